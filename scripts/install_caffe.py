@@ -1,0 +1,388 @@
+#!/usr/bin/env python3
+"""Install real Caffe (BVLC 1.0) into the Python environment that runs this script.
+
+The source is the PyPI sdist ``brocolli-caffe``, pinned by its SHA-256. Its own
+``setup.py`` insists on conda and old Pythons; its CMake project does not, so this
+script drives CMake and packs the result into a wheel. The wheel is kept in the
+user's cache folder: a second environment of the same kind installs in seconds.
+
+    python scripts/install_caffe.py              build once, install, verify
+    python scripts/install_caffe.py --selftest   and run Caffe's own Python tests
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import os
+import platform
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import tempfile
+import time
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+SDIST = "brocolli-caffe"
+VERSION = "9.0.2"
+SHA256 = "c6410cc60bdd6db685d441b66be7df05410f8850ac88d6b75d48ef9b2315c08a"
+
+SYSTEM_PACKAGES = (
+    "cmake g++ make libboost-system-dev libboost-thread-dev libboost-filesystem-dev "
+    "libboost-regex-dev libboost-python-dev libprotobuf-dev protobuf-compiler libhdf5-dev "
+    "libopenblas-dev libgoogle-glog-dev libgflags-dev libgtest-dev"
+).split()
+
+# Caffe's Python files import these; the wheel names them as its requirements.
+PYTHON_PACKAGES = ("numpy", "protobuf>=4.21", "scikit-image", "six")
+
+# A unity build halves the work. The third-party files define macros (INF, verbose)
+# that break their neighbours, so they are compiled one by one.
+UNITY = """\
+function(_leave_third_party_alone)
+  file(GLOB third_party ${CMAKE_SOURCE_DIR}/src/caffe/3rdparty/*.cpp)
+  set_source_files_properties(${third_party} TARGET_DIRECTORY pycaffe
+                              PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+endfunction()
+cmake_language(DEFER CALL _leave_third_party_alone)
+"""
+
+CMAKE_ARGUMENTS = (
+    "-DANACONDA_HOME=/usr",
+    f"-DPYTHON_VERSION=python{sys.version_info.major}.{sys.version_info.minor}",
+    "-DCMAKE_BUILD_TYPE=Release",
+    "-DCMAKE_UNITY_BUILD=ON",
+    "-DCMAKE_UNITY_BUILD_BATCH_SIZE=12",
+)
+
+VERIFY = """
+import os, tempfile
+os.environ["GLOG_minloglevel"] = "2"
+import caffe, numpy as np
+net_text = '''
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 1 dim: 4 dim: 4 } } }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+        convolution_param { num_output: 1 kernel_size: 3 } }
+force_backward: true
+'''
+with tempfile.NamedTemporaryFile("w", suffix=".prototxt", delete=False) as f:
+    f.write(net_text)
+net = caffe.Net(f.name, caffe.TEST)
+os.unlink(f.name)
+net.params["conv"][0].data[...] = np.arange(9).reshape(1, 1, 3, 3)
+net.blobs["data"].data[...] = 1
+assert (net.forward()["conv"] == 36).all(), "forward gives wrong numbers"
+net.blobs["conv"].diff[...] = 1
+assert net.backward(diffs=["data"])["data"].sum() == 4 * 36, "backward gives wrong numbers"
+print(len(caffe.layer_type_list()), "layer types")
+"""
+
+
+class InstallError(Exception):
+    """Something that the user can mend; the message says how."""
+
+
+START = time.monotonic()
+
+
+def say(text: str) -> None:
+    print(f"[{time.monotonic() - START:5.0f} s] {text}", flush=True)
+
+
+def cache_folder() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(base) / "caffe_viz" / "caffe"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def run(command: Sequence[str | Path], log: Path, env: dict[str, str] | None = None) -> Iterator[str]:
+    """Run `command`, append its output to `log` and yield it line by line.
+
+    The child gets its own process group, so that Ctrl-C ends a whole build.
+    """
+    with log.open("a", encoding="utf-8", errors="replace") as out:
+        out.write(f"\n$ {' '.join(map(str, command))}\n")
+        child = subprocess.Popen(
+            [str(c) for c in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            errors="replace", env=env, start_new_session=True,
+        )  # fmt: skip
+        assert child.stdout is not None
+        try:
+            for line in child.stdout:
+                out.write(line)
+                out.flush()
+                yield line.rstrip()
+        except BaseException:
+            os.killpg(child.pid, signal.SIGTERM)
+            raise
+        finally:
+            code = child.wait()
+    if code:
+        raise InstallError(f"`{Path(str(command[0])).name}` failed (exit {code}).\n{last_errors(log)}\nWhole log: {log}")
+
+
+def drain(lines: Iterator[str]) -> None:
+    for _ in lines:
+        pass
+
+
+def last_errors(log: Path, count: int = 8) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    bad = [line for line in lines if re.search(r"\b(error|fatal|cannot find|killed)\b", line, re.I)]
+    return "\n".join("    " + line for line in (bad or lines)[-count:])
+
+
+# --- system packages ---------------------------------------------------------------
+
+
+def missing_packages() -> list[str]:
+    if shutil.which("dpkg-query") is None:
+        raise InstallError(
+            "This is no Debian or Ubuntu (no dpkg-query). Install the packages' equivalents by hand "
+            f"({' '.join(SYSTEM_PACKAGES)}) or see environment.yml for conda."
+        )
+    found = subprocess.run(
+        ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *SYSTEM_PACKAGES],
+        capture_output=True, text=True, check=False,
+    ).stdout  # fmt: skip
+    installed = {line.split()[0] for line in found.splitlines() if line.endswith(" installed")}
+    return [p for p in SYSTEM_PACKAGES if p not in installed]
+
+
+def install_system_packages(log: Path) -> None:
+    missing = missing_packages()
+    if not missing:
+        return
+    line = "apt-get install -y --no-install-recommends " + " ".join(missing)
+    if os.geteuid() != 0:
+        raise InstallError(f"Missing system packages. Run this, then try again:\n    sudo {line}")
+    say(f"installing {len(missing)} system packages: {' '.join(missing)}")
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    drain(run(["apt-get", "update"], log, env))
+    drain(run(line.split(), log, env))
+
+
+def boost_python() -> Path:
+    """Debian's Boost.Python library for this Python: it serves the system's own version only."""
+    name = f"libboost_python{sys.version_info.major}{sys.version_info.minor}.so"
+    folders = [Path(f) for f in (*Path("/usr/lib").glob("*-linux-gnu*"), "/usr/lib64", "/usr/lib")]
+    for folder in folders:
+        if (folder / name).exists():
+            return folder / name
+    served = sorted(p.name for f in folders for p in f.glob("libboost_python3*.so"))
+    raise InstallError(
+        f"Boost.Python for Python {sys.version_info.major}.{sys.version_info.minor} ({name}) is not there; "
+        f"the system has {', '.join(served) or 'none'}. Make the environment with the system's own "
+        "Python: `rm -rf .venv && make caffe PYTHON=/usr/bin/python3`."
+    )
+
+
+# --- source and build --------------------------------------------------------------
+
+
+def fetch_sdist(folder: Path, log: Path) -> Path:
+    kept = folder / f"{SDIST}-{VERSION}.tar.gz"
+    if not kept.exists() or sha256(kept) != SHA256:
+        say(f"fetching {SDIST} {VERSION}")
+        with tempfile.TemporaryDirectory(dir=folder) as tmp:
+            pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", SDIST, "-d", tmp]
+            drain(run([*pip, f"{SDIST}=={VERSION}"], log))
+            (got,) = Path(tmp).glob("*.tar.gz")
+            if sha256(got) != SHA256:
+                raise InstallError(f"{got.name} has SHA-256 {sha256(got)}, expected {SHA256}: not used.")
+            os.replace(got, kept)
+    return kept
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def extract(sdist: Path, folder: Path) -> Path:
+    with tarfile.open(sdist) as tar:
+        if hasattr(tarfile, "data_filter"):
+            tar.extractall(folder, filter="data")
+        else:  # Python 3.10 before its security backport; the archive is pinned by its hash
+            tar.extractall(folder)
+    return folder / f"{SDIST}-{VERSION}"
+
+
+def build_environment(links: Path) -> dict[str, str]:
+    """Where the compiler looks: NumPy, Python and HDF5, and Boost.Python under its plain name."""
+    import numpy as np
+
+    links.mkdir()
+    (links / "libboost_python.so").symlink_to(boost_python())
+    hdf5 = [str(p) for p in Path("/usr/lib").glob("*/hdf5/serial")]
+    headers = [np.get_include(), sysconfig.get_paths()["include"], "/usr/include/hdf5/serial"]
+    return {
+        **os.environ,
+        "CPATH": os.pathsep.join(headers),
+        "LIBRARY_PATH": os.pathsep.join([str(links), *hdf5]),
+    }
+
+
+def compile_caffe(source: Path, log: Path) -> None:
+    env = build_environment(source / "links")
+    unity = source / "unity.cmake"
+    unity.write_text(UNITY, encoding="utf-8")
+    build = source / "build"
+    say("configuring")
+    drain(run(["cmake", "-S", source, "-B", build, f"-DCMAKE_PROJECT_INCLUDE={unity}", *CMAKE_ARGUMENTS], log, env))
+    jobs = str(os.cpu_count() or 1)
+    shown = -10
+    for line in run(["cmake", "--build", build, "--target", "pycaffe", "-j", jobs], log, env):
+        percent = re.match(r"\[ *(\d+)%\]", line)
+        if percent and int(percent[1]) >= shown + 10:
+            shown = int(percent[1])
+            say(f"compiling {shown:3d} %  (about two minutes in all on two cores)")
+
+
+# --- wheel -------------------------------------------------------------------------
+
+
+def wheel_name() -> str:
+    """One name per Python, NumPy ABI, machine, sdist and recipe; the hash is the wheel's build number."""
+    import numpy as np
+
+    recipe = repr((SHA256, UNITY, CMAKE_ARGUMENTS, PYTHON_PACKAGES, np.__version__.split(".")[0], glibc()))
+    digest = hashlib.sha256(recipe.encode()).hexdigest()[:12]
+    python = f"cp{sys.version_info.major}{sys.version_info.minor}"
+    tag = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+    return f"caffe-1.0.0-1_{digest}-{python}-{python}-{tag}.whl"
+
+
+def glibc() -> str:
+    """The system libraries that the build links against differ between releases."""
+    return " ".join(platform.libc_ver()) + " " + platform.release().split("-")[0].split(".")[0]
+
+
+def wheel_files(source: Path) -> Iterator[tuple[str, bytes]]:
+    for path in sorted((source / "python" / "caffe").rglob("*")):
+        if path.suffix in (".py", ".npy", ".so") and path.is_file() and "__pycache__" not in path.parts:
+            yield path.relative_to(source / "python").as_posix(), path.read_bytes()
+    info = "caffe-1.0.0.dist-info"
+    needs = "".join(f"Requires-Dist: {p}\n" for p in PYTHON_PACKAGES)
+    yield f"{info}/METADATA", (
+        f"Metadata-Version: 2.1\nName: caffe\nVersion: 1.0.0\nSummary: BVLC Caffe, built from {SDIST} {VERSION}\n"
+        f"License: BSD-2-Clause\n{needs}"
+    ).encode()
+    tag = "-".join(wheel_name()[: -len(".whl")].split("-")[-3:])
+    yield f"{info}/WHEEL", f"Wheel-Version: 1.0\nGenerator: caffe_viz\nRoot-Is-Purelib: false\nTag: {tag}\n".encode()
+    yield f"{info}/licenses/LICENSE", (source / "LICENSE").read_bytes()
+
+
+def pack(source: Path, wheel: Path) -> None:
+    """Write the wheel under a temporary name; it gets its own only when it is whole."""
+    partial = source / wheel.name
+    record = []
+    with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in wheel_files(source):
+            archive.writestr(name, data)
+            digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+            record.append(f"{name},sha256={digest},{len(data)}")
+        name = "caffe-1.0.0.dist-info/RECORD"
+        archive.writestr(name, "\n".join([*record, f"{name},,", ""]))
+    os.replace(partial, wheel)
+
+
+def build_wheel(folder: Path, wheel: Path) -> None:
+    log = folder / "build.log"
+    log.write_text("", encoding="utf-8")
+    install_system_packages(log)
+    boost_python()
+    sdist = fetch_sdist(folder, log)
+    with tempfile.TemporaryDirectory(dir=folder, prefix="build-", ignore_cleanup_errors=True) as tmp:
+        source = extract(sdist, Path(tmp))
+        compile_caffe(source, log)
+        pack(source, wheel)
+    say(f"built {wheel}")
+
+
+# --- installation ------------------------------------------------------------------
+
+
+def works() -> str | None:
+    """What the installed Caffe says of itself, or None where it is missing or broken."""
+    done = subprocess.run([sys.executable, "-c", VERIFY], capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def install(wheel: Path, log: Path) -> None:
+    pip = [sys.executable, "-m", "pip", "install", "--quiet"]
+    constraints = Path(__file__).parent.parent / "constraints.txt"
+    pinned = ["-c", str(constraints)] if constraints.exists() else []
+    drain(run([*pip, *pinned, *PYTHON_PACKAGES], log))
+    drain(run([*pip, "--no-deps", "--force-reinstall", wheel], log))
+
+
+def stamp() -> Path:
+    """Names the wheel that this environment got, so that a second run has nothing to do."""
+    return Path(sysconfig.get_paths()["platlib"]) / "caffe" / "installed-from.txt"
+
+
+def selftest() -> None:
+    """Caffe's own Python tests. One of them writes HDF5 with a shape it cannot have; it is named here."""
+    import importlib.util
+
+    spec = importlib.util.find_spec("caffe")
+    assert spec is not None and spec.origin is not None
+    tests = Path(spec.origin).parent / "test"
+    say("running Caffe's own Python tests")
+    env = {**os.environ, "GLOG_minloglevel": "2"}
+    done = subprocess.run([sys.executable, "-m", "unittest", "discover", "-s", str(tests)], env=env, check=False)
+    if done.returncode:
+        raise InstallError("Caffe's own tests failed; see above.")
+
+
+def ensure_caffe(rebuild: bool) -> None:
+    folder = cache_folder()
+    wheel = folder / wheel_name()
+    if rebuild:
+        wheel.unlink(missing_ok=True)
+    elif stamp().exists() and stamp().read_text() == wheel.name and works():
+        say("real Caffe is installed and works")
+        return
+    if wheel.exists():
+        say(f"real Caffe was built before: {wheel}")
+        install_system_packages(folder / "build.log")
+    else:
+        build_wheel(folder, wheel)
+    install(wheel, folder / "install.log")
+    result = works()
+    if result is None:
+        done = subprocess.run([sys.executable, "-c", VERIFY], capture_output=True, text=True, check=False)
+        wheel.unlink(missing_ok=True)
+        raise InstallError("The built Caffe does not work; its wheel was removed.\n" + done.stderr[-1500:])
+    stamp().write_text(wheel.name)
+    say(f"real Caffe works: {result}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--selftest", action="store_true", help="also run Caffe's own Python tests")
+    parser.add_argument("--rebuild", action="store_true", help="build again even where a wheel is kept")
+    options = parser.parse_args()
+    try:
+        ensure_caffe(options.rebuild)
+        if options.selftest:
+            selftest()
+    except InstallError as error:
+        print(f"install_caffe: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\ninstall_caffe: stopped; nothing was installed", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
