@@ -1,0 +1,39 @@
+"""What can go wrong, as one base error and two children; each message is one line that says what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class CaffeVizError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+    exit_code = 1
+
+
+class InputError(CaffeVizError):
+    """What was given cannot be used: a file, a layer name, an option (exit code 2)."""
+
+    exit_code = 2
+
+
+class RunError(CaffeVizError):
+    """What was given was fine, but the run failed: an engine aborted, a download broke (exit code 1)."""
+
+
+def near(name: str, names: Iterable[str]) -> str:
+    """The end of a message about an unknown `name`: its nearest matches, or all names where they are few.
+
+    >>> near("conv_1", ["data", "conv1", "fc8"])
+    " Did you mean 'conv1'?"
+    >>> near("x", ["data", "conv1"])
+    ' There are: data, conv1.'
+    """
+    known = list(names)
+    folded = {n.lower(): n for n in known}
+    matches = [folded[m] for m in difflib.get_close_matches(name.lower(), folded, n=3, cutoff=0.6)]
+    if matches:
+        return f" Did you mean {' or '.join(map(repr, matches))}?"
+    shown = known if len(known) <= 12 else [*known[:11], "..."]
+    return f" There are: {', '.join(shown)}." if shown else ""
