@@ -1,0 +1,33 @@
+"""Fixtures that every test shares."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+os.environ.setdefault("GLOG_minloglevel", "2")
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def caffe() -> Any:
+    """Real Caffe; a test that asks for it is skipped where it is not installed (`make caffe` installs it)."""
+    return pytest.importorskip("caffe", reason="real Caffe is not installed: make caffe")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of trained models and photographs beside the checkout; absent outside CI."""
+    folder = REPOSITORY.parent / "shared"
+    if not (folder / "models").is_dir():
+        pytest.skip("no ../shared with trained models beside this checkout")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def networks() -> Path:
+    """The folder of networks that the project ships."""
+    return REPOSITORY / "prototxt"
