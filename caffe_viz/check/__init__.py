@@ -1,0 +1,114 @@
+"""Everything that would make Caffe abort the process, or fail silently, found before Caffe sees the net.
+
+First the two files are read as messages and compared with what Caffe does with them; nothing runs. If
+that finds no error, a child process loads them in real Caffe, where it is installed: what still slips
+through ends the child, not this process, and becomes one line with Caffe's own reason.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from caffe_viz.check.child import caffe_is_installed, probe
+from caffe_viz.check.report import Finding, Report, raise_for
+from caffe_viz.check.safety import safety
+from caffe_viz.check.sizes import sizes
+from caffe_viz.check.structure import structure
+from caffe_viz.check.weights import fits, weights_fit
+from caffe_viz.errors import InputError, near
+from caffe_viz.netdef import NetParameter, for_phase, read_net, read_weights
+
+__all__ = [
+    "CAFFE_READS_BYTES",
+    "Finding",
+    "Report",
+    "caffe_is_installed",
+    "check",
+    "check_messages",
+    "existing_file",
+    "fits",
+    "probe",
+    "raise_for",
+]
+
+# The build's limit for one caffemodel: longer ones (VGG16 is 553 MB) abort, though they are fine.
+CAFFE_READS_BYTES = 536_870_912
+FileState = tuple[str, int, int]
+
+
+def check(
+    prototxt: Path | str,
+    weights: Path | str | None = None,
+    *,
+    allow_code: bool = False,
+    probe: bool | None = None,
+    phase: str = "TEST",
+) -> Report:
+    """What is wrong with a prototxt and its caffemodel; files that did not change are looked at once.
+
+    `allow_code` admits layers that run code or touch files. `probe` says whether real Caffe loads the
+    files in a child process at the end; None means: where it is installed.
+
+    Raises:
+        InputError: a file does not exist.
+    """
+    net_path = existing_file(prototxt, "prototxt")
+    weights_path = None if weights is None else existing_file(weights, "caffemodel")
+    if net_path.suffix == ".caffemodel" and weights_path is not None and weights_path.suffix == ".prototxt":
+        raise InputError(f"{net_path} and {weights_path} are swapped: the prototxt comes first.")
+    use_child = caffe_is_installed() if probe is None else probe
+    states = (_state(net_path), None if weights_path is None else _state(weights_path))
+    findings = _check(*states, allow_code, use_child, phase)
+    return Report(net_path, weights_path, findings)
+
+
+def check_messages(
+    net: NetParameter, weights: NetParameter | None = None, *, allow_code: bool = False, phase: str = "TEST"
+) -> tuple[Finding, ...]:
+    """What is wrong with a net and its weights as messages; no engine, no child process."""
+    chosen = for_phase(net, phase)
+    findings = (*structure(chosen, net), *safety(chosen, allow_code=allow_code))
+    if any(f.severity == "error" for f in findings):
+        return findings
+    geometry, shape_findings = sizes(chosen)
+    findings += shape_findings
+    if geometry is not None and weights is not None:
+        findings += tuple(weights_fit(chosen, geometry, weights))
+    return findings
+
+
+def existing_file(path: Path | str, kind: str) -> Path:
+    """`path` as a Path. Raises InputError, with near matches of its folder, if it is no file; `kind` names it."""
+    path = Path(path).expanduser()
+    if path.is_file():
+        return path
+    if path.is_dir():
+        inside = sorted(one.name for one in path.glob(f"*.{kind}"))
+        raise InputError(f"{path} is a folder; give the {kind} file itself.{near('', inside)}")
+    beside = sorted(one.name for one in path.parent.glob("*") if one.is_file())
+    what = f"no such {kind}" if path.parent.is_dir() else "no such folder"
+    raise InputError(f"{path}: {what}.{near(path.name, beside)}")
+
+
+def _state(path: Path) -> FileState:
+    stat = path.stat()
+    return str(path), stat.st_mtime_ns, stat.st_size
+
+
+@lru_cache(maxsize=64)
+def _check(
+    net_state: FileState, weights_state: FileState | None, allow_code: bool, use_child: bool, phase: str
+) -> tuple[Finding, ...]:
+    net_path = Path(net_state[0])
+    weights_path = None if weights_state is None else Path(weights_state[0])
+    try:
+        net = read_net(net_path)
+        weights = None if weights_path is None else read_weights(weights_path)
+    except InputError as error:
+        return (Finding("error", "", str(error)),)
+    findings = check_messages(net, weights, allow_code=allow_code, phase=phase)
+    if use_child and not any(f.severity == "error" for f in findings):
+        too_long = weights_state is not None and weights_state[2] > CAFFE_READS_BYTES
+        findings += probe(net_path, None if too_long else weights_path, phase=phase)
+    return findings

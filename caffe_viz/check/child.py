@@ -1,0 +1,115 @@
+"""The last look: real Caffe loads the files in a child process, so that an abort ends only that one."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from caffe_viz.check.report import Finding
+
+TIMEOUT = 300.0  # seconds; the largest published nets load in under ten
+REASON_LENGTH = 400
+NO_CAFFE = 96  # exit code of the child where `import caffe` itself fails
+# Runs by itself, whatever folder it is started in; core files of expected aborts are not wanted.
+CODE = f"""
+import sys
+try:
+    import resource
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+except ImportError:
+    pass
+try:
+    import caffe
+except Exception as error:
+    print(error, file=sys.stderr)
+    sys.exit({NO_CAFFE})
+caffe.Net(sys.argv[1], int(sys.argv[2]), **({{"weights": sys.argv[3]}} if len(sys.argv) > 3 else {{}}))
+"""
+FATAL = re.compile(
+    r"^F\d{4,8} [\d:.]+\s+\d+ (?P<at>\S+:\d+)\] (?P<reason>.*?)(?=^\*\*\* |\Z)", re.MULTILINE | re.DOTALL
+)
+PARSER = re.compile(r"^\[libprotobuf ERROR [^\]]*\] (?P<reason>.*)$", re.MULTILINE)
+KNOWN_TYPES = re.compile(r"\s*\(known types: [^)]*\)")
+
+
+def caffe_is_installed() -> bool:
+    """Whether `import caffe` would find a module; it is not imported here."""
+    return importlib.util.find_spec("caffe") is not None
+
+
+def probe(
+    prototxt: Path, weights: Path | None, *, phase: str = "TEST", timeout: float = TIMEOUT
+) -> tuple[Finding, ...]:
+    """Load the files in a child process with real Caffe; its reason, if it aborts, raises or hangs."""
+    command = [sys.executable, "-c", CODE, str(prototxt.resolve()), str(int(phase == "TEST"))]
+    if weights is not None:
+        command.append(str(weights.resolve()))
+    try:
+        done = subprocess.run(
+            command,
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=timeout,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return (
+            Finding("error", "", f"Caffe had not loaded it after {timeout:g} s; the attempt was stopped."),
+        )
+    stderr = done.stderr.decode(errors="replace")
+    if done.returncode == 0:
+        return ()
+    if done.returncode == NO_CAFFE:
+        message = (
+            f"could not be tried in real Caffe, which does not start: {_last_line(stderr)} (`make caffe`)"
+        )
+        return (Finding("warning", "", message),)
+    return (Finding("error", "", explain(done.returncode, stderr)),)
+
+
+def _environment() -> dict[str, str]:
+    """The parent's, with its module path (and no current folder), and Caffe's fatal messages on stderr only."""
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
+        "PYTHONSAFEPATH": "1",
+        "GLOG_minloglevel": "2",
+        "GLOG_logtostderr": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+
+
+def explain(returncode: int, stderr: str) -> str:
+    """One line for how a child ended: its signal or exit code, and the reason that Caffe gave on `stderr`.
+
+    >>> explain(-6, "F1124 10:00:00.1 7 net.cpp:9] Check failed: a == b (1 vs. 2) so\\n*** Check failure ***")
+    'Caffe aborts (SIGABRT, net.cpp:9): Check failed: a == b (1 vs. 2) so'
+    """
+    fatal = FATAL.search(stderr)
+    reasons = [m["reason"] for m in PARSER.finditer(stderr)]
+    reasons += [fatal["reason"]] if fatal else []
+    text = KNOWN_TYPES.sub("", " ".join(" ".join(reasons).split()) or _last_line(stderr) or "no reason given")
+    text = text if len(text) <= REASON_LENGTH else text[: REASON_LENGTH - 3] + "..."
+    place = f", {fatal['at']}" if fatal else ""
+    if returncode < 0:
+        return f"Caffe aborts ({_signal_name(-returncode)}{place}): {text}"
+    return f"Caffe cannot load it (exit code {returncode}{place}): {text}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+    return f"{name}, out of memory?" if name == "SIGKILL" else name
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else ""

@@ -1,0 +1,59 @@
+"""What the check of a network found, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from caffe_viz.errors import InputError
+
+Severity = Literal["error", "warning"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One defect: where it is (a layer, a file, or '' for the whole net) and what to do about it."""
+
+    severity: Severity
+    where: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.message}" if self.where else self.message
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything found in one pair of files; `ok` where Caffe may load them."""
+
+    prototxt: Path
+    weights: Path | None
+    findings: tuple[Finding, ...]
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        return tuple(f for f in self.findings if f.severity == "error")
+
+    @property
+    def warnings(self) -> tuple[Finding, ...]:
+        return tuple(f for f in self.findings if f.severity == "warning")
+
+    @property
+    def ok(self) -> bool:
+        return not self.errors
+
+    def raise_for_errors(self) -> None:
+        """Raises InputError with the first error and the number of the others."""
+        raise_for(self.findings, str(self.prototxt))
+
+
+def raise_for(findings: tuple[Finding, ...], name: str) -> None:
+    """Raises InputError, in one line that begins with the file `name`, if an error is among `findings`."""
+    errors = [str(f) for f in findings if f.severity == "error"]
+    if not errors:
+        return
+    first = errors[0] if errors[0].startswith(name) else f"{name}: {errors[0]}"
+    others = len(errors) - 1
+    more = f" (and {others} more error{'s' * (others > 1)}: `caffe-viz check` lists them)" if others else ""
+    raise InputError(" ".join(first.split()) + more)

@@ -1,0 +1,65 @@
+"""What a network file would do to the machine: run code, read or write files, delete folders."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from functools import reduce
+
+from caffe_viz.check.report import Finding
+from caffe_viz.check.structure import where
+from caffe_viz.netdef import LayerParameter, NetParameter
+
+_MEAN = ("transform_param.mean_file", "reads")
+# Layer type -> the fields that name a file, and what Caffe does with it as soon as the net is made or run.
+FILES: dict[str, tuple[tuple[str, str], ...]] = {
+    "AnnotatedData": (
+        ("data_param.source", "reads"),
+        ("annotated_data_param.label_map_file", "reads"),
+        _MEAN,
+    ),
+    "Data": (("data_param.source", "reads"), _MEAN),
+    "DetectionEvaluate": (("detection_evaluate_param.name_size_file", "reads"),),
+    "DetectionOutput": (
+        ("detection_output_param.save_output_param.output_directory", "deletes and makes again"),
+        ("detection_output_param.save_output_param.label_map_file", "reads"),
+        ("detection_output_param.save_output_param.name_size_file", "reads"),
+        ("detection_output_param.save_file", "writes"),
+    ),
+    "HDF5Data": (("hdf5_data_param.source", "reads"),),
+    "HDF5Output": (("hdf5_output_param.file_name", "writes"),),
+    "ImageData": (("image_data_param.source", "reads"), ("image_data_param.root_folder", "reads"), _MEAN),
+    "InfogainLoss": (("infogain_loss_param.source", "reads"),),
+    "MemoryData": (_MEAN,),
+    "VideoData": (("video_data_param.video_file", "reads"), _MEAN),
+    "WindowData": (("window_data_param.source", "reads"), ("window_data_param.root_folder", "reads"), _MEAN),
+}
+
+
+def safety(net: NetParameter, *, allow_code: bool) -> Iterator[Finding]:
+    """Layers that reach outside the process: an error each, unless `allow_code`; then, files that are missing."""
+    for layer in net.layer:
+        if layer.type == "Python" and not allow_code:
+            module = layer.python_param.module
+            yield Finding("error", where(layer), f"runs code of the Python module {module!r}; refused.")
+        for field, verb in FILES.get(layer.type, ()):
+            path = _value(layer, field)
+            if path and not allow_code:
+                yield Finding(
+                    "error",
+                    where(layer),
+                    f"{verb} {path!r}{_outside(path)} ({field}); refused, unless code and files are allowed "
+                    "(--allow-code, allow_code=True).",
+                )
+            elif path and verb == "reads" and not os.path.exists(path):
+                yield Finding("error", where(layer), f"{field} {path!r} does not exist.")
+
+
+def _value(layer: LayerParameter, field: str) -> str:
+    return str(reduce(getattr, field.split("."), layer))
+
+
+def _outside(path: str) -> str:
+    if os.path.isabs(path) or ".." in path.replace("\\", "/").split("/"):
+        return ", outside the current folder"
+    return ""
