@@ -1,0 +1,23 @@
+"""The two files of a Caffe network as messages: read (V0, V1, V2), upgraded to V2, written."""
+
+from caffe_viz.netdef.blobs import blob_array, blob_shape, make_blob
+from caffe_viz.netdef.net_pb2 import BlobProto, BlobShape, LayerParameter, NetParameter
+from caffe_viz.netdef.phase import for_phase
+from caffe_viz.netdef.read import parse_net, read_net, read_weights
+from caffe_viz.netdef.write import write_net, write_weights
+
+__all__ = [
+    "BlobProto",
+    "BlobShape",
+    "LayerParameter",
+    "NetParameter",
+    "blob_array",
+    "blob_shape",
+    "for_phase",
+    "make_blob",
+    "parse_net",
+    "read_net",
+    "read_weights",
+    "write_net",
+    "write_weights",
+]
