@@ -78,7 +78,9 @@ class Network:
         if self.source is not None:
             from caffe_viz.check import check
 
-            check(Path(self.source), self.weights and Path(self.weights), allow_code=self.allow_code).raise_for_errors()
+            check(
+                Path(self.source), self.weights and Path(self.weights), allow_code=self.allow_code
+            ).raise_for_errors()
         return backend.load_net(message, self.weights, engine=self.engine, checked=False)
 
     def pixels(self, image: PathLike | Array) -> Array:
@@ -168,7 +170,9 @@ def show_weights(
     else:
         raise InputError(f"no parameters of a layer {layer!r}.{near(layer, net.params)}")
     if array.ndim != 4:
-        raise InputError(f"layer {layer!r} has weights of shape {array.shape}; kernels have 4 axes (O, I, H, W).")
+        raise InputError(
+            f"layer {layer!r} has weights of shape {array.shape}; kernels have 4 axes (O, I, H, W)."
+        )
     chosen = list(range(len(array))) if filters is None else list(filters)
     return figures.kernel_tiles(array[chosen], channel_order=channel_order, filters=chosen)
 
@@ -274,7 +278,9 @@ class Gradients:
     def table(self) -> tables.Table:
         rows = [statistics(name, array, "blob") for name, array in self.blobs.items()]
         rows += [statistics(name, array, "parameter") for name, array in self.params.items()]
-        return tables.Table(f"gradient of {self.target} ({self.engine})", (*STATISTICS, "stream"), tuple(rows))
+        return tables.Table(
+            f"gradient of {self.target} ({self.engine})", (*STATISTICS, "stream"), tuple(rows)
+        )
 
     def picture(self, blob: str) -> Picture:
         array = self.blobs[blob]
@@ -357,7 +363,9 @@ class Maximized:
     def sheet(self) -> Picture:
         titles = [f"{self.ascent.layer} {f}" for f in self.pictures()]
         if not titles:
-            raise InputError(f"every chosen filter of {self.ascent.layer!r} is dead: there is nothing to draw.")
+            raise InputError(
+                f"every chosen filter of {self.ascent.layer!r} is dead: there is nothing to draw."
+            )
         return figures.contact_sheet([p.rgb for p in self.pictures().values()], titles)
 
     def _repr_png_(self) -> bytes:

@@ -126,7 +126,9 @@ def run(command: Sequence[str | Path], log: Path, env: dict[str, str] | None = N
         finally:
             code = child.wait()
     if code:
-        raise InstallError(f"`{Path(str(command[0])).name}` failed (exit {code}).\n{last_errors(log)}\nWhole log: {log}")
+        raise InstallError(
+            f"`{Path(str(command[0])).name}` failed (exit {code}).\n{last_errors(log)}\nWhole log: {log}"
+        )
 
 
 def drain(lines: Iterator[str]) -> None:
@@ -236,7 +238,13 @@ def compile_caffe(source: Path, log: Path) -> None:
     unity.write_text(UNITY, encoding="utf-8")
     build = source / "build"
     say("configuring")
-    drain(run(["cmake", "-S", source, "-B", build, f"-DCMAKE_PROJECT_INCLUDE={unity}", *CMAKE_ARGUMENTS], log, env))
+    drain(
+        run(
+            ["cmake", "-S", source, "-B", build, f"-DCMAKE_PROJECT_INCLUDE={unity}", *CMAKE_ARGUMENTS],
+            log,
+            env,
+        )
+    )
     jobs = str(os.cpu_count() or 1)
     shown = -10
     for line in run(["cmake", "--build", build, "--target", "pycaffe", "-j", jobs], log, env):
@@ -271,12 +279,18 @@ def wheel_files(source: Path) -> Iterator[tuple[str, bytes]]:
             yield path.relative_to(source / "python").as_posix(), path.read_bytes()
     info = "caffe-1.0.0.dist-info"
     needs = "".join(f"Requires-Dist: {p}\n" for p in PYTHON_PACKAGES)
-    yield f"{info}/METADATA", (
-        f"Metadata-Version: 2.1\nName: caffe\nVersion: 1.0.0\nSummary: BVLC Caffe, built from {SDIST} {VERSION}\n"
-        f"License: BSD-2-Clause\n{needs}"
-    ).encode()
+    yield (
+        f"{info}/METADATA",
+        (
+            f"Metadata-Version: 2.1\nName: caffe\nVersion: 1.0.0\nSummary: BVLC Caffe, built from {SDIST} {VERSION}\n"
+            f"License: BSD-2-Clause\n{needs}"
+        ).encode(),
+    )
     tag = "-".join(wheel_name()[: -len(".whl")].split("-")[-3:])
-    yield f"{info}/WHEEL", f"Wheel-Version: 1.0\nGenerator: caffe_viz\nRoot-Is-Purelib: false\nTag: {tag}\n".encode()
+    yield (
+        f"{info}/WHEEL",
+        f"Wheel-Version: 1.0\nGenerator: caffe_viz\nRoot-Is-Purelib: false\nTag: {tag}\n".encode(),
+    )
     yield f"{info}/licenses/LICENSE", (source / "LICENSE").read_bytes()
 
 
@@ -338,7 +352,9 @@ def selftest() -> None:
     tests = Path(spec.origin).parent / "test"
     say("running Caffe's own Python tests")
     env = {**os.environ, "GLOG_minloglevel": "2"}
-    done = subprocess.run([sys.executable, "-m", "unittest", "discover", "-s", str(tests)], env=env, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "unittest", "discover", "-s", str(tests)], env=env, check=False
+    )
     if done.returncode:
         raise InstallError("Caffe's own tests failed; see above.")
 
@@ -367,7 +383,9 @@ def ensure_caffe(rebuild: bool) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--selftest", action="store_true", help="also run Caffe's own Python tests")
     parser.add_argument("--rebuild", action="store_true", help="build again even where a wheel is kept")
     options = parser.parse_args()

@@ -76,7 +76,9 @@ def read_python_archive(path: Path) -> dict[str, tuple[Images, Labels]]:
                 assert stream is not None
                 batch = NumbersOnly(stream, encoding="bytes").load()
                 images = batch[b"data"].reshape(-1, 3, 32, 32)[:, ::-1]
-                parts["test" if base.startswith("test") else "train"].append((images, np.array(batch[b"labels"])))
+                parts["test" if base.startswith("test") else "train"].append(
+                    (images, np.array(batch[b"labels"]))
+                )
     return {
         part: (np.concatenate([i for i, _ in batches]), np.concatenate([t for _, t in batches]))
         for part, batches in parts.items()
@@ -98,7 +100,9 @@ def augmented(images: Images, rng: np.random.Generator) -> NDArray[np.float32]:
     return out
 
 
-def batches(images: Images, labels: Labels, size: int, rng: np.random.Generator) -> Iterator[tuple[Any, Labels]]:
+def batches(
+    images: Images, labels: Labels, size: int, rng: np.random.Generator
+) -> Iterator[tuple[Any, Labels]]:
     while True:
         order = rng.permutation(len(images))
         for start in range(0, len(order) - size + 1, size):
@@ -158,7 +162,9 @@ def evaluate(data: dict[str, tuple[Images, Labels]], weights: Path) -> float:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("archive", type=Path)
     parser.add_argument("--epochs", type=int, default=14)
     parser.add_argument("--evaluate", action="store_true", help="only measure the weights that are there")

@@ -24,7 +24,9 @@ def for_phase(
     del out.layer[:]
     for layer in net.layer:
         if len(layer.include) and len(layer.exclude):
-            raise InputError(f"layer {layer.name!r} has include and exclude rules; Caffe takes only one kind.")
+            raise InputError(
+                f"layer {layer.name!r} has include and exclude rules; Caffe takes only one kind."
+            )
 
         def meets(rule: NetStateRule) -> bool:
             return (

@@ -207,7 +207,9 @@ def _input_header(net: NetParameter, name: str) -> NetParameter:
     if not shapes:
         dims = list(net.input_dim)
         if len(dims) != 4 * len(net.input):
-            raise InputError(f"{name}: {len(net.input)} inputs need {4 * len(net.input)} input_dim, not {len(dims)}.")
+            raise InputError(
+                f"{name}: {len(net.input)} inputs need {4 * len(net.input)} input_dim, not {len(dims)}."
+            )
         shapes = [dims[i : i + 4] for i in range(0, len(dims), 4)]
     if len(shapes) != len(net.input):
         raise InputError(f"{name}: {len(net.input)} inputs, but {len(shapes)} input_shape.")
