@@ -1,0 +1,13 @@
+"""Shape, parameters, multiply-adds and receptive field of every layer of a net, without running it.
+
+The rules follow what the layers of real Caffe do when they reshape; the tests compare both.
+"""
+
+from __future__ import annotations
+
+from caffe_viz.geometry.fields import Field
+from caffe_viz.geometry.measuring import measure
+from caffe_viz.geometry.results import Geometry, LayerGeometry
+from caffe_viz.geometry.splits import with_splits
+
+__all__ = ["Field", "Geometry", "LayerGeometry", "measure", "with_splits"]

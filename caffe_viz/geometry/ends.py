@@ -1,0 +1,275 @@
+"""Rules of the first and the last layers of a net: inputs and data, losses and measures, object detection."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from caffe_viz.geometry.fields import Look, Shape
+from caffe_viz.geometry.table import Out, Shapes, axis_of, legacy, need, rule, text
+from caffe_viz.netdef import LayerParameter
+
+_INSTEAD = "measure the deploy prototxt, or replace the layer by an Input layer with input_param { shape }"
+
+
+def _per_top(values: Sequence[Shape], tops: int, name: str) -> Shapes:
+    need(len(values) in (1, tops), f"give {name} once or once per top ({tops}), not {len(values)} times")
+    return tuple(values) if len(values) == tops else tuple(values) * tops
+
+
+@rule("Input", bottoms=0, tops=(1, None))
+def _input(layer: LayerParameter, bottoms: Shapes) -> Out:
+    shapes = [tuple(s.dim) for s in layer.input_param.shape]
+    need(shapes and all(shapes), "no shape: add input_param { shape { dim: 1 dim: 3 dim: 227 dim: 227 } }")
+    return Out(_per_top(shapes, len(layer.top), "shape"))
+
+
+@rule("Parameter", bottoms=0)
+def _parameter(layer: LayerParameter, bottoms: Shapes) -> Out:
+    shape = tuple(layer.parameter_param.shape.dim)
+    return Out((shape,), (shape,))
+
+
+@rule("DummyData", bottoms=0, tops=(1, None))
+def _dummy_data(layer: LayerParameter, bottoms: Shapes) -> Out:
+    param, tops = layer.dummy_data_param, len(layer.top)
+    fillers = len(param.data_filler)
+    need(
+        fillers in (0, 1, tops), f"give data_filler never, once or once per top ({tops}), not {fillers} times"
+    )
+    old = [param.num, param.channels, param.height, param.width]
+    if not any(old):
+        return Out(_per_top([tuple(s.dim) for s in param.shape], tops, "shape"))
+    need(not param.shape, "give shape, or num, channels, height and width, not both")
+    names = ("num", "channels", "height", "width")
+    columns = [_per_top([(v,) for v in values], tops, name) for values, name in zip(old, names, strict=True)]
+    return Out(tuple(tuple(v for (v,) in dims) for dims in zip(*columns, strict=True)))
+
+
+@rule("MemoryData", bottoms=0, tops=2)
+def _memory_data(layer: LayerParameter, bottoms: Shapes) -> Out:
+    p = layer.memory_data_param
+    shape = (p.batch_size, p.channels, p.height, p.width)
+    need(min(shape) > 0, "memory_data_param needs batch_size, channels, height and width, at least 1")
+    return Out((shape, (p.batch_size,)))
+
+
+@rule("Data", bottoms=0, tops=(1, 2))
+def _data(layer: LayerParameter, bottoms: Shapes) -> Out:
+    """The shape stands in the database, unless a crop gives the size and the transformation the channels."""
+    t, batch = layer.transform_param, layer.data_param.batch_size
+    h, w = (t.crop_size or t.crop_h), (t.crop_size or t.crop_w)
+    channels = (
+        len(t.mean_value) if len(t.mean_value) > 1 else 3 if t.force_color else 1 if t.force_gray else 0
+    )
+    need(batch and h and w and channels, f"its shape stands in its database, not in this file: {_INSTEAD}")
+    return Out(((batch, channels, h, w), (batch,))[: len(layer.top)])
+
+
+@rule("HDF5Data", "AnnotatedData", bottoms=0, tops=(1, None))
+def _stored(layer: LayerParameter, bottoms: Shapes) -> Out:
+    need(False, f"its shape stands in its data file, not in this file: {_INSTEAD}")
+    raise AssertionError
+
+
+@rule("HDF5Output", bottoms=2, tops=0)
+def _hdf5_output(layer: LayerParameter, bottoms: Shapes) -> Out:
+    data, label = bottoms
+    need(data and label and data[0] == label[0], "both bottoms must have the same first dimension")
+    return Out(())
+
+
+def _flat(shape: Shape) -> bool:
+    """Whether a blob is (N), (N, 1) or (N, 1, 1, 1)."""
+    return legacy(shape)[1:] == (1, 1, 1)
+
+
+def _loss(bottoms: Shapes) -> None:
+    first, second = bottoms[:2]
+    same = first and second and first[0] == second[0]
+    need(same, f"both bottoms must have the same first dimension, not {text(first)} and {text(second)}")
+
+
+def _labels(predictions: Shape, labels: Shape, axis: int) -> int:
+    """The axis of the classes; there must be one label per prediction."""
+    place = axis_of(predictions, axis)
+    count = math.prod(predictions) // predictions[place]
+    need(count == math.prod(labels), f"needs one label per prediction ({count}), not {math.prod(labels)}")
+    return place
+
+
+@rule("SoftmaxWithLoss", bottoms=2, tops=(1, 2), automatic=True)
+def _softmax_loss(layer: LayerParameter, bottoms: Shapes) -> Out:
+    _loss(bottoms)
+    _labels(bottoms[0], bottoms[1], layer.softmax_param.axis)
+    known = len(layer.top) < 2 or len(layer.loss_weight) == len(layer.top)
+    need(known, "with two tops give loss_weight twice (1 and 0)")
+    return Out(((), bottoms[0])[: max(1, len(layer.top))], views=(Look.WHOLE,))
+
+
+_WHOLE = Out(((),), views=(Look.WHOLE,))
+
+
+@rule("EuclideanLoss", bottoms=2, automatic=True)
+def _euclidean_loss(layer: LayerParameter, bottoms: Shapes) -> Out:
+    _loss(bottoms)
+    need(
+        math.prod(bottoms[0][1:]) == math.prod(bottoms[1][1:]),
+        "both bottoms must have as many values per image",
+    )
+    return _WHOLE
+
+
+@rule("SigmoidCrossEntropyLoss", bottoms=2, automatic=True)
+def _sigmoid_loss(layer: LayerParameter, bottoms: Shapes) -> Out:
+    _loss(bottoms)
+    need(math.prod(bottoms[0]) == math.prod(bottoms[1]), "both bottoms must have as many values")
+    return _WHOLE
+
+
+@rule("HingeLoss", bottoms=2, automatic=True)
+def _hinge_loss(layer: LayerParameter, bottoms: Shapes) -> Out:
+    _loss(bottoms)
+    legacy(bottoms[0])
+    return _WHOLE
+
+
+@rule("MultinomialLogisticLoss", bottoms=2, automatic=True)
+def _multinomial_loss(layer: LayerParameter, bottoms: Shapes) -> Out:
+    _loss(bottoms)
+    need(_flat(bottoms[1]), "the labels must be (N)")
+    return _WHOLE
+
+
+@rule("InfogainLoss", bottoms=(2, 3), automatic=True)
+def _infogain_loss(layer: LayerParameter, bottoms: Shapes) -> Out:
+    _loss(bottoms)
+    need(_flat(bottoms[1]), "the labels must be (N)")
+    classes = math.prod(legacy(bottoms[0])[1:])
+    if len(bottoms) == 2:
+        need(layer.infogain_loss_param.source, "needs a third bottom or infogain_loss_param { source }")
+    else:
+        need(
+            legacy(bottoms[2]) == (1, 1, classes, classes),
+            f"the third bottom must be {text((1, 1, classes, classes))}",
+        )
+    return _WHOLE
+
+
+@rule("ContrastiveLoss", bottoms=3, automatic=True)
+def _contrastive_loss(layer: LayerParameter, bottoms: Shapes) -> Out:
+    _loss(bottoms)
+    a, b = legacy(bottoms[0]), legacy(bottoms[1])
+    need(a[1:] == b[1:] == (a[1], 1, 1), "the first two bottoms must be (N, C) of the same C")
+    need(_flat(bottoms[2]), "the third bottom must be (N)")
+    return _WHOLE
+
+
+@rule("SmoothL1Loss", bottoms=2, automatic=True)
+def _smooth_l1_loss(layer: LayerParameter, bottoms: Shapes) -> Out:
+    _loss(bottoms)
+    first, *others = [legacy(b)[1:] for b in bottoms]
+    need(all(o == first for o in others), "all bottoms must have the same channels, height and width")
+    return _WHOLE
+
+
+@rule("Accuracy", bottoms=2, tops=(1, None))
+def _accuracy(layer: LayerParameter, bottoms: Shapes) -> Out:
+    param, (predictions, labels) = layer.accuracy_param, bottoms
+    axis = _labels(predictions, labels, param.axis)
+    classes = predictions[axis]
+    need(param.top_k <= classes, f"top_k {param.top_k} is more than the {classes} classes")
+    return Out(((), (classes,))[: len(layer.top)], views=(Look.WHOLE,))
+
+
+@rule("PriorBox", bottoms=(1, 2))
+def _prior_box(layer: LayerParameter, bottoms: Shapes) -> Out:
+    """Boxes (1, 2, H * W * priors * 4) that depend on sizes only, so they see nothing of the image."""
+    p, (_, _, h, w) = layer.prior_box_param, legacy(bottoms[0])
+    need(p.min_size and min(p.min_size) > 0, "prior_box_param needs min_size, above 0")
+    sized = p.img_size > 0 or (p.img_h > 0 and p.img_w > 0)
+    need(len(bottoms) == 2 or sized, "needs the image as second bottom, or img_size")
+    ratios = [1.0]
+    for ratio in p.aspect_ratio:
+        if all(abs(ratio - known) >= 1e-6 for known in ratios):
+            ratios += [ratio, 1 / ratio] if p.flip else [ratio]
+    if p.max_size:
+        need(len(p.max_size) == len(p.min_size), "give as many max_size as min_size")
+        need(
+            all(b > a for a, b in zip(p.min_size, p.max_size, strict=True)),
+            "each max_size must be above its min_size",
+        )
+    need(
+        len(p.variance) in (0, 1, 4) and all(v > 0 for v in p.variance),
+        "give variance once or 4 times, above 0",
+    )
+    priors = len(ratios) * len(p.min_size) + len(p.max_size)
+    return Out(((1, 2, h * w * priors * 4),), sees=0)
+
+
+def _boxes(layer_classes: int, share: bool, bottoms: Shapes) -> None:
+    """Locations and confidences must be as many as the priors."""
+    locations, confidences, priors = (legacy(b) for b in bottoms[:3])
+    count, kinds = priors[2] // 4, 1 if share else layer_classes
+    need(locations[0] == confidences[0], "locations and confidences must have the same first dimension")
+    need(
+        locations[1] == count * kinds * 4,
+        f"{count} priors need {count * kinds * 4} locations, not {locations[1]}",
+    )
+    need(
+        confidences[1] == count * layer_classes,
+        f"{count} priors need {count * layer_classes} confidences, not {confidences[1]}",
+    )
+
+
+@rule("DetectionOutput", bottoms=(3, 4))
+def _detection_output(layer: LayerParameter, bottoms: Shapes) -> Out:
+    """Shape before a forward: one detection; a forward lengthens the third axis to those found."""
+    param = layer.detection_output_param
+    need(param.num_classes, "detection_output_param needs num_classes")
+    _boxes(param.num_classes, param.share_location, bottoms)
+    return Out(((1, 1, 1, 7),), views=(Look.LOST,))
+
+
+@rule("DetectionEvaluate", bottoms=2)
+def _detection_evaluate(layer: LayerParameter, bottoms: Shapes) -> Out:
+    param, (found, truth) = layer.detection_evaluate_param, [legacy(b) for b in bottoms]
+    need(param.num_classes, "detection_evaluate_param needs num_classes")
+    need(param.overlap_threshold > 0, "overlap_threshold must be above 0")
+    need((*found[:2], found[3]) == (1, 1, 7), "the first bottom must be (1, 1, D, 7)")
+    need((*truth[:2], truth[3]) == (1, 1, 8), "the second bottom must be (1, 1, T, 8)")
+    return Out(((1, 1, param.num_classes - 1 + found[2], 5),), views=(Look.LOST,))
+
+
+@rule("MultiBoxLoss", bottoms=4, automatic=True)
+def _multi_box_loss(layer: LayerParameter, bottoms: Shapes) -> Out:
+    param = layer.multibox_loss_param
+    need(param.num_classes, "multibox_loss_param needs num_classes")
+    _loss(bottoms)
+    _boxes(param.num_classes, param.share_location, bottoms)
+    mined = param.mining_type != param.NONE
+    need(param.share_location or not mined, "mining negatives needs share_location")
+    soft = param.conf_loss_type == param.SOFTMAX
+    need(
+        not soft or param.background_label_id < param.num_classes,
+        "background_label_id must be below num_classes",
+    )
+    return _WHOLE
+
+
+@rule("Proposal", bottoms=(3, None), tops=(1, 2))
+def _proposal(layer: LayerParameter, bottoms: Shapes) -> Out:
+    need(bottoms[0], "the first bottom must have at least one axis")
+    count = bottoms[0][0] * layer.proposal_param.post_nms_topn
+    return Out(((count, 5), (count,))[: len(layer.top)], views=(Look.LOST,))
+
+
+@rule("PSROIPooling", bottoms=2)
+def _psroi_pooling(layer: LayerParameter, bottoms: Shapes) -> Out:
+    param, group = layer.psroi_pooling_param, layer.psroi_pooling_param.group_size
+    need(
+        param.output_dim > 0 and group > 0, "psroi_pooling_param needs output_dim and group_size, at least 1"
+    )
+    channels, want = legacy(bottoms[0])[1], param.output_dim * group**2
+    need(channels == want, f"takes output_dim * group_size squared ({want}) channels, not {channels}")
+    return Out(((legacy(bottoms[1])[0], param.output_dim, group, group),), views=(Look.LOST,))

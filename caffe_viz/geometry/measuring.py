@@ -1,0 +1,190 @@
+"""`measure`: walk through a net once, layer by layer, with the rule of each layer's type."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from caffe_viz.errors import InputError, near
+from caffe_viz.geometry.fields import Shape, Sight, follow, root
+from caffe_viz.geometry.results import Geometry, LayerGeometry, count
+from caffe_viz.geometry.rules import ELSEWHERE, TABLE, Out, Rule, Shapes, checked, need, text
+from caffe_viz.geometry.splits import with_splits
+from caffe_viz.netdef import LayerParameter, NetParameter, for_phase
+
+AUTOMATIC = "(automatic)"  # Caffe's name of a loss layer's top that the file does not name
+
+
+def measure(net: NetParameter, *, batch: int | None = None, size: tuple[int, int] | None = None) -> Geometry:
+    """The geometry of `net` in its TEST phase, as real Caffe would set it up, hidden Split layers included.
+
+    `batch` replaces the first dimension N of the inputs, `size` (H, W) the last two of the image: the first input,
+    or Parameter layer, of four axes or more (N, C, H, W), and every further one of the same height and width.
+    Parameters of inner products change with the size, so weights trained at another size no longer fit them.
+
+    Raises:
+        InputError: a layer type that Caffe does not have, a bottom that does not exist, a top that exists already,
+            or shapes that Caffe would abort on; the message names layer, type and shapes.
+    """
+    sizes = [s for s in (batch, *(size or ())) if s is not None]
+    need(all(s >= 1 for s in sizes), f"batch and size must be at least 1, not batch {batch}, size {size}")
+    whole = with_splits(for_phase(net))
+    walk = _Walk(batch, size)
+    for layer in whole.layer:
+        walk.add(layer)
+    if size is not None and walk.image is None:
+        raise InputError(
+            f"net {net.name!r} has no input of four axes (N, C, H, W) that a size could be given to"
+        )
+    return walk.result(whole.name)
+
+
+@dataclass
+class _Walk:
+    """The state while layers are added."""
+
+    batch: int | None
+    size: tuple[int, int] | None
+    layers: list[LayerGeometry] = field(default_factory=list)
+    blobs: dict[str, Shape] = field(default_factory=dict)
+    sights: dict[str, Sight | None] = field(default_factory=dict)
+    inputs: list[str] = field(default_factory=list)
+    open: set[str] = field(default_factory=set)
+    owners: dict[str, tuple[str, Shape]] = field(default_factory=dict)
+    image: Shape | None = None  # (H, W) of the image after `size`
+    frame: Shape | None = None  # and as the file has it
+    first: int | None = None  # first dimension of the first input
+    params: int = 0
+    bytes: int = 0
+
+    def add(self, layer: LayerParameter) -> None:
+        """Measure one layer on the blobs so far."""
+        bottoms = tuple(self._bottom(layer, name) for name in layer.bottom)
+        try:
+            out = self._sized(layer, self._out(layer, _rule(layer), bottoms))
+            self._share(layer, out.params)
+        except InputError as error:
+            given = ", ".join(f"{n} {text(s)}" for n, s in zip(layer.bottom, bottoms, strict=True))
+            where = f"layer {layer.name!r} ({layer.type})" + (f" on {given}" if given else "")
+            raise InputError(f"{where}: {error}") from None
+        names = (*layer.top, *[AUTOMATIC] * (len(out.tops) - len(layer.top)))
+        sights = self._look(layer, out, bottoms)
+        if self.first is None and not bottoms and out.tops:
+            self.first = next(iter(out.tops[0]), 1)
+        for name, shape, sight in zip(names, out.tops, sights, strict=True):
+            if name not in layer.bottom and not out.aliases:
+                self.bytes += 4 * count(shape)
+            self.blobs[name], self.sights[name] = shape, sight
+        self.open = (self.open - set(layer.bottom)) | set(layer.top)
+        self.inputs += layer.top if layer.type == "Input" else []
+        self.layers.append(
+            LayerGeometry(
+                len(self.layers), layer.name, layer.type, tuple(layer.bottom), names, bottoms, out.tops, out.params,
+                out.macs // (self.first or 1), sights[0].field if sights and sights[0] else None,
+            )
+        )  # fmt: skip
+
+    def result(self, name: str) -> Geometry:
+        """What was measured; outputs in Caffe's order, which is that of their names."""
+        macs = sum(layer.macs for layer in self.layers)
+        outputs = tuple(sorted(self.open))
+        return Geometry(
+            name, tuple(self.layers), self.blobs, tuple(self.inputs), outputs, self.params, macs, self.bytes
+        )
+
+    def _bottom(self, layer: LayerParameter, name: str) -> Shape:
+        if name not in self.open:
+            raise InputError(
+                f"layer {layer.name!r} ({layer.type}): no layer before it leaves a bottom {name!r} for it: correct "
+                f"the name or move the layer.{near(name, self.open)}"
+            )
+        return self.blobs[name]
+
+    def _out(self, layer: LayerParameter, rule: Rule, bottoms: Shapes) -> Out:
+        """The rule's answer, after the checks that all layers share."""
+        _counted(len(bottoms), rule.bottoms, "bottom")
+        tops = max(len(layer.top), rule.tops[0]) if rule.automatic else len(layer.top)
+        _counted(tops, rule.tops, "top")
+        for i, top in enumerate(layer.top):
+            in_place = i < len(layer.bottom) and layer.bottom[i] == top
+            fresh = top not in self.blobs and top not in layer.top[:i]
+            need(fresh or in_place, f"another layer already makes the top {top!r}: rename one of them")
+            need(
+                rule.in_place or not in_place, f"cannot work in place: give its top another name than {top!r}"
+            )
+        back = len(layer.propagate_down)
+        need(back in (0, len(bottoms)), f"takes one propagate_down per bottom ({len(bottoms)}), not {back}")
+        weights = len(layer.loss_weight)
+        need(weights in (0, tops), f"takes one loss_weight per top ({tops}), not {weights}")
+        out = rule.function(layer, bottoms)
+        need(len(out.tops) == tops, f"makes {len(out.tops)} tops, not {tops}")
+        for name, shape in zip(layer.top, out.tops, strict=False):
+            checked(shape, f"top {name!r}")
+            kept = self.blobs.get(name, shape) == shape
+            need(kept, f"would change its blob {name!r} to {text(shape)} in place: give its top another name")
+        for i, shape in enumerate(out.params):
+            checked(shape, f"parameter {i}")
+        return out
+
+    def _sized(self, layer: LayerParameter, out: Out) -> Out:
+        """`out` of an input layer with batch and size replaced; the first image sets the frame."""
+        if layer.bottom:
+            return out
+        tops = tuple(self._sized_shape(shape, layer.type) for shape in out.tops)
+        for shape in tops:
+            checked(shape, "the top")
+        return replace(out, tops=tops, params=tops if layer.type == "Parameter" else out.params)
+
+    def _sized_shape(self, shape: Shape, kind: str) -> Shape:
+        fixed = kind not in ("Input", "Parameter")
+        size = None if fixed else self.size
+        if len(shape) >= 4 and self.frame is None:
+            self.frame, self.image = shape[-2:], size or shape[-2:]
+        image = len(shape) >= 4 and shape[-2:] == self.frame
+        if self.batch is not None and (kind == "Input" or (kind == "Parameter" and image)):
+            shape = (self.batch, *shape[1:])
+        return (*shape[:-2], *size) if image and size else shape
+
+    def _look(self, layer: LayerParameter, out: Out, bottoms: Shapes) -> list[Sight | None]:
+        """What each top sees of the image."""
+        if not bottoms:
+            return [root(s) if len(s) >= 4 and s[-2:] == self.image else None for s in out.tops]
+        seen = [(self.sights[name], shape) for name, shape in zip(layer.bottom, bottoms, strict=True)][
+            : out.sees
+        ]
+        views = out.views if len(out.views) == len(out.tops) else out.views * len(out.tops)
+        return [follow(v, seen, top, self.image or ()) for v, top in zip(views, out.tops, strict=True)]
+
+    def _share(self, layer: LayerParameter, params: Shapes) -> None:
+        """Count the parameters; those that another layer owns under the same name only there."""
+        need(
+            len(layer.param) <= len(params),
+            f"has {len(params)} parameters, but {len(layer.param)} param entries",
+        )
+        specs = list(layer.param)
+        for i, shape in enumerate(params):
+            name = specs[i].name if i < len(specs) else ""
+            owner, owned = self.owners.setdefault(name, (layer.name, shape)) if name else (layer.name, shape)
+            if not name or owner == layer.name:
+                self.params += count(shape)
+                continue
+            loose = specs[i].share_mode == specs[i].PERMISSIVE
+            same = count(owned) == count(shape) if loose else owned == shape
+            need(
+                same,
+                f"shares parameter {name!r} of layer {owner!r}, which is {text(owned)}, not {text(shape)}",
+            )
+
+
+def _rule(layer: LayerParameter) -> Rule:
+    if layer.type in TABLE:
+        return TABLE[layer.type]
+    if layer.type in ELSEWHERE:
+        raise InputError("this layer type belongs to another build of Caffe: replace or remove the layer")
+    raise InputError(f"Caffe has no such layer type: correct the type.{near(layer.type, TABLE)}")
+
+
+def _counted(given: int, span: tuple[int, int | None], what: str) -> None:
+    low, high = span
+    wanted = f"{low}" if low == high else f"at least {low}" if high is None else f"{low} to {high}"
+    plural = "" if wanted == "1" else "s"
+    need(low <= given and (high is None or given <= high), f"takes {wanted} {what}{plural}, not {given}")

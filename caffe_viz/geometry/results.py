@@ -1,0 +1,82 @@
+"""What `measure` returns."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from caffe_viz.errors import InputError, near
+from caffe_viz.geometry.fields import Field, Shape
+
+
+@dataclass(frozen=True)
+class LayerGeometry:
+    """One layer: its place in `net.layers`, its shapes, its multiply-adds for ONE image, its receptive field.
+
+    `field` is that of the first top: None where the top does not see the image or has lost the image's
+    layout.
+    """
+
+    index: int
+    name: str
+    type: str
+    bottoms: tuple[str, ...]
+    tops: tuple[str, ...]
+    bottom_shapes: tuple[Shape, ...]
+    top_shapes: tuple[Shape, ...]
+    param_shapes: tuple[Shape, ...]
+    macs: int
+    field: Field | None
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Shapes and costs of a whole net; blobs, inputs, outputs and layer indices equal those of real Caffe's Net.
+
+    `params` counts values of all parameters, those shared by name once. `macs` are multiply-adds of
+    convolutions, inner products and recurrent layers for ONE image: those of the batch divided by the first
+    dimension of the first input. `blob_bytes` is the memory of all blobs' data in float32; blobs that share
+    memory (in place, Split, Reshape, Flatten) count once, and as much again is needed for gradients.
+    """
+
+    name: str
+    layers: tuple[LayerGeometry, ...]
+    blobs: dict[str, Shape]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    params: int
+    macs: int
+    blob_bytes: int
+
+    @property
+    def param_bytes(self) -> int:
+        """Memory of all parameters in float32, shared ones once."""
+        return 4 * self.params
+
+    def layer(self, name: str) -> LayerGeometry:
+        """The layer of that name.
+
+        Raises:
+            InputError: the net has no such layer; the message names the near ones.
+        """
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        raise InputError(
+            f"net {self.name!r} has no layer {name!r}.{near(name, [x.name for x in self.layers])}"
+        )
+
+    def blob(self, name: str) -> Shape:
+        """The shape of the blob of that name.
+
+        Raises:
+            InputError: the net has no such blob; the message names the near ones.
+        """
+        if name not in self.blobs:
+            raise InputError(f"net {self.name!r} has no blob {name!r}.{near(name, self.blobs)}")
+        return self.blobs[name]
+
+
+def count(shape: Shape) -> int:
+    """Number of values of a blob."""
+    return math.prod(shape)

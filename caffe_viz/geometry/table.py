@@ -1,0 +1,105 @@
+"""The table that every layer type's rule enters itself in, and what rules share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from caffe_viz.errors import InputError
+from caffe_viz.geometry.fields import SAME, Shape, View
+from caffe_viz.netdef import LayerParameter
+
+Shapes = tuple[Shape, ...]
+INT_MAX = 2**31 - 1  # Caffe counts a blob's values in a C int
+
+
+@dataclass(frozen=True)
+class Out:
+    """What a layer makes of its bottoms: shapes of tops and parameters, multiply-adds, how the tops see the bottoms.
+
+    `views` has one entry per top, or one for all; `sees` limits it to the first bottoms; `aliases` marks tops that
+    share their bottom's memory.
+    """
+
+    tops: Shapes
+    params: Shapes = ()
+    macs: int = 0
+    views: tuple[View, ...] = (SAME,)
+    sees: int | None = None
+    aliases: bool = False
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A layer type's function of message and bottom shapes, and how many bottoms and tops it takes (None: no end)."""
+
+    function: Callable[[LayerParameter, Shapes], Out]
+    bottoms: tuple[int, int | None]
+    tops: tuple[int, int | None]
+    in_place: bool
+    automatic: bool
+
+
+TABLE: dict[str, Rule] = {}
+Count = int | tuple[int, int | None]
+Function = Callable[[LayerParameter, Shapes], Out]
+
+
+def rule(
+    *types: str, bottoms: Count = 1, tops: Count = 1, in_place: bool = True, automatic: bool = False
+) -> Callable[[Function], Function]:
+    """Enter a function as the rule of `types`; `automatic`: it makes a top that the layer does not name."""
+
+    def enter(function: Function) -> Function:
+        for name in types:
+            TABLE[name] = Rule(function, _span(bottoms), _span(tops), in_place, automatic)
+        return function
+
+    return enter
+
+
+def _span(count: Count) -> tuple[int, int | None]:
+    return (count, count) if isinstance(count, int) else count
+
+
+def need(condition: object, message: str) -> None:
+    """Raise InputError(message) unless the condition holds; `measure` adds layer, type and shapes."""
+    if not condition:
+        raise InputError(message)
+
+
+def axis_of(shape: Shape, axis: int, name: str = "axis") -> int:
+    """The axis counted from the front; negative axes count from the end."""
+    need(-len(shape) <= axis < len(shape), f"{name} {axis} is out of range for {len(shape)} axes")
+    return axis % len(shape)
+
+
+def legacy(shape: Shape) -> tuple[int, int, int, int]:
+    """(N, C, H, W) of a blob of at most four axes, missing ones 1, as Caffe's older layers read it."""
+    need(len(shape) <= 4, f"takes blobs of at most 4 axes, not {text(shape)}")
+    n, c, h, w = (*shape, 1, 1, 1, 1)[:4]
+    return n, c, h, w
+
+
+def four_axes(shape: Shape) -> tuple[int, int, int, int]:
+    """(N, C, H, W) of a blob that must have exactly four axes."""
+    need(len(shape) == 4, "takes a blob of 4 axes (N, C, H, W): put a Reshape layer before it")
+    return legacy(shape)
+
+
+def text(shape: Sequence[int]) -> str:
+    """A shape as it stands in messages: 1x3x227x227."""
+    return "x".join(map(str, shape)) or "scalar"
+
+
+def checked(shape: Shape, what: str) -> Shape:
+    """The shape itself if Caffe can hold such a blob."""
+    if min(shape, default=1) < 1:
+        hint = "is the kernel larger than the padded input, or the input too small?"
+        raise InputError(f"{what} would be {text(shape)}; every dimension must be at least 1: {hint}")
+    if math.prod(shape) > INT_MAX or len(shape) > 32:
+        raise InputError(
+            f"{what} would be {text(shape)}; Caffe holds at most 32 axes and {INT_MAX:,} values in a blob"
+        )
+    return shape
