@@ -54,7 +54,7 @@ def load_net(
     allow_code: bool = False,
     checked: bool = True,
 ) -> Any:
-    """A `caffe.Net` of `prototxt` with `weights`, each a path or a message; checked first, so that nothing aborts.
+    """A `caffe.Net` of `prototxt` with `weights`, paths or messages; checked first, so that nothing aborts.
 
     `checked=False` leaves the check out, for messages that passed it before they were altered. Weights
     for a message are filled in by name; layers of the weights that hold none are passed over.
@@ -144,7 +144,8 @@ def fill(net: Any, weights: NetParameter) -> None:
         for index, (blob, target) in enumerate(zip(source.blobs, blobs, strict=True)):
             if not fits(blob, target.data.shape):
                 shape = netdef.blob_shape(blob)
+                there = target.data.shape
                 raise InputError(
-                    f"layer {source.name!r}, blob {index}: weights of shape {shape}, the net has {target.data.shape}."
+                    f"layer {source.name!r}, blob {index}: shape {shape}, the net has {there} there."
                 )
             target.data[...] = netdef.blob_array(blob).reshape(target.data.shape)

@@ -79,7 +79,7 @@ def check_messages(
 
 
 def existing_file(path: Path | str, kind: str) -> Path:
-    """`path` as a Path. Raises InputError, with near matches of its folder, if it is no file; `kind` names it."""
+    """`path` as a Path; `kind` names it. Raises InputError, with near matches, if it is no file."""
     path = Path(path).expanduser()
     if path.is_file():
         return path

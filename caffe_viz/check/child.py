@@ -74,7 +74,7 @@ def probe(
 
 
 def _environment() -> dict[str, str]:
-    """The parent's, with its module path (and no current folder), and Caffe's fatal messages on stderr only."""
+    """The parent's, with its module path (no current folder), and fatal messages on stderr only."""
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),

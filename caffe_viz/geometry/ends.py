@@ -79,6 +79,9 @@ def _hdf5_output(layer: LayerParameter, bottoms: Shapes) -> Out:
     return Out(())
 
 
+_WHOLE = Out(((),), views=(Look.WHOLE,))  # a scalar
+
+
 def _flat(shape: Shape) -> bool:
     """Whether a blob is (N), (N, 1) or (N, 1, 1, 1)."""
     return legacy(shape)[1:] == (1, 1, 1)
@@ -98,16 +101,16 @@ def _labels(predictions: Shape, labels: Shape, axis: int) -> int:
     return place
 
 
-@rule("SoftmaxWithLoss", bottoms=2, tops=(1, 2), automatic=True)
+@rule("SoftmaxWithLoss", bottoms=2, tops=(1, None), automatic=True)
 def _softmax_loss(layer: LayerParameter, bottoms: Shapes) -> Out:
     _loss(bottoms)
     _labels(bottoms[0], bottoms[1], layer.softmax_param.axis)
-    known = len(layer.top) < 2 or len(layer.loss_weight) == len(layer.top)
-    need(known, "with two tops give loss_weight twice (1 and 0)")
-    return Out(((), bottoms[0])[: max(1, len(layer.top))], views=(Look.WHOLE,))
-
-
-_WHOLE = Out(((),), views=(Look.WHOLE,))
+    # Its inner Softmax inherits the loss weights, whose number then fits neither of the two layers.
+    need(
+        len(layer.top) <= 1,
+        "with two tops this Caffe aborts: take the probabilities from a Softmax layer beside it",
+    )
+    return _WHOLE
 
 
 @rule("EuclideanLoss", bottoms=2, automatic=True)

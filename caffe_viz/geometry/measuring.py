@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+import dataclasses
+from dataclasses import dataclass, replace
 
 from caffe_viz.errors import InputError, near
 from caffe_viz.geometry.fields import Shape, Sight, follow, root
@@ -17,13 +18,13 @@ AUTOMATIC = "(automatic)"  # Caffe's name of a loss layer's top that the file do
 def measure(net: NetParameter, *, batch: int | None = None, size: tuple[int, int] | None = None) -> Geometry:
     """The geometry of `net` in its TEST phase, as real Caffe would set it up, hidden Split layers included.
 
-    `batch` replaces the first dimension N of the inputs, `size` (H, W) the last two of the image: the first input,
-    or Parameter layer, of four axes or more (N, C, H, W), and every further one of the same height and width.
-    Parameters of inner products change with the size, so weights trained at another size no longer fit them.
+    `batch` replaces the first dimension N of the inputs, `size` (H, W) the last two of the image: the first
+    input, or Parameter layer, of four axes or more (N, C, H, W), and each further one of the same height and
+    width. Parameters of inner products change with the size: weights of another size no longer fit them.
 
     Raises:
-        InputError: a layer type that Caffe does not have, a bottom that does not exist, a top that exists already,
-            or shapes that Caffe would abort on; the message names layer, type and shapes.
+        InputError: a layer type that Caffe does not have, a bottom that does not exist, a top that exists
+            already, or shapes that Caffe would abort on; the message names layer, type and shapes.
     """
     sizes = [s for s in (batch, *(size or ())) if s is not None]
     need(all(s >= 1 for s in sizes), f"batch and size must be at least 1, not batch {batch}, size {size}")
@@ -44,12 +45,12 @@ class _Walk:
 
     batch: int | None
     size: tuple[int, int] | None
-    layers: list[LayerGeometry] = field(default_factory=list)
-    blobs: dict[str, Shape] = field(default_factory=dict)
-    sights: dict[str, Sight | None] = field(default_factory=dict)
-    inputs: list[str] = field(default_factory=list)
-    open: set[str] = field(default_factory=set)
-    owners: dict[str, tuple[str, Shape]] = field(default_factory=dict)
+    layers: list[LayerGeometry] = dataclasses.field(default_factory=list)
+    blobs: dict[str, Shape] = dataclasses.field(default_factory=dict)
+    sights: dict[str, Sight | None] = dataclasses.field(default_factory=dict)
+    inputs: list[str] = dataclasses.field(default_factory=list)
+    open: set[str] = dataclasses.field(default_factory=set)
+    owners: dict[str, tuple[str, Shape]] = dataclasses.field(default_factory=dict)
     image: Shape | None = None  # (H, W) of the image after `size`
     frame: Shape | None = None  # and as the file has it
     first: int | None = None  # first dimension of the first input
@@ -76,12 +77,12 @@ class _Walk:
             self.blobs[name], self.sights[name] = shape, sight
         self.open = (self.open - set(layer.bottom)) | set(layer.top)
         self.inputs += layer.top if layer.type == "Input" else []
+        place, macs = len(self.layers), out.macs // (self.first or 1)
+        shapes = bottoms, out.tops, out.params
+        field = sights[0].field if sights and sights[0] else None
         self.layers.append(
-            LayerGeometry(
-                len(self.layers), layer.name, layer.type, tuple(layer.bottom), names, bottoms, out.tops, out.params,
-                out.macs // (self.first or 1), sights[0].field if sights and sights[0] else None,
-            )
-        )  # fmt: skip
+            LayerGeometry(place, layer.name, layer.type, tuple(layer.bottom), names, *shapes, macs, field)
+        )
 
     def result(self, name: str) -> Geometry:
         """What was measured; outputs in Caffe's order, which is that of their names."""
@@ -94,8 +95,8 @@ class _Walk:
     def _bottom(self, layer: LayerParameter, name: str) -> Shape:
         if name not in self.open:
             raise InputError(
-                f"layer {layer.name!r} ({layer.type}): no layer before it leaves a bottom {name!r} for it: correct "
-                f"the name or move the layer.{near(name, self.open)}"
+                f"layer {layer.name!r} ({layer.type}): no layer before it leaves a bottom {name!r} for it: "
+                f"correct the name or move the layer.{near(name, self.open)}"
             )
         return self.blobs[name]
 
@@ -118,7 +119,7 @@ class _Walk:
         out = rule.function(layer, bottoms)
         need(len(out.tops) == tops, f"makes {len(out.tops)} tops, not {tops}")
         for name, shape in zip(layer.top, out.tops, strict=False):
-            checked(shape, f"top {name!r}")
+            checked(shape, f"top {name!r}", *([] if bottoms else ["correct its shape"]))
             kept = self.blobs.get(name, shape) == shape
             need(kept, f"would change its blob {name!r} to {text(shape)} in place: give its top another name")
         for i, shape in enumerate(out.params):

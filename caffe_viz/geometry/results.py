@@ -31,7 +31,7 @@ class LayerGeometry:
 
 @dataclass(frozen=True)
 class Geometry:
-    """Shapes and costs of a whole net; blobs, inputs, outputs and layer indices equal those of real Caffe's Net.
+    """Shapes and costs of a whole net; blobs, inputs, outputs, layer indices equal those of real Caffe's Net.
 
     `params` counts values of all parameters, those shared by name once. `macs` are multiply-adds of
     convolutions, inner products and recurrent layers for ONE image: those of the batch divided by the first

@@ -11,10 +11,10 @@ Place = tuple[int, int]
 
 
 def with_splits(net: NetParameter) -> NetParameter:
-    """A copy of `net` (filtered by phase) with the hidden Split layers that `net._layer_names` of real Caffe shows.
+    """A copy of `net` (filtered by phase) with the hidden Split layers that `net._layer_names` of Caffe shows.
 
-    The blob `b` of layer `l`, its top j, becomes `b_l_j_split_0`, `b_l_j_split_1`, ... of the layer `b_l_j_split`. A
-    loss weight counts as a consumer and takes the first of them. Source: behaviour of Caffe's insert_splits.cpp.
+    The blob `b`, top j of layer `l`, becomes `b_l_j_split_0`, `b_l_j_split_1`, ... of the layer `b_l_j_split`.
+    A loss weight counts as a consumer and takes the first of them. Source: what insert_splits.cpp of Caffe does.
 
     Raises:
         InputError: a bottom that no earlier layer produces.
@@ -53,8 +53,8 @@ def _uses(net: NetParameter) -> tuple[dict[Place, Place], Counter[Place], dict[P
         for k, bottom in enumerate(layer.bottom):
             if bottom not in latest:
                 raise InputError(
-                    f"layer {layer.name!r} ({layer.type}): no layer before it makes its bottom {bottom!r}: correct "
-                    f"the name or move the layer.{near(bottom, latest)}"
+                    f"layer {layer.name!r} ({layer.type}): no layer before it makes its bottom {bottom!r}: "
+                    f"correct the name or move the layer.{near(bottom, latest)}"
                 )
             sources[i, k] = latest[bottom]
             consumers[latest[bottom]] += 1

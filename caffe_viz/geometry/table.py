@@ -12,14 +12,15 @@ from caffe_viz.netdef import LayerParameter
 
 Shapes = tuple[Shape, ...]
 INT_MAX = 2**31 - 1  # Caffe counts a blob's values in a C int
+MAX_AXES = 32
 
 
 @dataclass(frozen=True)
 class Out:
-    """What a layer makes of its bottoms: shapes of tops and parameters, multiply-adds, how the tops see the bottoms.
+    """What a layer makes of its bottoms: shapes of tops and parameters, multiply-adds, views of the bottoms.
 
-    `views` has one entry per top, or one for all; `sees` limits it to the first bottoms; `aliases` marks tops that
-    share their bottom's memory.
+    `views` has one entry per top, or one for all; `sees` limits it to the first bottoms; `aliases` marks tops
+    that share their bottom's memory.
     """
 
     tops: Shapes
@@ -32,7 +33,7 @@ class Out:
 
 @dataclass(frozen=True)
 class Rule:
-    """A layer type's function of message and bottom shapes, and how many bottoms and tops it takes (None: no end)."""
+    """A layer type's function, and how many bottoms and tops it takes (None: no end)."""
 
     function: Callable[[LayerParameter, Shapes], Out]
     bottoms: tuple[int, int | None]
@@ -49,7 +50,7 @@ Function = Callable[[LayerParameter, Shapes], Out]
 def rule(
     *types: str, bottoms: Count = 1, tops: Count = 1, in_place: bool = True, automatic: bool = False
 ) -> Callable[[Function], Function]:
-    """Enter a function as the rule of `types`; `automatic`: it makes a top that the layer does not name."""
+    """Enter a function as the rule of `types`; `automatic`: it also makes a top that has no name."""
 
     def enter(function: Function) -> Function:
         for name in types:
@@ -93,13 +94,13 @@ def text(shape: Sequence[int]) -> str:
     return "x".join(map(str, shape)) or "scalar"
 
 
-def checked(shape: Shape, what: str) -> Shape:
+def checked(shape: Shape, what: str, hint: str = "is the kernel larger than the padded input?") -> Shape:
     """The shape itself if Caffe can hold such a blob."""
-    if min(shape, default=1) < 1:
-        hint = "is the kernel larger than the padded input, or the input too small?"
-        raise InputError(f"{what} would be {text(shape)}; every dimension must be at least 1: {hint}")
-    if math.prod(shape) > INT_MAX or len(shape) > 32:
-        raise InputError(
-            f"{what} would be {text(shape)}; Caffe holds at most 32 axes and {INT_MAX:,} values in a blob"
-        )
+    need(min(shape, default=1) >= 1, f"{what} would be {text(shape)}; no dimension may be below 1: {hint}")
+    fits = math.prod(shape) <= INT_MAX and len(shape) <= MAX_AXES
+    limit = f"{MAX_AXES} axes and {INT_MAX:,} values in a blob"
+    need(
+        fits,
+        f"{what} would be {text(shape)}; Caffe holds at most {limit}: make the input or the batch smaller",
+    )
     return shape

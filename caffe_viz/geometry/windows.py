@@ -63,7 +63,7 @@ def _windows(layer: LayerParameter, shape: Shape) -> tuple[int, list[tuple[int, 
 
 
 def _slide(size: int, extent: int, stride: int, pad: int) -> int:
-    """Places of a window; C rounds the division towards zero, so a stride can save a kernel that is too large."""
+    """Places of a window; C rounds the division towards zero, so a stride can save a kernel too large."""
     room = size + 2 * pad - extent
     return (room // stride if room >= 0 else -(-room // stride)) + 1
 
@@ -76,7 +76,7 @@ def _slide_view(windows: Sequence[tuple[int, int, int, int]]) -> View:
 
 
 def _stretch_view(windows: Sequence[tuple[int, int, int, int]]) -> View:
-    """Deconvolution: unit o meets inputs i with o = i * stride - pad + 0 .. extent - 1; keeps their centre."""
+    """Deconvolution: unit o meets inputs i with o = i * stride - pad + 0 .. extent - 1; keeps the centre."""
     if len(windows) < 2:
         return Look.LOST if windows else Look.WHOLE
     sizes = [math.ceil(e / s) for _, e, s, _ in windows]
@@ -236,7 +236,7 @@ def _repeat(scales: Sequence[int]) -> View:
 
 
 def _float(value: float) -> float:
-    """`value` as C's float holds it: Caffe multiplies scales in single precision before it cuts the fraction."""
+    """`value` as C's float holds it: Caffe multiplies scales in single precision, then cuts the fraction."""
     return float(struct.unpack("f", struct.pack("f", value))[0])
 
 

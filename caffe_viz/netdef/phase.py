@@ -1,4 +1,4 @@
-"""Which layers of a prototxt are in the net of a phase: Caffe's include and exclude rules (net.cpp, FilterNet)."""
+"""Which layers of a prototxt are in the net of a phase: include and exclude rules (net.cpp, FilterNet)."""
 
 from __future__ import annotations
 
@@ -24,9 +24,7 @@ def for_phase(
     del out.layer[:]
     for layer in net.layer:
         if len(layer.include) and len(layer.exclude):
-            raise InputError(
-                f"layer {layer.name!r} has include and exclude rules; Caffe takes only one kind."
-            )
+            raise InputError(f"layer {layer.name!r} has include and exclude rules; Caffe takes one kind.")
 
         def meets(rule: NetStateRule) -> bool:
             return (
@@ -37,10 +35,7 @@ def for_phase(
                 and not any(stage in stages for stage in rule.not_stage)
             )
 
-        if len(layer.include):
-            keep = any(map(meets, layer.include))
-        else:
-            keep = not any(map(meets, layer.exclude))
+        keep = any(map(meets, layer.include)) if len(layer.include) else not any(map(meets, layer.exclude))
         if keep:
             out.layer.add().CopyFrom(layer)
     out.state.phase = PHASES[phase]

@@ -117,7 +117,8 @@ def _v0_layer(
     v0 = old.layer
     if v0.type not in V0_TYPES:
         raise InputError(f"{name}: layer {v0.name!r} has unknown type {v0.type!r}.{near(v0.type, V0_TYPES)}")
-    new.name, new.type = v0.name, V1LayerParameter.LayerType.Value(V0_TYPES[v0.type])
+    new.name = v0.name
+    new.type = V1LayerParameter.LayerType.Value(V0_TYPES[v0.type])
     new.top.extend(old.top)
     for bottom in old.bottom:
         # A padding layer is folded into the convolution or pooling that reads it.
