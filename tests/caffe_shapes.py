@@ -1,7 +1,7 @@
-"""What real Caffe makes of a net, from a process of its own: a CHECK that fails aborts only the fork that asked.
+"""What real Caffe makes of a net, from a process of its own: a failing CHECK aborts only a fork of it.
 
-Run as a script it answers each line of input (a prototxt as JSON) by a line of JSON: the net's names and shapes, or null
-where Caffe aborted.
+Run as a script it answers each line of input (a prototxt as JSON) by a line of JSON: the net's names and shapes, or
+null where Caffe aborted.
 """
 
 from __future__ import annotations
@@ -30,14 +30,16 @@ class CaffeShapes:
         )
 
     def describe(self, prototxt: str) -> dict[str, Any] | None:
-        assert self.process.stdin and self.process.stdout
+        assert self.process.stdin
+        assert self.process.stdout
         self.process.stdin.write(json.dumps(prototxt) + "\n")
         self.process.stdin.flush()
         answer: dict[str, Any] | None = json.loads(self.process.stdout.readline())
         return answer
 
     def close(self) -> None:
-        assert self.process.stdin and self.process.stdout
+        assert self.process.stdin
+        assert self.process.stdout
         self.process.stdin.close()
         self.process.wait()
         self.process.stdout.close()
@@ -72,7 +74,10 @@ def _serve() -> None:
             file.flush()
             child = os.fork()
             if child == 0:
-                answer.write(json.dumps(described(caffe, file.name)))
+                try:
+                    answer.write(json.dumps(described(caffe, file.name)))
+                except Exception as error:
+                    answer.write(json.dumps({"error": repr(error)}))
                 answer.flush()
                 os._exit(0)
             _, status = os.waitpid(child, 0)

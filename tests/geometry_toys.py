@@ -37,9 +37,8 @@ def _of(kind: str, field: str, *settings: str, on: str = "2 6 9 8", tops: int = 
     return [Toy(kind, on.split(", "), f"{field} {{ {s} }}", tops) for s in settings]
 
 
-NEURONS = (
-    "AbsVal BNLL Dropout ELU Exp HardSigmoid HardSwish Log Power ReLU ReLU6 Sigmoid TanH Threshold".split()
-)
+NEURONS = ["AbsVal", "BNLL", "Dropout", "ELU", "Exp", "HardSigmoid", "HardSwish", "Log", "Power", "ReLU"]
+NEURONS += ["ReLU6", "Sigmoid", "TanH", "Threshold"]
 LSTM = "recurrent_param { num_output: 3 }"
 EXPOSED = "recurrent_param { num_output: 3 expose_hidden: true }"
 BOXES = "min_size: 4 min_size: 9 max_size: 10 max_size: 20 aspect_ratio: 2 aspect_ratio: 1 aspect_ratio: 3"
@@ -237,7 +236,7 @@ GOOD = [
     Toy("MemoryData", [], "memory_data_param { batch_size: 2 channels: 3 height: 4 width: 5 }", 2),
     Toy("SoftmaxWithLoss", ["4 5", "4"]),
     Toy("SoftmaxWithLoss", ["4 5", "4"], "", 0),
-    Toy("SoftmaxWithLoss", ["4 5 2 3", "4 2 3"], "loss_weight: 1 loss_weight: 0", 2),
+    Toy("SoftmaxWithLoss", ["4 5 2 3", "4 2 3"], "loss_weight: 2"),
     Toy("SoftmaxWithLoss", ["4 5 2 3", "4 5 2"], "softmax_param { axis: -1 }"),
     Toy("EuclideanLoss", ["4 6", "4 2 3"]),
     Toy("EuclideanLoss", ["4 6", "4 6"], "", 0),
@@ -398,6 +397,7 @@ BAD = [
     Toy("SoftmaxWithLoss", ["4 5", "3"]),
     Toy("SoftmaxWithLoss", ["4 5 2", "4"]),
     Toy("SoftmaxWithLoss", ["4 5", "4"], "", 2),
+    Toy("SoftmaxWithLoss", ["4 5", "4"], "loss_weight: 1 loss_weight: 0", 2),
     Toy("EuclideanLoss", ["4 5", "4 6"]),
     Toy("SigmoidCrossEntropyLoss", ["4 5", "4 6"]),
     Toy("HingeLoss", ["4 5", "5"]),

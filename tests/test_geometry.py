@@ -1,4 +1,4 @@
-"""Geometry of hand-written nets against numbers worked out by hand; real Caffe is the judge in test_geometry_caffe.py."""
+"""Geometry of hand-written nets against numbers worked out by hand; test_geometry_caffe.py asks real Caffe."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from caffe_viz.geometry import Field, Geometry, measure, with_splits
 from caffe_viz.geometry.table import TABLE
 from caffe_viz.netdef import parse_net, read_net
 
-# data 2x3x20x16 -> conv 4 of 3x3, pad 1 -> relu in place -> pool 2x2 stride 2 -> fc 5 -> prob; conv also feeds a skip.
+# data 2x3x20x16 -> conv 4 of 3x3, pad 1 -> relu in place -> pool 2x2 stride 2 -> fc 5 -> prob; conv -> side.
 TOY = """
 name: "toy"
 layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 dim: 20 dim: 16 } } }
@@ -40,14 +40,16 @@ def chain(*settings: str, shape: str = "1 1 40 40") -> Geometry:
     for i, setting in enumerate(settings):
         kind, rest = setting.split(" ", 1)
         text += f'layer {{ name: "l{i}" type: "{kind}" bottom: "t{i}" top: "t{i + 1}" {rest} }}\n'
-    return measure(parse_net(text.replace('top: "t0"', 'top: "t0"')))
+    return measure(parse_net(text))
 
 
 def last_field(*settings: str, shape: str = "1 1 40 40") -> Field | None:
     return chain(*settings, shape=shape).layers[-1].field
 
 
-CONV3 = "Convolution convolution_param { num_output: 1 kernel_size: 3 }"
+CONV = "Convolution convolution_param { num_output: 1"
+CONV3 = f"{CONV} kernel_size: 3 }}"
+GLOBAL = "Pooling pooling_param { global_pooling: true }"
 POOL2 = "Pooling pooling_param { kernel_size: 2 stride: 2 }"
 
 
@@ -97,7 +99,8 @@ class TestMeasure:
 
     def test_size_leaves_other_inputs_alone_and_takes_a_parameter_as_image(self) -> None:
         net = parse_net(
-            'layer { name: "data" type: "Parameter" top: "data" parameter_param { shape { dim: 1 dim: 3 dim: 9 dim: 9 } } }'
+            'layer { name: "data" type: "Parameter" top: "data"'
+            " parameter_param { shape { dim: 1 dim: 3 dim: 9 dim: 9 } } }"
             'layer { name: "scale" type: "Parameter" top: "s" parameter_param { shape { dim: 3 dim: 2 } } }'
             'layer { name: "info" type: "Input" top: "info" top: "twin" input_param { shape { dim: 1 dim: 3 }'
             " shape { dim: 1 dim: 1 dim: 9 dim: 9 } } }"
@@ -143,7 +146,10 @@ class TestMeasure:
         assert chain(setting, shape="1 4 5 5").macs == 5 * 5 * 4 * 3 * 9
 
     def test_data_layer_with_crop_and_means(self) -> None:
-        text = 'layer { name: "d" type: "Data" top: "data" top: "label" data_param { batch_size: 6 } transform_param { %s } }'
+        text = (
+            'layer { name: "d" type: "Data" top: "data" top: "label" data_param { batch_size: 6 }'
+            " transform_param { %s } }"
+        )
         known = measure(parse_net(text % "crop_size: 27 mean_value: 1 mean_value: 2 mean_value: 3"))
         assert known.blobs == {"data": (6, 3, 27, 27), "label": (6,)}
         for unknown in ("crop_size: 27", "mean_value: 1 mean_value: 2"):
@@ -153,9 +159,9 @@ class TestMeasure:
     def test_look_ups_name_near_matches(self) -> None:
         g = measure(parse_net(TOY))
         assert g.blob("pool") == (2, 4, 10, 8)
-        with pytest.raises(InputError, match="no layer 'pol'.*'pool'"):
+        with pytest.raises(InputError, match=r"no layer 'pol'.*'pool'"):
             g.layer("pol")
-        with pytest.raises(InputError, match="no blob 'cnv'.*'conv'"):
+        with pytest.raises(InputError, match=r"no blob 'cnv'.*'conv'"):
             g.blob("cnv")
 
 
@@ -170,7 +176,7 @@ class TestRefusals:
         ("old", "new", "message"),
         [
             ('bottom: "pool"', 'bottom: "poool"', r"layer 'fc' .*'poool'.*Did you mean 'pool'"),
-            ('top: "fc"', 'top: "pool"', r"layer 'fc' .*already makes the top 'pool'"),
+            ('top: "side"', 'top: "pool"', r"layer 'side' .*already makes the top 'pool'"),
             ('type: "Softmax"', 'type: "SoftMax"', r"layer 'prob' \(SoftMax\).*Did you mean 'Softmax'"),
             ('type: "Softmax"', 'type: "Python"', r"layer 'prob' \(Python\).*another build of Caffe"),
             (
@@ -191,9 +197,14 @@ class TestRefusals:
         with pytest.raises(InputError, match=r"layer 'x' \(Flatten\) on a 2x3: cannot work in place"):
             measure(parse_net(text))
 
+    def test_in_place_with_another_shape(self) -> None:
+        toy = Toy("InnerProduct", ["2 3"], "inner_product_param { num_output: 4 }")
+        with pytest.raises(InputError, match=r"layer 'x' .*would change its blob 'a' to 2x4 in place"):
+            measure(parse_net(toy.prototxt().replace("t0", "a")))
+
     def test_in_place_beside_another_consumer(self) -> None:
         text = TOY + 'layer { name: "late" type: "ReLU" bottom: "conv" top: "conv" }'
-        with pytest.raises(InputError, match="layer 'late' .*already makes the top 'conv'"):
+        with pytest.raises(InputError, match=r"layer 'late' .*already makes the top 'conv'"):
             measure(parse_net(text))
 
 
@@ -203,16 +214,16 @@ class TestFields:
         [
             ([CONV3, CONV3], Field((5, 5), (1, 1), (0, 0))),
             ([CONV3, POOL2, CONV3], Field((8, 8), (2, 2), (0, 0))),
-            (["Convolution convolution_param { num_output: 1 kernel_size: 3 dilation: 4 pad: 4 }"], Field((9, 9), (1, 1), (-4, -4))),
-            (["Convolution convolution_param { num_output: 1 kernel_h: 1 kernel_w: 5 stride_w: 3 stride_h: 1 }"], Field((1, 5), (1, 3), (0, 0))),
+            ([f"{CONV} kernel_size: 3 dilation: 4 pad: 4 }}"], Field((9, 9), (1, 1), (-4, -4))),
+            ([f"{CONV} kernel_h: 1 kernel_w: 5 stride_w: 3 }}"], Field((1, 5), (1, 3), (0, 0))),
             ([CONV3, "LRN lrn_param { norm_region: WITHIN_CHANNEL }"], Field((7, 7), (1, 1), (-2, -2))),
             ([CONV3, "LRN "], Field((3, 3), (1, 1), (0, 0))),
             (["Pad pad_param { pad_u: 2 pad_r: 1 }", POOL2], Field((2, 2), (2, 2), (-2, 0))),
             (["Upsample upsample_param { scale: 2 }"], Field((1, 1), (0.5, 0.5), (-0.25, -0.25))),
             ([POOL2, "Upsample upsample_param { scale: 2 }"], Field((2, 2), (1, 1), (-0.5, -0.5))),
-            (["Deconvolution convolution_param { num_output: 1 kernel_size: 4 stride: 2 pad: 1 }"], Field((2, 2), (0.5, 0.5), (-0.75, -0.75))),
-            ([CONV3, "Pooling pooling_param { global_pooling: true }"], Field((40, 40), (0, 0), (0, 0))),
-            ([CONV3, "Pooling pooling_param { global_pooling: true }", CONV3.replace("3", "1")], Field((40, 40), (0, 0), (0, 0))),
+            ([f"De{CONV[0].lower()}{CONV[1:]} kernel_size: 4 stride: 2 pad: 1 }}"], Field((2, 2), (0.5, 0.5), (-0.75, -0.75))),
+            ([CONV3, GLOBAL], Field((40, 40), (0, 0), (0, 0))),
+            ([CONV3, GLOBAL, f"{CONV} kernel_size: 3 pad: 1 }}"], Field((40, 40), (0, 0), (0, 0))),
             (["Softmax softmax_param { axis: 3 }", CONV3], Field((3, 40), (1, 0), (0, 0))),
             (["Flatten ", "InnerProduct inner_product_param { num_output: 2 }"], Field((40, 40), (0, 0), (0, 0))),
             (["Permute permute_param { order: 0 order: 2 }"], None),
@@ -220,9 +231,9 @@ class TestFields:
             (["Flatten "], None),
             (["Reshape reshape_param { shape { dim: 1 dim: 1 dim: 20 dim: 80 } }"], None),
             (["Reshape reshape_param { shape { dim: -1 } axis: 0 num_axes: 2 }", CONV3], None),
-            (["Pooling pooling_param { global_pooling: true }", "Flatten "], Field((40, 40), (0, 0), (0, 0))),
+            ([GLOBAL, "Flatten "], Field((40, 40), (0, 0), (0, 0))),
             # One unit of 5x5 that is no global pooling keeps its own field through a Flatten.
-            ([CONV3.replace("3", "5").replace("5 }", "5 stride: 36 }"), "Flatten "], Field((5, 5), (0, 0), (0, 0))),
+            ([f"{CONV} kernel_size: 5 stride: 36 }}", "Flatten "], Field((5, 5), (0, 0), (0, 0))),
         ],
     )  # fmt: skip
     def test_chains(self, settings: list[str], field: Field | None) -> None:
@@ -309,7 +320,8 @@ def test_known_figures(networks: Path) -> None:
 
 
 def test_import_is_light() -> None:
-    code = "import sys, caffe_viz.geometry; print(sorted({'caffe', 'matplotlib', 'skimage', 'scipy', 'PIL'} & set(sys.modules)))"
+    heavy = {"caffe", "matplotlib", "skimage", "scipy", "PIL"}
+    code = f"import sys, caffe_viz.geometry; print(sorted({heavy} & set(sys.modules)))"
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
         == "[]\n"

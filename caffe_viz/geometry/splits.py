@@ -11,10 +11,10 @@ Place = tuple[int, int]
 
 
 def with_splits(net: NetParameter) -> NetParameter:
-    """A copy of `net` (filtered by phase) with the hidden Split layers that `net._layer_names` of Caffe shows.
+    """A copy of `net` (filtered by phase) with the hidden Split layers that Caffe's `net._layer_names` has.
 
-    The blob `b`, top j of layer `l`, becomes `b_l_j_split_0`, `b_l_j_split_1`, ... of the layer `b_l_j_split`.
-    A loss weight counts as a consumer and takes the first of them. Source: what insert_splits.cpp of Caffe does.
+    The blob `b`, top j of layer `l`, becomes `b_l_j_split_0`, `b_l_j_split_1`, ... of a layer `b_l_j_split`.
+    A loss weight counts as a consumer and takes the first of them. Source: Caffe's insert_splits.cpp.
 
     Raises:
         InputError: a bottom that no earlier layer produces.
