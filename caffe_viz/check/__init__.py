@@ -67,7 +67,13 @@ def check_messages(
     net: NetParameter, weights: NetParameter | None = None, *, allow_code: bool = False, phase: str = "TEST"
 ) -> tuple[Finding, ...]:
     """What is wrong with a net and its weights as messages; no engine, no child process."""
-    chosen = for_phase(net, phase)
+    try:
+        chosen = for_phase(net, phase)
+    except InputError as error:
+        return (Finding("error", "", str(error)),)
+    for layer in chosen.layer:  # their work is done, and `measure` would apply them for TEST
+        layer.ClearField("include")
+        layer.ClearField("exclude")
     findings = (*structure(chosen, net), *safety(chosen, allow_code=allow_code))
     if any(f.severity == "error" for f in findings):
         return findings

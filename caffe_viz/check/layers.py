@@ -30,7 +30,7 @@ NO_BACKWARD = {
     "PSROIPooling",
     "Threshold",
 }
-# Types that read their input after they have overwritten it, or need it for backward: silently wrong in place.
+# Types that read their input after they overwrote it, or need it for backward: silently wrong in place.
 NOT_IN_PLACE = {
     "AbsVal",
     "Concat",

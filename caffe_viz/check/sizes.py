@@ -1,4 +1,4 @@
-"""What is wrong with the shapes: impossible ones, ones that no memory holds, poolings that leave their input."""
+"""What is wrong with the shapes: impossible, too large for the memory, or read past their end."""
 
 from __future__ import annotations
 
@@ -30,9 +30,11 @@ def _too_large(geometry: Geometry) -> Iterator[Finding]:
     """Caffe allocates when a blob is first used, and the system then kills the process."""
     needed, there = geometry.blob_bytes + geometry.param_bytes, machine_memory()
     if needed > there:
-        parts = f"{geometry.blob_bytes / 1e9:.3g} GB of it for blobs"
-        message = f"needs {needed / 1e9:.3g} GB of memory ({parts}), this machine has {there / 1e9:.3g} GB: "
-        yield Finding("error", "", message + "make the batch or the input smaller.")
+        message = (
+            f"needs {needed / 1e9:.3g} GB of memory ({geometry.blob_bytes / 1e9:.3g} GB of it for blobs), this "
+            f"machine has {there / 1e9:.3g} GB: make the batch or the input smaller."
+        )
+        yield Finding("error", "", message)
 
 
 def _empty_windows(net: NetParameter, geometry: Geometry) -> Iterator[Finding]:
@@ -46,7 +48,7 @@ def _empty_windows(net: NetParameter, geometry: Geometry) -> Iterator[Finding]:
         bottom, top = measured[layer.name].bottom_shapes[0][2:], measured[layer.name].top_shapes[0][2:]
         if any((n - 1) * stride >= size for n, stride, size in zip(top, strides, bottom, strict=True)):
             message = (
-                f"its last window starts outside the input (stride {strides} over {bottom}), and Caffe writes outside "
-                "its memory on backward: use a stride of at most the kernel, or ceil_mode: false."
+                f"its last window starts outside the input (stride {strides} over {bottom}), and Caffe writes "
+                "outside its memory on backward: use a stride of at most the kernel, or ceil_mode: false."
             )
             yield Finding("error", where(layer), message)

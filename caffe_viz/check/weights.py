@@ -24,7 +24,7 @@ def fits(blob: BlobProto, shape: Sequence[int]) -> bool:
 
 
 def weights_fit(net: NetParameter, geometry: Geometry, weights: NetParameter) -> Iterator[Finding]:
-    """Layers of `weights` that Caffe would refuse, layers of the net without any, values that are no numbers."""
+    """Layers of `weights` that Caffe would refuse, layers of the net without any, NaN."""
     targets: dict[str, LayerGeometry] = {}
     for target in geometry.layers:
         targets.setdefault(target.name, target)
