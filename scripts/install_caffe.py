@@ -34,11 +34,23 @@ SDIST = "brocolli-caffe"
 VERSION = "9.0.2"
 SHA256 = "c6410cc60bdd6db685d441b66be7df05410f8850ac88d6b75d48ef9b2315c08a"
 
-SYSTEM_PACKAGES = (
-    "cmake g++ make libboost-system-dev libboost-thread-dev libboost-filesystem-dev "
-    "libboost-regex-dev libboost-python-dev libprotobuf-dev protobuf-compiler libhdf5-dev "
-    "libopenblas-dev libgoogle-glog-dev libgflags-dev libgtest-dev"
-).split()
+SYSTEM_PACKAGES = [
+    "cmake",
+    "g++",
+    "make",
+    "libboost-system-dev",
+    "libboost-thread-dev",
+    "libboost-filesystem-dev",
+    "libboost-regex-dev",
+    "libboost-python-dev",
+    "libprotobuf-dev",
+    "protobuf-compiler",
+    "libhdf5-dev",
+    "libopenblas-dev",
+    "libgoogle-glog-dev",
+    "libgflags-dev",
+    "libgtest-dev",
+]
 
 # Caffe's Python files import these; the wheel names them as its requirements.
 PYTHON_PACKAGES = ("numpy", "protobuf>=4.21", "scikit-image", "six")

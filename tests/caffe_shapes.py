@@ -1,7 +1,7 @@
 """What real Caffe makes of a net, from a process of its own: a failing CHECK aborts only a fork of it.
 
-Run as a script it answers each line of input (a prototxt as JSON) by a line of JSON: the net's names and shapes, or
-null where Caffe aborted.
+Run as a script it answers each line of input, a prototxt as JSON, by a line of JSON: names and shapes of the
+net, or null where Caffe aborted.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ GOOD = [
         "num_output: 4 kernel_size: 3 pad: 1 stride: 2 bias_term: false",
         "num_output: 4 kernel_h: 1 kernel_w: 5 pad_h: 0 pad_w: 2 stride_h: 2 stride_w: 1",
         "num_output: 6 kernel_size: 3 group: 3 dilation: 2",
-        "num_output: 4 kernel_size: 3 kernel_size: 2 dilation: 1 dilation: 3 pad: 0 pad: 4 stride: 4 stride: 1",
+        "num_output: 2 kernel_size: [3, 2] dilation: [1, 3] pad: [0, 4] stride: [4, 1]",
         "num_output: 4 kernel_size: 3 pad_w: 1 stride_w: 2",
         "num_output: 4 kernel_size: 11 stride: 4",
         "num_output: 4 kernel_size: 2 axis: -3",

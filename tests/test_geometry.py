@@ -1,4 +1,4 @@
-"""Geometry of hand-written nets against numbers worked out by hand; test_geometry_caffe.py asks real Caffe."""
+"""Geometry of small nets against numbers worked out by hand; test_geometry_caffe.py asks real Caffe."""
 
 from __future__ import annotations
 
@@ -48,6 +48,7 @@ def last_field(*settings: str, shape: str = "1 1 40 40") -> Field | None:
 
 
 CONV = "Convolution convolution_param { num_output: 1"
+UP = "Deconvolution convolution_param { num_output: 1"
 CONV3 = f"{CONV} kernel_size: 3 }}"
 GLOBAL = "Pooling pooling_param { global_pooling: true }"
 POOL2 = "Pooling pooling_param { kernel_size: 2 stride: 2 }"
@@ -124,15 +125,19 @@ class TestMeasure:
         assert "only" not in measure(parse_net(TOY + extra)).blobs
 
     def test_shared_parameters_count_once(self) -> None:
-        conv = 'layer {{ name: "{0}" type: "Convolution" bottom: "a" top: "{0}" param {{ name: "w" {1} }} param {{ name: "b" }} convolution_param {{ num_output: 2 kernel_size: {2} }} }}'
-        head = Toy("Silence", ["1 3 8 8"], tops=0).prototxt()
-        assert (
-            measure(parse_net(head + conv.format("p", "", 3) + conv.format("q", "", 3))).params == 2 * 27 + 2
+        conv = (
+            'layer {{ name: "{0}" type: "Convolution" bottom: "a" top: "{0}" param {{ name: "w" {2} }}'
+            ' param {{ name: "b" }} convolution_param {{ num_output: 2 {1} }} }}'
         )
+        head = Toy("Silence", ["1 3 8 9"], tops=0).prototxt() + conv.format("p", "kernel_size: 3", "")
+        assert measure(parse_net(head + conv.format("q", "kernel_size: 3", ""))).params == 2 * 27 + 2
+        turned = "kernel_h: 1 kernel_w: 9"
         with pytest.raises(
             InputError, match=r"layer 'q' .*shares parameter 'w' of layer 'p', which is 2x3x3x3"
         ):
-            measure(parse_net(head + conv.format("p", "", 3) + conv.format("q", "", 5)))
+            measure(parse_net(head + conv.format("q", turned, "")))
+        loose = measure(parse_net(head + conv.format("q", turned, "share_mode: PERMISSIVE")))
+        assert loose.params == 2 * 27 + 2
 
     def test_recurrent_costs_and_parameters(self) -> None:
         g = measure(parse_net(Toy("LSTM", ["4 2 5", "4 2"], "recurrent_param { num_output: 3 }").prototxt()))
@@ -179,11 +184,7 @@ class TestRefusals:
             ('top: "side"', 'top: "pool"', r"layer 'side' .*already makes the top 'pool'"),
             ('type: "Softmax"', 'type: "SoftMax"', r"layer 'prob' \(SoftMax\).*Did you mean 'Softmax'"),
             ('type: "Softmax"', 'type: "Python"', r"layer 'prob' \(Python\).*another build of Caffe"),
-            (
-                'bottom: "data" top: "conv"',
-                'bottom: "data" top: "data"',
-                r"layer 'conv' .*in place.*another name",
-            ),
+            ('bottom: "pool" top: "fc"', 'bottom: "fc" top: "fc"', r"layer 'fc' .*no layer before it"),
             ('bottom: "fc" top: "prob"', 'bottom: "prob" top: "prob"', r"layer 'prob' .*no layer before"),
         ],
     )
@@ -221,7 +222,7 @@ class TestFields:
             (["Pad pad_param { pad_u: 2 pad_r: 1 }", POOL2], Field((2, 2), (2, 2), (-2, 0))),
             (["Upsample upsample_param { scale: 2 }"], Field((1, 1), (0.5, 0.5), (-0.25, -0.25))),
             ([POOL2, "Upsample upsample_param { scale: 2 }"], Field((2, 2), (1, 1), (-0.5, -0.5))),
-            ([f"De{CONV[0].lower()}{CONV[1:]} kernel_size: 4 stride: 2 pad: 1 }}"], Field((2, 2), (0.5, 0.5), (-0.75, -0.75))),
+            ([f"{UP} kernel_size: 4 stride: 2 pad: 1 }}"], Field((2, 2), (0.5, 0.5), (-0.75, -0.75))),
             ([CONV3, GLOBAL], Field((40, 40), (0, 0), (0, 0))),
             ([CONV3, GLOBAL, f"{CONV} kernel_size: 3 pad: 1 }}"], Field((40, 40), (0, 0), (0, 0))),
             (["Softmax softmax_param { axis: 3 }", CONV3], Field((3, 40), (1, 0), (0, 0))),
@@ -247,14 +248,11 @@ class TestFields:
 
     def test_branches_take_the_hull(self) -> None:
         for join in ("Concat", "Eltwise"):
-            text = Toy(
-                "Convolution",
-                ["1 2 9 9"],
-                "convolution_param { num_output: 2 kernel_h: 5 kernel_w: 1 pad_h: 2 pad_w: 0 }",
-            )
+            tall = "convolution_param { num_output: 2 kernel_h: 5 kernel_w: 1 pad_h: 2 pad_w: 0 }"
+            wide = "convolution_param { num_output: 2 kernel_size: 3 pad: 1 }"
             net = parse_net(
-                text.prototxt()
-                + 'layer { name: "y" type: "Convolution" bottom: "a" top: "y" convolution_param { num_output: 2 kernel_size: 3 pad: 1 } }'
+                Toy("Convolution", ["1 2 9 9"], tall).prototxt()
+                + f'layer {{ name: "y" type: "Convolution" bottom: "a" top: "y" {wide} }}'
                 + f'layer {{ name: "z" type: "{join}" bottom: "t0" bottom: "y" top: "z" }}'
             )
             assert measure(net).layer("z").field == Field((5, 3), (1, 1), (-2, -1))
@@ -308,15 +306,58 @@ def test_every_type_has_a_toy() -> None:
     assert set(TABLE) - stored == {toy.type for toy in GOOD}
 
 
-def test_known_figures(networks: Path) -> None:
-    """Published figures, where the network is in the repository."""
-    known = {"caffenet": (60_965_224, 724_406_816), "squeezenet_v1.0": (1_248_424, 861_339_936)}
-    present = [name for name in known if (networks / name / "deploy.prototxt").is_file()]
-    if not present:
-        pytest.skip("neither caffenet nor squeezenet_v1.0 is among the networks")
-    for name in present:
-        g = measure(read_net(networks / name / "deploy.prototxt"))
-        assert (g.params, g.macs) == known[name]
+def conv(outputs: int, kernel: int, rest: str = "") -> str:
+    return f"Convolution convolution_param {{ num_output: {outputs} kernel_size: {kernel} {rest} }}"
+
+
+def fc(outputs: int) -> str:
+    return f"InnerProduct inner_product_param {{ num_output: {outputs} }}"
+
+
+def test_caffenet() -> None:
+    """The published figures of CaffeNet, and the shapes of the pycaffe tutorial's table."""
+    pool = "Pooling pooling_param { kernel_size: 3 stride: 2 }"
+    g = chain(
+        *(
+            conv(96, 11, "stride: 4"),
+            "ReLU ",
+            pool,
+            "LRN ",
+            conv(256, 5, "pad: 2 group: 2"),
+            "ReLU ",
+            pool,
+            "LRN ",
+        ),
+        *(conv(384, 3, "pad: 1"), conv(384, 3, "pad: 1 group: 2"), conv(256, 3, "pad: 1 group: 2"), pool),
+        *(fc(4096), "Dropout ", fc(4096), fc(1000), "Softmax "),
+        shape="50 3 227 227",
+    )
+    assert (g.params, g.macs) == (60_965_224, 724_406_816)
+    assert list(g.blobs.values())[2:] == [
+        *[(50, 96, 55, 55)] * 2,
+        *[(50, 96, 27, 27)] * 2,
+        *[(50, 256, 27, 27)] * 2,
+        *[(50, 256, 13, 13)] * 2,
+        *[(50, 384, 13, 13)] * 2,
+        (50, 256, 13, 13),
+        (50, 256, 6, 6),
+        *[(50, 4096)] * 3,
+        *[(50, 1000)] * 2,
+    ]
+    weights = [x.param_shapes[0] for x in g.layers if x.param_shapes]
+    assert weights == [
+        *[(96, 3, 11, 11), (256, 48, 5, 5), (384, 256, 3, 3), (384, 192, 3, 3), (256, 192, 3, 3)],
+        *[(4096, 9216), (4096, 4096), (1000, 4096)],
+    ]
+    assert [x.field.size for x in g.layers if x.type == "Convolution" and x.field] == [
+        *[(11, 11), (51, 51), (99, 99), (131, 131), (163, 163)],
+    ]
+    assert g.layers[-1].field == Field((227, 227), (0, 0), (0, 0))
+
+
+def test_squeezenet(shared: Path) -> None:
+    g = measure(read_net(shared / "models" / "squeezenet_v1.0" / "deploy.prototxt"))
+    assert (g.params, g.macs) == (1_248_424, 861_339_936)
 
 
 def test_import_is_light() -> None:

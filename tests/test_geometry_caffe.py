@@ -72,40 +72,34 @@ def test_caffe_aborts_on_what_is_refused(shapes: CaffeShapes, toy: Toy) -> None:
     assert shapes.describe(toy.prototxt()) is None
 
 
+def tanh(bottom: str, *tops: str) -> str:
+    return "".join(f'layer {{ name: "{t}" type: "TanH" bottom: "{bottom}" top: "{t}" }}\n' for t in tops)
+
+
+def inner(name: str, bottom: str, outputs: int) -> str:
+    shared = 'param { name: "w" } param { name: "b" }'
+    return (
+        f'layer {{ name: "{name}" type: "InnerProduct" bottom: "{bottom}" top: "{name}" {shared}'
+        f" inner_product_param {{ num_output: {outputs} }} }}\n"
+    )
+
+
+WEIGHTED = 'layer { name: "r" type: "TanH" bottom: "a" top: "r" loss_weight: %s }'
+LOSS = 'layer { name: "l" type: "EuclideanLoss" bottom: "a" bottom: "a" %s }'
 SPLITS = {
-    "in-place layer, two consumers": """
-        layer { name: "r" type: "ReLU" bottom: "a" top: "a" }
-        layer { name: "p" type: "TanH" bottom: "a" top: "p" } layer { name: "q" type: "TanH" bottom: "a" top: "q" }""",
+    "in-place layer, two consumers": 'layer { name: "r" type: "ReLU" bottom: "a" top: "a" }'
+    + tanh("a", "p", "q"),
     "one layer takes a blob twice": 'layer { name: "e" type: "Eltwise" bottom: "a" bottom: "a" top: "e" }',
-    "second top of a layer": """
-        layer { name: "s" type: "Slice" bottom: "a" top: "u" top: "v" }
-        layer { name: "e" type: "Eltwise" bottom: "u" bottom: "v" top: "e" }
-        layer { name: "p" type: "TanH" bottom: "v" top: "p" } layer { name: "q" type: "TanH" bottom: "v" top: "q" }""",
-    "loss weight beside consumers": """
-        layer { name: "r" type: "TanH" bottom: "a" top: "r" loss_weight: 3 }
-        layer { name: "p" type: "TanH" bottom: "r" top: "p" } layer { name: "q" type: "TanH" bottom: "r" top: "q" }""",
-    "loss weight beside one consumer, none left": """
-        layer { name: "r" type: "TanH" bottom: "a" top: "r" loss_weight: 3 }
-        layer { name: "p" type: "TanH" bottom: "r" top: "p" }""",
-    "loss weight 0": """
-        layer { name: "r" type: "TanH" bottom: "a" top: "r" loss_weight: 0 }
-        layer { name: "p" type: "TanH" bottom: "r" top: "p" }""",
-    "loss with a named top that is used": """
-        layer { name: "l" type: "EuclideanLoss" bottom: "a" bottom: "a" top: "l" loss_weight: 2 }
-        layer { name: "p" type: "TanH" bottom: "l" top: "p" }""",
-    "unnamed tops of losses": """
-        layer { name: "l" type: "EuclideanLoss" bottom: "a" bottom: "a" }
-        layer { name: "m" type: "EuclideanLoss" bottom: "a" bottom: "a" }""",
-    "shared parameters": """
-        layer { name: "p" type: "InnerProduct" bottom: "a" top: "p" param { name: "w" } param { name: "b" }
-          inner_product_param { num_output: 4 axis: 1 } }
-        layer { name: "q" type: "InnerProduct" bottom: "a" top: "q" param { name: "w" } param { name: "b" }
-          inner_product_param { num_output: 4 axis: 1 } }""",
-    "phases": """
-        layer { name: "p" type: "TanH" bottom: "a" top: "p" include { phase: TRAIN } }
-        layer { name: "q" type: "TanH" bottom: "a" top: "q" exclude { phase: TRAIN } }""",
-    "outputs by name": """
-        layer { name: "s" type: "Slice" bottom: "a" top: "z" top: "b" }""",
+    "second top of a layer": 'layer { name: "s" type: "Slice" bottom: "a" top: "u" top: "v" }'
+    + tanh("v", "p", "q"),
+    "loss weight beside consumers": WEIGHTED % 3 + tanh("r", "p", "q"),
+    "loss weight beside one consumer": WEIGHTED % 3 + tanh("r", "p"),
+    "loss weight 0": WEIGHTED % 0 + tanh("r", "p"),
+    "loss whose top is used": LOSS % 'top: "l" loss_weight: 2' + tanh("l", "p"),
+    "unnamed top of a loss": LOSS % "",
+    "shared parameters": inner("p", "a", 4) + inner("q", "p", 4),
+    "phases": tanh("a", "p").replace("top:", "include { phase: TRAIN } top:") + tanh("a", "q"),
+    "outputs by name": 'layer { name: "s" type: "Slice" bottom: "a" top: "z" top: "b" }',
 }
 
 
@@ -116,15 +110,12 @@ def test_hidden_layers(shapes: CaffeShapes, layers: str) -> None:
 
 
 BROKEN = {
-    "bottom": 'layer { name: "p" type: "TanH" bottom: "b" top: "p" }',
-    "top twice": 'layer { name: "p" type: "TanH" bottom: "a" top: "p" } layer { name: "q" type: "TanH" bottom: "p" top: "a" }',
+    "bottom": tanh("b", "p"),
+    "top twice": tanh("a", "p", "p"),
     "same top twice": 'layer { name: "s" type: "Slice" bottom: "a" top: "p" top: "p" }',
-    "in place beside a consumer": """
-        layer { name: "p" type: "TanH" bottom: "a" top: "p" } layer { name: "q" type: "TanH" bottom: "a" top: "a" }""",
-    "in-place Reshape": 'layer { name: "p" type: "Reshape" bottom: "a" top: "a" reshape_param { shape { dim: -1 } } }',
-    "shared parameters differ": """
-        layer { name: "p" type: "InnerProduct" bottom: "a" top: "p" param { name: "w" } inner_product_param { num_output: 4 } }
-        layer { name: "q" type: "InnerProduct" bottom: "p" top: "q" param { name: "w" } inner_product_param { num_output: 5 } }""",
+    "in place beside a consumer": tanh("a", "p", "a"),
+    "in-place Flatten": 'layer { name: "p" type: "Flatten" bottom: "a" top: "a" }',
+    "shared parameters differ": inner("p", "a", 4) + inner("q", "p", 5),
 }
 
 
@@ -137,20 +128,27 @@ def test_broken_nets(shapes: CaffeShapes, layers: str) -> None:
 
 
 ONES = 'num_output: 2 weight_filler { type: "constant" value: 1 }'
+CONV = f"Convolution convolution_param {{ {ONES}"
 FIELD_NETS = {
-    "convolutions": [f"Convolution convolution_param {{ {ONES} kernel_size: 3 pad: 1 stride: 2 }}"] * 2,
-    "dilated": [f"Convolution convolution_param {{ {ONES} kernel_size: 3 pad: 3 dilation: 3 }}"],
+    "convolutions": [f"{CONV} kernel_size: 3 pad: 1 stride: 2 }}"] * 2,
+    "dilated": [f"{CONV} kernel_size: 3 dilation: 3 }}"],
     "not square": [
-        f"Convolution convolution_param {{ {ONES} kernel_h: 1 kernel_w: 5 stride_h: 1 stride_w: 2 }}",
+        f"{CONV} kernel_h: 1 kernel_w: 5 stride_h: 1 stride_w: 2 }}",
         "Pooling pooling_param { pool: AVE kernel_h: 4 kernel_w: 2 stride_h: 2 stride_w: 1 }",
     ],
     "padded pooling": ["Pooling pooling_param { pool: AVE kernel_size: 3 stride: 2 pad: 1 }"] * 2,
     "within channels": ["LRN lrn_param { norm_region: WITHIN_CHANNEL local_size: 3 alpha: 2 }"],
     "softmax along rows": ["Softmax softmax_param { axis: 3 }"],
-    "moved": ["Slice slice_param { axis: 3 slice_point: 4 }", f"Convolution convolution_param {{ {ONES} kernel_size: 2 }}"],
-    "global": [f"Convolution convolution_param {{ {ONES} kernel_size: 4 stride: 4 }}", "Pooling pooling_param { pool: AVE global_pooling: true }"],
-    "inner product": [f"Convolution convolution_param {{ {ONES} kernel_size: 4 stride: 4 }}", f"InnerProduct inner_product_param {{ {ONES} axis: 2 }}"],
-}  # fmt: skip
+    "moved": ["Slice slice_param { axis: 3 slice_point: 4 }", f"{CONV} kernel_size: 2 }}"],
+    "global": [
+        f"{CONV} kernel_size: 4 stride: 4 }}",
+        "Pooling pooling_param { pool: AVE global_pooling: true }",
+    ],
+    "inner product": [
+        f"{CONV} kernel_size: 4 stride: 4 }}",
+        f"InnerProduct inner_product_param {{ {ONES} axis: 2 }}",
+    ],
+}
 
 
 def gradients(caffe: Any, tmp_path: Path, layers: list[str]) -> tuple[Any, Any]:
@@ -206,39 +204,36 @@ def test_fields_of_upsampling_are_within_one_pixel(caffe: Any, tmp_path: Path, l
 
 def layer_settings() -> st.SearchStrategy[str]:
     """A spatial layer with random settings, some of them impossible."""
-    number = st.integers(0, 5)
-    window = st.tuples(number, number, number, number, number, number)
-    conv = st.tuples(
-        st.sampled_from(["Convolution", "Deconvolution"]), window, st.integers(1, 3), st.integers(1, 2)
-    ).map(
-        lambda v: (
-            f"{v[0]} convolution_param {{ num_output: 4 kernel_h: {v[1][0]} kernel_w: {v[1][1]} stride_h: {v[1][2]} "
-            f"stride_w: {v[1][3]} pad_h: {v[1][4]} pad_w: {v[1][5]} dilation: {v[2]} group: {v[3]} }}"
-        )
-    )
-    pool = st.tuples(window, st.sampled_from(["MAX", "AVE"]), st.booleans()).map(
-        lambda v: (
-            f"Pooling pooling_param {{ kernel_h: {v[0][0]} kernel_w: {v[0][1]} stride_h: {v[0][2] + 1} "
-            f"stride_w: {v[0][3] + 1} pad_h: {v[0][4]} pad_w: {v[0][5]} pool: {v[1]} ceil_mode: {str(v[2]).lower()} }}"
-        )
-    )
-    spp = st.integers(0, 4).map(lambda n: f"SPP spp_param {{ pyramid_height: {n} }}")
-    pad = st.tuples(st.integers(-3, 3), st.integers(-3, 3)).map(
-        lambda v: f"Pad pad_param {{ pad_u: {v[0]} pad_r: {v[1]} }}"
-    )
+
+    def filled(template: str, *values: st.SearchStrategy[object]) -> st.SearchStrategy[str]:
+        return st.tuples(*values).map(lambda v: template.format(*v))
+
+    n, axis, stride = st.integers(0, 5), st.integers(-5, 4), st.integers(1, 5)
+    flag = st.sampled_from(["true", "false"])
+    pair = "kernel_h: {} kernel_w: {} stride_h: {} stride_w: {} pad_h: {} pad_w: {}"
     dims = st.lists(st.sampled_from([-1, 0, 1, 2, 3, 4]), max_size=4).map(
         lambda d: " ".join(f"dim: {x}" for x in d)
     )
-    reshape = st.tuples(dims, st.integers(-5, 4), st.integers(-1, 3)).map(
-        lambda v: f"Reshape reshape_param {{ shape {{ {v[0]} }} axis: {v[1]} num_axes: {v[2]} }}"
+    conv = filled(
+        f"{{}}onvolution convolution_param {{{{ num_output: 4 {pair} dilation: {{}} group: {{}} }}}}",
+        st.sampled_from(["C", "Dec"]), n, n, stride, stride, n, n, st.integers(1, 3), st.integers(1, 2),
+    )  # fmt: skip
+    pool = filled(
+        f"Pooling pooling_param {{{{ {pair} pool: {{}} ceil_mode: {{}} }}}}",
+        n, n, stride, stride, n, n, st.sampled_from(["MAX", "AVE"]), flag,
+    )  # fmt: skip
+    return st.one_of(
+        conv,
+        pool,
+        filled("SPP spp_param {{ pyramid_height: {} }}", n),
+        filled(
+            "Reshape reshape_param {{ shape {{ {} }} axis: {} num_axes: {} }}", dims, axis, st.integers(-1, 3)
+        ),
+        filled("Flatten flatten_param {{ axis: {} end_axis: {} }}", axis, axis),
     )
-    flatten = st.tuples(st.integers(-4, 3), st.integers(-4, 3)).map(
-        lambda v: f"Flatten flatten_param {{ axis: {v[0]} end_axis: {v[1]} }}"
-    )
-    return st.one_of(conv, pool, conv, pool, spp, pad, reshape, flatten)
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=400, deadline=None, derandomize=True)
 @given(st.tuples(st.integers(1, 12), st.integers(1, 12)), st.lists(layer_settings(), min_size=1, max_size=4))
 def test_random_chains(shapes: CaffeShapes, size: tuple[int, int], layers: list[str]) -> None:
     """Equal where both take the net; refused only where Caffe aborts or is left with an empty blob."""

@@ -1,4 +1,4 @@
-"""Reading: any age of file gives the same V2 message that real Caffe would build; bad files say what they are."""
+"""Any age of file gives the V2 message that real Caffe would build; bad files say what they are."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ V2 = """
 layer { name: "input" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 8 dim: 6 } } }
 layer { name: "conv1" type: "Convolution" bottom: "data" top: "conv1" param { lr_mult: 1 decay_mult: 2 }
         convolution_param { num_output: 4 pad: 1 kernel_size: 3 } }
-layer { name: "pool1" type: "Pooling" bottom: "conv1" top: "pool1" pooling_param { pool: AVE kernel_size: 2 stride: 2 } }
+layer { name: "pool1" type: "Pooling" bottom: "conv1" top: "pool1"
+        pooling_param { pool: AVE kernel_size: 2 stride: 2 } }
 layer { name: "ip" type: "InnerProduct" bottom: "pool1" top: "ip" inner_product_param { num_output: 5 } }
 """
 V1 = """
 input: "data" input_dim: 1 input_dim: 3 input_dim: 8 input_dim: 6
 layers { name: "conv1" type: CONVOLUTION bottom: "data" top: "conv1" blobs_lr: 1 weight_decay: 2
          convolution_param { num_output: 4 pad: 1 kernel_size: 3 } }
-layers { name: "pool1" type: POOLING bottom: "conv1" top: "pool1" pooling_param { pool: AVE kernel_size: 2 stride: 2 } }
+layers { name: "pool1" type: POOLING bottom: "conv1" top: "pool1"
+         pooling_param { pool: AVE kernel_size: 2 stride: 2 } }
 layers { name: "ip" type: INNER_PRODUCT bottom: "pool1" top: "ip" inner_product_param { num_output: 5 } }
 """
 V0 = """

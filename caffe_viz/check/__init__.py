@@ -12,10 +12,10 @@ from pathlib import Path
 
 from caffe_viz.check.child import caffe_is_installed, probe
 from caffe_viz.check.report import Finding, Report, raise_for
-from caffe_viz.check.safety import safety
-from caffe_viz.check.sizes import sizes
-from caffe_viz.check.structure import structure
-from caffe_viz.check.weights import fits, weights_fit
+from caffe_viz.check.safety import safety_findings
+from caffe_viz.check.sizes import size_findings
+from caffe_viz.check.structure import structure_findings
+from caffe_viz.check.weights import fits, weight_findings
 from caffe_viz.errors import InputError, near
 from caffe_viz.netdef import NetParameter, for_phase, read_net, read_weights
 
@@ -74,13 +74,13 @@ def check_messages(
     for layer in chosen.layer:  # their work is done, and `measure` would apply them for TEST
         layer.ClearField("include")
         layer.ClearField("exclude")
-    findings = (*structure(chosen, net), *safety(chosen, allow_code=allow_code))
+    findings = (*structure_findings(chosen, net), *safety_findings(chosen, allow_code=allow_code))
     if any(f.severity == "error" for f in findings):
         return findings
-    geometry, shape_findings = sizes(chosen)
+    geometry, shape_findings = size_findings(chosen)
     findings += shape_findings
     if geometry is not None and weights is not None:
-        findings += tuple(weights_fit(chosen, geometry, weights))
+        findings += tuple(weight_findings(chosen, geometry, weights))
     return findings
 
 

@@ -36,7 +36,7 @@ FILES: dict[str, tuple[tuple[str, str], ...]] = {
 }
 
 
-def safety(net: NetParameter, *, allow_code: bool) -> Iterator[Finding]:
+def safety_findings(net: NetParameter, *, allow_code: bool) -> Iterator[Finding]:
     """Layers that reach outside the process: errors unless `allow_code`; then, missing files."""
     for layer in net.layer:
         if layer.type == "Python" and not allow_code:

@@ -17,7 +17,7 @@ def machine_memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def sizes(net: NetParameter) -> tuple[Geometry | None, tuple[Finding, ...]]:
+def size_findings(net: NetParameter) -> tuple[Geometry | None, tuple[Finding, ...]]:
     """The geometry of `net` (None where a shape is impossible), and what is wrong with it."""
     try:
         geometry = measure(net)
@@ -30,15 +30,16 @@ def _too_large(geometry: Geometry) -> Iterator[Finding]:
     """Caffe allocates when a blob is first used, and the system then kills the process."""
     needed, there = geometry.blob_bytes + geometry.param_bytes, machine_memory()
     if needed > there:
+        blobs = geometry.blob_bytes / 1e9
         message = (
-            f"needs {needed / 1e9:.3g} GB of memory ({geometry.blob_bytes / 1e9:.3g} GB of it for blobs), this "
-            f"machine has {there / 1e9:.3g} GB: make the batch or the input smaller."
+            f"needs {needed / 1e9:.3g} GB of memory ({blobs:.3g} GB of it for blobs), this machine "
+            f"has {there / 1e9:.3g} GB: make the batch or the input smaller."
         )
         yield Finding("error", "", message)
 
 
 def _empty_windows(net: NetParameter, geometry: Geometry) -> Iterator[Finding]:
-    """Poolings with a window wholly outside the input: rubbish forward, a write outside the array backward."""
+    """Poolings with a window wholly outside the input: rubbish forward, stray writes backward."""
     measured = {layer.name: layer for layer in geometry.layers}
     for layer in net.layer:
         p = layer.pooling_param
@@ -48,7 +49,7 @@ def _empty_windows(net: NetParameter, geometry: Geometry) -> Iterator[Finding]:
         bottom, top = measured[layer.name].bottom_shapes[0][2:], measured[layer.name].top_shapes[0][2:]
         if any((n - 1) * stride >= size for n, stride, size in zip(top, strides, bottom, strict=True)):
             message = (
-                f"its last window starts outside the input (stride {strides} over {bottom}), and Caffe writes "
-                "outside its memory on backward: use a stride of at most the kernel, or ceil_mode: false."
+                f"its last window starts outside the input (stride {strides} over {bottom}), and Caffe "
+                "writes outside its memory on backward: use a stride of at most the kernel, or ceil_mode: false."
             )
             yield Finding("error", where(layer), message)

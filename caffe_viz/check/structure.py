@@ -23,7 +23,7 @@ def where(layer: LayerParameter) -> str:
     return f"layer {layer.name!r} ({layer.type})"
 
 
-def structure(net: NetParameter, whole: NetParameter) -> Iterator[Finding]:
+def structure_findings(net: NetParameter, whole: NetParameter) -> Iterator[Finding]:
     """Defects of `net`, the layers of one phase; `whole` is the net with the layers of every phase."""
     if not net.layer:
         yield Finding("error", "", "no layer is left in this phase by the include and exclude rules.")

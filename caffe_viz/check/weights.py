@@ -23,7 +23,7 @@ def fits(blob: BlobProto, shape: Sequence[int]) -> bool:
     return blob_shape(blob) == tuple(shape)
 
 
-def weights_fit(net: NetParameter, geometry: Geometry, weights: NetParameter) -> Iterator[Finding]:
+def weight_findings(net: NetParameter, geometry: Geometry, weights: NetParameter) -> Iterator[Finding]:
     """Layers of `weights` that Caffe would refuse, layers of the net without any, NaN."""
     targets: dict[str, LayerGeometry] = {}
     for target in geometry.layers:

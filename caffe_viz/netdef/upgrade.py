@@ -36,7 +36,8 @@ V1_TYPES = {
 V0_TYPES = {
     "accuracy": "ACCURACY", "bnll": "BNLL", "concat": "CONCAT", "conv": "CONVOLUTION", "data": "DATA",
     "dropout": "DROPOUT", "euclidean_loss": "EUCLIDEAN_LOSS", "flatten": "FLATTEN", "hdf5_data": "HDF5_DATA",
-    "hdf5_output": "HDF5_OUTPUT", "im2col": "IM2COL", "images": "IMAGE_DATA", "infogain_loss": "INFOGAIN_LOSS",
+    "hdf5_output": "HDF5_OUTPUT", "im2col": "IM2COL", "images": "IMAGE_DATA",
+    "infogain_loss": "INFOGAIN_LOSS",
     "innerproduct": "INNER_PRODUCT", "lrn": "LRN", "multinomial_logistic_loss": "MULTINOMIAL_LOGISTIC_LOSS",
     "pool": "POOLING", "relu": "RELU", "sigmoid": "SIGMOID", "softmax": "SOFTMAX",
     "softmax_loss": "SOFTMAX_LOSS", "split": "SPLIT", "tanh": "TANH", "window_data": "WINDOW_DATA",
@@ -118,7 +119,7 @@ def _v0_layer(
     if v0.type not in V0_TYPES:
         raise InputError(f"{name}: layer {v0.name!r} has unknown type {v0.type!r}.{near(v0.type, V0_TYPES)}")
     new.name = v0.name
-    new.type = V1LayerParameter.LayerType.Value(V0_TYPES[v0.type])
+    new.type = getattr(V1LayerParameter, V0_TYPES[v0.type])
     new.top.extend(old.top)
     for bottom in old.bottom:
         # A padding layer is folded into the convolution or pooling that reads it.
@@ -170,7 +171,7 @@ def _from_v1(net: NetParameter, name: str) -> NetParameter:
 
 
 def _param_specs(old: V1LayerParameter, new: LayerParameter) -> None:
-    count = max(map(len, (old.param, old.blobs_lr, old.weight_decay, old.blob_share_mode)))
+    count = max(len(old.param), len(old.blobs_lr), len(old.weight_decay), len(old.blob_share_mode))
     specs = [new.param.add() for _ in range(count)]
     for spec, share in zip(specs, old.param, strict=False):
         spec.name = share
@@ -184,7 +185,7 @@ def _param_specs(old: V1LayerParameter, new: LayerParameter) -> None:
 
 def _move_transform(layer: LayerParameter) -> None:
     message = DATA_PARAMETERS.get(layer.type)
-    if message is None or not layer.HasField(message):  # type: ignore[arg-type]  # a name from the table
+    if message is None or not layer.HasField(message):
         return
     data = getattr(layer, message)
     for field in TRANSFORM_FIELDS:
@@ -217,7 +218,7 @@ def _input_header(net: NetParameter, name: str) -> NetParameter:
     out = NetParameter()
     out.CopyFrom(net)
     for field in ("input", "input_dim", "input_shape", "layer"):
-        out.ClearField(field)  # type: ignore[arg-type]  # names of NetParameter's fields
+        out.ClearField(field)
     layer = out.layer.add(name="input", type="Input", top=list(net.input))
     for shape in shapes:
         layer.input_param.shape.add(dim=shape)

@@ -1,0 +1,102 @@
+"""Results as tables: plain text, HTML for notebooks, rows for JSON. They never touch a net."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from caffe_viz.geometry import Geometry
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of values under named columns."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+
+    def __str__(self) -> str:
+        """Aligned plain text; numbers to the right, with thousands separators."""
+        cells = [self.columns, *(tuple(map(text, row)) for row in self.rows)]
+        widths = [max(len(row[i]) for row in cells) for i in range(len(self.columns))]
+        right = [any(isinstance(row[i], int | float) for row in self.rows) for i in range(len(self.columns))]
+        lines = [
+            "  ".join(
+                c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right, strict=True)
+            ).rstrip()
+            for row in cells
+        ]
+        return "\n".join([self.title, *lines])
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th>{escape(c)}</th>" for c in self.columns)
+        body = "".join(f"<tr>{''.join(f'<td>{escape(text(v))}</td>' for v in row)}</tr>" for row in self.rows)
+        return f"<table><caption>{escape(self.title)}</caption><tr>{head}</tr>{body}</table>"
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """One object per row; numbers stay numbers."""
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+
+def text(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def dims(shape: tuple[int, ...]) -> str:
+    return " ".join(map(str, shape))
+
+
+def blob_table(geometry: Geometry) -> Table:
+    """Blob and shape, in the order of the layers; Caffe's hidden split blobs are left out."""
+    hidden = {top for layer in geometry.layers if layer.type == "Split" for top in layer.tops}
+    rows = tuple((name, dims(shape)) for name, shape in geometry.blobs.items() if name not in hidden)
+    return Table("blobs", ("blob", "shape"), rows)
+
+
+def parameter_table(geometry: Geometry) -> Table:
+    """The shapes of each layer's parameters: weights, bias, and further blobs where a layer has them."""
+    layers = [layer for layer in geometry.layers if layer.param_shapes]
+    most = max([2, *(len(layer.param_shapes) for layer in layers)])
+    columns = ("parameter", "weights", "bias", *(f"blob {i}" for i in range(2, most)))
+    rows = tuple((x.name, *map(dims, x.param_shapes), *[""] * (most - len(x.param_shapes))) for x in layers)
+    return Table("parameters", columns, rows)
+
+
+def layer_table(geometry: Geometry) -> Table:
+    """Each index of `net.layers`: which layer it is, its streams' shapes, its cost, its receptive field."""
+    rows = []
+    for layer in geometry.layers:
+        f = layer.field
+        rows.append(
+            (
+                layer.index,
+                layer.name,
+                layer.type,
+                " ".join(layer.bottoms),
+                " ".join(layer.tops),
+                ", ".join(map(dims, layer.top_shapes)),
+                ", ".join(map(dims, layer.param_shapes)),
+                layer.macs,
+                None if f is None else " / ".join(f"{h:g}x{w:g}" for h, w in (f.size, f.stride, f.offset)),
+            )
+        )
+    columns = (
+        "index", "layer", "type", "bottoms", "tops", "data and diff", "parameters", "multiply-adds",
+        "field size / stride / offset",
+    )  # fmt: skip
+    return Table("layers", columns, tuple(rows))
+
+
+def totals(geometry: Geometry) -> Table:
+    """Parameters, multiply-adds of one image, and memory; blobs hold data and as much again for diff."""
+    rows = (
+        ("parameters", geometry.params, ""),
+        ("multiply-adds", geometry.macs, "one image"),
+        ("parameter memory", geometry.param_bytes, "bytes"),
+        ("blob memory", geometry.blob_bytes, "bytes, data only"),
+    )
+    return Table("totals", ("total", "value", "unit"), rows)
