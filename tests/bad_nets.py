@@ -13,12 +13,15 @@ CONV = (
     'layer { name: "conv" type: "Convolution" bottom: "data" top: "conv" '
     "convolution_param { num_output: 4 kernel_size: 3 } }\n"
 )
-FC = 'layer { name: "fc" type: "InnerProduct" bottom: "conv" top: "fc" inner_product_param { num_output: 2 } }\n'
+FC = (
+    'layer { name: "fc" type: "InnerProduct" bottom: "conv" top: "fc" '
+    "inner_product_param { num_output: 2 } }\n"
+)
 GOOD = DATA + CONV + FC
 
 
 class Defect(NamedTuple):
-    """A bad net; `words` must all stand in the findings; `when` real Caffe aborts ("never": it goes wrong silently)."""
+    """A bad net; `words` that the findings must hold; `when` real Caffe aborts ("never": silently wrong)."""
 
     text: str
     words: tuple[str, ...]
@@ -38,7 +41,6 @@ def conv(more: str, tops: str = "conv") -> str:
 
 
 POOL = "pooling_param { kernel_size: %d stride: %d pool: %s }"
-LOSS = 'layer { name: "loss" type: "Reduction" bottom: "%s" top: "loss" loss_weight: 1 }\n'
 
 BAD_NETS: dict[str, Defect] = {
     "syntax": Defect(DATA + "layer { name: }", (":2:",), "load"),

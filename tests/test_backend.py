@@ -126,7 +126,7 @@ def test_the_process_survives_bad_weights(files: tuple[Path, Path], caffe: Any) 
 
 def test_messages_are_probed_too(caffe: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backend, "check_messages", lambda *a, **k: ())
-    with pytest.raises(InputError, match="Caffe aborts .*unknown engine"):
+    with pytest.raises(InputError, match=r"Caffe aborts .*unknown engine"):
         backend.load_net(parse_net(BAD_NETS["engine"].text))
 
 
@@ -135,9 +135,9 @@ def test_missing_files_and_options(files: tuple[Path, Path], caffe: Any) -> None
         backend.load_net(files[0].with_name("nett.prototxt"))
     with pytest.raises(InputError, match="no such caffemodel"):
         backend.load_net(files[0], files[1].with_name("nothing.caffemodel"))
-    with pytest.raises(InputError, match="engine 'cafe' is unknown.*'caffe'"):
+    with pytest.raises(InputError, match=r"engine 'cafe' is unknown.*'caffe'"):
         backend.load_net(files[0], engine="cafe")
-    with pytest.raises(InputError, match="phase 'test' is unknown.*'TEST'"):
+    with pytest.raises(InputError, match=r"phase 'test' is unknown.*'TEST'"):
         backend.load_net(files[0], phase="test")
 
 

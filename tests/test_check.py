@@ -85,7 +85,7 @@ BAD_WEIGHTS = {
     "noise": ("no caffemodel",),
     "empty": ("empty",),
 }
-SILENT_WEIGHTS = ("no layer in common", "empty")
+SILENT_WEIGHTS = ("no layer in common", "web page", "noise", "empty")
 
 
 def plant(defect: str, folder: Path) -> tuple[Path, Path]:
@@ -144,7 +144,7 @@ def test_pooling_leaves_its_input_as_the_check_says(caffe: Any, tmp_path: Path) 
     assert pooled[2, 2] != 1
 
 
-@pytest.mark.parametrize("kernel, stride", [(2, 3), (1, 7), (3, 2)])
+@pytest.mark.parametrize(("kernel", "stride"), [(2, 3), (1, 7), (3, 2)])
 def test_pooling_that_stays_inside_is_fine(kernel: int, stride: int, tmp_path: Path) -> None:
     text = f"pooling_param {{ kernel_size: {kernel} stride: {stride} }}"
     assert check(write(tmp_path, DATA + layer("p", "Pooling", "data", "p", text)), probe=False).ok
@@ -177,6 +177,24 @@ def test_files_are_allowed_by_option_if_they_exist(tmp_path: Path) -> None:
     missing = layer("d", "HDF5Data", "", "d", 'hdf5_data_param { source: "nowhere.txt" batch_size: 1 }')
     report = check(write(tmp_path, missing, "h.prototxt"), allow_code=True, probe=False)
     assert "'nowhere.txt' does not exist" in str(report.errors[0])
+
+
+def test_real_caffe_deletes_the_folder_that_a_net_names(tmp_path: Path, caffe: Any) -> None:
+    """Why DetectionOutput is refused: a prototxt that is only loaded empties a folder."""
+    folder = tmp_path / "precious"
+    folder.mkdir()
+    (folder / "file.txt").write_text("x")
+    inputs = "".join(
+        layer(n, "Input", "", n, f"input_param {{ shape {{ dim: 1 {dims} }} }}")
+        for n, dims in {"loc": "dim: 4", "conf": "dim: 2", "prior": "dim: 2 dim: 4"}.items()
+    )
+    save = f'save_output_param {{ output_directory: "{folder}" }}'
+    more = f"detection_output_param {{ num_classes: 2 {save} }}"
+    path = write(tmp_path, inputs + layer("det", "DetectionOutput", "loc conf prior", "det", more))
+    assert "deletes" in str(check(path, probe=True).errors[0])
+    assert (folder / "file.txt").exists()
+    assert check(path, allow_code=True, probe=True).ok
+    assert not (folder / "file.txt").exists()
 
 
 def test_phases_differ(tmp_path: Path) -> None:

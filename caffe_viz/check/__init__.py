@@ -108,12 +108,17 @@ def _check(
 ) -> tuple[Finding, ...]:
     net_path = Path(net_state[0])
     weights_path = None if weights_state is None else Path(weights_state[0])
+    weights = None
+    weights_findings: tuple[Finding, ...] = ()
     try:
         net = read_net(net_path)
-        weights = None if weights_path is None else read_weights(weights_path)
     except InputError as error:
         return (Finding("error", "", str(error)),)
-    findings = check_messages(net, weights, allow_code=allow_code, phase=phase)
+    try:
+        weights = None if weights_path is None else read_weights(weights_path)
+    except InputError as error:
+        weights_findings = (Finding("error", "", str(error)),)
+    findings = check_messages(net, weights, allow_code=allow_code, phase=phase) + weights_findings
     if use_child and not any(f.severity == "error" for f in findings):
         too_long = weights_state is not None and weights_state[2] > CAFFE_READS_BYTES
         findings += probe(net_path, None if too_long else weights_path, phase=phase)
