@@ -50,6 +50,7 @@ def last_field(*settings: str, shape: str = "1 1 40 40") -> Field | None:
 CONV = "Convolution convolution_param { num_output: 1"
 UP = "Deconvolution convolution_param { num_output: 1"
 CONV3 = f"{CONV} kernel_size: 3 }}"
+WHOLE = Field((40, 40), (0, 0), (0, 0))
 GLOBAL = "Pooling pooling_param { global_pooling: true }"
 POOL2 = "Pooling pooling_param { kernel_size: 2 stride: 2 }"
 
@@ -223,16 +224,16 @@ class TestFields:
             (["Upsample upsample_param { scale: 2 }"], Field((1, 1), (0.5, 0.5), (-0.25, -0.25))),
             ([POOL2, "Upsample upsample_param { scale: 2 }"], Field((2, 2), (1, 1), (-0.5, -0.5))),
             ([f"{UP} kernel_size: 4 stride: 2 pad: 1 }}"], Field((2, 2), (0.5, 0.5), (-0.75, -0.75))),
-            ([CONV3, GLOBAL], Field((40, 40), (0, 0), (0, 0))),
-            ([CONV3, GLOBAL, f"{CONV} kernel_size: 3 pad: 1 }}"], Field((40, 40), (0, 0), (0, 0))),
+            ([CONV3, GLOBAL], WHOLE),
+            ([CONV3, GLOBAL, f"{CONV} kernel_size: 3 pad: 1 }}"], WHOLE),
             (["Softmax softmax_param { axis: 3 }", CONV3], Field((3, 40), (1, 0), (0, 0))),
-            (["Flatten ", "InnerProduct inner_product_param { num_output: 2 }"], Field((40, 40), (0, 0), (0, 0))),
+            (["Flatten ", "InnerProduct inner_product_param { num_output: 2 }"], WHOLE),
             (["Permute permute_param { order: 0 order: 2 }"], None),
             (["Permute permute_param { order: 1 }"], Field((1, 1), (1, 1), (0, 0))),
             (["Flatten "], None),
             (["Reshape reshape_param { shape { dim: 1 dim: 1 dim: 20 dim: 80 } }"], None),
             (["Reshape reshape_param { shape { dim: -1 } axis: 0 num_axes: 2 }", CONV3], None),
-            ([GLOBAL, "Flatten "], Field((40, 40), (0, 0), (0, 0))),
+            ([GLOBAL, "Flatten "], WHOLE),
             # One unit of 5x5 that is no global pooling keeps its own field through a Flatten.
             ([f"{CONV} kernel_size: 5 stride: 36 }}", "Flatten "], Field((5, 5), (0, 0), (0, 0))),
         ],
@@ -244,7 +245,7 @@ class TestFields:
         """Kernel 4, stride 4 on 42 pixels: the last two rows and columns are never looked at."""
         conv = "Convolution convolution_param { num_output: 1 kernel_size: 4 stride: 4 }"
         field = last_field(conv, "InnerProduct inner_product_param { num_output: 2 }", shape="1 1 42 42")
-        assert field == Field((40, 40), (0, 0), (0, 0))
+        assert field == WHOLE
 
     def test_branches_take_the_hull(self) -> None:
         for join in ("Concat", "Eltwise"):
