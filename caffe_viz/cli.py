@@ -23,9 +23,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text."
 @app.command()
 def shapes(
     prototxt: Prototxt,
-    batch: Annotated[
-        int | None, typer.Option(min=1, help="Images in a batch, instead of the file's.")
-    ] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Images in a batch.")] = None,
     size: Annotated[str | None, typer.Option(help="Input height and width, as 227x227.")] = None,
     as_json: Json = False,
 ) -> None:

@@ -294,8 +294,8 @@ def wheel_files(source: Path) -> Iterator[tuple[str, bytes]]:
     yield (
         f"{info}/METADATA",
         (
-            f"Metadata-Version: 2.1\nName: caffe\nVersion: 1.0.0\nSummary: BVLC Caffe, built from {SDIST} {VERSION}\n"
-            f"License: BSD-2-Clause\n{needs}"
+            f"Metadata-Version: 2.1\nName: caffe\nVersion: 1.0.0\n"
+            f"Summary: BVLC Caffe, built from {SDIST} {VERSION}\nLicense: BSD-2-Clause\n{needs}"
         ).encode(),
     )
     tag = "-".join(wheel_name()[: -len(".whl")].split("-")[-3:])
@@ -360,7 +360,8 @@ def selftest() -> None:
     import importlib.util
 
     spec = importlib.util.find_spec("caffe")
-    assert spec is not None and spec.origin is not None
+    assert spec is not None
+    assert spec.origin is not None
     tests = Path(spec.origin).parent / "test"
     say("running Caffe's own Python tests")
     env = {**os.environ, "GLOG_minloglevel": "2"}

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Train prototxt/caffenet_cifar10 with real Caffe's solver.
 
-    python scripts/train_caffenet_cifar10.py cifar10-jpeg.zip          train/CLASS/NAME.jpg, test/CLASS/NAME.jpg
+    python scripts/train_caffenet_cifar10.py cifar10-jpeg.zip         (train|test)/CLASS/NAME.jpg
     python scripts/train_caffenet_cifar10.py cifar-10-python.tar.gz    the public archive
 
 Writes caffenet_cifar10.caffemodel beside the solver (or to -o) and prints the accuracy on the
@@ -40,11 +40,13 @@ Labels = NDArray[np.int64]  # (N,)
 class NumbersOnly(pickle.Unpickler):
     """The archive's pickles hold dicts, bytes and one uint8 array; nothing else may be built from them."""
 
-    allowed = {
-        ("numpy.core.multiarray", "_reconstruct"),
-        ("numpy", "ndarray"),
-        ("numpy", "dtype"),
-    }
+    allowed = frozenset(
+        {
+            ("numpy.core.multiarray", "_reconstruct"),
+            ("numpy", "ndarray"),
+            ("numpy", "dtype"),
+        }
+    )
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in self.allowed:
@@ -172,10 +174,8 @@ def main() -> int:
     options = parser.parse_args()
     data = (read_zip if zipfile.is_zipfile(options.archive) else read_python_archive)(options.archive)
     print({part: images.shape for part, (images, _) in data.items()}, flush=True)
-    if options.evaluate:
-        got = evaluate(data, options.output)
-    else:
-        got = train(data, options.epochs, options.output)
+    measure_only = options.evaluate
+    got = evaluate(data, options.output) if measure_only else train(data, options.epochs, options.output)
     print(f"accuracy on {len(data['test'][1])} test images: {100 * got:.2f} %")
     return 0
 

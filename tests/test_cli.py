@@ -71,3 +71,29 @@ def test_check_accepts_the_shipped_network_and_refuses_swapped_files(networks: P
     net, weights = folder / "deploy.prototxt", folder / "caffenet_cifar10.caffemodel"
     assert run("check", net, weights).stdout.endswith("0 errors, 0 warnings\n")
     assert run("check", net, net).returncode == 2
+
+
+CAFFENET_BLOBS = """
+data 50 3 227 227, conv1 50 96 55 55, pool1 50 96 27 27, norm1 50 96 27 27, conv2 50 256 27 27,
+pool2 50 256 13 13, norm2 50 256 13 13, conv3 50 384 13 13, conv4 50 384 13 13, conv5 50 256 13 13,
+pool5 50 256 6 6, fc6 50 4096, fc7 50 4096, fc8 50 1000, prob 50 1000
+"""
+CAFFENET_WEIGHTS = """
+conv1 96 3 11 11, conv2 256 48 5 5, conv3 384 256 3 3, conv4 384 192 3 3, conv5 256 192 3 3,
+fc6 4096 9216, fc7 4096 4096, fc8 1000 4096
+"""
+
+
+def test_caffenet_tables_are_the_published_ones(networks: Path) -> None:
+    """The two tables of the pycaffe tutorial at a batch of 50, and the published totals."""
+    done = run("shapes", networks / "caffenet" / "deploy.prototxt", "--batch", 50, "--json")
+    made = json.loads(done.stdout)
+    expected = dict(row.split(maxsplit=1) for row in CAFFENET_BLOBS.split(","))
+    assert {row["blob"]: row["shape"] for row in made["blobs"]} == {k: v.strip() for k, v in expected.items()}
+    expected = dict(row.split(maxsplit=1) for row in CAFFENET_WEIGHTS.split(","))
+    weights = {row["parameter"]: row["weights"] for row in made["parameters"]}
+    assert weights == {k: v.strip() for k, v in expected.items()}
+    assert all(row["bias"] == row["weights"].split()[0] for row in made["parameters"])
+    totals = {row["total"]: row["value"] for row in made["totals"]}
+    assert totals["parameters"] == 60_965_224
+    assert totals["multiply-adds"] == 724_406_816
