@@ -49,7 +49,7 @@ def _empty_windows(net: NetParameter, geometry: Geometry) -> Iterator[Finding]:
         bottom, top = measured[layer.name].bottom_shapes[0][2:], measured[layer.name].top_shapes[0][2:]
         if any((n - 1) * stride >= size for n, stride, size in zip(top, strides, bottom, strict=True)):
             message = (
-                f"its last window starts outside the input (stride {strides} over {bottom}): Caffe then writes "
+                f"its last window starts outside the input (stride {strides} over {bottom}): Caffe writes "
                 "outside its memory on backward. Use a stride of at most the kernel."
             )
             yield Finding("error", where(layer), message)
