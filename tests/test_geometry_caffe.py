@@ -129,6 +129,7 @@ def test_broken_nets(shapes: CaffeShapes, layers: str) -> None:
 
 ONES = 'num_output: 2 weight_filler { type: "constant" value: 1 }'
 CONV = f"Convolution convolution_param {{ {ONES}"
+SMALL = "dst_h: 5 dst_w: 6 align_corners: false"
 FIELD_NETS = {
     "convolutions": [f"{CONV} kernel_size: 3 pad: 1 stride: 2 }}"] * 2,
     "dilated": [f"{CONV} kernel_size: 3 dilation: 3 }}"],
@@ -200,6 +201,45 @@ def test_fields_of_upsampling_are_within_one_pixel(caffe: Any, tmp_path: Path, l
     assert field is not None
     for y, x in np.ndindex(shape[2:]):
         assert np.abs(np.subtract(field.box((y, x), (15, 18)), box((y, x)))).max() < 1
+
+
+@pytest.mark.parametrize(
+    ("toy", "tolerance"),
+    [
+        (Toy("Pad", ["1 1 9 12"], "pad_param { pad_u: 2 pad_l: 1 pad_d: 3 }"), 0),
+        (Toy("Pad", ["1 1 9 12"], "pad_param { pad_u: -1 pad_d: -2 pad_l: -3 pad_r: -1 }"), 0),
+        (Toy("Crop", ["1 1 9 12", "1 1 4 5"], "crop_param { offset: 2 offset: 3 }"), 0),
+        (Toy("Upsample", ["1 1 9 12"], "upsample_param { scale: 3 }"), 0.5),
+        (Toy("PixelShuffle", ["1 4 9 12"], "pixelshuffle_param { upscale_factor: 2 }"), 0.5),
+        (Toy("Resize", ["1 1 9 12"], "resize_param { height: 18 width: 24 }"), 0.5),
+        (Toy("Resize", ["1 1 9 12"], "resize_param { height: 5 width: 7 }"), 0.5),
+        (Toy("BilinearInterpolate", ["1 1 9 12"], "bilinear_interpolate_param { dst_h: 17 dst_w: 23 }"), 0.5),
+        (Toy("BilinearInterpolate", ["1 1 9 12"], f"bilinear_interpolate_param {{ {SMALL} }}"), 0.5),
+    ],
+    ids=str,
+)
+def test_fields_are_where_a_pixel_matters(caffe: Any, tmp_path: Path, toy: Toy, tolerance: float) -> None:
+    """For layers without a backward: change each pixel and see which units of the top move."""
+    path = tmp_path / "net.prototxt"
+    path.write_text(toy.prototxt())
+    net = caffe.Net(str(path), caffe.TEST)
+    image = net.blobs["a"].data
+    seen: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    for y, x in np.ndindex(9, 12):
+        image[...] = 0
+        image[:, :, y, x] = 1
+        net.forward()
+        for unit in zip(*np.nonzero(net.blobs["t0"].data[0, 0] > 1e-6), strict=True):
+            seen.setdefault(unit, []).append((y, x))
+    field = measure(parse_net(toy.prototxt())).layers[-1].field
+    assert field is not None
+    for unit, pixels in seen.items():
+        box = (*np.min(pixels, axis=0), *(np.max(pixels, axis=0) + 1))
+        mine = field.box(unit, (9, 12))
+        # A unit that falls on a pixel sees this one only, not the two that most of its neighbours see.
+        assert np.maximum(np.subtract(mine, box)[:2], 0).max() <= tolerance
+        assert np.maximum(np.subtract(box, mine)[2:], 0).max() <= tolerance
+        assert np.abs(np.subtract(mine, box)).max() <= 2 * tolerance
 
 
 def layer_settings() -> st.SearchStrategy[str]:

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Sequence
 from typing import Any
 
-from caffe_viz.geometry.fields import SAME, Field, Look, Shape, View, window
+from caffe_viz.geometry.fields import SAME, Look, Shape, View, window
 from caffe_viz.geometry.table import (
     INT_MAX,
     Out,
@@ -205,29 +205,21 @@ def _lrn(layer: LayerParameter, bottoms: Shapes) -> Out:
 
 @rule("Upsample")
 def _upsample(layer: LayerParameter, bottoms: Shapes) -> Out:
+    """Real Caffe takes other numbers of axes too, but leaves part of the top unset or aborts on forward."""
     param, (shape,) = layer.upsample_param, bottoms
-    need(
-        param.dims_num in (3, 4),
-        f"dims_num must be 3 (width only) or 4 (height and width), not {param.dims_num}",
-    )
+    need(param.dims_num in (3, 4), f"dims_num must be 3 (N, C, W) or 4 (N, C, H, W), not {param.dims_num}")
+    need(len(shape) == param.dims_num, f"dims_num is {param.dims_num}, but the bottom has {len(shape)} axes")
     need(param.scale > 0, "scale must be at least 1")
-    scales = (param.scale if param.dims_num == 4 else 1, param.scale)
-    need(len(shape) >= 2, "takes a blob of at least 2 axes")
-    return Out(((*shape[:-2], shape[-2] * scales[0], shape[-1] * scales[1]),), views=(_repeat(scales),))
+    top = (*shape[:2], *(size * param.scale for size in shape[2:]))
+    return Out((top,), views=(_repeat((param.scale, param.scale)),))
 
 
 @rule("PixelShuffle")
 def _pixel_shuffle(layer: LayerParameter, bottoms: Shapes) -> Out:
-    factor, (shape,) = layer.pixelshuffle_param.upscale_factor, bottoms
+    factor, (n, c, h, w) = layer.pixelshuffle_param.upscale_factor, four_axes(bottoms[0])
     need(factor > 0, "pixelshuffle_param needs upscale_factor, at least 1")
-    need(len(shape) >= 3, "takes a blob of at least 3 axes")
-    need(shape[1] % factor == 0, f"axis 1 ({shape[1]}) does not divide by upscale_factor {factor}")
-    need(
-        shape[-3] % factor**2 == 0,
-        f"{shape[-3]} channels do not divide by upscale_factor squared ({factor**2})",
-    )
-    top = (*shape[:-3], shape[-3] // factor**2, shape[-2] * factor, shape[-1] * factor)
-    return Out((top,), views=(_repeat((factor, factor)),))
+    need(c % factor**2 == 0, f"{c} channels do not divide by upscale_factor squared ({factor**2})")
+    return Out(((n, c // factor**2, h * factor, w * factor),), views=(_repeat((factor, factor)),))
 
 
 def _repeat(scales: Sequence[int]) -> View:
@@ -250,7 +242,8 @@ def _resize(layer: LayerParameter, bottoms: Shapes) -> Out:
     else:
         need(param.HasField("height") and param.HasField("width"), "resize_param needs height and width")
         size = int(param.height), int(param.width)
-    return Out((checked((n, c, *size), "the top"),), views=(_blend((h, w), size, False),))
+    top = checked((n, c, *size), "the top")
+    return Out((top,), views=(_blend((h / size[0], w / size[1]), 0),))
 
 
 @rule("BilinearInterpolate")
@@ -265,17 +258,16 @@ def _bilinear(layer: LayerParameter, bottoms: Shapes) -> Out:
         )
     else:
         size = int(_float(h * param.scale_factor)), int(_float(w * param.scale_factor))
-    return Out((checked((n, c, *size), "the top"),), views=(_blend((h, w), size, param.align_corners),))
+    top = checked((n, c, *size), "the top")
+    if not param.align_corners:
+        return Out((top,), views=(_blend((h / size[0], w / size[1]), 0.5),))
+    ratios = [(a - 1) / (b - 1) if b > 1 else 0 for a, b in zip((h, w), size, strict=True)]
+    return Out((top,), views=(_blend(ratios, 0),))
 
 
-def _blend(old: tuple[int, int], new: tuple[int, int], corners: bool) -> View:
-    """Linear interpolation: each unit mixes the two bottom units around its place."""
-    axes = list(zip(old, new, strict=True))
-    if corners:
-        ratios = [(a - 1) / (b - 1) if b > 1 else 0.0 for a, b in axes]
-        return Field((2, 2), (ratios[0], ratios[1]), (-0.5, -0.5))
-    steps = [a / b for a, b in axes]
-    return window((2, 2), steps, [(s - 1) / 2 - 0.5 for s in steps])
+def _blend(ratios: Sequence[float], shift: float) -> View:
+    """Linear interpolation: unit o mixes the two bottom units around o * ratio + shift * (ratio - 1)."""
+    return window((2, 2), ratios, [shift * (r - 1) - 0.5 for r in ratios])
 
 
 @rule("MaxUnPool", bottoms=2)
@@ -288,7 +280,9 @@ def _max_unpool(layer: LayerParameter, bottoms: Shapes) -> Out:
 
 @rule("Pad", in_place=False)
 def _pad(layer: LayerParameter, bottoms: Shapes) -> Out:
-    p, (shape,) = layer.pad_param, bottoms
-    need(2 <= len(shape) <= 4, "takes a blob of 2 to 4 axes")
-    top = (*shape[:-2], shape[-2] + p.pad_u + p.pad_d, shape[-1] + p.pad_l + p.pad_r)
+    """Real Caffe takes fewer axes and mixed signs too, but then writes outside its memory on forward."""
+    p, (n, c, h, w) = layer.pad_param, four_axes(bottoms[0])
+    pads = (p.pad_u, p.pad_d, p.pad_l, p.pad_r)
+    need(min(pads) >= 0 or max(pads) < 0, "pads must be all at least 0 (pad) or all below 0 (crop)")
+    top = (n, c, h + p.pad_u + p.pad_d, w + p.pad_l + p.pad_r)
     return Out((top,), views=(window((1, 1), (1, 1), (-p.pad_u, -p.pad_l)),))
