@@ -1,0 +1,41 @@
+"""Imports point downward only, real Caffe is imported in one place, and only the command line prints."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "caffe_viz"
+# A module may import those in earlier rows.
+ORDER = ["errors", "netdef", "geometry", "check", "backend", "tables", "cli"]
+MODULES = [p for p in sorted(PACKAGE.rglob("*.py")) if p != PACKAGE / "__init__.py" and "_pb2" not in p.name]
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module == "caffe_viz":
+            yield from (f"caffe_viz.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_module_keeps_to_its_floor(path: Path) -> None:
+    names = list(imported(path))
+    for name in names:
+        if name.startswith("caffe_viz."):
+            assert ORDER.index(name.split(".")[1]) <= ORDER.index(room(path)), f"{path.name} imports {name}"
+    if path.relative_to(PACKAGE).as_posix() not in ("backend.py", "check/child.py"):
+        assert not any(name == "caffe" or name.startswith("caffe.") for name in names)
+    if room(path) != "cli":
+        calls = [n for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Call)]
+        assert not any(isinstance(call.func, ast.Name) and call.func.id == "print" for call in calls)
