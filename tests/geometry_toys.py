@@ -41,7 +41,7 @@ NEURONS = ["AbsVal", "BNLL", "Dropout", "ELU", "Exp", "HardSigmoid", "HardSwish"
 NEURONS += ["ReLU6", "Sigmoid", "TanH", "Threshold"]
 LSTM = "recurrent_param { num_output: 3 }"
 EXPOSED = "recurrent_param { num_output: 3 expose_hidden: true }"
-BOXES = "min_size: 4 min_size: 9 max_size: 10 max_size: 20 aspect_ratio: 2 aspect_ratio: 1 aspect_ratio: 3"
+BOXES = "min_size: 4 min_size: 9 max_size: 10 max_size: 20 aspect_ratio: 2 aspect_ratio: 1 aspect_ratio: 0.5 aspect_ratio: 3"
 DUMMY_OLD = "num: 2 channels: 3 channels: 1 height: 4 width: 5"
 
 GOOD = [

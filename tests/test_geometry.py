@@ -224,7 +224,10 @@ class TestFields:
             (["Upsample upsample_param { scale: 2 }"], Field((1, 1), (0.5, 0.5), (-0.25, -0.25))),
             ([POOL2, "Upsample upsample_param { scale: 2 }"], Field((2, 2), (1, 1), (-0.5, -0.5))),
             ([f"{UP} kernel_size: 4 stride: 2 pad: 1 }}"], Field((2, 2), (0.5, 0.5), (-0.75, -0.75))),
+            ([f"{UP} kernel_size: 3 stride: 2 }}"], Field((2, 2), (0.5, 0.5), (-1, -1))),
             ([CONV3, GLOBAL], WHOLE),
+            (["Permute permute_param { order: 0 order: 2 }", GLOBAL], WHOLE),
+            (["InnerProduct inner_product_param { num_output: 2 axis: 3 }"], None),
             ([CONV3, GLOBAL, f"{CONV} kernel_size: 3 pad: 1 }}"], WHOLE),
             (["Softmax softmax_param { axis: 3 }", CONV3], Field((3, 40), (1, 0), (0, 0))),
             (["Flatten ", "InnerProduct inner_product_param { num_output: 2 }"], WHOLE),
@@ -257,6 +260,27 @@ class TestFields:
                 + f'layer {{ name: "z" type: "{join}" bottom: "t0" bottom: "y" top: "z" }}'
             )
             assert measure(net).layer("z").field == Field((5, 3), (1, 1), (-2, -1))
+
+    def test_branches_of_different_strides_have_no_field(self) -> None:
+        """Kernel 3 with stride 2 and kernel 6 with stride 1 both make 4 x 4 units of 9 x 9 pixels."""
+        conv = (
+            'layer {{ name: "{0}" type: "Convolution" bottom: "a" top: "{0}"'
+            " convolution_param {{ num_output: 2 {1} }} }}"
+        )
+        net = parse_net(
+            Toy("Silence", ["1 2 9 9"], tops=0).prototxt()
+            + conv.format("p", "kernel_size: 3 stride: 2")
+            + conv.format("q", "kernel_size: 6")
+            + 'layer { name: "z" type: "Concat" bottom: "p" bottom: "q" top: "z" }'
+        )
+        assert measure(net).layer("z").field is None
+
+    def test_the_blob_that_gives_a_crop_its_size_is_not_looked_at(self) -> None:
+        text = Toy(
+            "Convolution", ["1 1 9 9"], "convolution_param { num_output: 1 kernel_size: 3 }"
+        ).prototxt()
+        net = parse_net(text + 'layer { name: "c" type: "Crop" bottom: "a" bottom: "t0" top: "c" }')
+        assert measure(net).layer("c").field == Field((1, 1), (1, 1), (0, 0))
 
     def test_a_gate_from_global_pooling_widens_a_local_branch(self) -> None:
         net = parse_net(
