@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from caffe_viz import netdef
-from caffe_viz.errors import InputError
+from caffe_viz.errors import InputError, RunError
 
 V2 = """
 layer { name: "input" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 8 dim: 6 } } }
@@ -81,7 +81,7 @@ def test_legacy_and_double_blobs() -> None:
     blob = netdef.BlobProto(num=1, channels=1, height=2, width=2, double_data=[1, 2, 3, 4])
     np.testing.assert_array_equal(netdef.blob_array(blob), [[[[1, 2], [3, 4]]]])
     blob.double_data.append(5)
-    with pytest.raises(InputError, match="holds 5 values instead of 4"):
+    with pytest.raises(InputError, match="holds 5 values"):
         netdef.blob_array(blob)
 
 
@@ -114,7 +114,14 @@ def test_bad_prototxt(tmp_path: Path, text: str, words: str) -> None:
         (b"\x89HDF\r\n", "HDF5"),
         (b"PK\x03\x04....", "zip"),
         (b"name: 'CaffeNet'\nlayer { }", "swapped"),
-        (netdef.NetParameter(name="x").SerializeToString(), "no layer in it holds weights"),
+        (
+            netdef.NetParameter(layer=[{"name": "x"}]).SerializeToString(),
+            "names 1 layers, but none holds weights",
+        ),
+        (b"\x80\x02}q\x00.", "pickle"),
+        (b"\x1f\x8b\x08", "gzip"),
+        (b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),
+        (b"\n\x01x", "another format"),
     ],
 )
 def test_bad_caffemodel(tmp_path: Path, data: bytes, words: str) -> None:
@@ -153,7 +160,7 @@ def test_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mo
         raise OSError("disk full")
 
     monkeypatch.setattr("caffe_viz.netdef.write.os.replace", broken)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(RunError, match="disk full"):
         netdef.write_net(netdef.parse_net(V2), path)
     assert [p.name for p in tmp_path.iterdir()] == ["net.prototxt"]
     assert path.read_text() == "old"

@@ -2,40 +2,28 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 
 from caffe_viz.errors import InputError, near
-from caffe_viz.netdef.net_pb2 import DESCRIPTOR, NetParameter
+from caffe_viz.netdef.blobs import MESSAGE_LIMIT
+from caffe_viz.netdef.foreign import what_is
+from caffe_viz.netdef.net_pb2 import NetParameter
+from caffe_viz.netdef.syntax import explain
 from caffe_viz.netdef.upgrade import upgrade
 
-# What people hand over instead of a caffemodel, by its first bytes. Real Caffe loads some of these
-# "successfully" and keeps the fillers' weights.
-FOREIGN = {
-    b"\x89HDF": "is HDF5; load it in real Caffe and net.save() it as a caffemodel",
-    b"PK\x03\x04": "is a zip archive (a PyTorch checkpoint, or a packed download to unzip)",
-    b"\x80\x02": "is a Python pickle",
-    b"\x80\x04": "is a Python pickle",
-    b"\x1f\x8b": "is gzip-compressed; unpack it first",
-    b"version https://git-lfs": "is a git-lfs pointer; fetch the file itself with `git lfs pull`",
-    b"<": "is a web page; the download went wrong",
-}
+UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 def read_net(path: str | Path) -> NetParameter:
     """Read a prototxt of any age; the result is V2.
 
-    Raises InputError that names file, line and column, or what the file is instead.
+    Raises:
+        InputError: it cannot be read, with line and column, or what it is instead.
     """
-    data = _read(path, "prototxt")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is no text, so no prototxt. Are the two files swapped?") from None
-    return parse_net(text, str(path))
+    return parse_net(_text(_read(path, "prototxt"), str(path)), str(path))
 
 
 def parse_net(text: str, name: str = "<text>") -> NetParameter:
@@ -46,60 +34,86 @@ def parse_net(text: str, name: str = "<text>") -> NetParameter:
     try:
         text_format.Parse(text, net)
     except text_format.ParseError as error:
-        raise InputError(_syntax(error, name)) from None
-    if not (len(net.layer) or len(net.layers)):
-        raise InputError(f"{name} has no layers. Is it a solver's prototxt? Give the one of the net.")
-    return upgrade(net, name)
-
-
-def _syntax(error: text_format.ParseError, name: str) -> str:
-    reason = re.sub(r"^\d+:\d+ : ", "", str(error)).replace("caffe_viz.", "").strip()
-    unknown = re.search(r'Message type "(\w+)" (?:has no|should not have)[^"]*"(\w+)"', reason)
-    hint = ""
-    if unknown and unknown[1] in DESCRIPTOR.message_types_by_name:
-        fields = DESCRIPTOR.message_types_by_name[unknown[1]].fields_by_name
-        hint = near(unknown[2], fields)
-    return f"{name}:{error.GetLine() or 1}:{error.GetColumn() or 1}: {reason}{hint}"
+        raise InputError(explain(error, text, name)) from None
+    _require(net, name)
+    net = upgrade(net, name)
+    if not net.layer:
+        raise InputError(f"{name} has no layers; a prototxt with `layer {{ .. }}` was expected.")
+    return net
 
 
 def read_weights(path: str | Path) -> NetParameter:
     """Read a caffemodel of any age; the result's layers are V2 and hold blobs.
 
-    Raises InputError that says what the file is instead, or that it is cut short.
+    Raises:
+        InputError: it is none, with what it is instead or how it is damaged.
     """
     data = _read(path, "caffemodel")
-    head = data[:64].lstrip()
-    for magic, what in FOREIGN.items():
-        if head.startswith(magic):
-            raise InputError(f"{path} is no caffemodel: it {what}.")
     net = NetParameter()
     try:
         net.ParseFromString(data)
     except DecodeError:
-        raise InputError(f"{path} is no caffemodel, or cut short: {_text_or_truncated(data)}.") from None
-    net = upgrade(net, str(path))
-    if not any(len(layer.blobs) for layer in net.layer):
-        raise InputError(f"{path} is no caffemodel: no layer in it holds weights.")
+        raise InputError(f"{path} is no caffemodel: {what_is(data)}.") from None
+    layers = len(net.layer) or len(net.layers)
+    if not layers:
+        raise InputError(f"{path} is no caffemodel: {what_is(data)}.")
+    del data  # as large as the message, which the upgrade may copy
+    _require(net, str(path))
+    net = upgrade(net, str(path), weights=True)
+    if not any(layer.blobs for layer in net.layer):
+        raise InputError(f"{path} is no caffemodel: it names {layers} layers, but none holds weights.")
     return net
 
 
-def _text_or_truncated(data: bytes) -> str:
-    if all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in data[:200]):
-        return "it is text; are the two files swapped?"
-    return f"after {len(data):,} bytes its message does not end; download it again"
+def _require(net: NetParameter, name: str) -> None:
+    """Caffe aborts where a required field is missing; Python's parsers let it pass."""
+    missing: list[str] = net.FindInitializationErrors()  # type: ignore[attr-defined]  # not in the stubs
+    if missing:
+        raise InputError(f"{name}: {', '.join(missing)} must be given (layers are counted from 0).")
+
+
+def _text(data: bytes, name: str) -> str:
+    if data.startswith(UTF16):
+        raise InputError(f"{name} is UTF-16 text, which Caffe cannot read: save it as UTF-8.")
+    if b"\0" in data:
+        raise InputError(f"{name} is binary, so no prototxt. Are prototxt and caffemodel swapped?")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        pass
+    # Caffe reads any bytes; comments in GBK or Latin-1 are common, and harmless.
+    code = b"\n".join(line.partition(b"#")[0] for line in data.split(b"\n"))
+    try:
+        return code.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = code.count(b"\n", 0, error.start) + 1
+        raise InputError(
+            f"{name}:{line}: is not UTF-8 text. Save the prototxt as UTF-8, or, if it is a caffemodel, "
+            f"give it as weights."
+        ) from None
 
 
 def _read(path: str | Path, kind: str) -> bytes:
+    path = Path(path)
     try:
-        data = Path(path).read_bytes()
+        size = path.stat().st_size
+        if size > MESSAGE_LIMIT:
+            raise InputError(f"{path} has {size:,} bytes; a {kind} has at most 2 GiB.")
+        data = path.read_bytes()
     except FileNotFoundError:
-        folder = Path(path).parent
-        names = [p.name for p in folder.glob(f"*{Path(path).suffix}")] if folder.is_dir() else []
-        raise InputError(f"{path}: no such {kind}.{near(Path(path).name, names)}") from None
+        raise InputError(_missing(path, kind)) from None
     except IsADirectoryError:
-        raise InputError(f"{path} is a folder; give the {kind} in it.") from None
+        inside = sorted(p.name for p in path.glob(f"*.{kind}"))
+        raise InputError(f"{path} is a folder; give the {kind} in it.{near('', inside)}") from None
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror}.") from None
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from None
     if not data:
         raise InputError(f"{path} is empty; a {kind} was expected.")
     return data
+
+
+def _missing(path: Path, kind: str) -> str:
+    if not path.parent.is_dir():
+        return f"{path}: no such {kind}; there is no folder {path.parent}."
+    names = sorted(p.name for p in path.parent.iterdir() if p.suffix == path.suffix)
+    return f"{path}: no such {kind}.{near(path.name, names)}"

@@ -1,0 +1,29 @@
+"""Parts of messages copied by field name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from google.protobuf.message import Message
+
+from caffe_viz.netdef.net_pb2 import NetParameter
+
+
+def assign(message: Message, field: str, value: Any) -> None:
+    """Set `field` of `message`, be it a scalar, a message or repeated (to which one value is added)."""
+    current = getattr(message, field)
+    if hasattr(current, "extend"):
+        current.extend(value if hasattr(value, "extend") else [value])
+    elif hasattr(current, "CopyFrom"):
+        current.CopyFrom(value)
+    else:
+        setattr(message, field, value)
+
+
+def without_layers(net: NetParameter) -> NetParameter:
+    """A copy of everything but the layers, whose weights would take most of the time and memory."""
+    out = NetParameter()
+    for field, value in net.ListFields():
+        if field.name not in ("layers", "layer"):
+            assign(out, field.name, value)
+    return out

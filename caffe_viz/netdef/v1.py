@@ -1,0 +1,86 @@
+"""V1, ``layers { type: CONVOLUTION blobs_lr: 1 }``, to V2, as Caffe's util/upgrade_proto.cpp."""
+
+from __future__ import annotations
+
+from caffe_viz.errors import InputError, near
+from caffe_viz.netdef.copying import assign, without_layers
+from caffe_viz.netdef.net_pb2 import LayerParameter, NetParameter, V1LayerParameter
+
+# Where V2's name is not that of V1's enum in camel case.
+IRREGULAR = {
+    "ABSVAL": "AbsVal", "ARGMAX": "ArgMax", "BNLL": "BNLL", "HDF5_DATA": "HDF5Data",
+    "HDF5_OUTPUT": "HDF5Output", "LRN": "LRN", "MVN": "MVN", "RELU": "ReLU",
+    "SOFTMAX_LOSS": "SoftmaxWithLoss", "TANH": "TanH",
+}  # fmt: skip
+TYPES = {
+    kind: IRREGULAR.get(kind) or "".join(map(str.capitalize, kind.split("_")))
+    for kind in V1LayerParameter.LayerType.keys()  # noqa: SIM118  an enum, which is no mapping
+    if kind != "NONE"
+}
+
+# The same in both: bottom, top, blobs, include, loss_weight, convolution_param, ...
+KEPT = (set(V1LayerParameter.DESCRIPTOR.fields_by_name) & set(LayerParameter.DESCRIPTOR.fields_by_name)) - {
+    "type",
+    "param",
+}
+# One list per property of a layer's parameters became one ParamSpec per parameter.
+SPECS = {
+    "param": "name",
+    "blob_share_mode": "share_mode",
+    "blobs_lr": "lr_mult",
+    "weight_decay": "decay_mult",
+}
+
+# What data layers carried themselves before transform_param was there.
+TRANSFORM_FIELDS = ("scale", "mean_file", "crop_size", "mirror")
+DATA_PARAMETERS = {
+    V1LayerParameter.DATA: "data_param",
+    V1LayerParameter.IMAGE_DATA: "image_data_param",
+    V1LayerParameter.WINDOW_DATA: "window_data_param",
+}
+
+
+def from_v1(net: NetParameter, name: str, types_needed: bool) -> NetParameter:
+    """`net` as V2. `name` of the file stands in the errors.
+
+    Raises:
+        InputError: `layers` and `layer` are mixed, or a layer has no type where `types_needed`.
+    """
+    if net.layer:
+        raise InputError(
+            f"{name} mixes old `layers` ({net.layers[0].name!r}) and new `layer` ({net.layer[0].name!r}); "
+            f"Caffe takes one kind in a file: write all as `layer`."
+        )
+    out = without_layers(net)
+    for index, old in enumerate(net.layers):
+        new = out.layer.add()
+        kind = V1LayerParameter.LayerType.Name(old.type)
+        if kind in TYPES:
+            new.type = TYPES[kind]
+        elif types_needed:
+            which = repr(old.name) if old.name else f"{index} (from 0, without a name)"
+            raise InputError(f"{name}: layer {which} has no type.{near(old.name, TYPES)}")
+        for field, value in old.ListFields():
+            if field.name in KEPT:
+                assign(new, field.name, value)
+        _param_specs(old, new)
+        _move_transform(old, new)
+    return out
+
+
+def _param_specs(old: V1LayerParameter, new: LayerParameter) -> None:
+    for field, target in SPECS.items():
+        for index, value in enumerate(getattr(old, field)):
+            if index == len(new.param):
+                new.param.add()
+            setattr(new.param[index], target, value)
+
+
+def _move_transform(old: V1LayerParameter, new: LayerParameter) -> None:
+    if old.type not in DATA_PARAMETERS:
+        return
+    data = getattr(new, DATA_PARAMETERS[old.type])
+    for field in TRANSFORM_FIELDS:
+        if data.HasField(field):
+            setattr(new.transform_param, field, getattr(data, field))
+            data.ClearField(field)
