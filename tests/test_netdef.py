@@ -159,7 +159,7 @@ def test_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mo
     def broken(*_: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr("caffe_viz.netdef.write.os.replace", broken)
+    monkeypatch.setattr("caffe_viz.files.os.replace", broken)
     with pytest.raises(RunError, match="disk full"):
         netdef.write_net(netdef.parse_net(V2), path)
     assert [p.name for p in tmp_path.iterdir()] == ["net.prototxt"]

@@ -78,7 +78,7 @@ def _damage(data: bytes) -> str:
             break
         if part.end > len(data):
             return (
-                f"it is cut short; {part.end - len(data):,} or more bytes are missing after its {len(data):,} "
+                f"it is cut short; {part.end - len(data):,} bytes or more are missing after {len(data):,} "
                 f"and {layers} whole layers. Download it again"
             )
         layers += part.field in LAYER_FIELDS

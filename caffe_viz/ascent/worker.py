@@ -1,0 +1,72 @@
+"""The process that climbs: takes a job and batches of filters from stdin, answers ticks on stdout.
+
+A process of its own has its own Caffe, one BLAS thread, and can die without taking the user's Python along.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import sys
+import time
+import traceback
+from dataclasses import dataclass
+from typing import IO, Any
+
+from caffe_viz.ascent.climb import Climber, Recipe, Tick
+from caffe_viz.backend import load_net
+from caffe_viz.errors import CaffeVizError, RunError
+from caffe_viz.netdef import NetParameter
+from caffe_viz.surgery import Auxiliary
+
+REPORT_EVERY = 0.25  # seconds
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every batch has in common."""
+
+    auxiliary: Auxiliary
+    weights: NetParameter | None
+    engine: str
+    recipe: Recipe
+
+
+def send(stream: IO[bytes], value: Any) -> None:
+    """One pickled value; both ends are this package."""
+    pickle.dump(value, stream, protocol=pickle.HIGHEST_PROTOCOL)
+    stream.flush()
+
+
+def main() -> None:
+    """Serve until stdin ends. Ctrl-C is the parent's affair."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints must not get between the answers
+    try:
+        _serve(sys.stdin.buffer, answers)
+    except (EOFError, BrokenPipeError):
+        os._exit(0)  # the parent is gone
+    except CaffeVizError as error:
+        send(answers, error)
+    except Exception:
+        send(answers, RunError(traceback.format_exc()))
+
+
+def _serve(orders: IO[bytes], answers: IO[bytes]) -> None:
+    job: Job = pickle.load(orders)
+    net = load_net(job.auxiliary.message, job.weights, engine=job.engine, checked=False)
+    climber = Climber(net, job.auxiliary, job.recipe)
+    while True:
+        filters = pickle.load(orders)
+        reported = time.monotonic()
+        for tick in climber.climb(filters):
+            if _due(tick, reported):
+                reported = time.monotonic()
+                send(answers, tick)
+
+
+def _due(tick: Tick, reported: float) -> bool:
+    first = tick.curve.shape[1] == 1  # so that an early interrupt finds something
+    return first or tick.last or tick.frame is not None or time.monotonic() - reported > REPORT_EVERY

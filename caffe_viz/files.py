@@ -1,0 +1,29 @@
+"""Files are written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from caffe_viz.errors import RunError
+
+
+def write_whole(path: str | Path, data: bytes) -> None:
+    """Write `data` under another name beside `path`, then rename; missing folders are made.
+
+    Raises:
+        RunError: it cannot be written; what was there before is still there.
+    """
+    path = Path(path)
+    # Not tempfile's: its files are for the owner alone, and stay so when they are renamed.
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            partial.write_bytes(data)
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise RunError(f"{path} cannot be written: {error.strerror or error}.") from None

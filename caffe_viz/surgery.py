@@ -1,0 +1,220 @@
+"""Message in, new message out: the auxiliary net, whose loss is the activation of chosen filters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caffe_viz.errors import InputError, near
+from caffe_viz.geometry import Field, Geometry, measure
+from caffe_viz.netdef import LayerParameter, NetParameter, for_phase
+
+Shape = tuple[int, ...]
+
+# Their Backward aborts the process in real Caffe (NOT_IMPLEMENTED, or a CHECK on propagate_down).
+NO_GRADIENT = frozenset({"Accuracy", "ArgMax", "DetectionEvaluate", "DetectionOutput", "Embed", "Threshold"})
+
+
+@dataclass(frozen=True)
+class Auxiliary:
+    """A net that ends in one number: the chosen activations of `layer`, summed. Names are of its blobs.
+
+    `image` takes the input (N, C, H, W), also as `net.params[image_layer][0]`. `selector` (N, C), or the
+    activation's whole shape, holds the factor of each activation in the `objective`. `field` is the
+    receptive field of the layer's units.
+    """
+
+    message: NetParameter
+    layer: str
+    image: str
+    activation: str
+    selector: str
+    objective: str
+    image_shape: Shape
+    activation_shape: Shape
+    selector_shape: Shape
+    field: Field | None
+
+    def select(self, filters: Sequence[int], neuron: tuple[int, ...] | None = None) -> NDArray[np.float32]:
+        """The selector (N, C[, H, W]) with which image n climbs `filters[n]`: the mean of its map.
+
+        With a selector of full shape, one neuron of the map: the one at `neuron`, or else the central one.
+        Images without a filter have no part in the objective.
+
+        Raises:
+            InputError: more filters than images, or a filter or neuron that the layer does not have.
+        """
+        images, channels, *space = self.activation_shape
+        if len(filters) > images:
+            raise InputError(f"{len(filters)} filters do not fit into a batch of {images}.")
+        out = np.zeros(self.selector_shape, np.float32)
+        if len(self.selector_shape) == 2:
+            place, value = (), 1 / int(np.prod(space))
+        else:
+            place, value = neuron or tuple(n // 2 for n in space), 1.0
+            if len(place) != len(space) or not all(0 <= p < n for p, n in zip(place, space, strict=True)):
+                raise InputError(f"layer {self.layer!r} has maps of {space}; it has no neuron at {place}.")
+        for n, chosen in enumerate(filters):
+            if not 0 <= chosen < channels:
+                raise InputError(f"layer {self.layer!r} has filters 0 to {channels - 1}, not {chosen}.")
+            out[n, chosen][place] = value
+        return out
+
+
+def auxiliary_net(
+    net: NetParameter,
+    layer: str,
+    *,
+    batch: int = 1,
+    size: tuple[int, int] | None = None,
+    neuron: bool = False,
+) -> Auxiliary:
+    """The net whose `forward()` returns the activation of chosen filters of `layer`, and whose `backward()`
+    leaves its gradient in the diff of the image.
+
+    `net` is cut behind `layer`, so before an in-place layer on its top; only layers that lead to it are
+    kept. The image becomes a Parameter layer, and all other parameters get lr_mult 0, so that Caffe
+    computes the gradient of the image and none of weights. `size` (H, W) replaces the image's.
+    `neuron` gives the selector the activation's whole shape. Weights load by name.
+
+    Raises:
+        InputError: no such layer; it has no filters, does not depend on one image, or has no gradient;
+            or weights of the net would not fit `size`.
+    """
+    whole = for_phase(net)
+    target = _target(whole, layer)
+    kept = _leading_to(whole, target)
+    image, image_shape = _image(kept, whole.name, layer)
+    if size is not None and len(image_shape) != 4:
+        raise InputError(f"input {image!r} of {image_shape} has no height and width to change.")
+    image_shape = (batch, *image_shape[1:2], *(size or image_shape[2:]))
+    names = {x.name for x in whole.layer} | {top for x in whole.layer for top in x.top}
+    message = _frozen(kept, whole.name, measure(whole), image, image_shape, _free("image", names))
+    activation = message.layer[-1].top[0]
+    cut = measure(message)
+    _same_parameters(cut, measure(whole), image_shape)
+    shape = cut.blob(activation)
+    if len(shape) < 2:
+        raise InputError(f"layer {layer!r} has no filters: its top {activation!r} has the shape {shape}.")
+    selector, selected, objective = (_free(n, names) for n in ("selector", "selected", "objective"))
+    selector_shape = shape if neuron else shape[:2]
+    added = message.layer.add(name=selector, type="Input", top=[selector])
+    added.input_param.shape.add().dim.extend(selector_shape)
+    added = message.layer.add(name=selected, type="Scale", bottom=[activation, selector], top=[selected])
+    added.scale_param.axis = 0
+    message.layer.add(name=objective, type="Reduction", bottom=[selected], top=[objective], loss_weight=[1.0])
+    field = cut.layer(layer).field
+    return Auxiliary(
+        message, layer, image, activation, selector, objective, image_shape, shape, selector_shape, field
+    )
+
+
+def _target(net: NetParameter, layer: str) -> int:
+    names = [x.name for x in net.layer]
+    if layer not in names:
+        raise InputError(f"net {net.name!r} has no layer {layer!r}.{near(layer, names)}")
+    found = net.layer[names.index(layer)]
+    if found.type == "Input" or not found.top:
+        raise InputError(f"layer {layer!r} ({found.type}) computes nothing that could be maximised.")
+    return names.index(layer)
+
+
+def _leading_to(net: NetParameter, target: int) -> list[LayerParameter]:
+    """The layers up to `target` on which it depends."""
+    needed, kept = {net.layer[target].top[0]}, []
+    for layer in reversed(net.layer[: target + 1]):
+        if needed.isdisjoint(layer.top):
+            continue
+        if layer.type in NO_GRADIENT:
+            raise InputError(
+                f"layer {layer.name!r} ({layer.type}) has no gradient: choose a layer before it."
+            )
+        needed = (needed - set(layer.top)) | set(layer.bottom)
+        kept.append(layer)
+    return kept[::-1]
+
+
+def _image(layers: Sequence[LayerParameter], net: str, target: str) -> tuple[str, Shape]:
+    """The one input that is optimised, and its shape: of several, the only one of four axes."""
+    shapes: dict[str, Shape] = {}
+    used = {bottom for layer in layers for bottom in layer.bottom}
+    for layer in layers:
+        if layer.type == "Input":
+            given = layer.input_param.shape
+            for i, top in enumerate(layer.top):
+                if top in used:
+                    shapes[top] = tuple(given[i if len(given) > 1 else 0].dim)
+        elif not layer.bottom and layer.type not in ("Parameter", "DummyData"):
+            raise InputError(
+                f"layer {layer.name!r} ({layer.type}) brings its own data: give the deploy prototxt, "
+                f"whose image is an Input layer."
+            )
+    images = [name for name, shape in shapes.items() if len(shape) == 4] or list(shapes)
+    if len(images) != 1:
+        raise InputError(
+            f"layer {target!r} of net {net!r} depends on {len(images)} inputs that could be the image "
+            f"({', '.join(images) or 'none'}): one is needed."
+        )
+    return images[0], shapes[images[0]]
+
+
+def _frozen(
+    layers: Sequence[LayerParameter],
+    name: str,
+    geometry: Geometry,
+    image: str,
+    image_shape: Shape,
+    image_layer: str,
+) -> NetParameter:
+    """The layers as a net of their own, in which the image alone learns.
+
+    The image's layer must not have the name of the net's input: a caffemodel that Caffe saved lists that
+    one without blobs, and loading it would abort.
+    """
+    message = NetParameter(name=f"{name} (auxiliary)")
+    learns = message.layer.add(name=image_layer, type="Parameter", top=[image], param=[{"lr_mult": 1}])
+    learns.parameter_param.shape.dim.extend(image_shape)
+    for layer in layers:
+        if layer.type == "Input":
+            _other_inputs(message, layer, image, image_shape[0])
+            continue
+        copy = message.layer.add()
+        copy.CopyFrom(layer)
+        copy.ClearField("propagate_down")
+        copy.ClearField("loss_weight")
+        if layer.type.endswith("Loss"):
+            copy.loss_weight.extend([0.0] * len(layer.top))  # left out, it would be 1
+        for i in range(len(geometry.layer(layer.name).param_shapes)):
+            spec = copy.param[i] if i < len(copy.param) else copy.param.add()
+            spec.lr_mult = 0
+    return message
+
+
+def _other_inputs(message: NetParameter, layer: LayerParameter, image: str, batch: int) -> None:
+    given = layer.input_param.shape
+    for i, top in enumerate(layer.top):
+        if top != image:
+            other = message.layer.add(name=f"{layer.name}_{top}", type="Input", top=[top])
+            shape = other.input_param.shape.add()
+            shape.dim.extend([batch, *given[i if len(given) > 1 else 0].dim[1:]])
+
+
+def _same_parameters(cut: Geometry, whole: Geometry, image_shape: Shape) -> None:
+    """Weights must still fit: an InnerProduct layer fixes the size of what comes before it."""
+    known = {layer.name: layer.param_shapes for layer in whole.layers}
+    for layer in cut.layers[1:]:
+        if known.get(layer.name, layer.param_shapes) != layer.param_shapes:
+            raise InputError(
+                f"layer {layer.name!r} ({layer.type}) has weights of {known[layer.name][0]}, which do not "
+                f"fit an image of {image_shape[-2:]}: leave the size out, or choose a layer before it."
+            )
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """`name`, with underscores if the net uses it already."""
+    while name in taken:
+        name += "_"
+    return name
