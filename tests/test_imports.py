@@ -10,7 +10,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "caffe_viz"
 # A module may import those in earlier rows.
-ORDER = ["errors", "netdef", "geometry", "check", "backend", "tables", "cli"]
+ORDER = ["errors", "tiling", "images", "netdef", "geometry", "check", "backend", "tables", "figures", "cli"]
 MODULES = [p for p in sorted(PACKAGE.rglob("*.py")) if p != PACKAGE / "__init__.py" and "_pb2" not in p.name]
 
 

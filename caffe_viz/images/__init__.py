@@ -1,0 +1,16 @@
+"""Images on disk and RGB in 0..1 <-> the pixels that a Caffe network takes."""
+
+from caffe_viz.images.files import load_image, png_bytes, save_gif, save_png, write_whole
+from caffe_viz.images.pixels import display_rgb, resized
+from caffe_viz.images.preprocess import Preprocess
+
+__all__ = [
+    "Preprocess",
+    "display_rgb",
+    "load_image",
+    "png_bytes",
+    "resized",
+    "save_gif",
+    "save_png",
+    "write_whole",
+]

@@ -1,0 +1,133 @@
+"""Pictures from and to files; what is written is written whole or not at all."""
+
+from __future__ import annotations
+
+import io
+import os
+import secrets
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from caffe_viz.errors import InputError, RunError
+from caffe_viz.images.pixels import Floats, display_rgb
+
+# Pillow's one-channel modes of more than 8 bits -> the value of white.
+WHITE = {"I": 65535, "I;16": 65535, "I;16L": 65535, "I;16B": 65535, "I;16N": 65535, "F": 1}
+
+
+def load_image(path: str | Path) -> Floats:
+    """Any image that Pillow reads -> (H, W, 3) RGB in 0..1: upright, in full depth, transparency over white.
+
+    Of several frames the first is taken; 32 bit float images hold 0..1, integer ones 0..65535.
+
+    Raises:
+        InputError: no such file, no image, a damaged or a gigantic one.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path}: there is no such file.")
+    if not path.is_file():
+        raise InputError(f"{path} is no file: give an image, such as a PNG or a JPEG.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                image.load()
+                return _rgb(ImageOps.exif_transpose(image))
+    except PermissionError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from None
+    except UnidentifiedImageError:
+        raise InputError(f"{path} is no image of a known format; PNG, JPEG and TIFF are.") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        most = (Image.MAX_IMAGE_PIXELS or 0) // 10**6
+        raise InputError(f"{path} has more than {most} million pixels: scale it down first.") from None
+    except Exception as error:  # a decoder meets damaged data with any exception
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise InputError(f"{path}: the image cannot be read: {reason or type(error).__name__}.") from None
+
+
+def _rgb(image: Any) -> Floats:
+    if image.mode in WHITE:
+        grey = np.asarray(image, np.float64) / WHITE[image.mode]
+        if not (grey.min() >= 0 and grey.max() <= 1):  # also where they are NaN
+            white = WHITE[image.mode]
+            low, high = white * grey.min(), white * grey.max()
+            raise ValueError(f"its pixels run from {low:g} to {high:g}, not from 0 to {white}")
+        return np.repeat(grey[..., None], 3, axis=2).astype(np.float32)
+    rgba = np.asarray(image.convert("RGBA"), np.float32) / 255
+    alpha = rgba[..., 3:]
+    return np.asarray(rgba[..., :3] * alpha + (1 - alpha), np.float32)
+
+
+def png_bytes(rgb: ArrayLike) -> bytes:
+    """(H, W, 3) RGB in 0..1 -> the bytes of a PNG file, 8 bits per channel."""
+    data = io.BytesIO()
+    _pillow(rgb).save(data, "png", compress_level=6)
+    return data.getvalue()
+
+
+def save_png(path: str | Path, rgb: ArrayLike) -> None:
+    """Write (H, W, 3) RGB in 0..1 as PNG, whole or not at all; missing folders are made.
+
+    Raises:
+        InputError: no such picture, or a name that does not end in .png.
+        RunError: the file cannot be written; what was there before is still there.
+    """
+    write_whole(_named(path, ".png"), png_bytes(rgb))
+
+
+def save_gif(path: str | Path, frames: Iterable[ArrayLike], ms: int = 80) -> None:
+    """Write frames (T, H, W, 3) RGB in 0..1 as an endless GIF, `ms` milliseconds each.
+
+    Raises:
+        InputError, RunError: as `save_png`; frames of several sizes, or none.
+    """
+    path = _named(path, ".gif")
+    images = [_pillow(frame) for frame in frames]
+    if not images or len({image.size for image in images}) > 1:
+        sizes = sorted({f"{image.height} x {image.width}" for image in images})
+        raise InputError(f"{path}: a GIF needs frames of one size, not {', '.join(sizes) or 'none at all'}.")
+    if ms < 20:
+        raise InputError(f"{path}: {ms} ms per frame; viewers of GIFs show 20 ms or more.")
+    data = io.BytesIO()
+    images[0].save(data, "gif", save_all=True, append_images=images[1:], duration=ms, loop=0)
+    write_whole(path, data.getvalue())
+
+
+def _pillow(rgb: ArrayLike) -> Any:
+    from PIL import Image
+
+    return Image.fromarray(np.asarray(np.rint(display_rgb(rgb) * 255).clip(0, 255), np.uint8))
+
+
+def _named(path: str | Path, suffix: str) -> Path:
+    path = Path(path)
+    if path.suffix.lower() != suffix:
+        raise InputError(f"{path}: the name must end in {suffix}.")
+    return path
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all: under another name in its folder first; missing folders are made.
+
+    Raises:
+        RunError: it cannot be written; what was there before is still there.
+    """
+    # Not tempfile's: its files are for the owner alone, and stay so when they are renamed.
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            partial.write_bytes(data)
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise RunError(f"{path} cannot be written: {error.strerror or error}.") from None

@@ -1,0 +1,42 @@
+"""What every module takes a picture to be: RGB, (H, W, 3) float32 in 0..1; and its bilinear resizing."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from caffe_viz.errors import InputError
+from caffe_viz.tiling import finite
+
+Floats = NDArray[np.float32]
+
+
+def display_rgb(rgb: ArrayLike) -> Floats:
+    """`rgb` as a float32 picture (H, W, 3) in 0..1; uint8 is divided by 255.
+
+    Raises:
+        InputError: another shape, or values outside 0..1.
+    """
+    image = finite(rgb, "image")
+    if image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise InputError(f"an image of shape {image.shape} was given: (H, W, 3) is expected.")
+    if image.dtype == np.uint8:
+        return np.asarray(image / np.float32(255), np.float32)
+    if image.min() < -1e-4 or image.max() > 1 + 1e-4:
+        raise InputError(
+            f"image: values of {image.min():g} to {image.max():g} are given; 0 to 1 is expected."
+        )
+    return np.asarray(image, np.float32)
+
+
+def resized(image: Floats, size: tuple[int, int]) -> Floats:
+    """(h, w, C) -> (*size, C), bilinear, no anti-aliasing: what scikit-image's resize does at order 1."""
+    for axis, (old, new) in enumerate(zip(image.shape, size, strict=False)):
+        # Pixel centres of the new axis in pixels of the old one; the border pixels reach outward.
+        place = np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)
+        first = np.minimum(place.astype(int), max(old - 2, 0))
+        shape = (-1, 1, 1) if axis == 0 else (1, -1, 1)
+        part = np.asarray(place - first, np.float32).reshape(shape)
+        second = np.minimum(first + 1, old - 1)
+        image = np.asarray(image.take(first, axis) * (1 - part) + image.take(second, axis) * part, np.float32)
+    return image
