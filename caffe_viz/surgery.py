@@ -51,16 +51,17 @@ class Auxiliary:
         if len(filters) > images:
             raise InputError(f"{len(filters)} filters do not fit into a batch of {images}.")
         out = np.zeros(self.selector_shape, np.float32)
-        if len(self.selector_shape) == 2:
-            place, value = (), 1 / int(np.prod(space))
-        else:
-            place, value = neuron or tuple(n // 2 for n in space), 1.0
-            if len(place) != len(space) or not all(0 <= p < n for p, n in zip(place, space, strict=True)):
-                raise InputError(f"layer {self.layer!r} has maps of {space}; it has no neuron at {place}.")
+        whole_map = len(self.selector_shape) == 2
+        place = () if whole_map else neuron or tuple(n // 2 for n in space)
+        value = 1 / int(np.prod(space)) if whole_map else 1.0
+        if not whole_map and (
+            len(place) != len(space) or not all(0 <= p < n for p, n in zip(place, space, strict=True))
+        ):
+            raise InputError(f"layer {self.layer!r} has maps of {tuple(space)}; it has no neuron at {place}.")
         for n, chosen in enumerate(filters):
             if not 0 <= chosen < channels:
                 raise InputError(f"layer {self.layer!r} has filters 0 to {channels - 1}, not {chosen}.")
-            out[n, chosen][place] = value
+            out[(n, chosen) + place] = value
         return out
 
 
