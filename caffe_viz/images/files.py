@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import secrets
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from caffe_viz.errors import InputError, RunError
+from caffe_viz.errors import InputError
+from caffe_viz.files import write_whole
 from caffe_viz.images.pixels import Floats, display_rgb
 
 # Pillow's one-channel modes of more than 8 bits -> the value of white.
@@ -112,22 +111,3 @@ def _named(path: str | Path, suffix: str) -> Path:
     if path.suffix.lower() != suffix:
         raise InputError(f"{path}: the name must end in {suffix}.")
     return path
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all: under another name in its folder first; missing folders are made.
-
-    Raises:
-        RunError: it cannot be written; what was there before is still there.
-    """
-    # Not tempfile's: its files are for the owner alone, and stay so when they are renamed.
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            partial.write_bytes(data)
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise RunError(f"{path} cannot be written: {error.strerror or error}.") from None

@@ -1,0 +1,210 @@
+"""Kernels, maps and images as tiles that say which is which."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from caffe_viz.errors import InputError, near
+from caffe_viz.figures.picture import Picture, Text, shorten, text_width, write_on
+from caffe_viz.images import display_rgb
+from caffe_viz.images.pixels import Floats
+from caffe_viz.images.preprocess import RED_GREEN_BLUE
+from caffe_viz.tiling import enlarge, finite, grid, normalise, tile_array
+
+WIDTH = 1200  # pixels that a picture of small tiles is enlarged to, at most, each way
+LINE = 14  # pixels from one line of text to the next
+MARGIN = 10
+SATURATED = 0.995  # the share of the weights between black and white, where both signs share one scale
+SHOWN = 48  # filters and channels that one picture of kernels shows
+MOST_PIXELS = 24_000_000  # of the maps that one picture shows
+
+
+def kernel_tiles(
+    weights: ArrayLike, *, channel_order: str = "BGR", filters: Sequence[int] | None = None
+) -> Picture:
+    """Kernels (O, I, kh, kw) as tiles, their smallest weight black and their largest white.
+
+    I = 3: in colour, by `channel_order`; I = 1: in grey, a square of tiles. Other I: one row for each
+    filter and one column for each channel, the first 48 of each, mid-grey where a weight is 0; the
+    largest 0.5 % of the weights may be beyond black and white, and are drawn so.
+    `filters` are the numbers that the O filters are labelled with.
+
+    Raises:
+        InputError: another rank, nothing to draw, values that are not finite, an unknown order.
+    """
+    array = finite(weights, "weights")
+    if array.ndim != 4 or array.size == 0:
+        raise InputError(f"weights of shape {array.shape} are no kernels: (O, I, kh, kw) is expected.")
+    if channel_order not in RED_GREEN_BLUE:
+        raise InputError(f"channel_order is {channel_order!r}.{near(channel_order, RED_GREEN_BLUE)}")
+    numbers = list(range(len(array)) if filters is None else filters)
+    if len(numbers) != len(array):
+        raise InputError(f"filters: {len(numbers)} numbers are given for {len(array)} filters.")
+    count, inputs, height, width = array.shape
+    if inputs == 3 and channel_order != "GRAY":
+        array = array.transpose(0, 2, 3, 1)[..., list(RED_GREEN_BLUE[channel_order])]
+        return _square(array, numbers, f"{count} filters of {height} x {width} on 3 channels, as colours")
+    if inputs == 1:
+        return _square(array[:, 0], numbers, f"{count} filters of {height} x {width} on 1 channel")
+    return _kernel_rows(array, numbers)
+
+
+def map_tiles(maps: ArrayLike, *, numbered: bool = True) -> Picture:
+    """Maps (C, H, W) as grey tiles, the smallest value black and the largest white, small ones enlarged.
+
+    The number left of each line is that of its first map; numbered=False: nothing but the tiles.
+
+    Raises:
+        InputError: another rank, nothing to draw, or values that are not finite.
+    """
+    array = np.asarray(maps)
+    if array.ndim != 3:
+        raise InputError(f"maps of shape {array.shape} were given: (C, H, W) is expected.")
+    count, height, width = array.shape
+    shown = max(1, min(count, MOST_PIXELS // max(height * width, 1)))
+    first = f"the first {shown} of " if shown < count else ""
+    caption = f"{first}{count} maps of {height} x {width}"
+    return _square(array[:shown], range(shown) if numbered else None, caption, largest=360)
+
+
+def contact_sheet(
+    images: Sequence[Any] | Floats, titles: Sequence[str], columns: int | None = None
+) -> Picture:
+    """Images (K, H, W, 3) RGB in 0..1 as tiles, each with its title below; small ones are enlarged.
+
+    Raises:
+        InputError: no images, images of several sizes, values outside 0..1, another number of titles.
+    """
+    pictures = [display_rgb(image) for image in images]
+    if not pictures or len({picture.shape for picture in pictures}) > 1:
+        shapes = sorted({picture.shape for picture in pictures})
+        raise InputError(f"a contact sheet takes images of one size, not {shapes or 'none at all'}.")
+    if len(titles) != len(pictures):
+        raise InputError(f"{len(titles)} titles are given for {len(pictures)} images.")
+    if columns is not None and columns < 1:
+        raise InputError(f"columns is {columns}: 1 or more is expected.")
+    tiles = np.stack(pictures)
+    columns = min(columns or int(np.ceil(np.sqrt(len(tiles)))), len(tiles))
+    tiles = enlarge(tiles, _factor(tiles.shape[1:3], columns, columns, largest=200))
+    height, width = tiles.shape[1:3]
+    # A cell is wider than its tile where the titles are, within reason; longer titles keep their number.
+    cell = max(width, min(int(max(map(text_width, titles))) + 1, 200))
+    rows = -(-len(tiles) // columns)
+    side, gap = (cell - width) // 2, 8
+    sides = [(0, 0), (0, LINE + 4), (side, cell - width - side), (0, 0)]
+    sheet = grid(np.pad(tiles, sides, constant_values=1), rows, columns, padding=(gap, gap))
+    texts = []
+    for k, title in enumerate(titles):
+        x = MARGIN + k % columns * (cell + gap) + cell / 2
+        y = MARGIN + k // columns * (height + LINE + 4 + gap) + height + LINE / 2 + 2
+        texts.append(Text(x, y, shorten(title, cell, keep=5), "center", color="0"))
+    return write_on(_framed(sheet, MARGIN, MARGIN, MARGIN), texts)
+
+
+def _square(array: Any, numbers: Sequence[int] | None, caption: str, largest: int = 112) -> Picture:
+    """(N, h, w[, 3]) of any range as a square of tiles; without `numbers`, nothing but the tiles."""
+    array = tile_array(array)
+    columns = int(np.ceil(np.sqrt(len(array))))
+    rows = -(-len(array) // columns)
+    tiles = enlarge(normalise(array), _factor(array.shape[1:3], columns, columns, largest))
+    gap = _gap(tiles.shape[1])
+    sheet = _colours(grid(tiles, rows, columns, padding=(gap, gap)))
+    if numbers is None:
+        return Picture(sheet)
+    labels = [(str(numbers[row * columns]), row * (tiles.shape[1] + gap)) for row in range(rows)]
+    caption += f";  black {array.min():.3g}, white {array.max():.3g}"
+    return _labelled(sheet, labels, [], tiles.shape[1:3], caption)
+
+
+def _kernel_rows(array: Any, numbers: Sequence[int]) -> Picture:
+    """(O, I, kh, kw): one row for each filter; channels go on in a second row where 48 to 96 would be cut."""
+    count, inputs, height, width = array.shape
+    lines = 2 if SHOWN < inputs <= 2 * SHOWN and count * 2 <= SHOWN else 1
+    columns = min(-(-inputs // lines), SHOWN)
+    filters, channels = min(count, SHOWN), min(inputs, lines * columns)
+    array = array[:filters, :channels]
+    most = float(np.abs(array).max())
+    # A few large weights would leave all the others grey.
+    limit = float(np.quantile(np.abs(array), SATURATED, method="higher")) or most or 1.0
+    array = np.asarray(np.clip(array / (2 * limit) + 0.5, 0, 1), np.float32)
+    tiles = np.ones((filters, lines * columns, height, width), np.float32)
+    tiles[:, :channels] = array
+    tiles = enlarge(
+        tiles.reshape(-1, height, width), _factor((height, width), filters * lines, columns, largest=96)
+    )
+    high, wide = tiles.shape[1:3]
+    padding = (max(_gap(high), LINE - 1 - high), _gap(wide))  # flat kernels still leave room for labels
+    sheet = _colours(grid(tiles, filters * lines, columns, padding=padding))
+    rows = [
+        (str(numbers[k // lines]) if k % lines == 0 else f"+{columns}", k * (high + padding[0]))
+        for k in range(filters * lines)
+    ]
+    heads = [(str(k), k * (wide + padding[1])) for k in range(columns)]
+    caption = (
+        f"rows: {_of(filters, count, 'filters')};  columns: {_of(channels, inputs, 'channels')};  "
+        f"each {height} x {width};  black {-limit:.3g}, grey 0, white {limit:.3g}"
+        + (f" (largest weight {most:.3g})" if most > limit else "")
+    )
+    return _labelled(sheet, rows, heads, (high, wide), caption)
+
+
+def _of(shown: int, count: int, what: str) -> str:
+    return f"{count} {what}" if shown == count else f"the first {shown} of {count} {what}"
+
+
+def _gap(tile: int) -> int:
+    return min(max(tile // 10, 2), 6)
+
+
+def _factor(tile: tuple[int, ...], rows: int, columns: int, largest: int) -> int:
+    """How often the pixels of a tile fit into its share of the picture, and into `largest` pixels."""
+    height, width = tile
+    return max(1, min((WIDTH // columns - 2) // width, (WIDTH // rows - 2) // height, largest // max(tile)))
+
+
+def _colours(sheet: Floats) -> Floats:
+    return sheet if sheet.ndim == 3 else np.repeat(sheet[..., None], 3, axis=2)
+
+
+def _framed(sheet: Floats, left: int, top: int, bottom: int, width: int = 0) -> Floats:
+    right = max(MARGIN, width - left - sheet.shape[1])
+    return np.pad(sheet, [(top, bottom), (left, right), (0, 0)], constant_values=1)
+
+
+def _labelled(
+    sheet: Floats,
+    rows: Sequence[tuple[str, int]],
+    columns: Sequence[tuple[str, int]],
+    tile: tuple[int, ...],
+    caption: str,
+) -> Picture:
+    """`sheet` with labels (words, first pixel) left of its rows and above its columns, a caption below."""
+    left = int(max(text_width(words) for words, _ in rows)) + MARGIN + 6
+    top = MARGIN + (LINE if columns else 0)
+    width = left + int(text_width(caption)) + MARGIN
+    canvas = _framed(sheet, left, top, LINE + MARGIN + 4, width)
+    texts = [Text(left, top + sheet.shape[0] + 6 + LINE / 2, caption)]
+    texts += [Text(left - 6, top + at + tile[0] / 2, words, "right") for words, at in _spaced(rows, _line)]
+    texts += [
+        Text(left + at + tile[1] / 2, MARGIN + LINE / 2 - 2, words, "center")
+        for words, at in _spaced(columns, text_width)
+    ]
+    return write_on(canvas, texts)
+
+
+def _line(_: str) -> float:
+    return LINE - 4
+
+
+def _spaced(labels: Sequence[tuple[str, int]], room: Callable[[str], float]) -> Sequence[tuple[str, int]]:
+    """As many of the labels as have room: all, every second, every fourth, fifth, tenth, ..."""
+    if len(labels) < 2:
+        return labels
+    pitch = labels[1][1] - labels[0][1]
+    need = max(room(words) for words, _ in labels) + 3
+    steps = (step * 10**power for power in range(9) for step in (1, 2, 4, 5))
+    return labels[:: next(step for step in steps if step * pitch >= need)]
