@@ -52,7 +52,7 @@ class Auxiliary:
             raise InputError(f"{len(filters)} filters do not fit into a batch of {images}.")
         out = np.zeros(self.selector_shape, np.float32)
         whole_map = len(self.selector_shape) == 2
-        place = () if whole_map else neuron or tuple(n // 2 for n in space)
+        place: Shape = () if whole_map else neuron or tuple(n // 2 for n in space)
         value = 1 / int(np.prod(space)) if whole_map else 1.0
         if not whole_map and (
             len(place) != len(space) or not all(0 <= p < n for p, n in zip(place, space, strict=True))
@@ -61,7 +61,8 @@ class Auxiliary:
         for n, chosen in enumerate(filters):
             if not 0 <= chosen < channels:
                 raise InputError(f"layer {self.layer!r} has filters 0 to {channels - 1}, not {chosen}.")
-            out[(n, chosen) + place] = value
+            index = (n, chosen, *place)
+            out[index] = value
         return out
 
 

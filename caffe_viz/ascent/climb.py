@@ -13,6 +13,7 @@ from caffe_viz.errors import RunError
 from caffe_viz.surgery import Auxiliary
 
 Array = NDArray[np.float32]
+JITTER_SHARE = 16  # of a side, no shift is larger: a small image would not stand still enough to grow
 RETRIES = 6  # each from another seed, with twice the noise of the one before
 
 
@@ -86,8 +87,9 @@ class Climber:
         rng = np.random.default_rng([recipe.seed, 0])
         best, best_values = images[:count].copy(), np.full(count, -np.inf, np.float32)
         curve = np.empty((count, recipe.steps + 1), np.float32)
+        jitter = min(recipe.method.jitter, *[n // JITTER_SHARE for n in images.shape[2:]], *[0] * (images.ndim < 4))
         for step in range(recipe.steps + 1):
-            shift = rng.integers(-recipe.method.jitter, recipe.method.jitter + 1, 2)
+            shift = rng.integers(-jitter, jitter + 1, 2)
             values, gradient = self.evaluate(_rolled(images, shift), filters)
             curve[:, step] = values
             better = values > best_values
