@@ -1,25 +1,59 @@
 """Look inside Caffe networks: from a prototxt and a caffemodel to numbers and pictures.
 
 >>> import caffe_viz as cv
->>> cv.measure(cv.read_net("deploy.prototxt"), batch=50).blob("conv1")  # doctest: +SKIP
-(50, 96, 55, 55)
 >>> net = cv.load_net("deploy.prototxt", "net.caffemodel")  # a caffe.Net, checked first  # doctest: +SKIP
+>>> cv.shapes(net)  # doctest: +SKIP
+>>> cv.maximize(net, "conv3", range(0, 160, 10)).save("out")  # doctest: +SKIP
 """
 
-from caffe_viz.backend import load_net
-from caffe_viz.check import check
-from caffe_viz.errors import CaffeVizError, InputError, RunError
-from caffe_viz.geometry import measure
-from caffe_viz.netdef import read_net, read_weights
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from caffe_viz.ascent import Ascent, ascend
+    from caffe_viz.backend import load_net
+    from caffe_viz.checking import check
+    from caffe_viz.errors import CaffeVizError, InputError, RunError
+    from caffe_viz.figures import Picture
+    from caffe_viz.geometry import measure
+    from caffe_viz.images import Preprocess, load_image
+    from caffe_viz.netdef import read_net, read_weights, write_net, write_weights
+    from caffe_viz.probe import forward, gradient
+    from caffe_viz.surgery import auxiliary_net
+    from caffe_viz.tiling import vis_square
+    from caffe_viz.views import maximize, shapes, show_activations, show_gradients, show_weights
 
 __version__ = "0.1.0"
+
+# Loaded when first used: `caffe-viz --help` shall not wait for what it does not need.
+_PUBLIC = {
+    "ascent": ("Ascent", "ascend"),
+    "backend": ("load_net",),
+    "checking": ("check",),
+    "errors": ("CaffeVizError", "InputError", "RunError"),
+    "figures": ("Picture",),
+    "geometry": ("measure",),
+    "images": ("Preprocess", "load_image"),
+    "netdef": ("read_net", "read_weights", "write_net", "write_weights"),
+    "probe": ("forward", "gradient"),
+    "surgery": ("auxiliary_net",),
+    "tiling": ("vis_square",),
+    "views": ("maximize", "shapes", "show_activations", "show_gradients", "show_weights"),
+}
+_HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 __all__ = [
-    "CaffeVizError",
-    "InputError",
-    "RunError",
-    "check",
-    "load_net",
-    "measure",
-    "read_net",
-    "read_weights",
-]
+    "Ascent", "CaffeVizError", "InputError", "Picture", "Preprocess", "RunError", "ascend", "auxiliary_net",
+    "check", "forward", "gradient", "load_image", "load_net", "maximize", "measure", "read_net",
+    "read_weights", "shapes", "show_activations", "show_gradients", "show_weights", "vis_square",
+    "write_net", "write_weights",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'caffe_viz' has no attribute {name!r}")
+    return getattr(import_module(f"caffe_viz.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from caffe_viz import netdef
-from caffe_viz.check import (
+from caffe_viz.checking import (
     CAFFE_READS_BYTES,
     caffe_is_installed,
     check,
@@ -56,6 +56,8 @@ def load_net(
 ) -> Any:
     """A `caffe.Net` of `prototxt` with `weights`, paths or messages; checked first, so that nothing aborts.
 
+    Its attributes `prototxt`, the message, and `folder`, of the file, are what altered nets are made from.
+
     `checked=False` leaves the check out, for messages that passed it before they were altered. Weights
     for a message are filled in by name; layers of the weights that hold none are passed over.
 
@@ -77,8 +79,12 @@ def load_net(
     if not isinstance(net_source, NetParameter) and not isinstance(source, NetParameter):
         if checked:
             check(net_source, source, allow_code=allow_code, phase=phase).raise_for_errors()
-        return _load_files(module, net_source, source, phase)
-    return _load_messages(module, net_source, source, phase, allow_code, checked)
+        net = _load_files(module, net_source, source, phase)
+    else:
+        net = _load_messages(module, net_source, source, phase, allow_code, checked)
+    net.prototxt = net_source if isinstance(net_source, NetParameter) else netdef.read_net(net_source)
+    net.folder = None if isinstance(net_source, NetParameter) else net_source.parent
+    return net
 
 
 def engine_name(net: Any) -> str:

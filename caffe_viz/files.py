@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from pathlib import Path
 
@@ -27,3 +28,12 @@ def write_whole(path: str | Path, data: bytes) -> None:
             partial.unlink(missing_ok=True)
     except OSError as error:
         raise RunError(f"{path} cannot be written: {error.strerror or error}.") from None
+
+
+def safe_name(name: str) -> str:
+    """`name` of a layer or blob, which may hold anything, as a part of a file's name.
+
+    >>> safe_name("inception_3a/1x1"), safe_name("../../etc")
+    ('inception_3a-1x1', '-..-etc')
+    """
+    return re.sub(r"[^\w.-]", "-", name, flags=re.ASCII).lstrip(".") or "-"

@@ -73,6 +73,7 @@ def auxiliary_net(
     batch: int = 1,
     size: tuple[int, int] | None = None,
     neuron: bool = False,
+    learn: bool = False,
 ) -> Auxiliary:
     """The net whose `forward()` returns the activation of chosen filters of `layer`, and whose `backward()`
     leaves its gradient in the diff of the image.
@@ -80,7 +81,8 @@ def auxiliary_net(
     `net` is cut behind `layer`, so before an in-place layer on its top; only layers that lead to it are
     kept. The image becomes a Parameter layer, and all other parameters get lr_mult 0, so that Caffe
     computes the gradient of the image and none of weights. `size` (H, W) replaces the image's.
-    `neuron` gives the selector the activation's whole shape. Weights load by name.
+    `neuron` gives the selector the activation's whole shape; with `learn` there are the gradients of the
+    parameters too. Weights load by name.
 
     Raises:
         InputError: no such layer; it has no filters, does not depend on one image, or has no gradient;
@@ -94,7 +96,7 @@ def auxiliary_net(
         raise InputError(f"input {image!r} of {image_shape} has no height and width to change.")
     image_shape = (batch, *image_shape[1:2], *(size or image_shape[2:]))
     names = {x.name for x in whole.layer} | {top for x in whole.layer for top in x.top}
-    message = _frozen(kept, whole.name, measure(whole), image, image_shape, _free("image", names))
+    message = _with_image(kept, whole.name, measure(whole), image, image_shape, _free("image", names), learn)
     activation = message.layer[-1].top[0]
     cut = measure(message)
     _same_parameters(cut, measure(whole), image_shape)
@@ -112,6 +114,28 @@ def auxiliary_net(
     return Auxiliary(
         message, layer, image, activation, selector, objective, image_shape, shape, selector_shape, field
     )
+
+
+def with_batch(net: NetParameter, batch: int) -> NetParameter:
+    """A copy of `net` with `batch` for the first dimension of the inputs that have the first one's."""
+    out = NetParameter()
+    out.CopyFrom(net)
+    shapes = [shape for layer in out.layer if layer.type == "Input" for shape in layer.input_param.shape]
+    was = shapes[0].dim[0] if shapes and shapes[0].dim else None
+    for shape in shapes:
+        if shape.dim and shape.dim[0] == was:
+            shape.dim[0] = batch
+    return out
+
+
+def image_input(net: NetParameter) -> tuple[str, Shape]:
+    """The blob that takes the image, and its shape.
+
+    Raises:
+        InputError: there is not exactly one input of four axes, or one input at all.
+    """
+    whole = for_phase(net)
+    return _image(list(whole.layer), whole.name, whole.layer[-1].name)
 
 
 def _target(net: NetParameter, layer: str) -> int:
@@ -163,15 +187,16 @@ def _image(layers: Sequence[LayerParameter], net: str, target: str) -> tuple[str
     return images[0], shapes[images[0]]
 
 
-def _frozen(
+def _with_image(
     layers: Sequence[LayerParameter],
     name: str,
     geometry: Geometry,
     image: str,
     image_shape: Shape,
     image_layer: str,
+    learn: bool,
 ) -> NetParameter:
-    """The layers as a net of their own, in which the image alone learns.
+    """The layers as a net of their own, in which the image learns, and the parameters if they `learn`.
 
     The image's layer must not have the name of the net's input: a caffemodel that Caffe saved lists that
     one without blobs, and loading it would abort.
@@ -191,7 +216,7 @@ def _frozen(
             copy.loss_weight.extend([0.0] * len(layer.top))  # left out, it would be 1
         for i in range(len(geometry.layer(layer.name).param_shapes)):
             spec = copy.param[i] if i < len(copy.param) else copy.param.add()
-            spec.lr_mult = 0
+            spec.lr_mult = 1 if learn and layer.type != "BatchNorm" else 0  # Caffe demands it of BatchNorm
     return message
 
 

@@ -101,7 +101,7 @@ def test_phase(caffe: Any) -> None:
 def test_the_process_survives_every_bad_net(
     name: str, tmp_path: Path, caffe: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from caffe_viz.check import sizes
+    from caffe_viz.checking import sizes
 
     monkeypatch.setattr(sizes, "machine_memory", lambda: 4_000_000_000)
     path = tmp_path / "bad.prototxt"

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from bad_nets import BAD_NETS, DATA, GOOD, layer
 
-from caffe_viz.check import check, check_messages, child, sizes
+from caffe_viz.checking import check, check_messages, child, sizes
 from caffe_viz.errors import InputError
 from caffe_viz.netdef import NetParameter, make_blob, parse_net, read_net, write_weights
 
-checker = importlib.import_module("caffe_viz.check")  # caffe_viz.check may be the function
+checker = importlib.import_module("caffe_viz.checking")  # caffe_viz.checking may be the function
 RUN = """
 import sys, caffe
 net = caffe.Net(sys.argv[1], caffe.TEST)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from caffe_viz.ascent.climb import METHODS, Recipe, Tick
 from caffe_viz.ascent.crew import Crew, Death
 from caffe_viz.ascent.worker import Job
-from caffe_viz.check import check_messages, raise_for
+from caffe_viz.checking import check_messages, raise_for
 from caffe_viz.errors import InputError, near
 from caffe_viz.files import write_whole
 from caffe_viz.images import Preprocess

@@ -87,7 +87,9 @@ class Climber:
         rng = np.random.default_rng([recipe.seed, 0])
         best, best_values = images[:count].copy(), np.full(count, -np.inf, np.float32)
         curve = np.empty((count, recipe.steps + 1), np.float32)
-        jitter = min(recipe.method.jitter, *[n // JITTER_SHARE for n in images.shape[2:]], *[0] * (images.ndim < 4))
+        jitter = min(
+            recipe.method.jitter, *[n // JITTER_SHARE for n in images.shape[2:]], *[0] * (images.ndim < 4)
+        )
         for step in range(recipe.steps + 1):
             shift = rng.integers(-jitter, jitter + 1, 2)
             values, gradient = self.evaluate(_rolled(images, shift), filters)

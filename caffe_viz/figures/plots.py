@@ -33,11 +33,10 @@ def vector_plot(values: ArrayLike, title: str = "") -> Picture:
         line.set_title(clean(title), parse_math=False)
         _line(line, array)
         line.set(xlabel="index", ylabel="value")
-        bars.set(xlabel="positive values", ylabel="how many")
         if positive.size:
             top = float(positive.max())
             bars.hist(positive, bins=BINS, range=(0, top), color=BLUE)
-            bars.set_xlim(0, top)
+            bars.set(xlim=(0, top), xlabel="positive values", ylabel="how many")
             bars.yaxis.get_major_locator().set_params(integer=True)
         else:
             _say(bars, "no positive values")

@@ -18,6 +18,7 @@ from caffe_viz.tiling import enlarge, finite, grid, normalise, tile_array
 WIDTH = 1200  # pixels that a picture of small tiles is enlarged to, at most, each way
 LINE = 14  # pixels from one line of text to the next
 MARGIN = 10
+MIN_TILE, LARGEST = 9, 96  # pixels of the thin side of a kernel, where there is room, and of its long side
 SATURATED = 0.995  # the share of the weights between black and white, where both signs share one scale
 SHOWN = 48  # filters and channels that one picture of kernels shows
 MOST_PIXELS = 24_000_000  # of the maps that one picture shows
@@ -47,9 +48,11 @@ def kernel_tiles(
     count, inputs, height, width = array.shape
     if inputs == 3 and channel_order != "GRAY":
         array = array.transpose(0, 2, 3, 1)[..., list(RED_GREEN_BLUE[channel_order])]
-        return _square(array, numbers, f"{count} filters of {height} x {width} on 3 channels, as colours")
+        return _square(
+            array, numbers, f"{_count(count, 'filter')} of {height} x {width} on 3 channels, as colours"
+        )
     if inputs == 1:
-        return _square(array[:, 0], numbers, f"{count} filters of {height} x {width} on 1 channel")
+        return _square(array[:, 0], numbers, f"{_count(count, 'filter')} of {height} x {width} on 1 channel")
     return _kernel_rows(array, numbers)
 
 
@@ -67,7 +70,7 @@ def map_tiles(maps: ArrayLike, *, numbered: bool = True) -> Picture:
     count, height, width = array.shape
     shown = max(1, min(count, MOST_PIXELS // max(height * width, 1)))
     first = f"the first {shown} of " if shown < count else ""
-    caption = f"{first}{count} maps of {height} x {width}"
+    caption = f"{first}{_count(count, 'map')} of {height} x {width}"
     return _square(array[:shown], range(shown) if numbered else None, caption, largest=360)
 
 
@@ -91,7 +94,7 @@ def contact_sheet(
     columns = min(columns or int(np.ceil(np.sqrt(len(tiles)))), len(tiles))
     tiles = enlarge(tiles, _factor(tiles.shape[1:3], columns, columns, largest=200))
     height, width = tiles.shape[1:3]
-    # A cell is wider than its tile where the titles are, within reason; longer titles keep their number.
+    # A cell is wider than its tile where the titles are, within reason; longer titles keep their last word.
     cell = max(width, min(int(max(map(text_width, titles))) + 1, 200))
     rows = -(-len(tiles) // columns)
     side, gap = (cell - width) // 2, 8
@@ -101,7 +104,9 @@ def contact_sheet(
     for k, title in enumerate(titles):
         x = MARGIN + k % columns * (cell + gap) + cell / 2
         y = MARGIN + k // columns * (height + LINE + 4 + gap) + height + LINE / 2 + 2
-        texts.append(Text(x, y, shorten(title, cell, keep=5), "center", color="0"))
+        texts.append(
+            Text(x, y, shorten(title, cell, keep=len(title) - title.rfind(" ")), "center", color="0")
+        )
     return write_on(_framed(sheet, MARGIN, MARGIN, MARGIN), texts)
 
 
@@ -116,15 +121,15 @@ def _square(array: Any, numbers: Sequence[int] | None, caption: str, largest: in
     if numbers is None:
         return Picture(sheet)
     labels = [(str(numbers[row * columns]), row * (tiles.shape[1] + gap)) for row in range(rows)]
-    caption += f";  black {array.min():.3g}, white {array.max():.3g}"
+    low, high = array.min(), array.max()
+    caption += f";  black {low:.3g}, white {high:.3g}" if low < high else f";  all {low:.3g}"
     return _labelled(sheet, labels, [], tiles.shape[1:3], caption)
 
 
 def _kernel_rows(array: Any, numbers: Sequence[int]) -> Picture:
-    """(O, I, kh, kw): one row for each filter; channels go on in a second row where 48 to 96 would be cut."""
+    """(O, I, kh, kw): one row for each filter, or a few where its channels are many or its kernels flat."""
     count, inputs, height, width = array.shape
-    lines = 2 if SHOWN < inputs <= 2 * SHOWN and count * 2 <= SHOWN else 1
-    columns = min(-(-inputs // lines), SHOWN)
+    lines, columns = _lines(array.shape)
     filters, channels = min(count, SHOWN), min(inputs, lines * columns)
     array = array[:filters, :channels]
     most = float(np.abs(array).max())
@@ -134,18 +139,18 @@ def _kernel_rows(array: Any, numbers: Sequence[int]) -> Picture:
     tiles = np.ones((filters, lines * columns, height, width), np.float32)
     tiles[:, :channels] = array
     tiles = enlarge(
-        tiles.reshape(-1, height, width), _factor((height, width), filters * lines, columns, largest=96)
+        tiles.reshape(-1, height, width), _factor((height, width), filters * lines, columns, LARGEST)
     )
     high, wide = tiles.shape[1:3]
     padding = (max(_gap(high), LINE - 1 - high), _gap(wide))  # flat kernels still leave room for labels
     sheet = _colours(grid(tiles, filters * lines, columns, padding=padding))
     rows = [
-        (str(numbers[k // lines]) if k % lines == 0 else f"+{columns}", k * (high + padding[0]))
+        (str(numbers[k // lines]) if k % lines == 0 else f"+{k % lines * columns}", k * (high + padding[0]))
         for k in range(filters * lines)
     ]
     heads = [(str(k), k * (wide + padding[1])) for k in range(columns)]
     caption = (
-        f"rows: {_of(filters, count, 'filters')};  columns: {_of(channels, inputs, 'channels')};  "
+        f"rows: {_of(filters, count, 'filter')};  columns: {_of(channels, inputs, 'channel')};  "
         f"each {height} x {width};  black {-limit:.3g}, grey 0, white {limit:.3g}"
         + (f" (largest weight {most:.3g})" if most > limit else "")
     )
@@ -153,7 +158,23 @@ def _kernel_rows(array: Any, numbers: Sequence[int]) -> Picture:
 
 
 def _of(shown: int, count: int, what: str) -> str:
-    return f"{count} {what}" if shown == count else f"the first {shown} of {count} {what}"
+    return f"the first {shown} of {_count(count, what)}" if shown < count else _count(count, what)
+
+
+def _count(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s' if count > 1 else ''}"
+
+
+def _lines(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Rows of tiles that one filter takes, and columns: few filters of many channels are not cut at 48."""
+    count, inputs, *kernel = shape
+    best = 1, min(inputs, SHOWN)
+    for lines in range(1, max(SHOWN // count, 1) + 1):
+        best = lines, min(-(-inputs // lines), SHOWN)
+        thin = min(kernel) * _factor(tuple(kernel), count * lines, best[1], LARGEST)
+        if lines * best[1] >= inputs and thin >= MIN_TILE:
+            break
+    return best
 
 
 def _gap(tile: int) -> int:

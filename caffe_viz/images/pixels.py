@@ -40,3 +40,14 @@ def resized(image: Floats, size: tuple[int, int]) -> Floats:
         second = np.minimum(first + 1, old - 1)
         image = np.asarray(image.take(first, axis) * (1 - part) + image.take(second, axis) * part, np.float32)
     return image
+
+
+def stretched(images: Floats) -> Floats:
+    """(..., H, W, 3) of any range: each image's mean becomes mid-grey, its deviation 0.18, clipped to 0..1.
+
+    Source: the Keras notebook "How convolutional neural networks see the world", 2016, with 0.1.
+    """
+    axes = (-3, -2, -1)
+    centred = images - images.mean(axis=axes, keepdims=True)
+    deviation = centred.std(axis=axes, keepdims=True)
+    return np.asarray(np.clip(0.5 + 0.18 * centred / np.where(deviation > 0, deviation, 1), 0, 1), np.float32)

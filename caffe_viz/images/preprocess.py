@@ -145,10 +145,16 @@ class Preprocess:
                 f"a blob of shape {array.shape} is no image in {self.channel_order} order: "
                 f"(..., {self.channels}, H, W) is expected."
             )
+        return np.asarray(np.clip(self.in_rgb(array), 0, 1), np.float32)
+
+    def in_rgb(self, blob: ArrayLike) -> Floats:
+        """As `to_display` of a blob that has the right channels, but not clipped."""
+        array = np.asarray(blob, np.float32)
+        channels = array.shape[-3]
         mean = np.array(self.mean if channels > 1 else [np.mean(self.mean)])
         pixels = np.moveaxis(array / self.scale + mean.reshape(-1, 1, 1), -3, -1) / 255
         order = RED_GREEN_BLUE[self.channel_order if channels > 1 else "GRAY"]
-        return np.asarray(np.clip(pixels[..., list(order)], 0, 1), np.float32)
+        return np.asarray(pixels[..., list(order)], np.float32)
 
 
 def _is_number(value: object, kind: type = Real) -> bool:

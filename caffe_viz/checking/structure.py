@@ -9,8 +9,8 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from caffe_viz.check import layers as known
-from caffe_viz.check.report import Finding
+from caffe_viz.checking import layers as known
+from caffe_viz.checking.report import Finding
 from caffe_viz.errors import near
 from caffe_viz.geometry.rules import ELSEWHERE, TABLE
 from caffe_viz.netdef import LayerParameter, NetParameter

@@ -10,12 +10,12 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from caffe_viz.check.child import caffe_is_installed, probe
-from caffe_viz.check.report import Finding, Report, raise_for
-from caffe_viz.check.safety import safety_findings
-from caffe_viz.check.sizes import size_findings
-from caffe_viz.check.structure import structure_findings
-from caffe_viz.check.weights import fits, weight_findings
+from caffe_viz.checking.child import caffe_is_installed, probe
+from caffe_viz.checking.report import Finding, Report, raise_for
+from caffe_viz.checking.safety import safety_findings
+from caffe_viz.checking.sizes import size_findings
+from caffe_viz.checking.structure import structure_findings
+from caffe_viz.checking.weights import fits, weight_findings
 from caffe_viz.errors import InputError, near
 from caffe_viz.netdef import NetParameter, for_phase, read_net, read_weights
 

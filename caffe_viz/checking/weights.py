@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from caffe_viz.check.report import Finding
+from caffe_viz.checking.report import Finding
 from caffe_viz.errors import near
 from caffe_viz.geometry import Geometry, LayerGeometry
 from caffe_viz.netdef import BlobProto, LayerParameter, NetParameter, blob_array, blob_shape

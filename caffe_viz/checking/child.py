@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from caffe_viz.check.report import Finding
+from caffe_viz.checking.report import Finding
 
 TIMEOUT = 300.0  # seconds; the largest published nets load in under ten
 REASON_LENGTH = 400

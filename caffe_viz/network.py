@@ -1,0 +1,137 @@
+"""The two files of a network as one value: what is read from them, and how images get in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caffe_viz import netdef
+from caffe_viz.backend import load_net
+from caffe_viz.checking import check, check_messages, raise_for
+from caffe_viz.errors import InputError
+from caffe_viz.geometry import Geometry, measure
+from caffe_viz.images import Preprocess, load_image
+from caffe_viz.netdef import NetParameter
+from caffe_viz.surgery import image_input, with_batch
+
+Array = NDArray[np.float32]
+PathLike = str | Path
+
+
+@dataclass(frozen=True)
+class Network:
+    """A prototxt and weights, paths or messages; `preprocess` is by default that beside the prototxt."""
+
+    prototxt: PathLike | NetParameter
+    weights: PathLike | NetParameter | None = None
+    preprocess: Preprocess = field(default_factory=Preprocess)
+    engine: str = "auto"
+    allow_code: bool = False
+
+    @classmethod
+    def of(cls, net: Any) -> Network:
+        """The network of a `caffe.Net` from `load_net`, with the parameters that it has now.
+
+        Raises:
+            InputError: the net was made without `load_net`, so that its prototxt is not known.
+        """
+        if isinstance(net, Network):
+            return net
+        if isinstance(net, str | Path | NetParameter):
+            return cls(net)
+        if not hasattr(net, "prototxt"):
+            raise InputError(
+                f"{type(net).__name__}: load the net with caffe_viz.load_net(prototxt, weights)."
+            )
+        weights = NetParameter()
+        for name, blobs in net.params.items():
+            weights.layer.add(name=name, blobs=[netdef.make_blob(blob.data) for blob in blobs])
+        folder = net.folder
+        preprocess = Preprocess() if folder is None else Preprocess.near(folder / "deploy.prototxt")
+        return cls(net.prototxt, weights, preprocess)
+
+    @cached_property
+    def message(self) -> NetParameter:
+        """The net of the TEST phase."""
+        given = self.prototxt
+        return netdef.for_phase(given if isinstance(given, NetParameter) else netdef.read_net(given))
+
+    @cached_property
+    def trained(self) -> NetParameter:
+        """The weights as a message.
+
+        Raises:
+            InputError: there are none, or not of this net.
+        """
+        if self.weights is None:
+            raise InputError(f"net {self.message.name!r}: weights are needed; give the caffemodel too.")
+        return self.weights if isinstance(self.weights, NetParameter) else netdef.read_weights(self.weights)
+
+    def check(self) -> None:
+        """Raises InputError on what would make Caffe abort, or fail without a word."""
+        paths = [p for p in (self.prototxt, self.weights) if isinstance(p, str | Path)]
+        if isinstance(self.prototxt, str | Path) and not isinstance(self.weights, NetParameter):
+            check(paths[0], *paths[1:], allow_code=self.allow_code).raise_for_errors()
+        else:
+            weights = None if self.weights is None else self.trained
+            found = check_messages(self.message, weights, allow_code=self.allow_code)
+            raise_for(found, f"net {self.message.name!r}")
+
+    @cached_property
+    def geometry(self) -> Geometry:
+        """Shapes for one image."""
+        return measure(with_batch(self.message, 1))
+
+    @cached_property
+    def data(self) -> str:
+        """The blob that takes the image."""
+        return image_input(self.message)[0]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(C, H, W) of the image."""
+        return self.geometry.blobs[self.data][1:]
+
+    @property
+    def pictures(self) -> Preprocess | None:
+        """How images get in; None where the input has other channels than an image."""
+        return self.preprocess if self.shape[0] == self.preprocess.channels else None
+
+    def load(self) -> Any:
+        """A `caffe.Net` for one image."""
+        self.check()
+        weights = None if self.weights is None else self.trained
+        return load_net(with_batch(self.message, 1), weights, engine=self.engine, checked=False)
+
+    def pixels(self, image: PathLike | Array, size: tuple[int, int] | None = None) -> Array:
+        """(C, H, W) in units of the input, H and W of the net or `size`.
+
+        `image` is the file of an image, a file .npy of the blob, or an array: (h, w, 3) RGB in 0..1, or the
+        blob (C, H, W) itself.
+
+        Raises:
+            InputError: the file or the shape is none of these.
+        """
+        shape = (self.shape[0], *(size or self.shape[1:]))
+        if isinstance(image, str | Path) and Path(image).suffix.lower() == ".npy":
+            image = _blob_file(Path(image))
+            if image.shape != shape:
+                raise InputError(f"the array has the shape {image.shape}; input {self.data!r} takes {shape}.")
+        if not isinstance(image, str | Path) and np.shape(image) == shape:
+            return np.asarray(image, np.float32)
+        if len(shape) != 3:
+            raise InputError(f"input {self.data!r} takes {shape}, no image: give an array of this shape.")
+        rgb = load_image(image) if isinstance(image, str | Path) else np.asarray(image)
+        return self.preprocess.to_caffe(rgb, (shape[0], shape[1], shape[2]))
+
+
+def _blob_file(path: Path) -> Array:
+    try:
+        return np.asarray(np.load(path, allow_pickle=False), np.float32)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as an array: {error}.") from None

@@ -1,0 +1,398 @@
+"""One function per question; each returns values that know how to show themselves.
+
+Nothing here prints or opens a window. `net` is a `caffe.Net` from `load_net`, or a `Network` of two files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from caffe_viz import backend, figures, netdef, probe, tables
+from caffe_viz.ascent import Ascent, Progress, ascend
+from caffe_viz.errors import InputError, near
+from caffe_viz.figures import Picture
+from caffe_viz.files import safe_name
+from caffe_viz.geometry import Geometry, measure
+from caffe_viz.images import save_gif, stretched
+from caffe_viz.netdef import NetParameter
+from caffe_viz.network import Array, Network, PathLike
+from caffe_viz.surgery import auxiliary_net
+
+ACTIVATION_TYPES = ("ReLU", "PReLU", "ELU", "ReLU6", "Sigmoid", "TanH", "BNLL")
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """The tables of a network: blobs, parameters, layers, totals."""
+
+    geometry: Geometry
+
+    @property
+    def tables(self) -> tuple[tables.Table, ...]:
+        g = self.geometry
+        return tables.blob_table(g), tables.parameter_table(g), tables.layer_table(g), tables.totals(g)
+
+    def to_json(self) -> dict[str, Any]:
+        """Each table's rows under its title."""
+        return {table.title: table.to_json() for table in self.tables}
+
+    def __str__(self) -> str:
+        return "\n\n".join(map(str, self.tables))
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return "".join(table._repr_html_() for table in self.tables)
+
+
+def shapes(net: Any, *, batch: int | None = None, size: tuple[int, int] | None = None) -> Shapes:
+    """Shapes, parameters, multiply-adds and receptive field of every layer; needs no weights, no engine.
+
+    `net` may also be the path of a prototxt or a message.
+
+    Raises:
+        InputError: the prototxt cannot be read, or Caffe could not set it up.
+    """
+    given = net.prototxt if hasattr(net, "prototxt") else net
+    return Shapes(
+        measure(given if isinstance(given, NetParameter) else netdef.read_net(given), batch=batch, size=size)
+    )
+
+
+def show_weights(net: Any, layer: str | None = None, filters: Sequence[int] | None = None) -> Picture:
+    """The kernels of `layer` (None: the first that has some) as one picture.
+
+    In colour where a kernel sees 3 channels; else one tile for each filter and channel.
+
+    Raises:
+        InputError: no such layer or filter, or the layer's weights are no kernels (O, I, H, W).
+    """
+    network = Network.of(net)
+    layers = {one.name: one for one in network.trained.layer if one.blobs}
+    chosen = layer or first_kernels(network)
+    if chosen not in layers:
+        raise InputError(f"no weights of a layer {chosen!r}.{near(chosen, layers)}")
+    array = netdef.blob_array(layers[chosen].blobs[0])
+    if array.ndim != 4:
+        raise InputError(
+            f"layer {chosen!r} has weights of {array.shape}; kernels have four axes (O, I, H, W)."
+        )
+    numbers = list(range(len(array)) if filters is None else filters)
+    for number in numbers:
+        if not 0 <= number < len(array):
+            raise InputError(f"layer {chosen!r} has filters 0 to {len(array) - 1}, not {number}.")
+    return figures.kernel_tiles(
+        array[numbers], channel_order=network.preprocess.channel_order, filters=numbers
+    )
+
+
+def first_kernels(network: Network) -> str:
+    """The first layer whose weights are kernels; raises InputError if there is none."""
+    for name, shapes in ((x.name, x.param_shapes) for x in network.geometry.layers):
+        if shapes and len(shapes[0]) == 4:
+            return name
+    raise InputError(f"net {network.message.name!r} has no layer with kernels.")
+
+
+STATISTICS = ("blob", "shape", "min", "mean", "max", "rms", "non-zero")
+
+
+def statistics(name: str, array: Array, *more: str) -> tuple[Any, ...]:
+    flat = array.astype(np.float64).ravel()
+    numbers = (flat.min(), flat.mean(), flat.max(), np.sqrt(np.mean(flat**2)), np.mean(flat != 0))
+    return (name, tables.dims(array.shape), *(float(f"{v:.6g}") for v in numbers), *more)
+
+
+def draw(array: Array, title: str, labels: Sequence[str] = (), first: int | None = None) -> Picture:
+    """Maps (C, H, W) as tiles, a vector as a line and a histogram, probabilities with their labels."""
+    if array.ndim == 3 and array.shape[1:] != (1, 1):
+        return figures.map_tiles(array[:first])
+    vector = array.ravel()
+    if vector.min() >= 0 and np.isclose(vector.sum(), 1, atol=1e-3):
+        return figures.prob_plot(vector, labels if len(labels) == len(vector) else (), title)
+    return figures.vector_plot(vector, title)
+
+
+@dataclass(frozen=True, repr=False)
+class Activations:
+    """What one image made of each blob, (C, H, W) or (K,), and whether that is pre- or post-ReLU."""
+
+    arrays: Mapping[str, Array]
+    states: Mapping[str, str]
+    labels: tuple[str, ...]
+    engine: str
+
+    def picture(self, blob: str, first: int | None = None) -> Picture:
+        """Maps (the `first` ones) as tiles, vectors as line and histogram, probabilities with labels.
+
+        Raises:
+            InputError: the blob is not among the arrays.
+        """
+        if blob not in self.arrays:
+            raise InputError(f"no activations of blob {blob!r}.{near(blob, self.arrays)}")
+        title = f"{blob}  {self.states[blob]}".strip()
+        return draw(self.arrays[blob], title, self.labels, first)
+
+    def save(self, folder: PathLike, first: int | None = None) -> list[Path]:
+        """Write one PNG for each blob."""
+        return _save({name: self.picture(name, first) for name in self.arrays}, folder, "activations")
+
+    @property
+    def table(self) -> tables.Table:
+        rows = tuple(statistics(name, array, self.states[name]) for name, array in self.arrays.items())
+        return tables.Table(f"activations ({self.engine})", (*STATISTICS, "state"), rows)
+
+    def top(self, count: int = 5) -> list[tuple[int, str, float]]:
+        """The largest entries of the last blob: (index, label, value)."""
+        values = list(self.arrays.values())[-1].ravel()
+        names = self.labels if len(self.labels) == len(values) else [""] * len(values)
+        return [(int(i), names[i], float(values[i])) for i in np.argsort(-values, kind="stable")[:count]]
+
+    def __repr__(self) -> str:
+        return str(self.table)
+
+    def _repr_html_(self) -> str:
+        return self.table._repr_html_()
+
+
+def relu_state(net: NetParameter, blob: str) -> str:
+    """What `blob` holds after a full forward: "post-ReLU (relu1, in place)", "pre-ReLU (..)" or ""."""
+    for layer in reversed(net.layer):
+        if layer.type in ACTIVATION_TYPES and blob in layer.top:
+            return f"post-{layer.type} ({layer.name}{', in place' if blob in layer.bottom else ''})"
+    before = [x for x in net.layer if x.type in ACTIVATION_TYPES and blob in x.bottom]
+    return f"pre-{before[0].type} (before {before[0].name})" if before else ""
+
+
+def show_activations(net: Any, image: PathLike | Array, blobs: Sequence[str] | None = None) -> Activations:
+    """Run `image` through the net; the activations of `blobs` (None: of all, but hidden splits).
+
+    A `caffe.Net` is run itself, with the image in its whole batch. Image: see `Network.pixels`.
+
+    Raises:
+        InputError: no such blob, or no such image.
+    """
+    network = Network.of(net)
+    names = list(blobs or [b for b in network.geometry.blobs if "_split_" not in b])
+    for name in names:
+        network.geometry.blob(name)
+    pixels = network.pixels(image)
+    engine = network.load() if net is network else net
+    arrays = probe.forward(engine, {network.data: pixels[None]}, names)
+    return Activations(
+        {name: array[0] if array.ndim > 1 else array for name, array in arrays.items()},
+        {name: relu_state(network.message, name) for name in names},
+        network.preprocess.labels,
+        backend.engine_name(engine),
+    )
+
+
+@dataclass(frozen=True, repr=False)
+class GradientView:
+    """The two streams of a backward pass from one filter: of blobs (C, H, W), and of parameters."""
+
+    target: str
+    blobs: Mapping[str, Array]
+    params: Mapping[str, tuple[Array, ...]]
+    engine: str
+
+    @property
+    def table(self) -> tables.Table:
+        rows = [statistics(name, array, "data") for name, array in self.blobs.items()]
+        for name, arrays in self.params.items():
+            rows += [statistics(f"{name}[{i}]", a, "parameter") for i, a in enumerate(arrays)]
+        return tables.Table(
+            f"gradient of {self.target} ({self.engine})", (*STATISTICS, "stream"), tuple(rows)
+        )
+
+    def picture(self, blob: str) -> Picture:
+        """The gradient's maps as tiles, mid-grey where it is zero in most; vectors as a line."""
+        if blob not in self.blobs:
+            raise InputError(f"no gradient of blob {blob!r}.{near(blob, self.blobs)}")
+        return draw(self.blobs[blob], f"gradient of {self.target} at {blob}")
+
+    def save(self, folder: PathLike) -> list[Path]:
+        """Write one PNG for each blob."""
+        return _save({name: self.picture(name) for name in self.blobs}, folder, "gradient")
+
+    def __repr__(self) -> str:
+        return str(self.table)
+
+    def _repr_html_(self) -> str:
+        return self.table._repr_html_()
+
+
+def score_layer(net: NetParameter) -> str:
+    """The layer whose values say what the net sees: the last one before a Softmax at the end."""
+    last = net.layer[-1]
+    if last.type != "Softmax":
+        return last.name
+    return next(x.name for x in reversed(net.layer[:-1]) if last.bottom[0] in x.top)
+
+
+def show_gradients(
+    net: Any,
+    image: PathLike | Array,
+    layer: str | None = None,
+    index: int | None = None,
+    blobs: Sequence[str] | None = None,
+) -> GradientView:
+    """The gradient of one filter's mean, or of a class, for `blobs` and all parameters before it.
+
+    `layer` is by default that of the scores before the softmax, `index` its strongest for this image, and
+    `blobs` the image alone. What `net.backward(diffs=[...])` of a net cut behind `layer` returns; a blob
+    with an in-place layer has the gradient before that layer.
+
+    Raises:
+        InputError: no such layer, index, blob or image.
+    """
+    network = Network.of(net)
+    layer = layer or score_layer(network.message)
+    auxiliary = auxiliary_net(network.message, layer, learn=True)
+    pixels = network.pixels(image)
+    network.check()
+    engine = backend.load_net(auxiliary.message, network.trained, engine=network.engine, checked=False)
+    inputs = {auxiliary.image: pixels[None]}
+    values = probe.forward(engine, inputs, [auxiliary.activation])[auxiliary.activation]
+    if index is None:
+        index = int(values[0].reshape(len(values[0]), -1).sum(1).argmax())
+    inputs[auxiliary.selector] = auxiliary.select([index])
+    seed = probe.forward(engine, inputs, [auxiliary.objective])[auxiliary.objective] * 0 + 1
+    names = list(blobs or [auxiliary.image])
+    found = probe.gradient(engine, auxiliary.objective, seed, names, params=True)
+    own = {layer.name for layer in network.message.layer}
+    params = {name: arrays for name, arrays in found.params.items() if name in own}  # not the image's
+    return GradientView(
+        f"{layer}[{index}]",
+        {name: found.blobs[name][0] for name in names},
+        params,
+        backend.engine_name(engine),
+    )
+
+
+@dataclass(frozen=True, repr=False)
+class Maximized:
+    """Inputs that maximise filters, as pictures. `interrupted`: Ctrl-C came, these are the best so far."""
+
+    ascent: Ascent
+    network: Network
+    interrupted: bool = False
+
+    def rgb(self, images: Array) -> Array:
+        """(..., C, H, W) in units of the input -> (..., h, w, 3) to look at; other channels side by side."""
+        preprocess = self.network.pictures
+        if preprocess is not None:
+            return stretched(preprocess.in_rgb(images))
+        array = np.concatenate(np.moveaxis(images, -3, 0), axis=-1)
+        return stretched(np.repeat(array[..., None], 3, axis=-1))
+
+    @cached_property
+    def pictures(self) -> dict[int, Picture]:
+        """Filter -> its picture; dead filters have none."""
+        pairs = zip(self.ascent.filters, self.ascent.images, strict=True)
+        return {number: Picture(self.rgb(image)) for number, image in pairs}
+
+    @cached_property
+    def sheet(self) -> Picture:
+        """All pictures with their filters' numbers.
+
+        Raises:
+            InputError: every filter is dead.
+        """
+        return self._sheet(self.ascent.images)
+
+    def _sheet(self, images: Array) -> Picture:
+        if not len(images):
+            raise InputError(
+                f"layer {self.ascent.layer!r}: no filter has a picture; all chosen ones are dead."
+            )
+        titles = [f"{self.ascent.layer} {number}" for number in self.ascent.filters]
+        return figures.contact_sheet([self.rgb(image) for image in images], titles)
+
+    @property
+    def table(self) -> tables.Table:
+        a = self.ascent
+        rows: list[tuple[Any, ...]] = [
+            (number, float(f"{curve[0]:.6g}"), float(f"{value:.6g}"), int(np.isfinite(curve).sum()) - 1, "")
+            for number, curve, value in zip(a.filters, a.curve, a.values, strict=True)
+        ]
+        rows += [(number, None, None, None, "dead: no gradient from any start") for number in a.dead]
+        columns = ("filter", "objective at start", "at its best", "steps", "note")
+        return tables.Table(f"{a.layer}, {a.method} ascent", columns, tuple(rows))
+
+    def save(self, folder: PathLike) -> list[Path]:
+        """Write the contact sheet, each picture, the curves, the npz, and the GIF if there are frames."""
+        a, folder = self.ascent, Path(folder)
+        stem = f"{safe_name(a.layer)}_{a.method}"
+        paths = [folder / f"{stem}.npz"]
+        a.save(paths[0])
+        if not a.filters:
+            return paths
+        titles = [f"{a.layer} {number}" for number in a.filters]
+        pages = {f"{stem}_sheet.png": self.sheet, f"{stem}_objective.png": figures.curves(a.curve, titles)}
+        pages |= {f"{stem}_{number:04d}.png": picture for number, picture in self.pictures.items()}
+        for name, picture in pages.items():
+            picture.save(folder / name)
+            paths.append(folder / name)
+        if len(a.frames) > 1:
+            paths.append(folder / f"{stem}.gif")
+            save_gif(paths[-1], [self._sheet(frame.astype(np.float32)).rgb for frame in a.frames], ms=120)
+        return paths
+
+    def __repr__(self) -> str:
+        return str(self.table)
+
+    def _repr_png_(self) -> bytes:
+        return self.sheet._repr_png_()
+
+
+def maximize(
+    net: Any,
+    layer: str,
+    filters: Sequence[int] | None = None,
+    *,
+    start: PathLike | Array | None = None,
+    size: tuple[int, int] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    **options: Any,
+) -> Maximized:
+    """Pictures of the inputs that maximise `filters` of `layer`; further options are those of `ascend`.
+
+    `start` is an image as of `Network.pixels`, brought to `size` (None: the net's own). Ctrl-C ends it early
+    and keeps the best so far.
+
+    Raises:
+        InputError: as `ascend`.
+    """
+    network = Network.of(net)
+    network.check()
+    first = None if start is None else network.pixels(start, size)
+    climbing = ascend(
+        network.message, network.trained, layer, filters, preprocess=network.pictures, start=first, size=size,
+        engine=network.engine, **options,
+    )  # fmt: skip
+    try:
+        for progress in climbing:
+            if on_progress is not None:
+                on_progress(progress)
+    except KeyboardInterrupt:
+        return Maximized(climbing.result, network, interrupted=True)
+    return Maximized(climbing.result, network)
+
+
+def _save(pictures: Mapping[str, Picture], folder: PathLike, what: str) -> list[Path]:
+    paths: list[Path] = []
+    for name, picture in pictures.items():
+        stem = f"{safe_name(name)}_{what}"
+        path = Path(folder) / f"{stem}.png"
+        if path in paths:  # two names that differ only in what a file name cannot have
+            path = Path(folder) / f"{stem}_{len(paths)}.png"
+        picture.save(path)
+        paths.append(path)
+    return paths

@@ -1,0 +1,41 @@
+#!/usr/bin/env python3
+"""The main job on the network and the photograph that the project ships; pictures go to out/."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+NET = "prototxt/caffenet_cifar10/deploy.prototxt prototxt/caffenet_cifar10/caffenet_cifar10.caffemodel"
+COMMANDS = (
+    f"shapes {NET}",
+    f"weights {NET} --layer conv1 --layer conv2",
+    f"activations {NET} --image examples/cat.png",
+    f"gradient {NET} --image examples/cat.png --blob data --blob conv1",
+    f"ascend {NET} --layer conv1",
+    f"ascend {NET} --layer conv3 --filters 0:96:4",
+    f"ascend {NET} --layer conv3 --filters 0:96:4 --method regularised",
+    f"ascend {NET} --layer conv5 --filters 0:64:4 --method regularised",
+)
+
+
+def main() -> int:
+    start = time.monotonic()
+    for command in COMMANDS:
+        minutes, seconds = divmod(int(time.monotonic() - start), 60)
+        print(f"\n[{minutes}:{seconds:02d}] caffe-viz {command}", flush=True)
+        code = subprocess.run(
+            [sys.executable, "-m", "caffe_viz.cli", *shlex.split(command)], cwd=ROOT, check=False
+        ).returncode
+        if code:
+            return code
+    print(f"\nThe pictures are in {ROOT / 'out'}; look at conv3_regularised_sheet.png first.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
