@@ -238,10 +238,10 @@ def aux(
     made = auxiliary_net(read_net(prototxt), layer, batch=batch, size=height_width(size), neuron=neuron)
     write_net(made.message, output)
     print(output)
-    print(f"net.blobs[{made.image!r}].data {made.image_shape}: the image")
+    print(f"net.params[{made.image_layer!r}][0].data {made.image_shape}: the image")
     print(f"net.blobs[{made.selector!r}].data {made.selector_shape}: the factor of each activation")
     print(f"net.forward()[{made.objective!r}]: the objective; after net.backward() the gradient is")
-    print(f"net.blobs[{made.image!r}].diff")
+    print(f"net.params[{made.image_layer!r}][0].diff")
 
 
 def open_network(

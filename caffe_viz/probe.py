@@ -34,8 +34,7 @@ def forward(net: Any, inputs: Mapping[str, Array], blobs: Iterable[str]) -> dict
     for name in names:
         _known(net, name)
     for name, values in inputs.items():
-        _known(net, name)
-        target = net.blobs[name].data
+        target = input_data(net, name)
         try:
             target[...] = values
         except ValueError:
@@ -71,11 +70,27 @@ def gradient(net: Any, blob: str, seed: Array, wrt: Sequence[str], *, params: bo
     for name, values in found.items():
         if np.isnan(values).all():
             raise RunError(
-                f"no gradient of {blob!r} reaches {name!r}: it is not before it, or no loss follows, or nothing "
+                f"no gradient of {blob!r} reaches {name!r}: it is not before it, no loss follows, or nothing "
                 f"before it learns (force_backward: true in the prototxt helps the last two)."
             )
     learned = {n: tuple(np.array(b.diff) for b in some) for n, some in net.params.items()} if params else {}
     return Gradients(found, learned)
+
+
+def input_data(net: Any, blob: str) -> Array:
+    """Where the values of an input go, a view of the net's memory.
+
+    A Parameter layer's top gets its parameter's memory at the first forward, so what was written into the
+    top before is lost.
+
+    Raises:
+        InputError: no such blob.
+    """
+    _known(net, blob)
+    for name, layer in zip(net._layer_names, net.layers, strict=True):
+        if layer.type == "Parameter" and blob in net.top_names[name]:
+            return np.asarray(layer.blobs[0].data)
+    return np.asarray(net.blobs[blob].data)
 
 
 def last_writer(net: Any, blob: str) -> int:

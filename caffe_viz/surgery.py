@@ -22,14 +22,15 @@ NO_GRADIENT = frozenset({"Accuracy", "ArgMax", "DetectionEvaluate", "DetectionOu
 class Auxiliary:
     """A net that ends in one number: the chosen activations of `layer`, summed. Names are of its blobs.
 
-    `image` takes the input (N, C, H, W), also as `net.params[image_layer][0]`. `selector` (N, C), or the
-    activation's whole shape, holds the factor of each activation in the `objective`. `field` is the
-    receptive field of the layer's units.
+    The input (N, C, H, W) goes into `net.params[image_layer][0].data`; from the first forward on, the blob
+    `image` has the same memory. `selector` (N, C), or the activation's whole shape, holds the factor of each
+    activation in the `objective`. `field` is the receptive field of the layer's units.
     """
 
     message: NetParameter
     layer: str
     image: str
+    image_layer: str
     activation: str
     selector: str
     objective: str
@@ -96,7 +97,8 @@ def auxiliary_net(
         raise InputError(f"input {image!r} of {image_shape} has no height and width to change.")
     image_shape = (batch, *image_shape[1:2], *(size or image_shape[2:]))
     names = {x.name for x in whole.layer} | {top for x in whole.layer for top in x.top}
-    message = _with_image(kept, whole.name, measure(whole), image, image_shape, _free("image", names), learn)
+    image_layer = _free("image", names)
+    message = _with_image(kept, whole.name, measure(whole), image, image_shape, image_layer, learn)
     activation = message.layer[-1].top[0]
     cut = measure(message)
     _same_parameters(cut, measure(whole), image_shape)
@@ -112,7 +114,17 @@ def auxiliary_net(
     message.layer.add(name=objective, type="Reduction", bottom=[selected], top=[objective], loss_weight=[1.0])
     field = cut.layer(layer).field
     return Auxiliary(
-        message, layer, image, activation, selector, objective, image_shape, shape, selector_shape, field
+        message,
+        layer,
+        image,
+        image_layer,
+        activation,
+        selector,
+        objective,
+        image_shape,
+        shape,
+        selector_shape,
+        field,
     )
 
 

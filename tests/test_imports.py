@@ -10,7 +10,10 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "caffe_viz"
 # A module may import those in earlier rows.
-ORDER = ["errors", "tiling", "images", "netdef", "geometry", "check", "backend", "tables", "figures", "cli"]
+ORDER = [
+    "errors", "files", "tiling", "images", "netdef", "geometry", "surgery", "checking", "backend", "published", "network",
+    "probe", "ascent", "tables", "figures", "views", "cli",
+]  # fmt: skip
 MODULES = [p for p in sorted(PACKAGE.rglob("*.py")) if p != PACKAGE / "__init__.py" and "_pb2" not in p.name]
 
 

@@ -74,6 +74,7 @@ class Climber:
 
     def __init__(self, net: Any, auxiliary: Auxiliary, recipe: Recipe) -> None:
         self.net, self.auxiliary, self.recipe = net, auxiliary, recipe
+        self.image = net.params[auxiliary.image_layer][0]
 
     def climb(self, filters: Sequence[int]) -> Iterator[Tick]:
         """Climb `filters`, at most as many as the batch; yields after every step, and once more at the end.
@@ -87,9 +88,7 @@ class Climber:
         rng = np.random.default_rng([recipe.seed, 0])
         best, best_values = images[:count].copy(), np.full(count, -np.inf, np.float32)
         curve = np.empty((count, recipe.steps + 1), np.float32)
-        jitter = min(
-            recipe.method.jitter, *[n // JITTER_SHARE for n in images.shape[2:]], *[0] * (images.ndim < 4)
-        )
+        jitter = min([recipe.method.jitter, *(n // JITTER_SHARE for n in images.shape[2:])])
         for step in range(recipe.steps + 1):
             shift = rng.integers(-jitter, jitter + 1, 2)
             values, gradient = self.evaluate(_rolled(images, shift), filters)
@@ -110,7 +109,7 @@ class Climber:
             RunError: an activation is no number.
         """
         names, net = self.auxiliary, self.net
-        net.blobs[names.image].data[...] = images
+        self.image.data[...] = images
         net.forward()
         net.backward()
         activation, selector = net.blobs[names.activation].data, net.blobs[names.selector].data
@@ -123,7 +122,7 @@ class Climber:
                 f"layer {names.layer!r}: the activation of filter {bad} is no number; "
                 f"are there NaN weights (caffe-viz check), or is the rate too high?"
             )
-        return values, net.blobs[names.image].diff
+        return values, self.image.diff
 
     def _step(self, images: Array, gradient: Array, step: int) -> Array:
         """`images` plus the gradient, divided by its root mean square, times the rate; then the method."""

@@ -30,7 +30,8 @@ def kernel_tiles(
     """Kernels (O, I, kh, kw) as tiles, their smallest weight black and their largest white.
 
     I = 3: in colour, by `channel_order`; I = 1: in grey, a square of tiles. Other I: one row for each
-    filter and one column for each channel, the first 48 of each, mid-grey where a weight is 0; the
+    filter and one column for each channel, the first 48 where there are more (few filters of many
+    channels take several rows each), mid-grey where a weight is 0; the
     largest 0.5 % of the weights may be beyond black and white, and are drawn so.
     `filters` are the numbers that the O filters are labelled with.
 
@@ -166,15 +167,16 @@ def _count(count: int, what: str) -> str:
 
 
 def _lines(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Rows of tiles that one filter takes, and columns: few filters of many channels are not cut at 48."""
+    """Rows of tiles that one filter takes, and columns: the fewest rows that show all channels, large enough."""
     count, inputs, *kernel = shape
-    best = 1, min(inputs, SHOWN)
-    for lines in range(1, max(SHOWN // count, 1) + 1):
-        best = lines, min(-(-inputs // lines), SHOWN)
-        thin = min(kernel) * _factor(tuple(kernel), count * lines, best[1], LARGEST)
-        if lines * best[1] >= inputs and thin >= MIN_TILE:
-            break
-    return best
+
+    def worth(lines: int) -> tuple[int, int]:
+        columns = min(-(-inputs // lines), SHOWN)
+        factor = _factor(tuple(kernel), min(count, SHOWN) * lines, columns, LARGEST)
+        return min(lines * columns, inputs), min(factor * min(kernel), MIN_TILE)
+
+    lines = max(range(1, max(SHOWN // count, 1) + 1), key=worth)
+    return lines, min(-(-inputs // lines), SHOWN)
 
 
 def _gap(tile: int) -> int:

@@ -1,105 +1,23 @@
-"""One function per question; each returns values that know how to show themselves.
-
-Nothing here prints or opens a window. `net` is a `caffe.Net` from `load_net`, or a `Network` of two files.
-"""
+"""The two streams of a net for one image: activations, and gradients."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from caffe_viz import backend, figures, netdef, probe, tables
-from caffe_viz.ascent import Ascent, Progress, ascend
+from caffe_viz import backend, figures, probe, tables
 from caffe_viz.errors import InputError, near
 from caffe_viz.figures import Picture
 from caffe_viz.files import safe_name
-from caffe_viz.geometry import Geometry, measure
-from caffe_viz.images import save_gif, stretched
 from caffe_viz.netdef import NetParameter
 from caffe_viz.network import Array, Network, PathLike
 from caffe_viz.surgery import auxiliary_net
 
 ACTIVATION_TYPES = ("ReLU", "PReLU", "ELU", "ReLU6", "Sigmoid", "TanH", "BNLL")
-
-
-@dataclass(frozen=True)
-class Shapes:
-    """The tables of a network: blobs, parameters, layers, totals."""
-
-    geometry: Geometry
-
-    @property
-    def tables(self) -> tuple[tables.Table, ...]:
-        g = self.geometry
-        return tables.blob_table(g), tables.parameter_table(g), tables.layer_table(g), tables.totals(g)
-
-    def to_json(self) -> dict[str, Any]:
-        """Each table's rows under its title."""
-        return {table.title: table.to_json() for table in self.tables}
-
-    def __str__(self) -> str:
-        return "\n\n".join(map(str, self.tables))
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        return "".join(table._repr_html_() for table in self.tables)
-
-
-def shapes(net: Any, *, batch: int | None = None, size: tuple[int, int] | None = None) -> Shapes:
-    """Shapes, parameters, multiply-adds and receptive field of every layer; needs no weights, no engine.
-
-    `net` may also be the path of a prototxt or a message.
-
-    Raises:
-        InputError: the prototxt cannot be read, or Caffe could not set it up.
-    """
-    given = net.prototxt if hasattr(net, "prototxt") else net
-    return Shapes(
-        measure(given if isinstance(given, NetParameter) else netdef.read_net(given), batch=batch, size=size)
-    )
-
-
-def show_weights(net: Any, layer: str | None = None, filters: Sequence[int] | None = None) -> Picture:
-    """The kernels of `layer` (None: the first that has some) as one picture.
-
-    In colour where a kernel sees 3 channels; else one tile for each filter and channel.
-
-    Raises:
-        InputError: no such layer or filter, or the layer's weights are no kernels (O, I, H, W).
-    """
-    network = Network.of(net)
-    layers = {one.name: one for one in network.trained.layer if one.blobs}
-    chosen = layer or first_kernels(network)
-    if chosen not in layers:
-        raise InputError(f"no weights of a layer {chosen!r}.{near(chosen, layers)}")
-    array = netdef.blob_array(layers[chosen].blobs[0])
-    if array.ndim != 4:
-        raise InputError(
-            f"layer {chosen!r} has weights of {array.shape}; kernels have four axes (O, I, H, W)."
-        )
-    numbers = list(range(len(array)) if filters is None else filters)
-    for number in numbers:
-        if not 0 <= number < len(array):
-            raise InputError(f"layer {chosen!r} has filters 0 to {len(array) - 1}, not {number}.")
-    return figures.kernel_tiles(
-        array[numbers], channel_order=network.preprocess.channel_order, filters=numbers
-    )
-
-
-def first_kernels(network: Network) -> str:
-    """The first layer whose weights are kernels; raises InputError if there is none."""
-    for name, shapes in ((x.name, x.param_shapes) for x in network.geometry.layers):
-        if shapes and len(shapes[0]) == 4:
-            return name
-    raise InputError(f"net {network.message.name!r} has no layer with kernels.")
-
-
 STATISTICS = ("blob", "shape", "min", "mean", "max", "rms", "non-zero")
 
 
@@ -274,116 +192,6 @@ def show_gradients(
         params,
         backend.engine_name(engine),
     )
-
-
-@dataclass(frozen=True, repr=False)
-class Maximized:
-    """Inputs that maximise filters, as pictures. `interrupted`: Ctrl-C came, these are the best so far."""
-
-    ascent: Ascent
-    network: Network
-    interrupted: bool = False
-
-    def rgb(self, images: Array) -> Array:
-        """(..., C, H, W) in units of the input -> (..., h, w, 3) to look at; other channels side by side."""
-        preprocess = self.network.pictures
-        if preprocess is not None:
-            return stretched(preprocess.in_rgb(images))
-        array = np.concatenate(np.moveaxis(images, -3, 0), axis=-1)
-        return stretched(np.repeat(array[..., None], 3, axis=-1))
-
-    @cached_property
-    def pictures(self) -> dict[int, Picture]:
-        """Filter -> its picture; dead filters have none."""
-        pairs = zip(self.ascent.filters, self.ascent.images, strict=True)
-        return {number: Picture(self.rgb(image)) for number, image in pairs}
-
-    @cached_property
-    def sheet(self) -> Picture:
-        """All pictures with their filters' numbers.
-
-        Raises:
-            InputError: every filter is dead.
-        """
-        return self._sheet(self.ascent.images)
-
-    def _sheet(self, images: Array) -> Picture:
-        if not len(images):
-            raise InputError(
-                f"layer {self.ascent.layer!r}: no filter has a picture; all chosen ones are dead."
-            )
-        titles = [f"{self.ascent.layer} {number}" for number in self.ascent.filters]
-        return figures.contact_sheet([self.rgb(image) for image in images], titles)
-
-    @property
-    def table(self) -> tables.Table:
-        a = self.ascent
-        rows: list[tuple[Any, ...]] = [
-            (number, float(f"{curve[0]:.6g}"), float(f"{value:.6g}"), int(np.isfinite(curve).sum()) - 1, "")
-            for number, curve, value in zip(a.filters, a.curve, a.values, strict=True)
-        ]
-        rows += [(number, None, None, None, "dead: no gradient from any start") for number in a.dead]
-        columns = ("filter", "objective at start", "at its best", "steps", "note")
-        return tables.Table(f"{a.layer}, {a.method} ascent", columns, tuple(rows))
-
-    def save(self, folder: PathLike) -> list[Path]:
-        """Write the contact sheet, each picture, the curves, the npz, and the GIF if there are frames."""
-        a, folder = self.ascent, Path(folder)
-        stem = f"{safe_name(a.layer)}_{a.method}"
-        paths = [folder / f"{stem}.npz"]
-        a.save(paths[0])
-        if not a.filters:
-            return paths
-        titles = [f"{a.layer} {number}" for number in a.filters]
-        pages = {f"{stem}_sheet.png": self.sheet, f"{stem}_objective.png": figures.curves(a.curve, titles)}
-        pages |= {f"{stem}_{number:04d}.png": picture for number, picture in self.pictures.items()}
-        for name, picture in pages.items():
-            picture.save(folder / name)
-            paths.append(folder / name)
-        if len(a.frames) > 1:
-            paths.append(folder / f"{stem}.gif")
-            save_gif(paths[-1], [self._sheet(frame.astype(np.float32)).rgb for frame in a.frames], ms=120)
-        return paths
-
-    def __repr__(self) -> str:
-        return str(self.table)
-
-    def _repr_png_(self) -> bytes:
-        return self.sheet._repr_png_()
-
-
-def maximize(
-    net: Any,
-    layer: str,
-    filters: Sequence[int] | None = None,
-    *,
-    start: PathLike | Array | None = None,
-    size: tuple[int, int] | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
-    **options: Any,
-) -> Maximized:
-    """Pictures of the inputs that maximise `filters` of `layer`; further options are those of `ascend`.
-
-    `start` is an image as of `Network.pixels`, brought to `size` (None: the net's own). Ctrl-C ends it early
-    and keeps the best so far.
-
-    Raises:
-        InputError: as `ascend`.
-    """
-    network = Network.of(net)
-    network.check()
-    first = None if start is None else network.pixels(start, size)
-    climbing = ascend(
-        network.message, network.trained, layer, filters, preprocess=network.pictures, start=first, size=size,
-        engine=network.engine, **options,
-    )  # fmt: skip
-    try:
-        for progress in climbing:
-            if on_progress is not None:
-                on_progress(progress)
-    except KeyboardInterrupt:
-        return Maximized(climbing.result, network, interrupted=True)
-    return Maximized(climbing.result, network)
 
 
 def _save(pictures: Mapping[str, Picture], folder: PathLike, what: str) -> list[Path]:

@@ -1,0 +1,21 @@
+"""One function per question; each returns values that know how to show themselves.
+
+Nothing here prints or opens a window. `net` is a `caffe.Net` from `load_net`, or a `Network` of two files.
+"""
+
+from caffe_viz.views.files import Shapes, first_kernels, shapes, show_weights
+from caffe_viz.views.maximized import Maximized, maximize
+from caffe_viz.views.streams import Activations, GradientView, show_activations, show_gradients
+
+__all__ = [
+    "Activations",
+    "GradientView",
+    "Maximized",
+    "Shapes",
+    "first_kernels",
+    "maximize",
+    "shapes",
+    "show_activations",
+    "show_gradients",
+    "show_weights",
+]

@@ -1,0 +1,87 @@
+"""What the two files alone show: shapes, and kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from caffe_viz import figures, netdef, tables
+from caffe_viz.errors import InputError, near
+from caffe_viz.figures import Picture
+from caffe_viz.geometry import Geometry, measure
+from caffe_viz.netdef import NetParameter
+from caffe_viz.network import Network
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """The tables of a network: blobs, parameters, layers, totals."""
+
+    geometry: Geometry
+
+    @property
+    def tables(self) -> tuple[tables.Table, ...]:
+        g = self.geometry
+        return tables.blob_table(g), tables.parameter_table(g), tables.layer_table(g), tables.totals(g)
+
+    def to_json(self) -> dict[str, Any]:
+        """Each table's rows under its title."""
+        return {table.title: table.to_json() for table in self.tables}
+
+    def __str__(self) -> str:
+        return "\n\n".join(map(str, self.tables))
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return "".join(table._repr_html_() for table in self.tables)
+
+
+def shapes(net: Any, *, batch: int | None = None, size: tuple[int, int] | None = None) -> Shapes:
+    """Shapes, parameters, multiply-adds and receptive field of every layer; needs no weights, no engine.
+
+    `net` may also be the path of a prototxt or a message.
+
+    Raises:
+        InputError: the prototxt cannot be read, or Caffe could not set it up.
+    """
+    given = net.prototxt if hasattr(net, "prototxt") else net
+    return Shapes(
+        measure(given if isinstance(given, NetParameter) else netdef.read_net(given), batch=batch, size=size)
+    )
+
+
+def show_weights(net: Any, layer: str | None = None, filters: Sequence[int] | None = None) -> Picture:
+    """The kernels of `layer` (None: the first that has some) as one picture.
+
+    In colour where a kernel sees 3 channels; else one tile for each filter and channel.
+
+    Raises:
+        InputError: no such layer or filter, or the layer's weights are no kernels (O, I, H, W).
+    """
+    network = Network.of(net)
+    layers = {one.name: one for one in network.trained.layer if one.blobs}
+    chosen = layer or first_kernels(network)
+    if chosen not in layers:
+        raise InputError(f"no weights of a layer {chosen!r}.{near(chosen, layers)}")
+    array = netdef.blob_array(layers[chosen].blobs[0])
+    if array.ndim != 4:
+        raise InputError(
+            f"layer {chosen!r} has weights of {array.shape}; kernels have four axes (O, I, H, W)."
+        )
+    numbers = list(range(len(array)) if filters is None else filters)
+    for number in numbers:
+        if not 0 <= number < len(array):
+            raise InputError(f"layer {chosen!r} has filters 0 to {len(array) - 1}, not {number}.")
+    return figures.kernel_tiles(
+        array[numbers], channel_order=network.preprocess.channel_order, filters=numbers
+    )
+
+
+def first_kernels(network: Network) -> str:
+    """The first layer whose weights are kernels; raises InputError if there is none."""
+    for name, shapes in ((x.name, x.param_shapes) for x in network.geometry.layers):
+        if shapes and len(shapes[0]) == 4:
+            return name
+    raise InputError(f"net {network.message.name!r} has no layer with kernels.")
