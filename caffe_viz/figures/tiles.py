@@ -31,9 +31,8 @@ def kernel_tiles(
 
     I = 3: in colour, by `channel_order`; I = 1: in grey, a square of tiles. Other I: one row for each
     filter and one column for each channel, the first 48 where there are more (few filters of many
-    channels take several rows each), mid-grey where a weight is 0; the
-    largest 0.5 % of the weights may be beyond black and white, and are drawn so.
-    `filters` are the numbers that the O filters are labelled with.
+    channels take several rows each), mid-grey where a weight is 0; the largest 0.5 % of the weights
+    may be beyond black and white, and the caption says so. `filters`: the numbers of the O filters.
 
     Raises:
         InputError: another rank, nothing to draw, values that are not finite, an unknown order.
@@ -47,13 +46,12 @@ def kernel_tiles(
     if len(numbers) != len(array):
         raise InputError(f"filters: {len(numbers)} numbers are given for {len(array)} filters.")
     count, inputs, height, width = array.shape
+    caption = f"{_count(count, 'filter')} of {height} x {width} on"
     if inputs == 3 and channel_order != "GRAY":
         array = array.transpose(0, 2, 3, 1)[..., list(RED_GREEN_BLUE[channel_order])]
-        return _square(
-            array, numbers, f"{_count(count, 'filter')} of {height} x {width} on 3 channels, as colours"
-        )
+        return _square(array, numbers, f"{caption} 3 channels, as colours")
     if inputs == 1:
-        return _square(array[:, 0], numbers, f"{_count(count, 'filter')} of {height} x {width} on 1 channel")
+        return _square(array[:, 0], numbers, f"{caption} 1 channel")
     return _kernel_rows(array, numbers)
 
 
@@ -167,7 +165,7 @@ def _count(count: int, what: str) -> str:
 
 
 def _lines(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Rows of tiles that one filter takes, and columns: the fewest rows that show all channels, large enough."""
+    """Rows of tiles that one filter takes, and columns: the fewest that show all channels, large enough."""
     count, inputs, *kernel = shape
 
     def worth(lines: int) -> tuple[int, int]:
