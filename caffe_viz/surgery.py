@@ -216,9 +216,10 @@ def _with_image(
     message = NetParameter(name=f"{name} (auxiliary)")
     learns = message.layer.add(name=image_layer, type="Parameter", top=[image], param=[{"lr_mult": 1}])
     learns.parameter_param.shape.dim.extend(image_shape)
+    others = {bottom for layer in layers for bottom in layer.bottom} - {image}
     for layer in layers:
         if layer.type == "Input":
-            _other_inputs(message, layer, image, image_shape[0])
+            _other_inputs(message, layer, others, image_shape[0])
             continue
         copy = message.layer.add()
         copy.CopyFrom(layer)
@@ -232,10 +233,10 @@ def _with_image(
     return message
 
 
-def _other_inputs(message: NetParameter, layer: LayerParameter, image: str, batch: int) -> None:
+def _other_inputs(message: NetParameter, layer: LayerParameter, tops: set[str], batch: int) -> None:
     given = layer.input_param.shape
     for i, top in enumerate(layer.top):
-        if top != image:
+        if top in tops:
             other = message.layer.add(name=f"{layer.name}_{top}", type="Input", top=[top])
             shape = other.input_param.shape.add()
             shape.dim.extend([batch, *given[i if len(given) > 1 else 0].dim[1:]])

@@ -277,12 +277,24 @@ def written(tmp_path: Path, text: str) -> Path:
     return path
 
 
+def test_antialias_keeps_the_mean_of_a_fine_pattern() -> None:
+    """Stripes of one pixel, shrunk 8 times, are grey; sampled without smoothing they are not."""
+    stripes = np.zeros((64, 64, 3), np.float32)
+    stripes[:, ::8] = 1
+    grey, sharp = (
+        Preprocess(mean=(0,), resize=None, antialias=on).to_caffe(stripes, (3, 8, 8)) for on in (True, False)
+    )
+    assert np.abs(grey - 255 / 8)[:, 2:-2, 2:-2].max() < 12
+    assert np.abs(sharp - 255 / 8).max() > 30
+
+
 def test_every_key(tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("tench\n  käse, cheese \n\n$n_3$\n\n", encoding="utf-8")
     path = written(
-        tmp_path, 'channel_order = "RGB"\nmean = [1, 2.5, 3]\nscale = 0.5\nresize = 40\nlabels = "names.txt"'
+        tmp_path,
+        'channel_order = "RGB"\nmean = [1, 2.5, 3]\nscale = 0.5\nresize = 40\nlabels = "names.txt"\nantialias = true',
     )
-    expected = Preprocess("RGB", (1, 2.5, 3), 0.5, 40, ("tench", "käse, cheese", "", "$n_3$"))
+    expected = Preprocess("RGB", (1, 2.5, 3), 0.5, 40, ("tench", "käse, cheese", "", "$n_3$"), antialias=True)
     assert Preprocess.from_toml(path) == expected
     assert Preprocess.near(tmp_path / "deploy.prototxt") == expected
 
@@ -344,6 +356,11 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
 def test_png_comes_back(tmp_path: Path) -> None:
     save_png(tmp_path / "new" / "a.png", RGB8 / 255)
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "new" / "a.png")), RGB8)
+
+
+def test_png_rounds_to_the_nearest_step(tmp_path: Path) -> None:
+    save_png(tmp_path / "a.png", np.array([[[0.4, 0.6, 254.6]]]) / 255)
+    assert np.asarray(Image.open(tmp_path / "a.png")).tolist() == [[[0, 1, 255]]]
 
 
 def test_gif_has_its_frames_and_times(tmp_path: Path) -> None:

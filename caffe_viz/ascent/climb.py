@@ -14,7 +14,7 @@ from caffe_viz.surgery import Auxiliary
 
 Array = NDArray[np.float32]
 JITTER_SHARE = 16  # of a side, no shift is larger: a small image would not stand still enough to grow
-RETRIES = 6  # each from another seed, with twice the noise of the one before
+TRIES = 10  # to find a start with a gradient: each from another seed, with more noise up to eightfold
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class Climber:
         """Images (N, C, H, W) to begin with; where a filter's gradient is zero there, from other seeds."""
         images = np.zeros(self.auxiliary.image_shape, np.float32)
         waiting = list(range(len(filters)))
-        for attempt in range(RETRIES):
+        for attempt in range(TRIES):
             for n in waiting:
                 images[n] = self._start(filters[n], attempt)
             _, gradient = self.evaluate(images, filters)
@@ -159,7 +159,7 @@ class Climber:
         if recipe.start is not None and attempt == 0:
             return recipe.start
         rng = np.random.default_rng([recipe.seed, chosen + 1, attempt])
-        noise = rng.standard_normal(shape, np.float32) * recipe.noise * 2**attempt
+        noise = rng.standard_normal(shape, np.float32) * recipe.noise * min(2**attempt, 8)
         base = _spread(recipe.grey, len(shape) + 1)[0] if recipe.start is None else recipe.start
         return np.asarray(base + noise, np.float32)
 

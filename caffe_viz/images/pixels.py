@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -29,8 +31,13 @@ def display_rgb(rgb: ArrayLike) -> Floats:
     return np.asarray(image, np.float32)
 
 
-def resized(image: Floats, size: tuple[int, int]) -> Floats:
-    """(h, w, C) -> (*size, C), bilinear, no anti-aliasing: what scikit-image's resize does at order 1."""
+def resized(image: Floats, size: tuple[int, int], *, antialias: bool = False) -> Floats:
+    """(h, w, C) -> (*size, C), bilinear: what scikit-image's resize does at order 1."""
+    if antialias:
+        from skimage.transform import resize
+
+        smooth: Any = resize
+        return np.asarray(smooth(image, size, order=1, anti_aliasing=True), np.float32)
     for axis, (old, new) in enumerate(zip(image.shape, size, strict=False)):
         # Pixel centres of the new axis in pixels of the old one; the border pixels reach outward.
         place = np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)

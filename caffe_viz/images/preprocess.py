@@ -32,7 +32,8 @@ class Preprocess:
     channel_order: "BGR", "RGB" or "GRAY", of the blob; mean: in 0..255 units, one number or one per
     channel in the blob's order; scale: applied after the mean; resize: side of the square that an image
     is warped to before the centre crop to the network's input (None: warped straight to the input);
-    labels: names of the classes. The defaults are those of CaffeNet in the Caffe tutorial.
+    labels: names of the classes; antialias: smooth before shrinking, as today's libraries do and Caffe did
+    not. The defaults are those of CaffeNet in the Caffe tutorial.
 
     Raises:
         InputError: a value that makes no sense, by the name of its field.
@@ -43,6 +44,7 @@ class Preprocess:
     scale: float = 1.0
     resize: int | None = 256
     labels: tuple[str, ...] = ()
+    antialias: bool = False
 
     def __post_init__(self) -> None:
         if self.channel_order not in RED_GREEN_BLUE:
@@ -65,7 +67,8 @@ class Preprocess:
 
     @classmethod
     def from_toml(cls, path: str | Path) -> Preprocess:
-        """Read the keys channel_order, mean, scale, resize (false: straight to the input's size) and labels.
+        """Read the keys channel_order, mean, scale, resize (false: straight to the input's size), antialias
+        and labels.
 
         `labels` names a text file, relative to this one, with the name of one class on each line.
 
@@ -103,7 +106,7 @@ class Preprocess:
     def to_caffe(self, rgb: ArrayLike, shape: tuple[int, int, int]) -> Floats:
         """(h, w, 3) RGB in 0..1 (or uint8) -> a blob of `shape` (C, H, W).
 
-        Bilinear without anti-aliasing, as the pycaffe of CaffeNet's days did it.
+        Bilinear; unless `antialias`, without smoothing, as the pycaffe of CaffeNet's days did it.
 
         Raises:
             InputError: no such image, a C that does not fit the channel order, an input larger than `resize`.
@@ -120,7 +123,7 @@ class Preprocess:
                 f"set it to {max(size)} or more in preprocess.toml, or to false for no crop."
             )
         square = size if self.resize is None else (self.resize, self.resize)
-        image = resized(display_rgb(rgb), (square[0], square[1]))
+        image = resized(display_rgb(rgb), (square[0], square[1]), antialias=self.antialias)
         top, left = ((whole - part) // 2 for whole, part in zip(square, size, strict=True))
         image = image[top : top + size[0], left : left + size[1]]
         if self.channel_order == "GRAY":
@@ -175,6 +178,7 @@ _TOML: dict[str, tuple[Any, str, Any]] = {
         "a whole number or false",
         lambda v: v or None,
     ),
+    "antialias": (lambda v: isinstance(v, bool), "true or false", bool),
     "labels": (lambda v: isinstance(v, str), "the name of a text file", str),
 }
 # Channels of a net that the order does not fit -> what to do.

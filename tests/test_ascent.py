@@ -1,0 +1,239 @@
+"""Ascent: the objective rises, planted patterns are found, nothing is lost when something ends early."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import caffe_viz as cv
+from caffe_viz.ascent import Ascent, ascend, canvas_size
+from caffe_viz.ascent.climb import normalised
+from caffe_viz.errors import InputError, RunError
+from caffe_viz.netdef import NetParameter, make_blob, parse_net
+from caffe_viz.surgery import auxiliary_net
+
+pytestmark = pytest.mark.usefixtures("caffe")
+
+TOY = """
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 2 dim: 4 dim: 6 } } }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv" convolution_param { num_output: 3 kernel_h: 4 kernel_w: 6 } }
+layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
+"""
+
+
+def toy(bias: tuple[float, ...] = (0, 0, 0)) -> tuple[NetParameter, NetParameter, Any]:
+    kernels = np.random.default_rng(0).normal(size=(3, 2, 4, 6)).astype(np.float32)
+    weights = NetParameter()
+    weights.layer.add(name="conv", blobs=[make_blob(kernels), make_blob(np.array(bias))])
+    return parse_net(TOY), weights, kernels
+
+
+def cifar(networks: Path) -> tuple[NetParameter, Path, cv.Preprocess]:
+    folder = networks / "caffenet_cifar10"
+    net = cv.read_net(folder / "deploy.prototxt")
+    return net, folder / "caffenet_cifar10.caffemodel", cv.Preprocess.near(folder / "deploy.prototxt")
+
+
+def finish(climbing: Any) -> Ascent:
+    for _ in climbing:
+        pass
+    return climbing.result
+
+
+def test_a_planted_kernel_is_found() -> None:
+    """The input that maximises one linear unit is its kernel; non-square, two channels."""
+    net, weights, kernels = toy()
+    found = finish(ascend(net, weights, "conv", [2, 0], steps=30))
+    assert found.filters == (2, 0)
+    for image, number in zip(found.images, found.filters, strict=True):
+        flat = np.corrcoef(image.ravel(), kernels[number].ravel())[0, 1]
+        assert flat > 0.99
+
+
+def test_values_are_the_mean_of_the_map(networks: Path) -> None:
+    net, weights, preprocess = cifar(networks)
+    found = finish(ascend(net, weights, "conv2", [5], steps=5, size=(20, 24), preprocess=preprocess))
+    assert found.images.shape == (1, 3, 20, 24)
+    aux = auxiliary_net(net, "conv2", size=(20, 24))
+    real = cv.load_net(aux.message, cv.read_weights(weights), checked=False)
+    real.params[aux.image_layer][0].data[...] = found.images
+    real.forward()
+    assert real.blobs["conv2"].data[0, 5].mean() == pytest.approx(found.values[0], rel=1e-4)
+    assert found.values[0] == found.curve[0].max()
+
+
+def test_the_same_arguments_give_the_same_numbers_with_any_jobs(networks: Path) -> None:
+    net, weights, preprocess = cifar(networks)
+    a, b = (
+        finish(ascend(net, weights, "conv3", range(6), steps=4, preprocess=preprocess, jobs=jobs))
+        for jobs in (1, 2)
+    )
+    np.testing.assert_array_equal(a.images, b.images)
+    np.testing.assert_array_equal(a.curve, b.curve)
+    other = finish(ascend(net, weights, "conv3", range(6), steps=4, preprocess=preprocess, seed=1))
+    assert not np.array_equal(a.images, other.images)
+
+
+def test_dead_filters_are_named_and_not_drawn() -> None:
+    """Behind the ReLU a filter with a bias of -1e6 has no gradient anywhere; one of -1.5 has, on other starts."""
+    net, weights, _ = toy(bias=(0, -1e6, -1.5))
+    found = finish(ascend(net, weights, "relu", steps=10))
+    assert found.dead == (1,)
+    assert found.filters == (0, 2)
+    assert len(found.images) == len(found.curve) == 2
+    assert (found.curve[:, -1] > 1).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layer", ["conv1", "conv2", "conv3", "conv4", "conv5"])
+def test_every_filter_of_the_shipped_network_climbs(networks: Path, layer: str) -> None:
+    """Above each of 100 random starts, and 5 times their mean but for what a large bias keeps constant."""
+    net, weights, preprocess = cifar(networks)
+    found = finish(ascend(net, weights, layer, preprocess=preprocess))
+    aux = auxiliary_net(net, layer, batch=100, size=found.images.shape[-2:])
+    real = cv.load_net(aux.message, cv.read_weights(weights), checked=False)
+    grey = (128 - np.array(preprocess.mean)).reshape(3, 1, 1)
+    noise = np.random.default_rng(7).normal(size=aux.image_shape) * 10
+    real.params[aux.image_layer][0].data[...] = (grey + noise) * preprocess.scale
+    real.forward()
+    starts = real.blobs[aux.activation].data.mean(axis=(2, 3))
+    assert not found.dead
+    assert len(found.filters) == starts.shape[1]
+    assert (found.values > starts.max(axis=0)).all()
+    assert (found.values > 0).all()
+    short = np.flatnonzero(found.values < 5 * starts.mean(axis=0))
+    print(f"{layer}: {len(short)} of {len(found.values)} filters below 5 times: {short.tolist()}")
+    assert len(short) <= 4
+
+
+def test_regularised_is_smoother_than_plain(networks: Path) -> None:
+    """Share of the energy in differences between neighbouring pixels: less than half of plain's."""
+    net, weights, preprocess = cifar(networks)
+
+    def roughness(method: str) -> float:
+        images = finish(
+            ascend(net, weights, "conv3", [0, 12, 56], method=method, preprocess=preprocess)
+        ).images
+        return float(np.mean(np.diff(images, axis=-1) ** 2) / np.var(images))
+
+    assert roughness("regularised") < roughness("plain") / 2
+
+
+def test_an_interrupt_keeps_the_best_so_far(networks: Path) -> None:
+    net, weights, preprocess = cifar(networks)
+    climbing = ascend(net, weights, "conv2", range(8), steps=100_000, preprocess=preprocess)
+    steps = iter(climbing)
+    for progress in steps:
+        if progress.done > 200:
+            break
+    pids = climbing.pids
+    steps.close()  # as the interpreter does when an exception leaves the loop
+    found = climbing.result
+    assert 4 <= len(found.filters) <= 8
+    assert (found.values >= found.curve[:, 0]).all()
+    assert np.isnan(found.curve[:, -1]).all()
+    assert pids
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_a_dead_worker_is_reported_and_its_filters_are_taken_over(networks: Path) -> None:
+    net, weights, preprocess = cifar(networks)
+    climbing = ascend(net, weights, "conv2", range(8), steps=400, preprocess=preprocess, jobs=2)
+    notes = []
+    for progress in climbing:
+        if not notes and progress.done:
+            os.kill(climbing.pids[0], signal.SIGKILL)
+            notes.append("")
+        notes += [progress.note] if progress.note else []
+    assert "a worker died (signal 9" in notes[1]
+    untouched = finish(ascend(net, weights, "conv2", range(8), steps=400, preprocess=preprocess, jobs=2))
+    assert sorted(climbing.result.filters) == list(range(8))
+    np.testing.assert_array_equal(climbing.result.images, untouched.images)
+
+
+def test_a_batch_that_kills_every_worker_is_an_error(networks: Path) -> None:
+    net, weights, preprocess = cifar(networks)
+    climbing = ascend(net, weights, "conv2", range(4), steps=100_000, preprocess=preprocess, jobs=1)
+
+    def kill_each() -> None:
+        for _ in climbing:
+            os.kill(climbing.pids[0], signal.SIGKILL)
+
+    with pytest.raises(RunError, match="2 workers died of filters 0, 1, 2, 3"):
+        kill_each()
+
+
+def test_nan_activations_are_an_error() -> None:
+    net, weights, _ = toy(bias=(0, float("nan"), 0))
+    with pytest.raises(RunError, match="filter 1 is no number"):
+        finish(ascend(net, weights, "conv"))
+
+
+def test_start_neuron_and_frames(networks: Path) -> None:
+    net, weights, preprocess = cifar(networks)
+    start = np.random.default_rng(3).normal(size=(3, 32, 32)).astype(np.float32)
+    found = finish(
+        ascend(net, weights, "conv4", [1, 2], steps=6, start=start, neuron=(0, 7), save_every=4,
+               preprocess=preprocess)
+    )  # fmt: skip
+    assert found.frames.shape == (3, 2, 3, 32, 32)  # steps 0, 4 and the last
+    np.testing.assert_array_equal(found.frames[0, 1], start.astype(np.float16))
+    changed = np.abs(found.images - start).max(axis=(0, 1)) > 0
+    field = cv.measure(net).layer("conv4").field
+    top, left, bottom, right = (int(n) for n in field.box((0, 7), (32, 32)))
+    assert not changed[bottom:].any()
+    assert not changed[:, :left].any()
+    assert changed[top:bottom, left:right].all()
+
+
+def test_saved_and_loaded(networks: Path, tmp_path: Path) -> None:
+    net, weights, preprocess = cifar(networks)
+    found = finish(ascend(net, weights, "conv1", [3, 9], steps=3, preprocess=preprocess))
+    found.save(tmp_path / "a.npz")
+    again = Ascent.load(tmp_path / "a.npz")
+    np.testing.assert_array_equal(again.images, found.images)
+    np.testing.assert_array_equal(again.curve, found.curve)
+    assert (again.filters, again.layer, again.method) == ((3, 9), "conv1", "plain")
+    (tmp_path / "b.npz").write_bytes(b"no array")
+    with pytest.raises(InputError, match="no saved ascent"):
+        Ascent.load(tmp_path / "b.npz")
+
+
+def test_canvas_is_the_receptive_field_and_a_margin(networks: Path) -> None:
+    caffenet = cv.read_net(networks / "caffenet" / "deploy.prototxt")
+    field = cv.measure(caffenet).layer("conv3").field
+    assert field.size == (99, 99)
+    height, width = canvas_size(caffenet, "conv3")
+    assert 99 <= height == width < 115
+    assert canvas_size(caffenet, "fc8") is None
+    assert canvas_size(cifar(networks)[0], "conv5") == (32, 32)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"method": "plan"}, "Did you mean 'plain'"),
+        ({"steps": 0}, "must be above 0"),
+        ({"filters": [3]}, "filters 0 to 2, not 3"),
+        ({"layer": "cov"}, "Did you mean 'conv'"),
+        ({"start": np.zeros((1, 4, 6), np.float32)}, r"start has the shape \(1, 4, 6\)"),
+    ],
+)
+def test_bad_options(options: dict[str, Any], words: str) -> None:
+    net, weights, _ = toy()
+    with pytest.raises(InputError, match=words):
+        ascend(net, weights, **{"layer": "conv", **options})
+
+
+def test_normalised_has_a_root_mean_square_of_one_however_small() -> None:
+    gradient = np.stack([np.full((1, 2, 2), 1e-30), np.zeros((1, 2, 2))]).astype(np.float32)
+    out = normalised(gradient)
+    assert np.sqrt((out[0] ** 2).mean()) == pytest.approx(1)
+    assert not out[1].any()

@@ -1,0 +1,188 @@
+"""The auxiliary net: real Caffe's own word on what its objective and gradient are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import caffe_viz as cv
+from caffe_viz.errors import InputError
+from caffe_viz.netdef import NetParameter, make_blob, parse_net
+from caffe_viz.surgery import auxiliary_net, with_batch
+
+NON_SQUARE = """
+name: "toy"
+layer { name: "data" type: "Input" top: "data" top: "label" input_param { shape { dim: 2 dim: 7 dim: 5 dim: 12 } shape { dim: 2 } } }
+layer { name: "conv1" type: "Convolution" bottom: "data" top: "conv1"
+        convolution_param { num_output: 11 kernel_h: 1 kernel_w: 5 } }
+layer { name: "relu1" type: "ReLU" bottom: "conv1" top: "conv1" }
+layer { name: "side" type: "Convolution" bottom: "conv1" top: "side" convolution_param { num_output: 3 kernel_size: 1 } }
+layer { name: "conv2" type: "Convolution" bottom: "conv1" top: "conv2" convolution_param { num_output: 4 kernel_size: 3 } }
+layer { name: "ip" type: "InnerProduct" bottom: "conv2" top: "ip" inner_product_param { num_output: 6 } }
+layer { name: "accuracy" type: "Accuracy" bottom: "ip" bottom: "label" top: "accuracy" }
+layer { name: "best" type: "ArgMax" bottom: "ip" top: "best" }
+"""
+
+
+@pytest.fixture
+def toy() -> NetParameter:
+    return parse_net(NON_SQUARE)
+
+
+def random_weights(net: NetParameter, seed: int = 0) -> NetParameter:
+    """Weights for every layer of `net` that has some."""
+    rng = np.random.default_rng(seed)
+    out = NetParameter()
+    for layer in cv.measure(net).layers:
+        if layer.param_shapes:
+            blobs = [make_blob(rng.normal(size=shape)) for shape in layer.param_shapes]
+            out.layer.add(name=layer.name, blobs=blobs)
+    return out
+
+
+def test_only_what_leads_to_the_layer_is_kept(toy: NetParameter) -> None:
+    aux = auxiliary_net(toy, "conv2")
+    names = [layer.name for layer in aux.message.layer]
+    assert names == ["image", "conv1", "relu1", "conv2", "selector", "selected", "objective"]
+    assert [p.lr_mult for layer in aux.message.layer for p in layer.param] == [1, 0, 0, 0, 0]
+    assert (aux.image_shape, aux.activation_shape, aux.selector_shape) == (
+        (1, 7, 5, 12),
+        (1, 4, 3, 6),
+        (1, 4),
+    )
+
+
+def test_cut_comes_before_an_in_place_layer(toy: NetParameter) -> None:
+    assert [x.name for x in auxiliary_net(toy, "conv1").message.layer][:2] == ["image", "conv1"]
+    assert [x.name for x in auxiliary_net(toy, "relu1").message.layer][:3] == ["image", "conv1", "relu1"]
+
+
+@pytest.mark.parametrize("layer", ["conv1", "relu1", "conv2", "ip"])
+@pytest.mark.parametrize("neuron", [False, True])
+def test_objective_and_gradient_are_those_of_caffe_by_hand(
+    caffe: Any, toy: NetParameter, tmp_path: Path, layer: str, neuron: bool
+) -> None:
+    """Bit for bit what the whole net gives when its diff is seeded by hand, each image its own filter."""
+    weights = random_weights(toy)
+    aux = auxiliary_net(toy, layer, batch=2, neuron=neuron)
+    net = cv.load_net(aux.message, weights)
+    image = np.random.default_rng(1).normal(size=aux.image_shape).astype(np.float32)
+    filters = [3, 1]
+    net.params[aux.image_layer][0].data[...] = image
+    net.blobs[aux.selector].data[...] = aux.select(filters)
+    objective = float(net.forward()[aux.objective])
+    net.backward()
+    del toy.layer[-2:]  # Accuracy and ArgMax abort under force_backward
+    toy.force_backward = True
+    whole = cv.load_net(toy, weights)
+    whole.blobs["data"].data[...] = image
+    whole.forward(end=layer)
+    blob = whole.blobs[aux.activation]
+    expected = 0.0
+    blob.diff[...] = 0
+    for n, f in enumerate(filters):
+        value = blob.data[n, f]
+        place = tuple(size // 2 for size in value.shape) if neuron else ()
+        expected += float(value[place]) if neuron else float(value.mean())
+        blob.diff[(n, f, *place)] = 1 if neuron else np.float32(1 / value.size)
+    index = list(whole._layer_names).index(layer)
+    whole._backward(index, 0)
+    assert objective == pytest.approx(expected, rel=1e-4, abs=1e-5)
+    np.testing.assert_array_equal(net.params[aux.image_layer][0].diff, whole.blobs["data"].diff)
+    np.testing.assert_array_equal(net.blobs[aux.image].diff, whole.blobs["data"].diff)
+    assert np.abs(whole.blobs["data"].diff).max() > 0
+
+
+def test_gradient_equals_central_differences(caffe: Any, toy: NetParameter) -> None:
+    aux = auxiliary_net(toy, "conv2")
+    net = cv.load_net(aux.message, random_weights(toy))
+    image, rng = net.params[aux.image_layer][0], np.random.default_rng(2)
+    point = rng.normal(size=aux.image_shape).astype(np.float32)
+    net.blobs[aux.selector].data[...] = aux.select([2])
+    image.data[...] = point
+    net.forward()
+    net.backward()
+    gradient = image.diff.copy()
+    for _ in range(5):
+        direction = rng.normal(size=aux.image_shape)
+        ends = []
+        for sign in (1, -1):
+            image.data[...] = point + sign * 1e-3 * direction
+            ends.append(float(net.forward()[aux.objective]))
+        slope = (ends[0] - ends[1]) / 2e-3
+        assert slope == pytest.approx(float(np.vdot(gradient, direction)), rel=0.03, abs=0.03)
+
+
+def test_weights_have_no_gradient_unless_they_learn(caffe: Any, toy: NetParameter) -> None:
+    for learn in (False, True):
+        aux = auxiliary_net(toy, "conv2", learn=learn)
+        net = cv.load_net(aux.message, random_weights(toy))
+        net.params[aux.image_layer][0].data[...] = 1
+        net.blobs[aux.selector].data[...] = aux.select([0])
+        net.forward()
+        net.backward()
+        assert bool(np.any(net.params["conv1"][0].diff)) is learn
+
+
+def test_size_changes_the_canvas_but_not_the_weights(toy: NetParameter) -> None:
+    assert auxiliary_net(toy, "conv2", size=(9, 20)).activation_shape == (1, 4, 7, 14)
+    with pytest.raises(InputError, match=r"'ip' \(InnerProduct\) has weights of \(6, 72\)"):
+        auxiliary_net(toy, "ip", size=(9, 20))
+
+
+@pytest.mark.parametrize(
+    ("layer", "words"),
+    [
+        ("conv_2", "Did you mean 'conv2'"),
+        ("data", "computes nothing"),
+        ("best", r"'best' \(ArgMax\) has no gradient"),
+    ],
+)
+def test_bad_layer(toy: NetParameter, layer: str, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        auxiliary_net(toy, layer)
+
+
+def test_bad_selections(toy: NetParameter) -> None:
+    aux = auxiliary_net(toy, "conv2", neuron=True)
+    with pytest.raises(InputError, match="filters 0 to 3, not 4"):
+        aux.select([4])
+    with pytest.raises(InputError, match="do not fit into a batch of 1"):
+        aux.select([0, 1])
+    with pytest.raises(InputError, match=r"no neuron at \(0, 6\)"):
+        aux.select([0], (0, 6))
+
+
+def test_names_of_the_net_are_left_alone() -> None:
+    text = NON_SQUARE.replace('"conv1"', '"selector"').replace('"side"', '"image"')
+    aux = auxiliary_net(parse_net(text), "conv2")
+    assert (aux.selector, aux.image_layer) == ("selector_", "image_")
+
+
+def test_a_net_with_its_own_data_is_refused(networks: Path) -> None:
+    net = parse_net(
+        'layer { name: "d" type: "HDF5Data" top: "data" hdf5_data_param { source: "x" batch_size: 2 } } layer { name: "r" type: "ReLU" bottom: "data" top: "r" }'
+    )
+    with pytest.raises(InputError, match="deploy prototxt"):
+        auxiliary_net(net, "r")
+
+
+def test_caffemodel_loads_by_hand(caffe: Any, networks: Path, tmp_path: Path) -> None:
+    """`caffe-viz aux` is for one's own pycaffe session: Caffe itself loads prototxt and caffemodel."""
+    folder = networks / "caffenet_cifar10"
+    aux = auxiliary_net(cv.read_net(folder / "deploy.prototxt"), "conv3")
+    cv.write_net(aux.message, tmp_path / "aux.prototxt")
+    net = caffe.Net(
+        str(tmp_path / "aux.prototxt"), caffe.TEST, weights=str(folder / "caffenet_cifar10.caffemodel")
+    )
+    assert np.abs(net.params["conv3"][0].data).max() > 0
+
+
+def test_with_batch(toy: NetParameter) -> None:
+    made = cv.measure(with_batch(toy, 5))
+    assert made.blob("data") == (5, 7, 5, 12)
+    assert made.blob("label") == (5,)
+    assert cv.measure(toy).blob("data") == (2, 7, 5, 12)
