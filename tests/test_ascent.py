@@ -107,7 +107,6 @@ def test_every_filter_of_the_shipped_network_climbs(networks: Path, layer: str) 
     assert (found.values > starts.max(axis=0)).all()
     assert (found.values > 0).all()
     short = np.flatnonzero(found.values < 5 * starts.mean(axis=0))
-    print(f"{layer}: {len(short)} of {len(found.values)} filters below 5 times: {short.tolist()}")
     assert len(short) <= 4
 
 

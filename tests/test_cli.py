@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from caffe_viz.cli import numbers
+from caffe_viz.errors import InputError
+from caffe_viz.geometry import measure
+from caffe_viz.netdef import NetParameter, make_blob, read_net, write_weights
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+CAT = REPOSITORY / "examples" / "cat.png"
+SCRIPTS = REPOSITORY / "scripts"
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -97,3 +108,177 @@ def test_caffenet_tables_are_the_published_ones(networks: Path) -> None:
     totals = {row["total"]: row["value"] for row in made["totals"]}
     assert totals["parameters"] == 60_965_224
     assert totals["multiply-adds"] == 724_406_816
+
+
+def files(networks: Path) -> tuple[Path, Path]:
+    folder = networks / "caffenet_cifar10"
+    return folder / "deploy.prototxt", folder / "caffenet_cifar10.caffemodel"
+
+
+def test_weights_writes_a_picture_of_each_layer(networks: Path, tmp_path: Path) -> None:
+    done = run(
+        "weights",
+        *files(networks),
+        "--layer",
+        "conv1",
+        "--layer",
+        "conv3",
+        "--filters",
+        "0:8",
+        "-o",
+        tmp_path,
+    )
+    assert done.stdout.split() == [str(tmp_path / f"{name}_weights.png") for name in ("conv1", "conv3")]
+    assert all(Path(line).stat().st_size > 1000 for line in done.stdout.split())
+    assert run("weights", *files(networks), "-o", tmp_path).stdout.split() == [
+        str(tmp_path / "conv1_weights.png")
+    ]
+
+
+@pytest.mark.usefixtures("caffe")
+def test_activations_names_the_class_and_the_state(networks: Path, tmp_path: Path) -> None:
+    done = run(
+        "activations", *files(networks), "--image", CAT, "--layer", "conv1", "--layer", "prob", "-o", tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert "post-ReLU (relu1, in place)" in done.stdout
+    assert "3  cat\n" in done.stdout
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["conv1_activations.png", "prob_activations.png"]
+    done = run("activations", *files(networks), "--image", CAT, "--layer", "prob", "--json", "-o", tmp_path)
+    assert json.loads(done.stdout)["top"][0]["label"] == "cat"
+
+
+@pytest.mark.usefixtures("caffe")
+def test_gradient_has_both_streams(networks: Path, tmp_path: Path) -> None:
+    done = run(
+        "gradient",
+        *files(networks),
+        "--image",
+        CAT,
+        "--blob",
+        "data",
+        "--blob",
+        "conv1",
+        "--json",
+        "-o",
+        tmp_path,
+    )
+    made = json.loads(done.stdout)
+    assert made["of"] == "fc8[3]"
+    streams = {row["blob"]: row["stream"] for row in made["gradients"]}
+    assert (streams["conv1"], streams["conv1[0]"]) == ("data", "parameter")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["conv1_gradient.png", "data_gradient.png"]
+
+
+@pytest.mark.usefixtures("caffe")
+def test_ascend_writes_all_it_says(networks: Path, tmp_path: Path) -> None:
+    arguments = ("ascend", *files(networks), "--layer", "conv2", "--filters", "0:12:6", "--steps", 8, "-o")
+    done = run(*arguments, tmp_path / "a", "--json")
+    made = json.loads(done.stdout)
+    assert [row["filter"] for row in made["filters"]] == [0, 6]
+    assert all(row["at its best"] > row["objective at start"] for row in made["filters"])
+    assert sorted(made["files"]) == sorted(map(str, (tmp_path / "a").iterdir()))
+    assert done.stderr == ""  # no bar where there is no terminal
+    run(*arguments, tmp_path / "b")
+    sheet = "conv2_plain_sheet.png"
+    assert (tmp_path / "a" / sheet).read_bytes() == (tmp_path / "b" / sheet).read_bytes()
+
+
+@pytest.mark.usefixtures("caffe")
+def test_ctrl_c_keeps_the_best_so_far(networks: Path, tmp_path: Path) -> None:
+    code = "from caffe_viz.cli import main; main()"
+    arguments = ["ascend", *files(networks), "--layer", "conv2", "--filters", "0:4", "--steps", "1000000"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments), "-o", str(tmp_path)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(8)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "best images so far" in err
+    assert "Traceback" not in err
+    assert (tmp_path / "conv2_plain_sheet.png").exists()
+    assert out.count(".png") == 6
+
+
+@pytest.mark.usefixtures("caffe")
+def test_every_filter_dead_is_a_failed_run(tmp_path: Path) -> None:
+    (tmp_path / "net.prototxt").write_text(
+        'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 8 dim: 8 } } }'
+        'layer { name: "conv" type: "Convolution" bottom: "data" top: "conv" convolution_param { num_output: 2 kernel_size: 3 } }'
+    )
+    weights = NetParameter()
+    weights.layer.add(name="conv", blobs=[make_blob(np.zeros((2, 3, 3, 3))), make_blob(np.zeros(2))])
+    write_weights(weights, tmp_path / "net.caffemodel")
+    done = run(
+        "ascend",
+        tmp_path / "net.prototxt",
+        tmp_path / "net.caffemodel",
+        "--layer",
+        "conv",
+        "-o",
+        tmp_path / "out",
+    )
+    assert done.returncode == 1
+    assert "every chosen filter is dead" in done.stderr
+    assert done.stdout.count("dead: no gradient") == 2
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["conv_plain.npz"]
+
+
+def test_aux_writes_a_prototxt(networks: Path, tmp_path: Path) -> None:
+    path = tmp_path / "aux.prototxt"
+    done = run("aux", files(networks)[0], "--layer", "conv3", "--batch", 4, "--size", "40x48", "-o", path)
+    assert done.returncode == 0, done.stderr
+    geometry = measure(read_net(path))
+    assert geometry.blob("data") == (4, 3, 40, 48)
+    assert geometry.blob("selector") == (4, 96)
+    assert geometry.blob("objective") == ()
+    assert "net.params['image'][0].data (4, 3, 40, 48)" in done.stdout
+
+
+@pytest.mark.parametrize("text", ["1:2:3:4", "a", "-3", "5:2", "0:9:0", ""])
+def test_bad_filters(text: str) -> None:
+    with pytest.raises(InputError, match="--filters"):
+        numbers(text)
+
+
+def test_filters() -> None:
+    assert numbers("0:10:4,3") == [0, 4, 8, 3]
+    assert numbers("7") == [7]
+    assert numbers("all") is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("weights", "{net}", "{weights}", "--layer", "conv_1"), "Did you mean 'conv1'"),
+        (("ascend", "{net}", "{weights}", "--layer", "conv3", "--filters", "96"), "filters 0 to 95, not 96"),
+        (("ascend", "{net}", "{net}", "--layer", "conv3"), "swapped"),
+        (("ascend", "{net}", "{weights}", "--layer", "conv3", "--engine", "torch8"), "engine 'torch8'"),
+        (("ascend", "{net}", "{weights}", "--layer", "fc6", "--size", "40x40"), "'fc6' (InnerProduct) has weights"),
+        (("activations", "{net}", "{weights}", "--image", "{net}"), "deploy.prototxt"),
+        (("gradient", "{net}", "{weights}", "--image", "{cat}", "--layer", "fc9"), "no layer 'fc9'"),
+        (("activations", "{net}", "{weights}", "--image", "{cat}", "--preprocess", "no.toml"), "no.toml"),
+    ],
+)  # fmt: skip
+@pytest.mark.usefixtures("caffe")
+def test_bad_input_of_each_command(
+    networks: Path, tmp_path: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    names = dict(zip(("net", "weights"), files(networks), strict=True), cat=CAT)
+    done = run(*(a.format(**names) for a in arguments), "-o", tmp_path / "out")
+    assert done.returncode == 2, done.stderr
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_scripts_are_the_commands() -> None:
+    for path in SCRIPTS.glob("*.py"):
+        if "caffe_viz.cli" in path.read_text() and path.stem != "demo":
+            done = subprocess.run(
+                [sys.executable, path, "--help"], capture_output=True, text=True, check=True
+            )
+            assert "Usage" in done.stdout
