@@ -112,8 +112,8 @@ def compare(
     macs = cv.measure(cv.auxiliary_net(net, layer, size=size).message).macs * 2  # forward, and to the image
     share = macs * (STEPS + 1) / made / limit
     print(
-        f"{name:12s} {layer:16s} {size[0]:3d}x{size[1]:<3d}  loop {60 / by_hand:7.1f}  ascend {60 / made:7.1f} "
-        f"filters/minute  {by_hand / made:5.1f} times  {100 * share:3.0f} % of sgemm",
+        f"{name:12s} {layer:16s} {size[0]:3d}x{size[1]:<3d}  loop {60 / by_hand:7.1f}  ascend {60 / made:7.1f} filters/min"
+        f"  {by_hand / made:5.1f} times  {100 * share:3.0f} % of sgemm",
         flush=True,
     )
 
@@ -123,12 +123,10 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--squeezenet", type=Path, help="folder of deploy.prototxt and its caffemodel")
-    parser.add_argument("--filters", type=int, default=32, help="that ascend draws [32]")
+    parser.add_argument("--filters", type=int, default=64, help="that ascend draws [64]")
     options = parser.parse_args()
     limit = sgemm()
-    print(
-        f"{os.cpu_count()} cores, {STEPS} steps, sgemm {limit / 1e9:.1f} thousand million multiply-adds a second"
-    )
+    print(f"{os.cpu_count()} cores, {STEPS} steps, sgemm {limit / 1e9:.1f} billion multiply-adds/s")
     net = cv.read_net(ROOT / "prototxt" / "caffenet" / "deploy.prototxt")
     weights = random_weights(net)
     for layer in ("conv3", "conv5"):

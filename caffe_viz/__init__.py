@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from caffe_viz.images import Preprocess, load_image
     from caffe_viz.netdef import read_net, read_weights, write_net, write_weights
     from caffe_viz.probe import forward, gradient
+    from caffe_viz.published import download
     from caffe_viz.surgery import auxiliary_net
     from caffe_viz.tiling import vis_square
     from caffe_viz.views import maximize, shapes, show_activations, show_gradients, show_weights
@@ -36,6 +37,7 @@ _PUBLIC = {
     "images": ("Preprocess", "load_image"),
     "netdef": ("read_net", "read_weights", "write_net", "write_weights"),
     "probe": ("forward", "gradient"),
+    "published": ("download",),
     "surgery": ("auxiliary_net",),
     "tiling": ("vis_square",),
     "views": ("maximize", "shapes", "show_activations", "show_gradients", "show_weights"),
@@ -43,7 +45,7 @@ _PUBLIC = {
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 __all__ = [
     "Ascent", "CaffeVizError", "InputError", "Picture", "Preprocess", "RunError", "ascend", "auxiliary_net",
-    "check", "forward", "gradient", "load_image", "load_net", "maximize", "measure", "read_net",
+    "check", "download", "forward", "gradient", "load_image", "load_net", "maximize", "measure", "read_net",
     "read_weights", "shapes", "show_activations", "show_gradients", "show_weights", "vis_square",
     "write_net", "write_weights",
 ]  # fmt: skip

@@ -244,6 +244,21 @@ def aux(
     print(f"net.params[{made.image_layer!r}][0].diff")
 
 
+@app.command()
+def download(
+    name: Annotated[str, typer.Argument(help="caffenet, alexnet or googlenet.", show_default=False)],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder [default: the user's cache].")
+    ] = None,
+) -> None:
+    """Fetch published weights, check their SHA-1, and print where they are."""
+    from caffe_viz.published import download as fetch
+
+    with progress_bar(name) as report:
+        path = fetch(name, output, report)
+    print(path)
+
+
 def open_network(
     prototxt: Path,
     weights: Path,

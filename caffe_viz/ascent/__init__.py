@@ -207,7 +207,7 @@ def ascend(
 
 
 def canvas_size(net: NetParameter, layer: str) -> tuple[int, int] | None:
-    """The (H, W) on which `layer` is drawn: its receptive field and a margin of an eighth, at most the input.
+    """The (H, W) on which `layer` is drawn: its receptive field and a small margin, at most the input.
 
     None where the net's own size is needed: the layer sees the whole input, or the input is no image.
     """
@@ -215,7 +215,7 @@ def canvas_size(net: NetParameter, layer: str) -> tuple[int, int] | None:
     own, sees = auxiliary.image_shape[2:], auxiliary.field
     if sees is None or len(own) != 2 or 0 in sees.stride:
         return None
-    wanted = [int(np.ceil(n)) + int(n) // 8 for n in sees.size]
+    wanted = [int(np.ceil(n)) + int(n) // 32 for n in sees.size]
     return min(wanted[0], own[0]), min(wanted[1], own[1])
 
 

@@ -13,6 +13,7 @@ from caffe_viz.errors import RunError
 from caffe_viz.surgery import Auxiliary
 
 Array = NDArray[np.float32]
+SMALLEST = 1e-37  # a root mean square below it is zero: its inverse is no float32
 JITTER_SHARE = 16  # of a side, no shift is larger: a small image would not stand still enough to grow
 TRIES = 10  # to find a start with a gradient: each from another seed, with more noise up to eightfold
 
@@ -127,7 +128,7 @@ class Climber:
     def _step(self, images: Array, gradient: Array, step: int) -> Array:
         """`images` plus the gradient, divided by its root mean square, times the rate; then the method."""
         method, recipe = self.recipe.method, self.recipe
-        out = images + recipe.rate * normalised(gradient)
+        out = images + np.float32(recipe.rate) * normalised(gradient)
         if method.decay:
             grey = _spread(recipe.grey, out.ndim)
             out = grey + (1 - method.decay) * (out - grey)
@@ -166,12 +167,11 @@ class Climber:
 
 def normalised(gradient: Array) -> Array:
     """(N, ...) divided by the root mean square of each image; zero stays zero."""
-    axes = tuple(range(1, gradient.ndim))
-    # Gradients of a mean can be as small as 1e-20, whose square float32 does not hold.
-    peak = np.abs(gradient).max(axis=axes, keepdims=True)
-    scaled = gradient / np.where(peak > 0, peak, 1)
-    rms = np.sqrt(np.square(scaled).mean(axis=axes, keepdims=True))
-    return np.asarray(scaled / np.where(rms > 0, rms, 1), np.float32)
+    flat = gradient.reshape(len(gradient), -1)
+    # A gradient of a mean can be 1e-30, whose square float32 does not hold.
+    squares = np.einsum("ni,ni->n", flat, flat, dtype=np.float64) / flat.shape[1]
+    factors = np.divide(1, np.sqrt(squares), out=np.zeros_like(squares), where=squares > SMALLEST**2)
+    return np.asarray(gradient * factors.astype(np.float32).reshape(-1, *[1] * (gradient.ndim - 1)))
 
 
 def _rolled(images: Array, shift: NDArray[np.int64]) -> Array:
