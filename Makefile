@@ -1,22 +1,41 @@
-PYTHON ?= python3
+# Boost.Python serves the system's own version of Python only, so that one is preferred to another on PATH.
+version = $$($(1) -c 'import sys; print(sys.version_info[:2])' 2>/dev/null)
+PYTHON ?= $(shell if [ -x /usr/bin/python3 ] && [ "$(call version,python3)" != "$(call version,/usr/bin/python3)" ]; \
+	then echo /usr/bin/python3; else echo python3; fi)
 VENV ?= .venv
 RUN = $(VENV)/bin/python
+START := $(shell date +%s)
+say = @seconds=$$(($$(date +%s) - $(START))); printf '[%d:%02d] %s\n' $$((seconds / 60)) $$((seconds % 60))
 
-.PHONY: test check caffe
+.PHONY: help demo test check caffe
+help: ## list these targets
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST)
+
+demo: caffe ## install what is needed, draw the pictures of the shipped network into out/
+	$(say) "drawing"
+	@$(RUN) scripts/demo.py
+
 test: caffe ## install everything, real Caffe included, and run every test
-	OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest
+	$(say) "testing"
+	@OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -n 2
+	$(say) "tests done"
 
 check: $(VENV)/ready ## ruff, ruff format, mypy
-	$(RUN) -m ruff check .
-	$(RUN) -m ruff format --check .
-	$(RUN) -m mypy
+	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff format --check .
+	@$(RUN) -m mypy
 
-caffe: $(VENV)/ready ## build real Caffe once, install it into $(VENV)
-	$(RUN) scripts/install_caffe.py
+caffe: $(VENV)/ready ## build real Caffe once, install it into the environment
+	$(say) "real Caffe"
+	@$(RUN) scripts/install_caffe.py
 
 # The stamp is the last thing written: an interrupted installation is done again.
-$(VENV)/ready: pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --upgrade pip
-	$(RUN) -m pip install --quiet -e . hypothesis mypy pytest ruff types-protobuf
-	touch $@
+$(VENV)/ready: pyproject.toml constraints.txt
+	$(say) "installing into $(VENV)"
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 10) or sys.exit("caffe_viz needs Python 3.10 or later; \
+	this is %d.%d: make PYTHON=/path/to/python3.11" % v[:2])'
+	@$(PYTHON) -m venv --clear $(VENV) || { echo 'No environment could be made. On Debian and Ubuntu:' \
+	'sudo apt-get install python3-venv' >&2; exit 1; }
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --upgrade pip
+	@$(RUN) -m pip install --quiet -c constraints.txt --group dev -e .
+	@touch $@

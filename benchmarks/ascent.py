@@ -14,7 +14,6 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -112,8 +111,8 @@ def compare(
     macs = cv.measure(cv.auxiliary_net(net, layer, size=size).message).macs * 2  # forward, and to the image
     share = macs * (STEPS + 1) / made / limit
     print(
-        f"{name:12s} {layer:16s} {size[0]:3d}x{size[1]:<3d}  loop {60 / by_hand:7.1f}  ascend {60 / made:7.1f} filters/min"
-        f"  {by_hand / made:5.1f} times  {100 * share:3.0f} % of sgemm",
+        f"{name:12s} {layer:16s} {size[0]:3d}x{size[1]:<3d}  loop {60 / by_hand:7.1f}  "
+        f"ascend {60 / made:7.1f} filters/min  {by_hand / made:5.1f} times  {100 * share:3.0f} % of sgemm",
         flush=True,
     )
 

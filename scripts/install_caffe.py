@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import argparse
 import base64
+import fcntl
 import hashlib
+import importlib.util
 import os
 import platform
 import re
@@ -28,6 +30,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 SDIST = "brocolli-caffe"
@@ -97,6 +100,12 @@ print(len(caffe.layer_type_list()), "layer types")
 """
 
 
+# Of Caffe's own Python tests, those that cannot pass in this source, and why.
+EXPECTED_FAILURES = {
+    "test_apply_update": "pycaffe of this source has no Solver.apply_update",
+}
+
+
 class InstallError(Exception):
     """Something that the user can mend; the message says how."""
 
@@ -113,6 +122,21 @@ def cache_folder() -> Path:
     folder = Path(base) / "caffe_viz" / "caffe"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """One build at a time in `folder`; what an interrupted one left there is removed."""
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"waiting for another build in {folder}")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        for left in folder.glob("build-*"):
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+        yield
 
 
 def run(command: Sequence[str | Path], log: Path, env: dict[str, str] | None = None) -> Iterator[str]:
@@ -273,16 +297,34 @@ def wheel_name() -> str:
     """One name per Python, NumPy ABI, machine, sdist and recipe; the hash is the wheel's build number."""
     import numpy as np
 
-    recipe = repr((SHA256, UNITY, CMAKE_ARGUMENTS, PYTHON_PACKAGES, np.__version__.split(".")[0], glibc()))
+    recipe = repr((SHA256, UNITY, CMAKE_ARGUMENTS, PYTHON_PACKAGES, np.__version__.split(".")[0], system()))
     digest = hashlib.sha256(recipe.encode()).hexdigest()[:12]
     python = f"cp{sys.version_info.major}{sys.version_info.minor}"
     tag = sysconfig.get_platform().replace("-", "_").replace(".", "_")
     return f"caffe-1.0.0-1_{digest}-{python}-{python}-{tag}.whl"
 
 
-def glibc() -> str:
-    """The system libraries that the build links against differ between releases."""
-    return " ".join(platform.libc_ver()) + " " + platform.release().split("-")[0].split(".")[0]
+def system() -> str:
+    """The release whose libraries the build links against: "debian 12 glibc 2.36"."""
+    release = Path("/etc/os-release")
+    text = release.read_text(encoding="utf-8") if release.exists() else ""
+    fields = dict(re.findall(r'^(ID|VERSION_ID)="?([^"\n]*)"?$', text, re.M))
+    return " ".join((fields.get("ID", ""), fields.get("VERSION_ID", ""), *platform.libc_ver()))
+
+
+def intact(wheel: Path) -> bool:
+    """Whether `wheel` is there and whole; a damaged one is removed."""
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            if archive.testzip() is None:
+                return True
+    except FileNotFoundError:
+        return False
+    except (OSError, zipfile.BadZipFile):
+        pass
+    say(f"{wheel} is damaged and was removed")
+    wheel.unlink()
+    return False
 
 
 def wheel_files(source: Path) -> Iterator[tuple[str, bytes]]:
@@ -342,6 +384,18 @@ def works() -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
+def need_pip() -> None:
+    """Environments of other tools than venv may have none."""
+    if importlib.util.find_spec("pip") is not None:
+        return
+    done = subprocess.run([sys.executable, "-m", "ensurepip"], capture_output=True, check=False)
+    if done.returncode:
+        raise InstallError(
+            f"{sys.executable} has no pip. Install it (`uv pip install pip`, or apt-get install python3-venv and "
+            f"a new environment), then try again."
+        )
+
+
 def install(wheel: Path, log: Path) -> None:
     pip = [sys.executable, "-m", "pip", "install", "--quiet"]
     constraints = Path(__file__).parent.parent / "constraints.txt"
@@ -356,20 +410,35 @@ def stamp() -> Path:
 
 
 def selftest() -> None:
-    """Caffe's own Python tests. One of them writes HDF5 with a shape it cannot have; it is named here."""
-    import importlib.util
-
+    """Run Caffe's own Python tests; only those of EXPECTED_FAILURES may fail, and they must."""
     spec = importlib.util.find_spec("caffe")
     assert spec is not None
     assert spec.origin is not None
-    tests = Path(spec.origin).parent / "test"
     say("running Caffe's own Python tests")
-    env = {**os.environ, "GLOG_minloglevel": "2"}
     done = subprocess.run(
-        [sys.executable, "-m", "unittest", "discover", "-s", str(tests)], env=env, check=False
-    )
-    if done.returncode:
-        raise InstallError("Caffe's own tests failed; see above.")
+        [sys.executable, "-m", "unittest", "discover", "-s", str(Path(spec.origin).parent / "test")],
+        env={**os.environ, "GLOG_minloglevel": "2"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    say(verdict(done.stderr))
+
+
+def verdict(output: str) -> str:
+    """What unittest's `output` says, in one line.
+
+    Raises:
+        InstallError: other tests failed than those expected.
+    """
+    ran = re.search(r"^Ran (\d+) tests?", output, re.M)
+    skipped = re.search(r"skipped=(\d+)", output)
+    failed = set(re.findall(r"^(?:ERROR|FAIL): (\w+)", output, re.M))
+    if ran is None or failed != set(EXPECTED_FAILURES):
+        raise InstallError(
+            f"Caffe's own tests: {', '.join(sorted(failed)) or 'none'} failed, "
+            f"{', '.join(EXPECTED_FAILURES)} expected.\n{output[-3000:]}"
+        )
+    count = int(ran[1]) - (int(skipped[1]) if skipped else 0)
+    reasons = "; ".join(f"{name}: {why}" for name, why in EXPECTED_FAILURES.items())
+    return f"{count - len(failed)} of Caffe's own {count} runnable tests pass, as expected ({reasons})"
 
 
 def ensure_caffe(rebuild: bool) -> None:
@@ -380,11 +449,13 @@ def ensure_caffe(rebuild: bool) -> None:
     elif stamp().exists() and stamp().read_text() == wheel.name and works():
         say("real Caffe is installed and works")
         return
-    if wheel.exists():
-        say(f"real Caffe was built before: {wheel}")
-        install_system_packages(folder / "build.log")
-    else:
-        build_wheel(folder, wheel)
+    need_pip()
+    with locked(folder):
+        if intact(wheel):
+            say(f"real Caffe was built before: {wheel}")
+            install_system_packages(folder / "build.log")
+        else:
+            build_wheel(folder, wheel)
     install(wheel, folder / "install.log")
     result = works()
     if result is None:

@@ -90,7 +90,7 @@ def test_the_generator_writes_what_is_there(networks: Path, tmp_path: Path, monk
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     monkeypatch.setattr(sys, "argv", ["make_prototxt.py", str(tmp_path)])
-    assert module.main() == 0
+    module.main()
     made = sorted(p.parent.name for p in tmp_path.glob("*/deploy.prototxt"))
     assert made == sorted(set(PUBLISHED) - {"caffenet_cifar10"})
     for name in made:

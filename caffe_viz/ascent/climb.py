@@ -123,7 +123,7 @@ class Climber:
                 f"layer {names.layer!r}: the activation of filter {bad} is no number; "
                 f"are there NaN weights (caffe-viz check), or is the rate too high?"
             )
-        return values, self.image.diff
+        return values, np.asarray(self.image.diff)
 
     def _step(self, images: Array, gradient: Array, step: int) -> Array:
         """`images` plus the gradient, divided by its root mean square, times the rate; then the method."""
@@ -137,7 +137,7 @@ class Climber:
 
             sigma = [0.0, 0.0, *[method.blur] * (out.ndim - 2)]
             out = gaussian_filter(out, sigma, mode="nearest")
-        return out
+        return np.asarray(out, np.float32)
 
     def _starts(self, filters: Sequence[int]) -> tuple[Array, NDArray[np.bool_]]:
         """Images (N, C, H, W) to begin with; where a filter's gradient is zero there, from other seeds."""
