@@ -52,9 +52,7 @@ def download(name: str, folder: str | Path | None = None, report: Report | None 
             pooch.retrieve(url, f"sha1:{sha1}", fname=url.rpartition("/")[2], path=folder, downloader=fetch)
         )
     except ValueError:  # pooch's word for another hash
-        raise RunError(
-            f"{url}: what came has not the SHA-1 {sha1}; it was thrown away. Try again, or fetch it elsewhere."
-        ) from None
+        raise RunError(f"{url}: what came has not the SHA-1 {sha1} and was thrown away. Try again.") from None
     except OSError as error:  # also of requests
         raise RunError(f"{url} could not be fetched into {folder}: {error}. Try again later.") from None
 

@@ -391,8 +391,8 @@ def need_pip() -> None:
     done = subprocess.run([sys.executable, "-m", "ensurepip"], capture_output=True, check=False)
     if done.returncode:
         raise InstallError(
-            f"{sys.executable} has no pip. Install it (`uv pip install pip`, or apt-get install python3-venv and "
-            f"a new environment), then try again."
+            f"{sys.executable} has no pip. Install it (`uv pip install pip`, or apt-get install "
+            "python3-venv and a new environment), then try again."
         )
 
 

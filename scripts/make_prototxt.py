@@ -219,7 +219,7 @@ def normed(
 
 
 def bottleneck(net: Net, block: str, width: int, stride: int, first: bool) -> None:
-    """One residual block: `width` filters inside, 4 * width outside; the stride is in both 1x1 convolutions."""
+    """A residual block: `width` filters inside, 4 * width outside; both first 1x1 convolutions have the stride."""
     source, shortcut, name = net.top, net.top, f"res{block}"
     if first:
         shortcut = normed(net, f"{name}_branch1", f"{block}_branch1", 4 * width, 1, source, stride=stride)
@@ -253,7 +253,7 @@ def resnet50(net: Net) -> None:
 def squeezenet(
     net: Net, filters: int, kernel: int, pools: tuple[int, ...], last_pad: int | None = None
 ) -> None:
-    """`pools`: the stages that a pooling of 3x3 / 2 follows. Fire modules squeeze to 16 k, expand to 2 * 64 k."""
+    """`pools`: the stages that a pooling of 3x3 / 2 follows. Fire squeezes to 16 k, expands to 2 * 64 k."""
     net.conv_relu("conv1", "relu_conv1", filters, kernel, stride=2)
     for stage, size in enumerate((0, 1, 1, 2, 2, 3, 3, 4, 4), 1):
         if size:
@@ -275,7 +275,7 @@ def fire(net: Net, name: str, squeezed: int, expanded: int) -> None:
 
 
 def squeezenet_v1_0(net: Net) -> None:
-    # The border of zeros around conv10 is in the published network too: 15 x 15 places are averaged, not 13 x 13.
+    # The published conv10 has a border of zeros too: 15 x 15 places are averaged, not 13 x 13.
     squeezenet(net, 96, 7, (1, 4, 8), last_pad=1)
 
 

@@ -13,7 +13,7 @@ import pytest
 import caffe_viz as cv
 from caffe_viz.geometry import Geometry
 from caffe_viz.images import Preprocess
-from caffe_viz.netdef import for_phase, read_net, read_weights
+from caffe_viz.netdef import blob_shape, for_phase, read_net, read_weights
 from caffe_viz.surgery import with_batch
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -113,6 +113,5 @@ def test_published_squeezenet_fits_in_shape(networks: Path, shared: Path) -> Non
     """The trained file's layers have other names, but in the same order the same shapes."""
     trained = read_weights(shared / "models" / "squeezenet_v1.0" / "squeezenet_v1.0.caffemodel")
     geometry = cv.measure(read_net(networks / "squeezenet_v1.0" / "deploy.prototxt"))
-    theirs = sorted(tuple(tuple(b.shape.dim) or (b.num, b.channels, b.height, b.width) for b in x.blobs)[0]
-                    for x in trained.layer if x.blobs)  # fmt: skip
+    theirs = sorted(blob_shape(layer.blobs[0]) for layer in trained.layer if layer.blobs)
     assert theirs == sorted(layer.param_shapes[0] for layer in geometry.layers if layer.param_shapes)
