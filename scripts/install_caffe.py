@@ -174,8 +174,9 @@ def drain(lines: Iterator[str]) -> None:
 
 def last_errors(log: Path, count: int = 8) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    bad = [line for line in lines if re.search(r"\b(error|fatal|cannot find|killed)\b", line, re.I)]
-    return "\n".join("    " + line for line in (bad or lines)[-count:])
+    told = [line for line in lines if not line.startswith("$ ")]  # the commands themselves
+    bad = [line for line in told if re.search(r"\b(error|fatal|cannot find|killed)\b", line, re.I)]
+    return "\n".join("    " + line for line in (bad or told)[-count:])
 
 
 # --- system packages ---------------------------------------------------------------

@@ -219,7 +219,7 @@ def normed(
 
 
 def bottleneck(net: Net, block: str, width: int, stride: int, first: bool) -> None:
-    """A residual block: `width` filters inside, 4 * width outside; both first 1x1 convolutions have the stride."""
+    """A residual block: `width` filters inside, 4 * width outside; its first 1x1 convolutions stride."""
     source, shortcut, name = net.top, net.top, f"res{block}"
     if first:
         shortcut = normed(net, f"{name}_branch1", f"{block}_branch1", 4 * width, 1, source, stride=stride)
