@@ -176,7 +176,7 @@ def ascend(
     filters: Filters = None,
     method: Annotated[str, typer.Option(help="plain, or regularised: jitter, decay, blur.")] = "plain",
     steps: Annotated[int, typer.Option(min=1)] = 40,
-    rate: Annotated[float, typer.Option(help="Root mean square of a step, in pixels of 0..255.")] = 4.0,
+    rate: Annotated[float, typer.Option(help="Root mean square of a step, in pixels of 0..255.")] = 8.0,
     neuron: Annotated[
         bool, typer.Option("--neuron", help="Maximise the central unit, not the map's mean.")
     ] = False,

@@ -20,6 +20,7 @@ COMMANDS = (
     f"ascend {NET} --layer conv3 --filters 0:96:4",
     f"ascend {NET} --layer conv3 --filters 0:96:4 --method regularised",
     f"ascend {NET} --layer conv5 --filters 0:64:4 --method regularised",
+    f"ascend {NET} --layer fc8 --method regularised --steps 80",
 )
 
 
@@ -33,7 +34,7 @@ def main() -> int:
         ).returncode
         if code:
             return code
-    print(f"\nThe pictures are in {ROOT / 'out'}; look at conv3_regularised_sheet.png first.")
+    print(f"\nThe pictures are in {ROOT / 'out'}; look at fc8_regularised_sheet.png first.")
     return 0
 
 

@@ -108,6 +108,11 @@ def test_maximized_shows_and_saves(cifar: Any, tmp_path: Path) -> None:
     assert "conv2, plain ascent" in repr(found)
 
 
+def test_classes_are_titled_by_their_labels(cifar: Any) -> None:
+    assert cv.maximize(cifar, "fc8", [3], steps=1).titles == ["fc8 3 cat"]
+    assert cv.maximize(cifar, "conv1", [3], steps=1).titles == ["conv1 3"]
+
+
 def test_maximize_from_a_photograph(cifar: Any) -> None:
     found = cv.maximize(cifar, "conv3", [0], steps=1, start=CAT, rate=1e-3)
     assert np.corrcoef(found.ascent.images.ravel(), Network.of(cifar).pixels(CAT).ravel())[0, 1] > 0.999

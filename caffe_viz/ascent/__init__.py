@@ -25,7 +25,7 @@ from caffe_viz.surgery import Auxiliary, auxiliary_net
 __all__ = ["METHODS", "Ascending", "Ascent", "Progress", "ascend", "canvas_size"]
 
 BATCH = 4  # images a worker climbs at once; more gains nothing, as Caffe convolves one image after another
-GREY, NOISE, RATE = 128.0, 10.0, 4.0  # of pixels 0..255
+GREY, NOISE, RATE = 128.0, 10.0, 8.0  # of pixels 0..255
 DATA_UNIT = 1 / 64  # what counts as a pixel step where the input is no picture: pixels deviate by about 64
 
 

@@ -35,7 +35,7 @@ class Method:
 
 METHODS = {
     "plain": Method(),
-    "regularised": Method(jitter=4, decay=0.01, blur=0.6, blur_every=2),
+    "regularised": Method(jitter=4, decay=0.01, blur=0.8, blur_every=2),
 }
 
 

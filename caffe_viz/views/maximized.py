@@ -41,6 +41,13 @@ class Maximized:
         pairs = zip(self.ascent.filters, self.ascent.images, strict=True)
         return {number: Picture(self.rgb(image)) for number, image in pairs}
 
+    @property
+    def titles(self) -> list[str]:
+        """Layer and number of each filter; its class too where the layer has one filter for each label."""
+        a, labels = self.ascent, self.network.preprocess.labels
+        classes = self.network.geometry.layer(a.layer).top_shapes[0][1] == len(labels)
+        return [f"{a.layer} {number}{' ' + labels[number] if classes else ''}" for number in a.filters]
+
     @cached_property
     def sheet(self) -> Picture:
         """All pictures with their filters' numbers.
@@ -55,8 +62,7 @@ class Maximized:
             raise InputError(
                 f"layer {self.ascent.layer!r}: no filter has a picture; all chosen ones are dead."
             )
-        titles = [f"{self.ascent.layer} {number}" for number in self.ascent.filters]
-        return figures.contact_sheet([self.rgb(image) for image in images], titles)
+        return figures.contact_sheet([self.rgb(image) for image in images], self.titles)
 
     @property
     def table(self) -> tables.Table:
@@ -77,8 +83,10 @@ class Maximized:
         a.save(paths[0])
         if not a.filters:
             return paths
-        titles = [f"{a.layer} {number}" for number in a.filters]
-        pages = {f"{stem}_sheet.png": self.sheet, f"{stem}_objective.png": figures.curves(a.curve, titles)}
+        pages = {
+            f"{stem}_sheet.png": self.sheet,
+            f"{stem}_objective.png": figures.curves(a.curve, self.titles),
+        }
         pages |= {f"{stem}_{number:04d}.png": picture for number, picture in self.pictures.items()}
         for name, picture in pages.items():
             picture.save(folder / name)
