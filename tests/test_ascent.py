@@ -236,3 +236,58 @@ def test_normalised_has_a_root_mean_square_of_one_however_small() -> None:
     out = normalised(gradient)
     assert np.sqrt((out[0] ** 2).mean()) == pytest.approx(1)
     assert not out[1].any()
+
+
+def test_the_best_image_is_kept_not_the_last(networks: Path) -> None:
+    """With steps far too large the objective goes up and down."""
+    net, weights, preprocess = cifar(networks)
+    found = finish(ascend(net, weights, "conv5", range(4), steps=7, rate=400, preprocess=preprocess))
+    assert (found.curve.argmax(axis=1) < 7).any()
+    aux = auxiliary_net(net, "conv5", batch=4, size=found.images.shape[-2:])
+    real = cv.load_net(aux.message, cv.read_weights(weights), checked=False)
+    real.params[aux.image_layer][0].data[...] = found.images
+    real.forward()
+    values = [real.blobs["conv5"].data[n, n].mean() for n in range(4)]
+    np.testing.assert_allclose(values, found.values, rtol=1e-3)
+
+
+def test_each_filter_has_a_start_of_its_own_whatever_its_neighbours(networks: Path) -> None:
+    net, weights, preprocess = cifar(networks)
+    options = {"steps": 1, "save_every": 1, "preprocess": preprocess}
+    alone = finish(ascend(net, weights, "conv2", [6], **options)).frames[0]
+    among = finish(ascend(net, weights, "conv2", [5, 6, 7], **options)).frames[0]
+    np.testing.assert_array_equal(alone[0], among[1])
+    assert not np.array_equal(among[0], among[1])
+
+
+def test_jitter_moves_the_gradient_back_to_where_it_was_taken(monkeypatch: Any) -> None:
+    """On a linear unit of the whole canvas: f(x shifted by s) has the gradient k shifted by -s."""
+    kernel = np.random.default_rng(1).normal(size=(1, 1, 48, 48)).astype(np.float32)
+    net = parse_net(TOY.replace("dim: 2 dim: 4 dim: 6", "dim: 1 dim: 48 dim: 48").replace(
+        "num_output: 3 kernel_h: 4 kernel_w: 6", "num_output: 1 kernel_size: 48"))  # fmt: skip
+    weights = NetParameter()
+    weights.layer.add(name="conv", blobs=[make_blob(kernel), make_blob(np.zeros(1))])
+    start = np.random.default_rng(2).normal(size=(1, 48, 48)).astype(np.float32)
+    found = finish(
+        ascend(net, weights, "conv", method="regularised", steps=2, start=start, rate=5000, save_every=1)
+    )
+    shifts = [(y, x) for y in range(-3, 4) for x in range(-3, 4)]
+    values = [np.vdot(kernel, np.roll(start, s, (1, 2))) for s in shifts]
+    taken = shifts[int(np.argmin(np.abs(np.array(values) - found.curve[0, 0])))]
+    assert taken != (0, 0)
+    moved = (found.frames[1, 0].astype(np.float32) - start).ravel()
+    back = np.roll(kernel[0], (-taken[0], -taken[1]), (1, 2)).ravel()
+    assert np.corrcoef(moved, back)[0, 1] > 0.9
+
+
+def test_decay_pulls_towards_grey(networks: Path) -> None:
+    net, weights, preprocess = cifar(networks)
+    start = np.full((3, 32, 32), 1.5, np.float32)
+    found = finish(
+        ascend(net, weights, "conv2", [0], method="regularised", steps=20, rate=1e-6, start=start,
+               save_every=20, preprocess=preprocess)
+    )  # fmt: skip
+    grey = ((128 - np.array(preprocess.mean)) * preprocess.scale).reshape(3, 1, 1)
+    np.testing.assert_allclose(
+        found.frames[-1, 0], np.broadcast_to(grey + 0.99**20 * (start - grey), (3, 32, 32)), rtol=2e-3
+    )

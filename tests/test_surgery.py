@@ -186,3 +186,51 @@ def test_with_batch(toy: NetParameter) -> None:
     assert made.blob("data") == (5, 7, 5, 12)
     assert made.blob("label") == (5,)
     assert cv.measure(toy).blob("data") == (2, 7, 5, 12)
+
+
+def gradient(aux: Any, weights: NetParameter) -> Any:
+    net = cv.load_net(aux.message, weights)
+    net.params[aux.image_layer][0].data[...] = np.random.default_rng(3).normal(size=aux.image_shape)
+    net.blobs[aux.selector].data[...] = aux.select([1])
+    net.forward()
+    net.backward()
+    return net.params[aux.image_layer][0].diff.copy()
+
+
+def test_the_files_own_losses_and_stops_have_no_part(caffe: Any, toy: NetParameter) -> None:
+    weights = random_weights(toy)
+    expected = gradient(auxiliary_net(toy, "conv2"), weights)
+    layers = {layer.name: layer for layer in toy.layer}
+    layers["conv1"].propagate_down.append(False)
+    layers["relu1"].loss_weight.append(3)
+    np.testing.assert_array_equal(gradient(auxiliary_net(toy, "conv2"), weights), expected)
+
+
+def test_batch_norm_never_learns(caffe: Any) -> None:
+    """Caffe aborts on a learning rate for its statistics."""
+    net = parse_net("""
+    layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 6 dim: 6 } } }
+    layer { name: "conv" type: "Convolution" bottom: "data" top: "conv" convolution_param { num_output: 2 kernel_size: 3 } }
+    layer { name: "bn" type: "BatchNorm" bottom: "conv" top: "conv" }
+    layer { name: "out" type: "Convolution" bottom: "conv" top: "out" convolution_param { num_output: 2 kernel_size: 3 } }
+    """)
+    aux = auxiliary_net(net, "out", learn=True)
+    rates = {layer.name: [p.lr_mult for p in layer.param] for layer in aux.message.layer if layer.param}
+    assert rates == {"image": [1], "conv": [1, 1], "bn": [0, 0, 0], "out": [1, 1]}
+    cv.load_net(aux.message)
+
+
+def test_of_several_inputs_the_image_has_four_axes(toy: NetParameter) -> None:
+    text = NON_SQUARE.replace('top: "label" input_param', 'top: "clip" input_param').replace(
+        "shape { dim: 2 } }", "shape { dim: 9 dim: 4 } }"
+    )
+    text = text[: text.index('layer { name: "ip"')]
+    text += 'layer { name: "flat" type: "Flatten" bottom: "conv2" top: "flat" } layer { name: "both" type: "Concat" bottom: "flat" bottom: "clip" top: "both" concat_param { axis: 1 } }'
+    net = parse_net(text.replace("dim: 9 dim: 4", "dim: 2 dim: 4"))
+    aux = auxiliary_net(net, "both", batch=3)
+    assert (aux.image, aux.activation_shape) == ("data", (3, 72 + 4))
+    assert cv.measure(aux.message).blob("clip") == (3, 4)
+    assert cv.measure(with_batch(parse_net(text[: text.index('layer { name: "both"')]), 7)).blob("clip") == (
+        9,
+        4,
+    )
