@@ -48,12 +48,15 @@ def shapes(
     as_json: Json = False,
 ) -> None:
     """Shapes, parameters, multiply-adds and receptive field of every layer; needs no weights, no engine."""
-    from caffe_viz.checking import check as run_check
-    from caffe_viz.views import shapes as show_shapes
+    from caffe_viz.geometry import measure
+    from caffe_viz.netdef import read_net
+    from caffe_viz.tables import Shapes
 
     if weights is not None:
+        from caffe_viz.checking import check as run_check
+
         run_check(prototxt, weights, probe=False).raise_for_errors()
-    made = show_shapes(prototxt, batch=batch, size=height_width(size))
+    made = Shapes(measure(read_net(prototxt), batch=batch, size=height_width(size)))
     print(json.dumps(made.to_json(), indent=1) if as_json else made)
 
 

@@ -100,3 +100,27 @@ def totals(geometry: Geometry) -> Table:
         ("blob memory", geometry.blob_bytes, "bytes, data only"),
     )
     return Table("totals", ("total", "value", "unit"), rows)
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """The tables of a network: blobs, parameters, layers, totals."""
+
+    geometry: Geometry
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        g = self.geometry
+        return blob_table(g), parameter_table(g), layer_table(g), totals(g)
+
+    def to_json(self) -> dict[str, Any]:
+        """Each table's rows under its title."""
+        return {table.title: table.to_json() for table in self.tables}
+
+    def __str__(self) -> str:
+        return "\n\n".join(map(str, self.tables))
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return "".join(table._repr_html_() for table in self.tables)

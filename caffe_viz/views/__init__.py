@@ -3,7 +3,8 @@
 Nothing here prints or opens a window. `net` is a `caffe.Net` from `load_net`, or a `Network` of two files.
 """
 
-from caffe_viz.views.files import Shapes, first_kernels, shapes, show_weights
+from caffe_viz.tables import Shapes
+from caffe_viz.views.files import first_kernels, shapes, show_weights
 from caffe_viz.views.maximized import Maximized, maximize
 from caffe_viz.views.streams import Activations, GradientView, show_activations, show_gradients
 

@@ -3,39 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from caffe_viz import figures, netdef, tables
+from caffe_viz import figures, netdef
 from caffe_viz.errors import InputError, near
 from caffe_viz.figures import Picture
-from caffe_viz.geometry import Geometry, measure
+from caffe_viz.geometry import measure
 from caffe_viz.netdef import NetParameter
 from caffe_viz.network import Network
-
-
-@dataclass(frozen=True)
-class Shapes:
-    """The tables of a network: blobs, parameters, layers, totals."""
-
-    geometry: Geometry
-
-    @property
-    def tables(self) -> tuple[tables.Table, ...]:
-        g = self.geometry
-        return tables.blob_table(g), tables.parameter_table(g), tables.layer_table(g), tables.totals(g)
-
-    def to_json(self) -> dict[str, Any]:
-        """Each table's rows under its title."""
-        return {table.title: table.to_json() for table in self.tables}
-
-    def __str__(self) -> str:
-        return "\n\n".join(map(str, self.tables))
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        return "".join(table._repr_html_() for table in self.tables)
+from caffe_viz.tables import Shapes
 
 
 def shapes(net: Any, *, batch: int | None = None, size: tuple[int, int] | None = None) -> Shapes:
