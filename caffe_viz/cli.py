@@ -249,7 +249,7 @@ def aux(
 
 @app.command()
 def download(
-    name: Annotated[str, typer.Argument(help="caffenet, alexnet or googlenet.", show_default=False)],
+    name: Annotated[str, typer.Argument(help="As in prototxt/: caffenet, vgg16, ..", show_default=False)],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder [default: the user's cache].")
     ] = None,
@@ -258,7 +258,7 @@ def download(
     from caffe_viz.published import download as fetch
 
     with progress_bar(name) as report:
-        path = fetch(name, output, report)
+        path = fetch(name, output, progress=lambda done, total: report(done, total, ""))
     print(path)
 
 

@@ -1,76 +1,122 @@
-"""The weights that the authors of Caffe publish, fetched once and checked by their SHA-1."""
+"""Published weights from where they are published, under their SHA-1; see prototxt/README.md."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 from caffe_viz.errors import InputError, RunError, near
 
-TIMEOUT = 60  # seconds without an answer
+Progress = Callable[[int, int], None]
 
-
-class Published(NamedTuple):
-    """Where a caffemodel is, and its SHA-1."""
-
-    url: str
-    sha1: str
-
-
-_SITE = "http://dl.caffe.berkeleyvision.org"
-PUBLISHED = {
-    "caffenet": Published(
-        f"{_SITE}/bvlc_reference_caffenet.caffemodel", "4c8d77deb20ea792f84eb5e6d0a11ca0a8660a46"
+BVLC = "http://dl.caffe.berkeleyvision.org/"
+SQUEEZENET = "https://github.com/DeepScale/SqueezeNet/raw/master/"
+# Folder in prototxt/ -> address and SHA-1 of its weights.
+PUBLISHED: dict[str, tuple[str, str]] = {
+    "alexnet": (BVLC + "bvlc_alexnet.caffemodel", "9116a64c0fbe4459d18f4bb6b56d647b63920377"),
+    "caffenet": (BVLC + "bvlc_reference_caffenet.caffemodel", "4c8d77deb20ea792f84eb5e6d0a11ca0a8660a46"),
+    "googlenet": (BVLC + "bvlc_googlenet.caffemodel", "405fc5acd08a3bb12de8ee5e23a96bec22f08204"),
+    "squeezenet_v1.0": (
+        SQUEEZENET + "SqueezeNet_v1.0/squeezenet_v1.0.caffemodel",
+        "579d0beb658e43c45937bf8bb5e4034fea4e1f69",
     ),
-    "alexnet": Published(f"{_SITE}/bvlc_alexnet.caffemodel", "9116a64c0fbe4459d18f4bb6b56d647b63920377"),
-    "googlenet": Published(f"{_SITE}/bvlc_googlenet.caffemodel", "405fc5acd08a3bb12de8ee5e23a96bec22f08204"),
+    "squeezenet_v1.1": (
+        SQUEEZENET + "SqueezeNet_v1.1/squeezenet_v1.1.caffemodel",
+        "3397f026368a45ae236403ccc81cfcbe8ebe1bd0",
+    ),
+    "vgg16": (
+        "http://www.robots.ox.ac.uk/~vgg/software/very_deep/caffe/VGG_ILSVRC_16_layers.caffemodel",
+        "9363e1f6d65f7dba68c4f27a1e62105cdf6c4e24",
+    ),
 }
-Report = Callable[[int, int, str], None]  # bytes done, bytes in all (0: unknown), note
+TIMEOUT = 30.0  # seconds without a byte
+CHUNK = 1 << 16  # bytes between two calls of `progress`
 
 
-def download(name: str, folder: str | Path | None = None, report: Report | None = None) -> Path:
-    """The path of the published caffemodel of `name`, fetched into `folder` (None: the user's cache).
+def download(name: str, folder: str | Path | None = None, *, progress: Progress | None = None) -> Path:
+    """The file of the published weights of `name`; fetched unless it is there with the right SHA-1.
 
-    A file that is there already and has the right SHA-1 is taken as it is. Whatever goes wrong, Ctrl-C
-    included, leaves no file.
+    `folder` is the user's cache folder unless given; `progress(done, total)` is called with bytes as they
+    come, total 0 where the server does not say. The file appears whole and checked or not at all; one with
+    another SHA-1 in its place is replaced.
 
     Raises:
-        InputError: no weights of that name are published.
-        RunError: the download failed, or what came has another SHA-1.
+        InputError: no weights are published under that name.
+        RunError: it cannot be fetched or written, or what came is not the published file.
     """
-    if name not in PUBLISHED:
-        raise InputError(f"there are no published weights of {name!r}.{near(name, PUBLISHED)}")
     import pooch
+    import requests
 
+    if name not in PUBLISHED:
+        raise InputError(f"no published weights are known for {name!r}.{near(name, PUBLISHED)}")
     url, sha1 = PUBLISHED[name]
-    folder = Path(pooch.os_cache("caffe_viz") if folder is None else folder)
-    pooch.get_logger().setLevel("ERROR")  # the caller says what there is to say
-    fetch = pooch.HTTPDownloader(progressbar=_Bar(report) if report else False, timeout=TIMEOUT)
+    path = Path(pooch.os_cache("caffe_viz") if folder is None else folder) / url.rsplit("/", 1)[-1]
+
+    def fetch(address: str, partial: str, _: object) -> None:
+        bar = _Bar(progress) if progress else False
+        pooch.HTTPDownloader(progressbar=bar, chunk_size=CHUNK, timeout=TIMEOUT)(address, partial, None)
+        Path(partial).chmod(0o644)  # pooch's partial files are for the owner alone, and stay so when renamed
+
     try:
-        return Path(
-            pooch.retrieve(url, f"sha1:{sha1}", fname=url.rpartition("/")[2], path=folder, downloader=fetch)
-        )
-    except ValueError:  # pooch's word for another hash
-        raise RunError(f"{url}: what came has not the SHA-1 {sha1} and was thrown away. Try again.") from None
-    except OSError as error:  # also of requests
-        raise RunError(f"{url} could not be fetched into {folder}: {error}. Try again later.") from None
+        with _quiet(pooch.get_logger()):
+            pooch.retrieve(url, f"sha1:{sha1}", path.name, path.parent, downloader=fetch)
+    except requests.RequestException as error:
+        raise RunError(
+            f"{url}: {_reason(error)}; nothing was kept. Try again, or put the file at {path} yourself."
+        ) from None
+    except OSError as error:
+        raise RunError(
+            f"{url}: {path} cannot be written: {error.strerror or error}. Give another folder or make room."
+        ) from None
+    except ValueError:  # what pooch raises where the hash differs
+        raise RunError(
+            f"{url}: what came is not the published file, its SHA-1 is not {sha1}; nothing was kept. Try "
+            f"again, from another network if a login page answers in its place."
+        ) from None
+    return path
 
 
 class _Bar:
-    """What pooch takes for a progress bar."""
+    """What pooch asks of a progress bar, passed on to a function."""
 
-    total = 0
-
-    def __init__(self, report: Report) -> None:
-        self.report, self.done = report, 0
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.total = 0
+        self.done = 0
 
     def update(self, count: int) -> None:
-        self.done += count
-        self.report(self.done, self.total, "")
+        self.done += count  # of the last chunk pooch counts more than came
+        self.progress(min(self.done, self.total) if self.total else self.done, self.total)
 
     def reset(self) -> None:
         self.done = 0
 
     def close(self) -> None:
-        """Nothing to do: the bar is the caller's."""
+        """Nothing is held."""
+
+
+@contextmanager
+def _quiet(logger: logging.Logger) -> Iterator[None]:
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _reason(error: Exception) -> str:
+    """Why a request failed, in a few words."""
+    import requests
+
+    if isinstance(error, requests.HTTPError):
+        return f"the server answers {error.response.status_code} {error.response.reason}"
+    if isinstance(error, requests.Timeout):
+        return f"no answer within {TIMEOUT:g} seconds"
+    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+        return "the connection broke off in the middle"
+    if isinstance(error, requests.ConnectionError):
+        return "there is no connection to the server, or it broke off"
+    return " ".join(str(error).split()).rstrip(".")

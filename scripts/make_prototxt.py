@@ -55,36 +55,16 @@ class Net:
         self.text += "layer {\n" + "".join(f"  {row}\n" for row in rows) + "}\n"
         return self.top
 
-    def conv(
-        self,
-        name: str,
-        outputs: int,
-        kernel: int,
-        *bottoms: str,
-        pad: int | None = None,
-        stride: int | None = None,
-        group: int | None = None,
-        bias: str | None = None,
-    ) -> str:
-        return self.layer(
-            name,
-            "Convolution",
-            *bottoms,
-            num_output=outputs,
-            bias_term=bias,
-            pad=pad,
-            kernel_size=kernel,
-            stride=stride,
-            group=group,
-        )
+    def conv(self, name: str, outputs: int, kernel: int, *bottoms: str, **fields: Value) -> str:
+        return self.layer(name, "Convolution", *bottoms, num_output=outputs, kernel_size=kernel, **fields)
 
     def relu(self, name: str) -> str:
         return self.layer(name, "ReLU", in_place=True)
 
     def conv_relu(
-        self, name: str, relu: str, outputs: int, kernel: int, *bottoms: str, **fields: int | None
+        self, name: str, relu: str, outputs: int, kernel: int, *bottoms: str, **fields: Value
     ) -> str:
-        self.conv(name, outputs, kernel, *bottoms, **fields)  # type: ignore[arg-type]
+        self.conv(name, outputs, kernel, *bottoms, **fields)
         return self.relu(relu)
 
     def pool(
@@ -201,50 +181,41 @@ def vgg16(net: Net) -> None:
     net.two_hidden()
 
 
-def normed(
-    net: Net,
-    conv: str,
-    part: str,
-    outputs: int,
-    kernel: int,
-    *bottoms: str,
-    pad: int | None = None,
-    stride: int | None = None,
-    bias: str | None = "false",
-) -> str:
+def normed(net: Net, conv: str, part: str, outputs: int, kernel: int, **fields: Value) -> str:
     """A convolution with BatchNorm and Scale in place; `part` ends the names of those two."""
-    net.conv(conv, outputs, kernel, *bottoms, pad=pad, stride=stride, bias=bias)
+    net.conv(conv, outputs, kernel, **fields)
     net.layer(f"bn{part}", "BatchNorm", in_place=True, use_global_stats="true")
     return net.layer(f"scale{part}", "Scale", in_place=True, bias_term="true")
 
 
-def bottleneck(net: Net, block: str, width: int, stride: int, first: bool) -> None:
-    """A residual block: `width` filters inside, 4 * width outside; its first 1x1 convolutions stride."""
+def bottleneck(net: Net, block: str, width: int, stride: int | None, first: bool) -> None:
+    """`width` filters inside, 4 * width outside; the 1x1 convolutions on the input have the stride."""
     source, shortcut, name = net.top, net.top, f"res{block}"
+
+    def part(branch: str, outputs: int, kernel: int, **fields: Value) -> str:
+        return normed(
+            net, f"{name}_{branch}", f"{block}_{branch}", outputs, kernel, bias_term="false", **fields
+        )
+
     if first:
-        shortcut = normed(net, f"{name}_branch1", f"{block}_branch1", 4 * width, 1, source, stride=stride)
+        shortcut = part("branch1", 4 * width, 1, stride=stride)
     net.top = source
-    for letter, outputs, kernel, pad, step in (
-        ("a", width, 1, None, stride),
-        ("b", width, 3, 1, None),
-        ("c", 4 * width, 1, None, None),
-    ):
-        branch = f"branch2{letter}"
-        normed(net, f"{name}_{branch}", f"{block}_{branch}", outputs, kernel, pad=pad, stride=step)
-        if letter != "c":
-            net.relu(f"{name}_{branch}_relu")
-    net.layer(name, "Eltwise", shortcut, net.top)
+    part("branch2a", width, 1, stride=stride)
+    net.relu(f"{name}_branch2a_relu")
+    part("branch2b", width, 3, pad=1)
+    net.relu(f"{name}_branch2b_relu")
+    net.layer(name, "Eltwise", shortcut, part("branch2c", 4 * width, 1))
     net.relu(f"{name}_relu")
 
 
 def resnet50(net: Net) -> None:
     # The one convolution with a bias: the published weights of ResNet-50 have it.
-    normed(net, "conv1", "_conv1", 64, 7, pad=3, stride=2, bias=None)
+    normed(net, "conv1", "_conv1", 64, 7, pad=3, stride=2)
     net.relu("conv1_relu")
     net.pool("pool1", 3, 2)
     for stage, (blocks, width) in enumerate(((3, 64), (4, 128), (6, 256), (3, 512)), 2):
         for letter in "abcdef"[:blocks]:
-            stride = 2 if letter == "a" and stage > 2 else 1
+            stride = 2 if letter == "a" and stage > 2 else None
             bottleneck(net, f"{stage}{letter}", width, stride, first=letter == "a")
     net.pool("pool5", 7, 1, kind="AVE")
     net.fc("fc1000", 1000)
