@@ -144,17 +144,19 @@ def test_an_interrupt_keeps_the_best_so_far(networks: Path) -> None:
 
 def test_a_dead_worker_is_reported_and_its_filters_are_taken_over(networks: Path) -> None:
     net, weights, preprocess = cifar(networks)
-    climbing = ascend(net, weights, "conv2", range(8), steps=400, preprocess=preprocess, jobs=2)
-    notes = []
+    options = {"steps": 400, "save_every": 20, "preprocess": preprocess, "jobs": 2}
+    climbing = ascend(net, weights, "conv2", range(8), **options)
+    notes: list[str] = []
     for progress in climbing:
-        if not notes and progress.done:
+        if not notes and progress.done > 400:
             os.kill(climbing.pids[0], signal.SIGKILL)
             notes.append("")
         notes += [progress.note] if progress.note else []
     assert "a worker died (signal 9" in notes[1]
-    untouched = finish(ascend(net, weights, "conv2", range(8), steps=400, preprocess=preprocess, jobs=2))
+    untouched = finish(ascend(net, weights, "conv2", range(8), **options))
     assert sorted(climbing.result.filters) == list(range(8))
     np.testing.assert_array_equal(climbing.result.images, untouched.images)
+    np.testing.assert_array_equal(climbing.result.frames, untouched.frames)
 
 
 def test_a_batch_that_kills_every_worker_is_an_error(networks: Path) -> None:
