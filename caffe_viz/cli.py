@@ -197,8 +197,10 @@ def ascend(
     as_json: Json = False,
 ) -> None:
     """Pictures of the inputs that maximise filters. Ctrl-C keeps the best so far."""
+    from caffe_viz.files import need_folder
     from caffe_viz.views import maximize
 
+    need_folder(output)
     network = open_network(prototxt, weights, preprocess, engine, allow_code)
     with progress_bar(f"{layer}, {method}") as report:
         found = maximize(

@@ -30,6 +30,14 @@ def write_whole(path: str | Path, data: bytes) -> None:
         raise RunError(f"{path} cannot be written: {error.strerror or error}.") from None
 
 
+def need_folder(path: str | Path) -> None:
+    """Raises RunError if `path` is no folder that can be written to, or made; said before a long run."""
+    path = Path(path).absolute()
+    there = next(p for p in (path, *path.parents) if p.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise RunError(f"{path} cannot be written: {there} is no folder that you may write to.")
+
+
 def safe_name(name: str) -> str:
     """`name` of a layer or blob, which may hold anything, as a part of a file's name.
 

@@ -227,6 +227,15 @@ def test_every_filter_dead_is_a_failed_run(tmp_path: Path) -> None:
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["conv_plain.npz"]
 
 
+def test_a_folder_that_cannot_be_written_is_said_before_the_work(networks: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = run(
+        "ascend", *files(networks), "--layer", "conv5", "--steps", 10**9, "-o", tmp_path / "file" / "out"
+    )
+    assert done.returncode == 1
+    assert "is no folder that you may write to" in done.stderr
+
+
 def test_aux_writes_a_prototxt(networks: Path, tmp_path: Path) -> None:
     path = tmp_path / "aux.prototxt"
     done = run("aux", files(networks)[0], "--layer", "conv3", "--batch", 4, "--size", "40x48", "-o", path)
