@@ -26,7 +26,7 @@ from caffe_viz.figures import (
     tiles,
     vector_plot,
 )
-from caffe_viz.figures.picture import shorten, text_width
+from caffe_viz.figures.picture import shorten, text_width, write_on
 from caffe_viz.tiling import enlarge
 
 BLUE, ORANGE, GREEN = ([int(c[i : i + 2], 16) for i in (0, 2, 4)] for c in ("0072B2", "D55E00", "009E73"))
@@ -442,3 +442,12 @@ assert "matplotlib.pyplot" not in sys.modules
 
 def test_public_names() -> None:
     assert all(getattr(figures, name).__doc__ for name in figures.__all__)
+
+
+def test_text_fits_pictures_of_every_size() -> None:
+    """Sizes that are less than a whole number of pixels in floating point inches."""
+    awkward = [n for n in range(30, 2000) if int(n / 100 * 100) != n]
+    assert awkward
+    for n in awkward[:: len(awkward) // 8]:
+        assert write_on(np.ones((n, 40, 3), np.float32), []).shape == (n, 40, 3)
+        assert write_on(np.ones((40, n, 3), np.float32), []).shape == (40, n, 3)

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from caffe_viz.errors import InputError, RunError
-from caffe_viz.images import Preprocess, load_image, resized, save_gif, save_png
+from caffe_viz.images import Preprocess, load_image, resized, save_gif, save_png, stretched
 
 RNG = np.random.default_rng(0)
 RGB8 = RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)
@@ -404,3 +404,12 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
         save_png(tmp_path / "a.png", RGB8[::-1])
     assert os.listdir(tmp_path) == ["a.png"]
     assert (tmp_path / "a.png").read_bytes() == before
+
+
+def test_stretched_has_mid_grey_and_its_deviation_and_keeps_the_picture() -> None:
+    images = np.random.default_rng(0).normal(7, 30, (2, 16, 16, 3)).astype(np.float32)
+    out = stretched(images)
+    np.testing.assert_allclose(out.mean(axis=(1, 2, 3)), 0.5, atol=0.01)
+    np.testing.assert_allclose(out.std(axis=(1, 2, 3)), 0.18, atol=0.01)
+    assert np.corrcoef(out.ravel(), images.ravel())[0, 1] > 0.98
+    assert (stretched(np.full((4, 4, 3), 9, np.float32)) == 0.5).all()

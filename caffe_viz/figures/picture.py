@@ -69,7 +69,8 @@ def write_on(canvas: Floats, texts: Iterable[Text]) -> Picture:
 
     height, width, _ = canvas.shape
     with plain_style():
-        figure: Any = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
+        # A hundredth of a pixel more: matplotlib before 3.11 cuts the 413.999.. that 414 / DPI * DPI is.
+        figure: Any = Figure(figsize=((width + 0.01) / DPI, (height + 0.01) / DPI), dpi=DPI)
         for text in texts:
             place = {"ha": text.across, "va": text.down, "color": text.color, "fontsize": SIZE}
             figure.text(text.x / width, 1 - text.y / height, clean(text.words), parse_math=False, **place)
