@@ -179,7 +179,7 @@ def test_cache_folder_is_the_default(server: Server, tmp_path: Path, monkeypatch
 
 
 def test_unknown_name() -> None:
-    with pytest.raises(InputError, match="'cafenet'. Did you mean 'caffenet'"):
+    with pytest.raises(InputError, match=r"'cafenet'\. Did you mean 'caffenet'"):
         download("cafenet")
 
 
