@@ -34,6 +34,8 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	$(say) "installing into $(VENV)"
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 10) or sys.exit("caffe_viz needs Python 3.10 or later; \
 	this is %d.%d: make PYTHON=/path/to/python3.11" % v[:2])'
+	@[ ! -e $(VENV) ] || [ -e $(VENV)/pyvenv.cfg ] || { echo '$(VENV) is there but is no virtual environment:' \
+	'move it away or name another, VENV=...' >&2; exit 1; }
 	@$(PYTHON) -m venv --clear $(VENV) || { echo 'No environment could be made. On Debian and Ubuntu:' \
 	'sudo apt-get install python3-venv' >&2; exit 1; }
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --upgrade pip

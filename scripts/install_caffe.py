@@ -27,11 +27,12 @@ import sys
 import sysconfig
 import tarfile
 import tempfile
-import time
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+from logged import InstallError, drain, run, say
 
 SDIST = "brocolli-caffe"
 VERSION = "9.0.2"
@@ -100,21 +101,18 @@ print(len(caffe.layer_type_list()), "layer types")
 """
 
 
+# Python 3.12 dropped two old names that Caffe's tests use.
+RUN_TESTS = """
+import sys, unittest
+unittest.TestCase.assertEquals = unittest.TestCase.assertEqual
+unittest.TestCase.assertRaisesRegexp = unittest.TestCase.assertRaisesRegex
+unittest.main(module=None, argv=["unittest", "discover", "-s", sys.argv[1]])
+"""
+
 # Of Caffe's own Python tests, those that cannot pass in this source, and why.
 EXPECTED_FAILURES = {
     "test_apply_update": "pycaffe of this source has no Solver.apply_update",
 }
-
-
-class InstallError(Exception):
-    """Something that the user can mend; the message says how."""
-
-
-START = time.monotonic()
-
-
-def say(text: str) -> None:
-    print(f"[{time.monotonic() - START:5.0f} s] {text}", flush=True)
 
 
 def cache_folder() -> Path:
@@ -137,46 +135,6 @@ def locked(folder: Path) -> Iterator[None]:
             if left.is_dir():
                 shutil.rmtree(left, ignore_errors=True)
         yield
-
-
-def run(command: Sequence[str | Path], log: Path, env: dict[str, str] | None = None) -> Iterator[str]:
-    """Run `command`, append its output to `log` and yield it line by line.
-
-    The child gets its own process group, so that Ctrl-C ends a whole build.
-    """
-    with log.open("a", encoding="utf-8", errors="replace") as out:
-        out.write(f"\n$ {' '.join(map(str, command))}\n")
-        child = subprocess.Popen(
-            [str(c) for c in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            errors="replace", env=env, start_new_session=True,
-        )  # fmt: skip
-        assert child.stdout is not None
-        try:
-            for line in child.stdout:
-                out.write(line)
-                out.flush()
-                yield line.rstrip()
-        except BaseException:
-            os.killpg(child.pid, signal.SIGTERM)
-            raise
-        finally:
-            code = child.wait()
-    if code:
-        raise InstallError(
-            f"`{Path(str(command[0])).name}` failed (exit {code}).\n{last_errors(log)}\nWhole log: {log}"
-        )
-
-
-def drain(lines: Iterator[str]) -> None:
-    for _ in lines:
-        pass
-
-
-def last_errors(log: Path, count: int = 8) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    told = [line for line in lines if not line.startswith("$ ")]  # the commands themselves
-    bad = [line for line in told if re.search(r"\b(error|fatal|cannot find|killed)\b", line, re.I)]
-    return "\n".join("    " + line for line in (bad or told)[-count:])
 
 
 # --- system packages ---------------------------------------------------------------
@@ -212,7 +170,7 @@ def install_system_packages(log: Path) -> None:
 def boost_python() -> Path:
     """Debian's Boost.Python library for this Python: it serves the system's own version only."""
     name = f"libboost_python{sys.version_info.major}{sys.version_info.minor}.so"
-    folders = [Path(f) for f in (*Path("/usr/lib").glob("*-linux-gnu*"), "/usr/lib64", "/usr/lib")]
+    folders = [*Path("/usr/lib").glob("*-linux-gnu*"), Path("/usr/lib64"), Path("/usr/lib")]
     for folder in folders:
         if (folder / name).exists():
             return folder / name
@@ -227,13 +185,22 @@ def boost_python() -> Path:
 # --- source and build --------------------------------------------------------------
 
 
-def fetch_sdist(folder: Path, log: Path) -> Path:
+def download_command(folder: Path) -> list[str | Path]:
+    """pip asks an sdist's own code for its metadata; given a hash, it compares that first."""
+    wanted = folder / "wanted.txt"
+    wanted.write_text(f"{SDIST}=={VERSION} --hash=sha256:{SHA256}\n", encoding="utf-8")
+    pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", SDIST]
+    return [*pip, "-r", wanted, "-d", folder]
+
+
+def fetch_sdist(
+    folder: Path, log: Path, download: Callable[[Path], Sequence[str | Path]] = download_command
+) -> Path:
     kept = folder / f"{SDIST}-{VERSION}.tar.gz"
     if not kept.exists() or sha256(kept) != SHA256:
         say(f"fetching {SDIST} {VERSION}")
-        with tempfile.TemporaryDirectory(dir=folder) as tmp:
-            pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", SDIST, "-d", tmp]
-            drain(run([*pip, f"{SDIST}=={VERSION}"], log))
+        with tempfile.TemporaryDirectory(dir=folder, prefix="build-") as tmp:
+            drain(run(download(Path(tmp)), log))
             (got,) = Path(tmp).glob("*.tar.gz")
             if sha256(got) != SHA256:
                 raise InstallError(f"{got.name} has SHA-256 {sha256(got)}, expected {SHA256}: not used.")
@@ -313,16 +280,18 @@ def system() -> str:
     return " ".join((fields.get("ID", ""), fields.get("VERSION_ID", ""), *platform.libc_ver()))
 
 
+def record_of(wheel: Path) -> Path:
+    """Where the SHA-256 of the wheel is kept, beside it."""
+    return wheel.with_name(wheel.name + ".sha256")
+
+
 def intact(wheel: Path) -> bool:
-    """Whether `wheel` is there and whole; a damaged one is removed."""
-    try:
-        with zipfile.ZipFile(wheel) as archive:
-            if archive.testzip() is None:
-                return True
-    except FileNotFoundError:
+    """Whether `wheel` is there and is what was packed; another one is removed."""
+    if not wheel.exists():
         return False
-    except (OSError, zipfile.BadZipFile):
-        pass
+    record = record_of(wheel)
+    if record.exists() and record.read_text() == sha256(wheel):
+        return True
     say(f"{wheel} is damaged and was removed")
     wheel.unlink()
     return False
@@ -360,6 +329,7 @@ def pack(source: Path, wheel: Path) -> None:
             record.append(f"{name},sha256={digest},{len(data)}")
         name = "caffe-1.0.0.dist-info/RECORD"
         archive.writestr(name, "\n".join([*record, f"{name},,", ""]))
+    record_of(wheel).write_text(sha256(partial))  # first, so that no wheel is ever without its record
     os.replace(partial, wheel)
 
 
@@ -397,11 +367,15 @@ def need_pip() -> None:
         )
 
 
-def install(wheel: Path, log: Path) -> None:
-    pip = [sys.executable, "-m", "pip", "install", "--quiet"]
+def install_requirements(log: Path) -> None:
     constraints = Path(__file__).parent.parent / "constraints.txt"
     pinned = ["-c", str(constraints)] if constraints.exists() else []
-    drain(run([*pip, *pinned, *PYTHON_PACKAGES], log))
+    drain(run([sys.executable, "-m", "pip", "install", "--quiet", *pinned, *PYTHON_PACKAGES], log))
+
+
+def install(wheel: Path, log: Path) -> None:
+    install_requirements(log)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet"]
     drain(run([*pip, "--no-deps", "--force-reinstall", wheel], log))
 
 
@@ -417,7 +391,7 @@ def selftest() -> None:
     assert spec.origin is not None
     say("running Caffe's own Python tests")
     done = subprocess.run(
-        [sys.executable, "-m", "unittest", "discover", "-s", str(Path(spec.origin).parent / "test")],
+        [sys.executable, "-c", RUN_TESTS, str(Path(spec.origin).parent / "test")],
         env={**os.environ, "GLOG_minloglevel": "2"}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     say(verdict(done.stderr))
@@ -444,6 +418,11 @@ def verdict(output: str) -> str:
 
 def ensure_caffe(rebuild: bool) -> None:
     folder = cache_folder()
+    if importlib.util.find_spec("numpy") is None:  # a bare environment; the wheel's name tells NumPy's ABI
+        install_system_packages(folder / "install.log")
+        need_pip()
+        say("installing what Caffe's Python files import")
+        install_requirements(folder / "install.log")
     wheel = folder / wheel_name()
     if rebuild:
         wheel.unlink(missing_ok=True)
@@ -474,6 +453,9 @@ def main() -> int:
     parser.add_argument("--selftest", action="store_true", help="also run Caffe's own Python tests")
     parser.add_argument("--rebuild", action="store_true", help="build again even where a wheel is kept")
     options = parser.parse_args()
+    # `kill` and a closed terminal end a build as Ctrl-C does, with all its compilers.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     try:
         ensure_caffe(options.rebuild)
         if options.selftest:

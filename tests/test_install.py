@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import io
+import os
 import re
 import subprocess
 import sys
+import tarfile
 import time
 import zipfile
 from pathlib import Path
@@ -13,15 +16,25 @@ from typing import Any
 
 import pytest
 
-SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "install_caffe.py"
+SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
+# How a child process gets the installer.
+IMPORT = f"import sys; sys.path.insert(0, {str(SCRIPTS)!r}); import install_caffe as m, pathlib, time\n"
 
 
 @pytest.fixture
-def installer() -> Any:
-    spec = importlib.util.spec_from_file_location("install_caffe", SCRIPT)
+def installer(monkeypatch: Any) -> Any:
+    monkeypatch.syspath_prepend(SCRIPTS)
+    spec = importlib.util.spec_from_file_location("install_caffe", SCRIPTS / "install_caffe.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def logged(installer: Any) -> Any:
+    import logged
+
+    return logged
 
 
 @pytest.mark.parametrize(
@@ -51,19 +64,25 @@ def test_the_cache_key_does_not_change_with_the_kernel(installer: Any, monkeypat
     assert re.fullmatch(rf"caffe-1\.0\.0-1_[0-9a-f]{{12}}-{python}-{python}-linux_\w+\.whl", before)
 
 
-def test_a_damaged_wheel_is_noticed_and_removed(installer: Any, tmp_path: Path) -> None:
-    wheel = tmp_path / "a.whl"
+@pytest.mark.parametrize("damage", ["truncated", "one bit", "another wheel", "no record"])
+def test_a_damaged_wheel_is_noticed_and_removed(installer: Any, tmp_path: Path, damage: str) -> None:
+    wheel = tmp_path / installer.wheel_name()
     assert not installer.intact(wheel)
-    with zipfile.ZipFile(wheel, "w") as archive:
-        archive.writestr("caffe/_caffe.so", bytes(range(256)) * 40)
+    installer.pack(source_tree(tmp_path), wheel)
     assert installer.intact(wheel)
     data = bytearray(wheel.read_bytes())
-    data[200] ^= 1
-    wheel.write_bytes(data)
+    if damage == "truncated":
+        wheel.write_bytes(data[: len(data) // 2])
+    elif damage == "one bit":
+        data[60] ^= 1
+        wheel.write_bytes(data)
+    elif damage == "another wheel":  # a whole archive, but not the one that was packed
+        with zipfile.ZipFile(wheel, "a") as archive:
+            archive.writestr("caffe/more.py", "")
+    else:
+        installer.record_of(wheel).unlink()
     assert not installer.intact(wheel)
     assert not wheel.exists()
-    wheel.write_bytes(bytes(data[:3000]))
-    assert not installer.intact(wheel)
 
 
 def source_tree(folder: Path) -> Path:
@@ -110,9 +129,7 @@ def test_what_an_interrupted_build_left_is_removed(installer: Any, tmp_path: Pat
 
 def test_a_second_build_waits_for_the_first(installer: Any, tmp_path: Path) -> None:
     code = (
-        f"import importlib.util, time, pathlib\n"
-        f"spec = importlib.util.spec_from_file_location('i', {str(SCRIPT)!r})\n"
-        f"m = importlib.util.module_from_spec(spec); spec.loader.exec_module(m)\n"
+        f"{IMPORT}"
         f"with m.locked(pathlib.Path({str(tmp_path)!r})):\n"
         f"    print('locked', flush=True); time.sleep(1.5)\n"
     )
@@ -145,17 +162,76 @@ def test_without_root_the_missing_packages_are_one_line(
         installer.install_system_packages(tmp_path / "log")
 
 
-def test_a_sdist_with_another_hash_is_not_used(installer: Any, tmp_path: Path, monkeypatch: Any) -> None:
-    (tmp_path / f"{installer.SDIST}-{installer.VERSION}.tar.gz").write_bytes(b"old")
+def test_an_sdist_with_another_hash_is_not_used(installer: Any, tmp_path: Path) -> None:
+    def download(folder: Path) -> list[str]:
+        return [sys.executable, "-c", f"open({str(folder / 'x.tar.gz')!r}, 'w').write('other')"]
 
-    def fetched(command: Any, log: Path, env: Any = None) -> Any:
-        (Path(command[-2]) / "x.tar.gz").write_bytes(b"other")
-        yield ""
-
-    monkeypatch.setattr(installer, "run", fetched)
     with pytest.raises(installer.InstallError, match="not used"):
-        installer.fetch_sdist(tmp_path, tmp_path / "log")
-    assert [p.name for p in tmp_path.iterdir()] == [f"{installer.SDIST}-{installer.VERSION}.tar.gz"]
+        installer.fetch_sdist(tmp_path, tmp_path / "log", download)
+    assert [p.name for p in tmp_path.iterdir()] == ["log"]
+
+
+def test_pip_compares_the_hash_before_it_runs_the_archives_code(installer: Any, tmp_path: Path) -> None:
+    """Offline, from a folder with an archive of the right name whose setup.py would leave a mark."""
+    mark = tmp_path / "it-ran"
+    name = f"{installer.SDIST}-{installer.VERSION}"
+    with tarfile.open(tmp_path / f"{name}.tar.gz", "w:gz") as tar:
+        for file, text in (
+            ("setup.py", f"open({str(mark)!r}, 'w')"),
+            ("PKG-INFO", "Metadata-Version: 1.0\n"),
+        ):
+            info = tarfile.TarInfo(f"{name}/{file}")
+            info.size = len(text)
+            tar.addfile(info, io.BytesIO(text.encode()))
+    cache = tmp_path / "cache"
+    cache.mkdir()
+
+    def offline(folder: Path) -> list[str | Path]:
+        return [*installer.download_command(folder), "--no-index", "--no-build-isolation", "-f", tmp_path]
+
+    with pytest.raises(installer.InstallError, match="HASH"):
+        installer.fetch_sdist(cache, tmp_path / "log", offline)
+    assert not mark.exists()
+    assert list(cache.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("ERROR: Could not find a version that satisfies the requirement x", "check the network"),
+        ("c++: fatal error: Killed signal terminated program cc1plus", "want of memory"),
+        ("fatal error: error writing to /tmp/x.s: No space left on device", "disk is full"),
+    ],
+)
+def test_what_an_error_means_is_said(logged: Any, tmp_path: Path, line: str, said: str) -> None:
+    log = tmp_path / "log"
+    log.write_text("x: error: an old one\n")
+    begin = log.stat().st_size
+    with log.open("a") as file:
+        file.write(f"$ command\nfine\n{line}\n")
+    told = logged.last_errors(log, begin)
+    assert line in told
+    assert said in told
+    assert "an old one" not in told
+    assert "fine" not in told
+
+
+def test_an_ended_build_takes_its_children_along(tmp_path: Path) -> None:
+    """SIGTERM to the installer, as from `kill`, while a grandchild that ignores SIGTERM is at work."""
+    stubborn = "import os, signal, time; signal.signal(15, signal.SIG_IGN); print(os.getpid(), flush=True); time.sleep(60)"
+    code = (
+        f"{IMPORT}"
+        f"def build(rebuild):\n"
+        f"    for line in m.run([sys.executable, '-c', {stubborn!r}], pathlib.Path({str(tmp_path / 'log')!r})):\n"
+        f"        print(line, flush=True)\n"
+        f"m.ensure_caffe = build; sys.argv = ['install_caffe.py']; sys.exit(m.main())\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as installing:
+        child = int(installing.stdout.readline())
+        installing.terminate()
+        assert installing.wait(20) == 130
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
 
 
 def test_verdict_of_caffes_own_tests(installer: Any) -> None:
