@@ -4,6 +4,7 @@ PYTHON ?= $(shell if [ -x /usr/bin/python3 ] && [ "$(call version,python3)" != "
 	then echo /usr/bin/python3; else echo python3; fi)
 VENV ?= .venv
 RUN = $(VENV)/bin/python
+PIP = $(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt
 START := $(shell date +%s)
 say = @seconds=$$(($$(date +%s) - $(START))); printf '[%d:%02d] %s\n' $$((seconds / 60)) $$((seconds % 60))
 
@@ -38,6 +39,6 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	'move it away or name another, VENV=...' >&2; exit 1; }
 	@$(PYTHON) -m venv --clear $(VENV) || { echo 'No environment could be made. On Debian and Ubuntu:' \
 	'sudo apt-get install python3-venv' >&2; exit 1; }
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --upgrade pip
-	@$(RUN) -m pip install --quiet -c constraints.txt --group dev -e .
+	@{ $(PIP) --upgrade 'pip>=25.3' && $(PIP) --build-constraint constraints.txt --group dev -e .; } || { echo 'pip could' \
+	'not install what is needed (its reason stands above). Is the network there?' >&2; exit 1; }
 	@touch $@
