@@ -52,10 +52,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "caffe":  # real Caffe where it is installed, else the embedded engine
+        return import_module("caffe_viz.backend").module()
     if name not in _HOME:
         raise AttributeError(f"module 'caffe_viz' has no attribute {name!r}")
     return getattr(import_module(f"caffe_viz.{_HOME[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOME])
+    return sorted([*globals(), *_HOME, "caffe"])

@@ -14,6 +14,7 @@ import typer
 from caffe_viz.errors import CaffeVizError, InputError, RunError
 
 if TYPE_CHECKING:
+    from caffe_viz.images import Preprocess
     from caffe_viz.network import Network
 
 INTERRUPTED = 130  # the shell's exit code of what Ctrl-C ended
@@ -28,7 +29,8 @@ Weights = Annotated[Path, typer.Argument(help="Its caffemodel.", show_default=Fa
 MaybeWeights = Annotated[Path | None, typer.Argument(help="Its caffemodel.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the pictures.")]
-Engine = Annotated[str, typer.Option(help="auto or caffe.")]
+Engine = Annotated[str, typer.Option(help="caffe, torch, or auto: caffe where it is installed.")]
+Device = Annotated[str, typer.Option(help="Of the engine torch: cpu, cuda, cuda:1.")]
 AllowCode = Annotated[bool, typer.Option(help="Accept layers that run code or touch files.")]
 Image = Annotated[Path, typer.Option(help="A photograph, or an array (C, H, W) as .npy.", show_default=False)]
 PreprocessFile = Annotated[
@@ -83,6 +85,31 @@ def check(
 
 
 @app.command()
+def parity(
+    prototxt: Prototxt,
+    weights: MaybeWeights = None,
+    seed: Annotated[int, typer.Option(help="Of the noise in the inputs.", min=0)] = 0,
+    preprocess: PreprocessFile = None,
+    as_json: Json = False,
+) -> None:
+    """Compare the two engines on a net, layer by layer; needs both. Without weights it gets random ones."""
+    from caffe_viz.netdef import read_net, read_weights
+    from caffe_viz.parity import compare
+    from caffe_viz.tables import parity_table
+
+    given = preprocess_of(prototxt, preprocess)
+    trained = None if weights is None else read_weights(weights)
+    found = compare(read_net(prototxt), trained, seed=seed, amplitude=64 * given.scale)
+    table = parity_table(found)
+    print(json.dumps(table.to_json(), indent=1) if as_json else table)
+    if found.first is not None:
+        raise RunError(
+            f"the engines differ from layer {found.first.layer!r} ({found.first.type}) on: by "
+            f"{found.first.worst:.1e} of its largest value, more than {found.limit:.0e}."
+        )
+
+
+@app.command()
 def weights(
     prototxt: Prototxt,
     weights: Weights,
@@ -113,6 +140,7 @@ def activations(
     first: Annotated[int | None, typer.Option(min=1, help="Draw the first maps of each blob only.")] = None,
     preprocess: PreprocessFile = None,
     engine: Engine = "auto",
+    device: Device = "cpu",
     allow_code: AllowCode = False,
     output: Output = Path("out"),
     as_json: Json = False,
@@ -120,7 +148,7 @@ def activations(
     """What an image makes of each blob: maps as tiles, vectors as lines and histograms, and the top 5."""
     from caffe_viz.views import show_activations
 
-    network = open_network(prototxt, weights, preprocess, engine, allow_code)
+    network = open_network(prototxt, weights, preprocess, engine, device, allow_code)
     found = show_activations(network, image, layer)
     paths = found.save(output, first)
     top = found.top() if len(list(found.arrays.values())[-1].squeeze().shape) == 1 else []
@@ -150,6 +178,7 @@ def gradient(
     ] = None,
     preprocess: PreprocessFile = None,
     engine: Engine = "auto",
+    device: Device = "cpu",
     allow_code: AllowCode = False,
     output: Output = Path("out"),
     as_json: Json = False,
@@ -157,7 +186,7 @@ def gradient(
     """The gradient of one filter or class for an image: of blobs, and of every parameter before it."""
     from caffe_viz.views import show_gradients
 
-    network = open_network(prototxt, weights, preprocess, engine, allow_code)
+    network = open_network(prototxt, weights, preprocess, engine, device, allow_code)
     found = show_gradients(network, image, layer, index, blob)
     paths = found.save(output)
     if as_json:
@@ -192,6 +221,7 @@ def ascend(
     jobs: Annotated[int | None, typer.Option(help="Processes [default: one for each core].", min=1)] = None,
     preprocess: PreprocessFile = None,
     engine: Engine = "auto",
+    device: Device = "cpu",
     allow_code: AllowCode = False,
     output: Output = Path("out"),
     as_json: Json = False,
@@ -201,7 +231,7 @@ def ascend(
     from caffe_viz.views import maximize
 
     need_folder(output)
-    network = open_network(prototxt, weights, preprocess, engine, allow_code)
+    network = open_network(prototxt, weights, preprocess, engine, device, allow_code)
     with progress_bar(f"{layer}, {method}") as report:
         found = maximize(
             network, layer, numbers(filters), method=method, steps=steps, rate=rate, neuron=neuron,
@@ -269,16 +299,22 @@ def open_network(
     weights: Path,
     preprocess: Path | None,
     engine: str = "auto",
+    device: str = "cpu",
     allow_code: bool = False,
 ) -> Network:
     """The two files, checked, with how images get in."""
-    from caffe_viz.images import Preprocess
     from caffe_viz.network import Network
 
-    given = Preprocess.near(prototxt) if preprocess is None else Preprocess.from_toml(preprocess)
-    network = Network(prototxt, weights, given, engine, allow_code)
+    network = Network(prototxt, weights, preprocess_of(prototxt, preprocess), engine, device, allow_code)
     network.check()
     return network
+
+
+def preprocess_of(prototxt: Path, given: Path | None) -> Preprocess:
+    """How images get in: by the file given, or the one beside the prototxt."""
+    from caffe_viz.images import Preprocess
+
+    return Preprocess.near(prototxt) if given is None else Preprocess.from_toml(given)
 
 
 def height_width(size: str | None) -> tuple[int, int] | None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_viz import netdef
-from caffe_viz.backend import load_net
+from caffe_viz.backend import chosen, engine_name, load_net
 from caffe_viz.checking import check, check_messages, raise_for
 from caffe_viz.errors import InputError
 from caffe_viz.geometry import Geometry, measure
@@ -31,6 +31,7 @@ class Network:
     weights: PathLike | NetParameter | None = None
     preprocess: Preprocess = field(default_factory=Preprocess)
     engine: str = "auto"
+    device: str = "cpu"
     allow_code: bool = False
 
     @classmethod
@@ -53,7 +54,7 @@ class Network:
             weights.layer.add(name=name, blobs=[netdef.make_blob(blob.data) for blob in blobs])
         folder = net.folder
         preprocess = Preprocess() if folder is None else Preprocess.near(folder / "deploy.prototxt")
-        return cls(net.prototxt, weights, preprocess)
+        return cls(net.prototxt, weights, preprocess, engine_name(net), str(getattr(net, "device", "cpu")))
 
     @cached_property
     def message(self) -> NetParameter:
@@ -76,7 +77,8 @@ class Network:
         """Raises InputError on what would make Caffe abort, or fail without a word."""
         paths = [p for p in (self.prototxt, self.weights) if isinstance(p, str | Path)]
         if isinstance(self.prototxt, str | Path) and not isinstance(self.weights, NetParameter):
-            check(paths[0], *paths[1:], allow_code=self.allow_code).raise_for_errors()
+            trial = None if chosen(self.engine, self.device) == "caffe" else False
+            check(paths[0], *paths[1:], allow_code=self.allow_code, probe=trial).raise_for_errors()
         else:
             weights = None if self.weights is None else self.trained
             found = check_messages(self.message, weights, allow_code=self.allow_code)
@@ -106,7 +108,9 @@ class Network:
         """A `caffe.Net` for one image."""
         self.check()
         weights = None if self.weights is None else self.trained
-        return load_net(with_batch(self.message, 1), weights, engine=self.engine, checked=False)
+        return load_net(
+            with_batch(self.message, 1), weights, engine=self.engine, device=self.device, checked=False
+        )
 
     def pixels(self, image: PathLike | Array, size: tuple[int, int] | None = None) -> Array:
         """(C, H, W) in units of the input, H and W of the net or `size`.

@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from caffe_viz.geometry import Geometry
+from caffe_viz.parity import Parity
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,16 @@ def totals(geometry: Geometry) -> Table:
         ("blob memory", geometry.blob_bytes, "bytes, data only"),
     )
     return Table("totals", ("total", "value", "unit"), rows)
+
+
+def parity_table(parity: Parity) -> Table:
+    """How far the engines are apart in each layer, over its largest value; Split layers are left out."""
+    rows = tuple(
+        (x.layer, x.type, *(None if v is None else f"{v:.1e}" for v in (x.forward, x.backward, x.params)))
+        for x in parity.layers
+        if x.type != "Split"
+    )
+    return Table(f"parity of {parity.name}", ("layer", "type", "forward", "backward", "parameters"), rows)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Imports point downward only, real Caffe is imported in one place, and only the command line prints."""
+"""Imports point downward only, each engine is imported in one place, and only the command line prints."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "caffe_viz"
 # A module may import those in earlier rows.
 ORDER = [
-    "errors", "files", "tiling", "images", "netdef", "geometry", "surgery", "checking", "backend", "published", "network",
-    "probe", "ascent", "tables", "figures", "views", "cli",
+    "errors", "files", "tiling", "images", "netdef", "geometry", "surgery", "checking", "filling", "engine", "backend", "published", "network",
+    "probe", "parity", "ascent", "tables", "figures", "views", "cli",
 ]  # fmt: skip
 MODULES = [p for p in sorted(PACKAGE.rglob("*.py")) if p != PACKAGE / "__init__.py" and "_pb2" not in p.name]
 
@@ -39,6 +39,8 @@ def test_module_keeps_to_its_floor(path: Path) -> None:
             assert ORDER.index(name.split(".")[1]) <= ORDER.index(room(path)), f"{path.name} imports {name}"
     if path.relative_to(PACKAGE).as_posix() not in ("backend.py", "checking/child.py"):
         assert not any(name == "caffe" or name.startswith("caffe.") for name in names)
+    if room(path) != "engine":
+        assert not any(name == "torch" or name.startswith("torch.") for name in names)
     if room(path) != "cli":
         calls = [n for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Call)]
         assert not any(isinstance(call.func, ast.Name) and call.func.id == "print" for call in calls)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from caffe_viz.ascent.climb import METHODS, Recipe, Tick
 from caffe_viz.ascent.crew import Crew, Death
 from caffe_viz.ascent.worker import Job
+from caffe_viz.backend import chosen as chosen_engine
 from caffe_viz.checking import check_messages, raise_for
 from caffe_viz.errors import InputError, near
 from caffe_viz.files import write_whole
@@ -164,6 +165,7 @@ def ascend(
     preprocess: Preprocess | None = None,
     jobs: int | None = None,
     engine: str = "auto",
+    device: str = "cpu",
 ) -> Ascending:
     """Prepare the ascent of `filters` of `layer` (None: all): the mean of each one's map goes up.
 
@@ -202,7 +204,8 @@ def ascend(
             f"the start has the shape {start.shape}; the input takes {auxiliary.image_shape[1:]}."
         )
     recipe = Recipe(METHODS[method], steps, rate * unit, grey, NOISE * unit, seed, start, place, save_every)
-    job = Job(auxiliary, _of_layers(given, auxiliary.message), engine, recipe)
+    # Here, not in the workers, so that a missing engine is told before any of them starts.
+    job = Job(auxiliary, _of_layers(given, auxiliary.message), chosen_engine(engine, device), device, recipe)
     return Ascending(job, batches, jobs or len(os.sched_getaffinity(0)), method)
 
 

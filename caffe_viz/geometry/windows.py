@@ -39,7 +39,7 @@ def _per_axis(param: Any, name: str, pair: str, axes: int, default: int | None) 
     return values if len(values) == axes else values * axes
 
 
-def _windows(layer: LayerParameter, shape: Shape) -> tuple[int, list[tuple[int, int, int, int]]]:
+def sliding(layer: LayerParameter, shape: Shape) -> tuple[int, list[tuple[int, int, int, int]]]:
     """(channel axis, per spatial axis: kernel, kernel extent with dilation, stride, pad) of convolutions."""
     param = layer.convolution_param
     channel = axis_of(shape, param.axis)
@@ -90,7 +90,7 @@ def _convolution(layer: LayerParameter, bottoms: Shapes) -> Out:
     param, shape, up = layer.convolution_param, bottoms[0], layer.type == "Deconvolution"
     need(len(layer.top) == len(bottoms), f"takes one top per bottom, not {len(layer.top)} for {len(bottoms)}")
     need(all(b == shape for b in bottoms), "all bottoms must have the same shape")
-    axis, windows = _windows(layer, shape)
+    axis, windows = sliding(layer, shape)
     channels, outputs, group = shape[axis], param.num_output, param.group
     need(outputs > 0, "convolution_param needs num_output, at least 1")
     need(group > 0, "group must be at least 1")
@@ -116,7 +116,7 @@ def _convolution(layer: LayerParameter, bottoms: Shapes) -> Out:
 @rule("Im2col")
 def _im2col(layer: LayerParameter, bottoms: Shapes) -> Out:
     (shape,) = bottoms
-    axis, windows = _windows(layer, shape)
+    axis, windows = sliding(layer, shape)
     need(windows, "takes a blob with at least one axis after the channels")
     channels = shape[axis] * math.prod(k for k, *_ in windows)
     places = (_slide(n, e, s, p) for n, (_, e, s, p) in zip(shape[axis + 1 :], windows, strict=True))
@@ -135,7 +135,7 @@ def _pool_places(size: int, kernel: int, stride: int, pad: int, padded: bool, up
     return places
 
 
-def _pair_of(param: Any, one: str, pair: str) -> tuple[int, int]:
+def pair_of(param: Any, one: str, pair: str) -> tuple[int, int]:
     h, w = f"{pair}_h", f"{pair}_w"
     if param.HasField(h) or param.HasField(w):
         both = param.HasField(h) and param.HasField(w) and not param.HasField(one)
@@ -154,8 +154,8 @@ def _pooling(layer: LayerParameter, bottoms: Shapes) -> Out:
         param.global_pooling or named,
         "pooling_param needs kernel_size, kernel_h and kernel_w, or global_pooling",
     )
-    kernel = (room[0], room[1]) if param.global_pooling else _pair_of(param, "kernel_size", "kernel")
-    stride, pad = _pair_of(param, "stride", "stride"), _pair_of(param, "pad", "pad")
+    kernel = (room[0], room[1]) if param.global_pooling else pair_of(param, "kernel_size", "kernel")
+    stride, pad = pair_of(param, "stride", "stride"), pair_of(param, "pad", "pad")
     need(min(kernel) > 0, "kernel sizes must be at least 1")
     need(min(stride) > 0, "strides must be at least 1")
     plain = pad == (0, 0) and stride == (1, 1)

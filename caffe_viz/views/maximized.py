@@ -126,7 +126,7 @@ def maximize(
     first = None if start is None else network.pixels(start, size)
     climbing = ascend(
         network.message, network.trained, layer, filters, preprocess=network.pictures, start=first, size=size,
-        engine=network.engine, **options,
+        engine=network.engine, device=network.device, **options,
     )  # fmt: skip
     try:
         for progress in climbing:

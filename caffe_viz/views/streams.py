@@ -175,7 +175,9 @@ def show_gradients(
     auxiliary = auxiliary_net(network.message, layer, learn=True)
     pixels = network.pixels(image)
     network.check()
-    engine = backend.load_net(auxiliary.message, network.trained, engine=network.engine, checked=False)
+    engine = backend.load_net(
+        auxiliary.message, network.trained, engine=network.engine, device=network.device, checked=False
+    )
     inputs = {auxiliary.image: pixels[None]}
     values = probe.forward(engine, inputs, [auxiliary.activation])[auxiliary.activation]
     if index is None:

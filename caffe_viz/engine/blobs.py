@@ -1,0 +1,188 @@
+"""Blobs: tensors that NumPy arrays look into, as pycaffe's do."""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from caffe_viz.errors import InputError
+
+Array = NDArray[np.float32]
+
+
+class Waiting(Protocol):
+    """Work put off until someone reads or may change what it depends on."""
+
+    def settle(self) -> None:
+        """Do it now."""
+
+
+class Memory:
+    """Values of a blob, flat, on the device; an array of them on the host when somebody asks.
+
+    A layer's result is taken as it is, without a copy, unless somebody still holds an array of the old
+    values: that array must show the new ones. On a GPU values move only when the other side asks for them,
+    as in Caffe's SyncedMemory.
+    """
+
+    def __init__(self, count: int, device: torch.device, make: Callable[[], Tensor] | None = None) -> None:
+        self.count, self.device = count, device
+        self.waiting: set[Waiting] = set()
+        self._make = make or (lambda: torch.zeros(count, dtype=torch.float32))
+        self._tensor: Tensor | None = None
+        self._host: Tensor | None = None  # on the CPU the tensor itself
+        self._host_is_newer = False
+        self._array: weakref.ref[Array] | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether somebody has an array of the values."""
+        return self._array is not None and self._array() is not None
+
+    def tensor(self) -> Tensor:
+        """The values, flat, on the device."""
+        if self._tensor is None and self._host is None:
+            self._tensor = self._make().reshape(-1).to(self.device)
+        if self._host_is_newer and self._host is not None:
+            self._tensor = self._host.to(self.device)
+            self._host_is_newer = self.held  # who holds the array may write into it again
+        assert self._tensor is not None
+        return self._tensor
+
+    def array(self) -> Array:
+        """The values, flat, as an array that may be written into."""
+        self.settle()
+        held = self._array() if self._array is not None else None
+        if held is not None and (self._host_is_newer or self._on_host):
+            return held
+        tensor = self.tensor()
+        if held is not None and self._host is not None:
+            self._host.copy_(tensor)
+        else:
+            self._host = tensor if self._on_host else tensor.cpu()
+            held = self._host.numpy()
+            self._array = weakref.ref(held)
+        self._host_is_newer = not self._on_host
+        return held
+
+    def adopt(self, values: Tensor) -> None:
+        """Make `values` (contiguous, on the device, nobody else's) the new ones."""
+        flat = values.reshape(-1)
+        held = self._array() if self._array is not None else None
+        if held is not None and held.size >= flat.numel():
+            self.settle()
+            if self._on_host:
+                torch.from_numpy(held)[: flat.numel()].copy_(flat)
+                return
+        elif held is not None or self._on_host:
+            self._array = None
+        self._tensor, self._host_is_newer = flat, False
+        self.count = flat.numel()
+
+    def resize(self, count: int) -> None:
+        """Room for `count` values; what was there stays if it was enough, as in Caffe."""
+        if count > self.count:
+            self.settle()
+            self.__init__(count, self.device)  # type: ignore[misc]
+
+    def settle(self) -> None:
+        """Do the work that depends on these values before they change."""
+        while self.waiting:
+            next(iter(self.waiting)).settle()
+
+    @property
+    def _on_host(self) -> bool:
+        return self.device.type == "cpu"
+
+
+class Blob:
+    """Data and diff of one shape; either may be another blob's too."""
+
+    def __init__(
+        self, shape: Sequence[int], device: torch.device, make: Callable[[], Tensor] | None = None
+    ) -> None:
+        self._shape = tuple(shape)
+        self._data, self._diff = Memory(self.count, device, make), Memory(self.count, device)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The dimensions."""
+        return self._shape
+
+    @property
+    def count(self) -> int:
+        """The number of values."""
+        return math.prod(self._shape)
+
+    @property
+    def data(self) -> Array:
+        """The values; may be written into, and stays valid until the blob grows."""
+        return self._view(self._data)
+
+    @property
+    def diff(self) -> Array:
+        """The gradient; may be written into, and stays valid until the blob grows."""
+        return self._view(self._diff)
+
+    num = property(lambda self: self._legacy(0), doc="First of at most four dimensions.")
+    channels = property(lambda self: self._legacy(1), doc="Second of at most four dimensions.")
+    height = property(lambda self: self._legacy(2), doc="Third of at most four dimensions.")
+    width = property(lambda self: self._legacy(3), doc="Fourth of at most four dimensions.")
+
+    def reshape(self, *dims: int) -> None:
+        """Change the shape; values stay if there was room for the new ones."""
+        if any(int(d) != d or d < 0 for d in dims):
+            raise InputError(f"a blob cannot have the shape {dims}: give whole numbers from 0 on.")
+        self._shape = tuple(int(d) for d in dims)
+        for memory in (self._data, self._diff):
+            memory.resize(self.count)
+
+    def tensor(self) -> Tensor:
+        """The values on the device, in the blob's shape; shares their memory."""
+        return self._data.tensor()[: self.count].view(self._shape)
+
+    def gradient(self) -> Tensor:
+        """The diff on the device, in the blob's shape; shares its memory."""
+        return self._diff.tensor()[: self.count].view(self._shape)
+
+    def take(self, values: Tensor) -> None:
+        """Take values, and their shape."""
+        self._shape = tuple(values.shape)
+        self._data.adopt(values)
+        self._diff.resize(self.count)
+
+    def take_gradient(self, values: Tensor) -> None:
+        """Take a diff of the blob's shape."""
+        self._diff.adopt(values)
+
+    def share(self, other: Blob, *, diff: bool = True) -> None:
+        """Have the memory of `other`, in this blob's own shape."""
+        self._data = other._data
+        if diff:
+            self._diff = other._diff
+
+    @property
+    def memories(self) -> tuple[Memory, Memory]:
+        """Of data and of diff."""
+        return self._data, self._diff
+
+    def _view(self, memory: Memory) -> Array:
+        return memory.array()[: self.count].reshape(self._shape)
+
+    def _legacy(self, axis: int) -> int:
+        if len(self._shape) > 4:
+            raise InputError(f"a blob of shape {self._shape} has no num, channels, height and width.")
+        return self._shape[axis] if axis < len(self._shape) else 1
+
+    def __repr__(self) -> str:
+        return f"Blob{self._shape}"
+
+
+Blobs = Sequence[Any]

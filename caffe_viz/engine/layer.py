@@ -1,0 +1,194 @@
+"""One layer of a net: its blobs, and how it goes forward and backward."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from caffe_viz.engine.blobs import Blob, Memory
+from caffe_viz.engine.table import LAYERS, Call
+from caffe_viz.errors import InputError
+from caffe_viz.geometry.table import TABLE, Out, text
+from caffe_viz.netdef import LayerParameter
+
+
+@dataclass
+class Tape:
+    """What a forward leaves for the backward: leaves of autograd, and what was computed from them."""
+
+    bottoms: list[Tensor]
+    params: list[Tensor]
+    tops: list[Tensor]
+
+
+class Layer:
+    """A layer between its blobs. `down` and `learns` say which bottoms and parameters get a gradient."""
+
+    def __init__(self, param: LayerParameter, call: Call, bottoms: list[Blob], tops: list[Blob]) -> None:
+        self.param, self.call, self.bottoms, self.tops = param, call, bottoms, tops
+        self.name, self.type = param.name, param.type
+        self.kind = LAYERS[param.type]
+        self.blobs: list[Blob] = []
+        self.backs, self.down, self.learns = False, [False] * len(bottoms), [False]
+        self.in_place = any(top in bottoms for top in tops)
+        self._shapes: tuple[tuple[int, ...], ...] | None = None
+        self._alias = False
+        self._tape: Tape | None = None
+        self._pending: tuple[Tape, list[Tensor | None]] | None = None
+
+    def measure(self) -> Out:
+        """Shapes for the bottoms as they are now.
+
+        Raises:
+            InputError: the layer cannot take them; names the layer and the shapes.
+        """
+        shapes = tuple(b.shape for b in self.bottoms)
+        try:
+            return TABLE[self.type].function(self.param, shapes)
+        except InputError as error:
+            given = f" on {', '.join(map(text, shapes))}" if shapes else ""
+            raise InputError(f"layer {self.name!r} ({self.type}){given}: {error}") from None
+
+    def reshape(self) -> None:
+        """Shape the tops after the bottoms; those that share memory in Caffe share it here."""
+        shapes = tuple(b.shape for b in self.bottoms)
+        if shapes == self._shapes:
+            return
+        out = self.measure()
+        for i, (blob, shape) in enumerate(zip(self.blobs, out.params, strict=True)):
+            if blob.count != torch.Size(shape).numel():
+                raise InputError(
+                    f"layer {self.name!r} ({self.type}): parameter {i} is {text(blob.shape)}, but the input "
+                    f"{', '.join(map(text, shapes))} needs {text(shape)}."
+                )
+        self._shapes, self._tape = shapes, None
+        self._alias = out.aliases or self.type == "Parameter"
+        for top, shape in zip(self.tops, out.tops, strict=True):
+            if self._alias:
+                top.share((self.bottoms or self.blobs)[0], diff=self.type != "Split")
+            if self.bottoms or top.shape != shape:
+                top.reshape(*shape)
+
+    def forward(self) -> None:
+        """Compute the tops."""
+        if self.bottoms:
+            self.reshape()
+        if self._alias:
+            return
+        tape = self._record() if self._differentiable() else None
+        if tape is None:
+            with torch.no_grad():
+                tops = self._compute([b.tensor() for b in self.bottoms], [b.tensor() for b in self.blobs])
+        else:
+            tops = [top.detach() for top in tape.tops]
+        self._tape = tape
+        for top, values in zip(self.tops, tops, strict=False):
+            top.take(self._own(values))
+
+    def backward(self) -> None:
+        """Compute the diffs of the bottoms from those of the tops; those of parameters wait to be read."""
+        if not self.backs or (self._alias and self.type != "Split"):
+            return
+        if self.type == "Split":
+            self._join()
+        elif any(self.down) and not self.kind.gradient:
+            raise NotImplementedError(
+                f"layer {self.name!r} ({self.type}) has no gradient, as in Caffe: cut the net before it."
+            )
+        elif self._differentiable():
+            self._pull(self._tape or self._record())
+
+    def settle(self) -> None:
+        """Add the gradients of the parameters to their diffs."""
+        if self._pending is None:
+            return
+        tape, seeds = self._pending
+        self.forget()
+        learning = [blob for blob, learns in zip(self.blobs, self.learns, strict=True) if learns]
+        for blob, gradient in zip(learning, _gradients(tape.tops, seeds, tape.params), strict=True):
+            if gradient is not None:
+                blob.take_gradient(blob.gradient() + gradient.view(blob.shape))
+
+    def forget(self) -> None:
+        """Drop gradients of parameters that nobody has read."""
+        self._pending = None
+        for memory in self._memories():
+            memory.waiting.discard(self)
+
+    def _differentiable(self) -> bool:
+        return self.backs and self.kind.gradient and (any(self.down) or any(self.learns))
+
+    def _compute(self, bottoms: list[Tensor], params: list[Tensor]) -> list[Tensor]:
+        tops = self.kind.function(self.call, bottoms, params)
+        return [tops] if isinstance(tops, Tensor) else list(tops)
+
+    def _record(self) -> Tape:
+        """A forward that autograd follows."""
+        # An in-place layer overwrites its bottom where somebody holds the array.
+        held = self.in_place and any(b.memories[0].held for b in self.bottoms)
+        bottoms = [b.tensor().clone() if held else b.tensor().detach() for b in self.bottoms]
+        params = [b.tensor().detach() for b in self.blobs]
+        for tensor, wanted in zip([*bottoms, *params], [*self.down, *self.learns], strict=True):
+            tensor.requires_grad_(wanted)
+        with torch.enable_grad():
+            tops = self._compute(bottoms, params)
+        return Tape(
+            [b for b in bottoms if b.requires_grad], [p for p in params if p.requires_grad], tops
+        )
+
+    def _own(self, values: Tensor) -> Tensor:
+        """`values` as memory that is no other blob's."""
+        values = values.contiguous()
+        if self.in_place:
+            return values
+        place = values.untyped_storage().data_ptr()
+        others = (b.tensor().untyped_storage().data_ptr() for b in (*self.bottoms, *self.blobs))
+        return values.clone() if place in others else values
+
+    def _join(self) -> None:
+        if self.down[0]:
+            first, *others = [top.gradient() for top in self.tops]
+            total = first.clone() if not others else first + others[0]
+            for other in others[1:]:
+                total += other
+            self.bottoms[0].take_gradient(total)
+
+    def _pull(self, tape: Tape) -> None:
+        seeds = [top.gradient().view(t.shape) for top, t in zip(self.tops, tape.tops, strict=False)]
+        if tape.params:
+            self._put_off(tape, seeds)
+        if not any(self.down):
+            return
+        wanted = [b for b, down in zip(self.bottoms, self.down, strict=True) if down]
+        found = _gradients(tape.tops, seeds, tape.bottoms)
+        for blob, gradient in zip(wanted, found, strict=True):
+            blob.take_gradient(torch.zeros_like(blob.tensor()) if gradient is None else gradient.contiguous())
+
+    def _put_off(self, tape: Tape, seeds: Sequence[Tensor | None]) -> None:
+        """Wait with the gradients of parameters, unless arrays are held that could change unseen."""
+        self.settle()
+        memories = self._memories()
+        self._pending = tape, list(seeds)
+        if any(memory.held for memory in memories):
+            self.settle()
+            return
+        for memory in memories:
+            memory.waiting.add(self)
+
+    def _memories(self) -> list[Memory]:
+        blobs = [*self.bottoms, *self.tops, *self.blobs]
+        return [memory for blob in blobs for memory in blob.memories]
+
+
+def _gradients(
+    tops: Sequence[Tensor], seeds: Sequence[Tensor | None], leaves: Sequence[Tensor]
+) -> Sequence[Tensor | None]:
+    """Of the sum of tops times seeds; the tape stays for another backward."""
+    pairs = [(t, s) for t, s in zip(tops, seeds, strict=True) if t.requires_grad]
+    if not pairs or not leaves:
+        return [None] * len(leaves)
+    outputs, grads = zip(*pairs, strict=True)
+    return torch.autograd.grad(outputs, leaves, grads, retain_graph=True, allow_unused=True)

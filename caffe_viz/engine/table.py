@@ -1,0 +1,82 @@
+"""The table of layer types: what each computes, as a function of tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from caffe_viz.geometry.table import TABLE, Out, Shapes, rule
+from caffe_viz.netdef import LayerParameter, net_pb2
+
+Filler = net_pb2.FillerParameter
+
+
+@dataclass
+class Call:
+    """What a layer's function is told beside its bottoms and parameters.
+
+    `state` is the layer's own and lasts from one forward to the next; `generator` is where randomness comes
+    from; `tops` counts tops that have no name too.
+    """
+
+    param: LayerParameter
+    train: bool
+    tops: int
+    device: torch.device
+    generator: torch.Generator
+    state: dict[str, Any] = field(default_factory=dict)
+
+
+# Bottoms and parameters in Caffe's order and shapes -> tops. Autograd differentiates what it computes.
+Function = Callable[[Call, list[Tensor], list[Tensor]], Tensor | Sequence[Tensor]]
+Fillers = Callable[[LayerParameter], Sequence[Filler]]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A layer type: its function, whether it has a gradient, the bottoms that never get one, its fillers."""
+
+    function: Function
+    gradient: bool
+    labels: tuple[int, ...]
+    fillers: Fillers
+
+
+LAYERS: dict[str, Kind] = {}
+
+
+def constant(value: float = 0) -> Filler:
+    """A filler with one value."""
+    return Filler(type="constant", value=value)
+
+
+def layer(
+    *types: str,
+    gradient: bool = True,
+    labels: tuple[int, ...] = (),
+    fillers: Fillers = lambda param: (),
+    shapes: Callable[[LayerParameter, Shapes], Out] | None = None,
+) -> Callable[[Function], Function]:
+    """Enter a function as what layers of `types` compute.
+
+    `labels` are the bottoms that `force_backward` leaves out (Caffe's AllowForceBackward), from the end if
+    negative. `fillers` gives a filler per parameter; those not given are filled with 0. `shapes` is the shape
+    rule of a type that geometry does not know; by default its top is shaped like its first bottom.
+    """
+
+    def enter(function: Function) -> Function:
+        for name in types:
+            LAYERS[name] = Kind(function, gradient, labels, fillers)
+            if shapes or name not in TABLE:
+                rule(name, bottoms=(0, None), tops=(0, None))(shapes or _like_first)
+        return function
+
+    return enter
+
+
+def _like_first(param: LayerParameter, bottoms: Shapes) -> Out:
+    return Out(bottoms[:1] * len(param.top))

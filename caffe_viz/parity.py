@@ -1,0 +1,159 @@
+"""The same net on both engines, layer by layer: how far their numbers are apart, and where that begins."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caffe_viz.backend import load_net
+from caffe_viz.geometry import Geometry, measure
+from caffe_viz.netdef import LayerParameter, NetParameter, for_phase, make_blob
+from caffe_viz.surgery import NO_GRADIENT
+
+Array = NDArray[np.float32]
+LIMIT, DEEP_LIMIT, DEEP = 1e-4, 1e-3, 50  # of a blob's largest value; beyond 50 layers
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Of one layer: largest |difference| over the blob's largest value, of tops, bottom and parameter diffs."""
+
+    layer: str
+    type: str
+    forward: float
+    backward: float | None
+    params: float | None
+
+    @property
+    def worst(self) -> float:
+        return max(self.forward, self.backward or 0, self.params or 0)
+
+
+@dataclass(frozen=True)
+class Parity:
+    """Both engines on one net; `layers` in the order of the net."""
+
+    name: str
+    layers: tuple[Difference, ...]
+
+    @property
+    def limit(self) -> float:
+        """What two engines that round differently may differ by."""
+        return DEEP_LIMIT if len(self.layers) > DEEP else LIMIT
+
+    @property
+    def forward(self) -> float:
+        """The largest of all layers."""
+        return max(x.forward for x in self.layers)
+
+    @property
+    def gradient(self) -> float | None:
+        """The largest of all layers; None where the net has a layer without gradient."""
+        found = [max(x.backward or 0, x.params or 0) for x in self.layers if x.backward is not None]
+        return max(found) if found else None
+
+    @property
+    def first(self) -> Difference | None:
+        """The first layer that differs by more than the limit: forward if any does, else backward."""
+        forward = (x for x in self.layers if not x.forward <= self.limit)
+        backward = (x for x in reversed(self.layers) if not x.worst <= self.limit)
+        return next(forward, None) or next(backward, None)
+
+
+def compare(
+    net: NetParameter, weights: NetParameter | None = None, *, seed: int = 0, amplitude: float = 1.0
+) -> Parity:
+    """Run `net` (TEST phase) on real Caffe and on the embedded engine, with the same noise in its inputs.
+
+    Without `weights` it gets those of `seeded_weights`. Noise is normal, of deviation `amplitude`; seeds of
+    the gradient are normal in the diffs of all outputs.
+
+    Raises:
+        InputError: the net would abort Caffe.
+        RunError: an engine is not installed.
+    """
+    message = for_phase(net)
+    backward = not any(layer.type in NO_GRADIENT for layer in message.layer)
+    message.force_backward = backward
+    trained = seeded_weights(message, seed) if weights is None else weights
+    real, ours = (load_net(message, trained, engine=engine) for engine in ("caffe", "torch"))
+    labels = {b for layer in message.layer for i, b in enumerate(layer.bottom) if i in _labels(ours, layer)}
+    rng = np.random.default_rng(seed)
+    for name in real.inputs:
+        shape = real.blobs[name].data.shape
+        values = rng.integers(0, 2, shape) if name in labels else rng.normal(0, amplitude, shape)
+        for each in (real, ours):
+            each.blobs[name].data[...] = values
+    forward = list(_forward(real, ours))
+    for name in real.outputs if backward else ():
+        values = rng.normal(size=real.blobs[name].data.shape)
+        for each in (real, ours):
+            each.blobs[name].diff[...] = values
+    backs = list(_backward(real, ours)) if backward else [(None, None)] * len(forward)
+    layers = zip(real._layer_names, real.layers, forward, backs, strict=True)
+    return Parity(net.name, tuple(Difference(n, x.type, f, b, p) for n, x, f, (b, p) in layers))
+
+
+def apart(theirs: Array, mine: Array) -> float:
+    """The largest |difference| over the largest value; NaN counts as equal to NaN."""
+    if theirs.shape != mine.shape:
+        return math.inf
+    if not theirs.size or np.array_equal(theirs, mine, equal_nan=True):
+        return 0.0
+    scale = np.nanmax(np.abs(theirs.astype(np.float64)), initial=0)
+    gap = np.abs(np.nan_to_num(theirs.astype(np.float64)) - np.nan_to_num(mine.astype(np.float64))).max()
+    return math.inf if (np.isnan(theirs) != np.isnan(mine)).any() else float(gap / (scale or 1e-30))
+
+
+def seeded_weights(net: NetParameter, seed: int = 0) -> NetParameter:
+    """Weights with which values neither grow nor vanish from layer to layer, as those of a trained net."""
+    rng = np.random.default_rng(seed)
+    geometry: Geometry = measure(net)
+    out = NetParameter()
+    for layer in geometry.layers:
+        if layer.param_shapes:
+            blobs = [_seeded(rng, layer.type, i, shape) for i, shape in enumerate(layer.param_shapes)]
+            out.layer.add(name=layer.name, type=layer.type, blobs=map(make_blob, blobs))
+    return out
+
+
+def _seeded(rng: np.random.Generator, kind: str, place: int, shape: tuple[int, ...]) -> Array:
+    noise = rng.standard_normal(shape, np.float32)
+    if kind == "BatchNorm":  # mean, variance, factor
+        return np.asarray((0.1 * noise, 0.5 + noise**2, np.ones_like(noise))[place], np.float32)
+    if place == 0 and kind in ("Scale", "PReLU", "Normalize"):
+        return np.asarray(0.5 + 0.1 * noise, np.float32)
+    fan_in = math.prod(shape[1:]) if len(shape) > 1 else 100
+    return np.asarray(noise * np.float32(math.sqrt(2 / fan_in)), np.float32)
+
+
+def _labels(ours: Any, layer: LayerParameter) -> set[int]:
+    """Places of bottoms that take whole numbers."""
+    kind = ours.layer_dict[layer.name].kind
+    return {i % len(layer.bottom) for i in kind.labels}
+
+
+def _forward(real: Any, ours: Any) -> Iterator[float]:
+    for i, name in enumerate(real._layer_names):
+        for each in (real, ours):
+            each._forward(i, i)
+        tops = real.top_names[name]
+        yield max((apart(real.blobs[t].data, ours.blobs[t].data) for t in tops), default=0.0)
+
+
+def _backward(real: Any, ours: Any) -> list[tuple[float | None, float | None]]:
+    found: list[tuple[float | None, float | None]] = []
+    for i in reversed(range(len(real.layers))):
+        for each in (real, ours):
+            each._backward(i, i)
+        bottoms = real.bottom_names[real._layer_names[i]]
+        diffs = max((apart(real.blobs[b].diff, ours.blobs[b].diff) for b in bottoms), default=0.0)
+        pairs = zip(real.layers[i].blobs, ours.layers[i].blobs, strict=True)
+        params = max((apart(a.diff, b.diff) for a, b in pairs), default=None)
+        found.append((diffs, params))
+    return found[::-1]

@@ -1,0 +1,106 @@
+"""A net's values and gradients on real Caffe, in a process of its own: a failing CHECK ends only a fork."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import resource
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Case(NamedTuple):
+    """A prototxt, what goes into its inputs (noise by default), and whether to go backward."""
+
+    prototxt: str
+    inputs: Mapping[str, np.ndarray]
+    gradient: bool
+    phase: int = 1
+
+
+def run(module: Any, case: Case, seed: int = 1) -> dict[str, np.ndarray]:
+    """Everything a net computes, by names that begin with data, diff or param."""
+    with tempfile.NamedTemporaryFile("w", suffix=".prototxt") as file:
+        file.write(case.prototxt)
+        file.flush()
+        net = module.Net(file.name, case.phase)
+    rng = np.random.default_rng(seed)
+    for name in net.inputs:
+        noise = rng.normal(size=net.blobs[name].data.shape)
+        net.blobs[name].data[...] = case.inputs.get(name, noise)
+    for blobs in net.params.values():
+        for blob in blobs:
+            blob.data[...] = rng.normal(size=blob.data.shape)
+    net.forward()
+    if case.gradient:
+        for name in net.outputs:
+            net.blobs[name].diff[...] = rng.normal(size=net.blobs[name].diff.shape)
+        net.backward()
+    found = {f"data {name}": np.array(blob.data) for name, blob in net.blobs.items()}
+    if case.gradient:
+        found |= {f"diff {name}": np.array(net.blobs[name].diff) for name in net.inputs}
+        found |= {
+            f"param {name} {i}": np.array(blob.diff)
+            for name, blobs in net.params.items()
+            for i, blob in enumerate(blobs)
+        }
+    return found
+
+
+class CaffeRuns:
+    """The process, as an object to ask; `run` returns None where Caffe aborts."""
+
+    def __init__(self) -> None:
+        environment = {**os.environ, "GLOG_minloglevel": "4", "OPENBLAS_NUM_THREADS": "1"}
+        self.process = subprocess.Popen(
+            [sys.executable, __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+        )
+
+    def run(self, case: Case) -> dict[str, np.ndarray] | None:
+        assert self.process.stdin
+        assert self.process.stdout
+        pickle.dump(case, self.process.stdin)
+        self.process.stdin.flush()
+        answer: dict[str, np.ndarray] | None = pickle.load(self.process.stdout)
+        return answer
+
+    def close(self) -> None:
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.close()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+def _serve() -> None:
+    import caffe
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    while True:
+        try:
+            case = pickle.load(sys.stdin.buffer)
+        except EOFError:
+            return
+        with tempfile.TemporaryFile() as answer:
+            child = os.fork()
+            if child == 0:
+                pickle.dump(run(caffe, case), answer)
+                answer.flush()
+                os._exit(0)
+            _, status = os.waitpid(child, 0)
+            answer.seek(0)
+            pickle.dump(pickle.load(answer) if status == 0 else None, sys.stdout.buffer)
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    _serve()
