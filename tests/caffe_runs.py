@@ -15,12 +15,18 @@ import numpy as np
 
 
 class Case(NamedTuple):
-    """A prototxt, what goes into its inputs (noise by default), and whether to go backward."""
+    """A prototxt, what goes into its inputs and into parameters (noise by default), whether it goes backward.
+
+    `params` are named by layer and place: "conv1 0". It runs `rounds` times, so that what a layer keeps from
+    one round to the next, and diffs that add up, are seen.
+    """
 
     prototxt: str
-    inputs: Mapping[str, np.ndarray]
+    inputs: Mapping[str, Any]
     gradient: bool
     phase: int = 1
+    params: Mapping[str, Any] = {}
+    rounds: int = 2
 
 
 def run(module: Any, case: Case, seed: int = 1) -> dict[str, np.ndarray]:
@@ -33,23 +39,32 @@ def run(module: Any, case: Case, seed: int = 1) -> dict[str, np.ndarray]:
     for name in net.inputs:
         noise = rng.normal(size=net.blobs[name].data.shape)
         net.blobs[name].data[...] = case.inputs.get(name, noise)
-    for blobs in net.params.values():
-        for blob in blobs:
-            blob.data[...] = rng.normal(size=blob.data.shape)
-    net.forward()
-    if case.gradient:
-        for name in net.outputs:
-            net.blobs[name].diff[...] = rng.normal(size=net.blobs[name].diff.shape)
-        net.backward()
+    for name, blobs in net.params.items():
+        for i, blob in enumerate(blobs):
+            noise = rng.normal(size=blob.data.shape)
+            blob.data[...] = case.params.get(f"{name} {i}", noise)
+    losses = [_round(net, case, rng) for _ in range(case.rounds)]
     found = {f"data {name}": np.array(blob.data) for name, blob in net.blobs.items()}
+    found |= {f"param {n} {i}": np.array(b.data) for n, some in net.params.items() for i, b in enumerate(some)}
+    found["loss"] = np.array(losses)
     if case.gradient:
         found |= {f"diff {name}": np.array(net.blobs[name].diff) for name in net.inputs}
         found |= {
-            f"param {name} {i}": np.array(blob.diff)
+            f"param diff {name} {i}": np.array(blob.diff)
             for name, blobs in net.params.items()
             for i, blob in enumerate(blobs)
         }
     return found
+
+
+def _round(net: Any, case: Case, rng: np.random.Generator) -> float:
+    loss = net._forward(0, len(net.layers) - 1)
+    if case.gradient:
+        for name in net.outputs:
+            if net.blob_loss_weights[name] == 0:
+                net.blobs[name].diff[...] = rng.normal(size=net.blobs[name].diff.shape)
+        net.backward()
+    return float(loss)
 
 
 class CaffeRuns:
@@ -68,7 +83,7 @@ class CaffeRuns:
     def run(self, case: Case) -> dict[str, np.ndarray] | None:
         assert self.process.stdin
         assert self.process.stdout
-        pickle.dump(case, self.process.stdin)
+        pickle.dump(tuple(case), self.process.stdin)
         self.process.stdin.flush()
         answer: dict[str, np.ndarray] | None = pickle.load(self.process.stdout)
         return answer
@@ -87,13 +102,16 @@ def _serve() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     while True:
         try:
-            case = pickle.load(sys.stdin.buffer)
+            case = Case(*pickle.load(sys.stdin.buffer))
         except EOFError:
             return
         with tempfile.TemporaryFile() as answer:
             child = os.fork()
             if child == 0:
-                pickle.dump(run(caffe, case), answer)
+                try:
+                    pickle.dump(run(caffe, case), answer)
+                except Exception as error:
+                    pickle.dump({"error": repr(error)}, answer)
                 answer.flush()
                 os._exit(0)
             _, status = os.waitpid(child, 0)

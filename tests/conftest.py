@@ -18,6 +18,14 @@ def caffe() -> Any:
     return pytest.importorskip("caffe", reason="real Caffe is not installed: make caffe")
 
 
+@pytest.fixture(scope="session", params=["caffe", "torch"])
+def engine(request: pytest.FixtureRequest) -> str:
+    """Each engine in turn, as the name that `load_net(engine=...)` takes; skipped where it is not installed."""
+    name: str = request.param
+    pytest.importorskip(name, reason=f"the engine {name} is not installed")
+    return name
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of trained models and photographs beside the checkout; absent outside CI."""

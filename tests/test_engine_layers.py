@@ -1,0 +1,53 @@
+"""Every layer type on both engines: values, gradients of inputs and of parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from caffe_runs import Case, CaffeRuns, run
+from layer_cases import LayerCase, all_cases
+
+from caffe_viz.parity import LIMIT, apart
+
+torch = pytest.importorskip("torch")
+
+from caffe_viz.engine import Net  # noqa: E402
+from caffe_viz.engine.table import LAYERS  # noqa: E402
+
+CASES = all_cases()
+
+
+class Engine:
+    """What `run` takes for a caffe module."""
+
+    Net = Net
+
+
+@pytest.fixture(scope="module")
+def caffe_runs(caffe: Any) -> Iterator[CaffeRuns]:
+    process = CaffeRuns()
+    yield process
+    process.close()
+
+
+def as_run(case: LayerCase) -> Case:
+    head = "force_backward: true\n" if case.gradient else ""
+    params = {f"x {i}": values for i, values in case.params.items()}
+    return Case(head + case.toy.prototxt(), case.inputs, case.gradient, int(not case.train), params)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_engines_agree(caffe_runs: CaffeRuns, case: LayerCase) -> None:
+    theirs, mine = caffe_runs.run(as_run(case)), run(Engine, as_run(case))
+    assert theirs is not None, "real Caffe aborts on this case"
+    assert "error" not in theirs
+    assert list(mine) == list(theirs)
+    differ = {name: apart(theirs[name], mine[name]) for name in theirs}
+    assert {name: value for name, value in differ.items() if not value <= LIMIT} == {}
+
+
+def test_every_type_has_cases() -> None:
+    assert set(LAYERS) - {case.toy.type for case in CASES} == set()
