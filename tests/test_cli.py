@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from caffe_viz.cli import numbers
+from caffe_viz.cli.parts import numbers
 from caffe_viz.errors import InputError
 from caffe_viz.geometry import measure
 from caffe_viz.netdef import NetParameter, make_blob, read_net, write_weights

@@ -1,0 +1,29 @@
+"""The command line itself, which the modules beside this one enter their commands into."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from caffe_viz.errors import CaffeVizError
+
+INTERRUPTED = 130  # the shell's exit code of what Ctrl-C ended
+
+app = typer.Typer(
+    help="Look inside Caffe networks.", no_args_is_help=True, add_completion=False,
+    pretty_exceptions_enable=False,
+)  # fmt: skip
+
+
+def main(task: str | None = None) -> None:
+    """Run the command line; `task` is the command where the program's name already says it (scripts/)."""
+    arguments = [*([task] if task else []), *sys.argv[1:]]
+    debug = "--debug" in arguments
+    try:
+        app([a for a in arguments if a != "--debug"])
+    except CaffeVizError as error:
+        if debug:
+            raise
+        print(f"caffe-viz: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(error.exit_code)

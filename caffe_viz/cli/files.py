@@ -1,0 +1,132 @@
+"""Commands that need no engine: they read the two files, and write some."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from caffe_viz.cli.app import app
+from caffe_viz.cli.options import (
+    AllowCode,
+    Filters,
+    Json,
+    MaybeWeights,
+    Output,
+    PreprocessFile,
+    Prototxt,
+    Size,
+    Weights,
+)
+from caffe_viz.cli.parts import height_width, numbers, open_network, progress_bar
+from caffe_viz.errors import InputError
+
+
+@app.command()
+def shapes(
+    prototxt: Prototxt,
+    weights: MaybeWeights = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Images in a batch.")] = None,
+    size: Size = None,
+    as_json: Json = False,
+) -> None:
+    """Shapes, parameters, multiply-adds and receptive field of every layer; needs no weights, no engine."""
+    from caffe_viz.geometry import measure
+    from caffe_viz.netdef import read_net
+    from caffe_viz.tables import Shapes
+
+    if weights is not None:
+        from caffe_viz.checking import check as run_check
+
+        run_check(prototxt, weights, probe=False).raise_for_errors()
+    made = Shapes(measure(read_net(prototxt), batch=batch, size=height_width(size)))
+    print(json.dumps(made.to_json(), indent=1) if as_json else made)
+
+
+@app.command()
+def check(
+    prototxt: Prototxt, weights: MaybeWeights = None, allow_code: AllowCode = False, as_json: Json = False
+) -> None:
+    """Find what would make Caffe abort, or fail without a word, before Caffe sees the two files."""
+    from caffe_viz.checking import check as run_check
+
+    report = run_check(prototxt, weights, allow_code=allow_code)
+    if as_json:
+        print(
+            json.dumps(
+                [{"severity": f.severity, "where": f.where, "message": f.message} for f in report.findings]
+            )
+        )
+    else:
+        for finding in report.findings:
+            print(f"{finding.severity}: {finding}")
+        print(f"{len(report.errors)} errors, {len(report.warnings)} warnings")
+    if not report.ok:
+        raise typer.Exit(InputError.exit_code)
+
+
+@app.command()
+def weights(
+    prototxt: Prototxt,
+    weights: Weights,
+    layer: Annotated[
+        list[str] | None, typer.Option(help="Layer, again for more [default: the first with kernels].")
+    ] = None,
+    filters: Filters = None,
+    preprocess: PreprocessFile = None,
+    output: Output = Path("out"),
+) -> None:
+    """Kernels of a layer as one picture: in colour where they see 3 channels."""
+    from caffe_viz.files import safe_name
+    from caffe_viz.views import first_kernels, show_weights
+
+    network = open_network(prototxt, weights, preprocess)
+    for name in layer or [first_kernels(network)]:
+        path = output / f"{safe_name(name)}_weights.png"
+        show_weights(network, name, numbers(filters)).save(path)
+        print(path)
+
+
+@app.command()
+def aux(
+    prototxt: Prototxt,
+    layer: Annotated[
+        str, typer.Option(help="The layer whose filters are the objective.", show_default=False)
+    ],
+    batch: Annotated[int, typer.Option(min=1, help="Images, each with a filter of its own.")] = 1,
+    size: Size = None,
+    neuron: Annotated[
+        bool, typer.Option("--neuron", help="A selector for single neurons, not for maps.")
+    ] = False,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The prototxt to write.")] = Path(
+        "out/aux.prototxt"
+    ),
+) -> None:
+    """Write the auxiliary net: its forward() is a filter's activation, its backward() that one's gradient."""
+    from caffe_viz.netdef import read_net, write_net
+    from caffe_viz.surgery import auxiliary_net
+
+    made = auxiliary_net(read_net(prototxt), layer, batch=batch, size=height_width(size), neuron=neuron)
+    write_net(made.message, output)
+    print(output)
+    print(f"net.params[{made.image_layer!r}][0].data {made.image_shape}: the image")
+    print(f"net.blobs[{made.selector!r}].data {made.selector_shape}: the factor of each activation")
+    print(f"net.forward()[{made.objective!r}]: the objective; after net.backward() the gradient is")
+    print(f"net.params[{made.image_layer!r}][0].diff")
+
+
+@app.command()
+def download(
+    name: Annotated[str, typer.Argument(help="As in prototxt/: caffenet, vgg16, ..", show_default=False)],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder [default: the user's cache].")
+    ] = None,
+) -> None:
+    """Fetch published weights, check their SHA-1, and print where they are."""
+    from caffe_viz.published import download as fetch
+
+    with progress_bar(name) as report:
+        path = fetch(name, output, progress=lambda done, total: report(done, total, ""))
+    print(path)

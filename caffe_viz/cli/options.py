@@ -1,0 +1,24 @@
+"""Arguments and options that several commands take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Prototxt = Annotated[Path, typer.Argument(help="The network's prototxt.", show_default=False)]
+Weights = Annotated[Path, typer.Argument(help="Its caffemodel.", show_default=False)]
+MaybeWeights = Annotated[Path | None, typer.Argument(help="Its caffemodel.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the pictures.")]
+Engine = Annotated[str, typer.Option(help="caffe, torch, or auto: caffe where it is installed.")]
+Device = Annotated[str, typer.Option(help="Of the engine torch: cpu, cuda, cuda:1.")]
+AllowCode = Annotated[bool, typer.Option(help="Accept layers that run code or touch files.")]
+Image = Annotated[Path, typer.Option(help="A photograph, or an array (C, H, W) as .npy.", show_default=False)]
+PreprocessFile = Annotated[
+    Path | None,
+    typer.Option("--preprocess", help="How images get in [default: preprocess.toml beside the prototxt]."),
+]
+Size = Annotated[str | None, typer.Option(help="Height and width of the input, as 227x227.")]
+Filters = Annotated[str | None, typer.Option(help="As 0:160:10, or 3,7,12, or all.")]

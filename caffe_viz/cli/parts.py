@@ -1,0 +1,91 @@
+"""What several commands do: open a network, read lists of numbers, show progress, print files."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from caffe_viz.errors import InputError
+
+if TYPE_CHECKING:
+    from caffe_viz.images import Preprocess
+    from caffe_viz.network import Network
+
+
+def open_network(
+    prototxt: Path,
+    weights: Path,
+    preprocess: Path | None,
+    engine: str = "auto",
+    device: str = "cpu",
+    allow_code: bool = False,
+) -> Network:
+    """The two files, checked, with how images get in."""
+    from caffe_viz.network import Network
+
+    network = Network(prototxt, weights, preprocess_of(prototxt, preprocess), engine, device, allow_code)
+    network.check()
+    return network
+
+
+def preprocess_of(prototxt: Path, given: Path | None) -> Preprocess:
+    """How images get in: by the file given, or the one beside the prototxt."""
+    from caffe_viz.images import Preprocess
+
+    return Preprocess.near(prototxt) if given is None else Preprocess.from_toml(given)
+
+
+def height_width(size: str | None) -> tuple[int, int] | None:
+    if size is None:
+        return None
+    parts = size.lower().split("x")
+    if len(parts) != 2 or not all(p.isdigit() and int(p) for p in parts):
+        raise InputError(f"--size {size!r}: give height and width, as 227x227.")
+    return int(parts[0]), int(parts[1])
+
+
+def numbers(filters: str | None) -> list[int] | None:
+    """0:160:10 and 3,7,12 and 5 as numbers; None: all."""
+    if filters in (None, "all"):
+        return None
+    out: list[int] = []
+    try:
+        for part in filters.split(","):
+            ends = [int(n) for n in part.split(":")]
+            if min(ends) < 0 or len(ends) > 3:
+                raise ValueError
+            out += range(*ends) if len(ends) > 1 else ends
+    except ValueError:
+        raise InputError(f"--filters {filters!r}: give 0:160:10, or 3,7,12, or all.") from None
+    if not out:
+        raise InputError(f"--filters {filters!r} chooses none.")
+    return out
+
+
+def print_files(paths: list[Path]) -> None:
+    for path in paths:
+        print(path)
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
+    """A bar with the remaining time on a terminal, else only notes; called with (done, total, note)."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns: list[Any] = [
+        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn(),
+    ]  # fmt: skip
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(title, total=None)
+
+        def report(done: int, total: int, note: str = "") -> None:
+            bar.update(task, completed=done, total=total)
+            if note:
+                print(note, file=sys.stderr)
+
+        yield report
