@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,18 @@ def load_image(path: str | Path) -> Floats:
     Raises:
         InputError: no such file, no image, a damaged or a gigantic one.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import ImageOps
+
+    return decoded(path, lambda image: _rgb(ImageOps.exif_transpose(image)))
+
+
+def decoded(path: str | Path, pixels: Callable[[Any], Floats]) -> Floats:
+    """What `pixels` makes of Pillow's image of a file.
+
+    Raises:
+        InputError: as `load_image`.
+    """
+    from PIL import Image, UnidentifiedImageError
 
     path = Path(path)
     if not path.exists():
@@ -39,7 +50,7 @@ def load_image(path: str | Path) -> Floats:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
                 image.load()
-                return _rgb(ImageOps.exif_transpose(image))
+                return pixels(image)
     except PermissionError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from None
     except UnidentifiedImageError:

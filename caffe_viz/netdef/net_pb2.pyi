@@ -561,6 +561,22 @@ class LRNParameter(_message.Message):
     norm_region: LRNParameter.NormRegion
     def __init__(self, local_size: _Optional[int] = ..., alpha: _Optional[float] = ..., beta: _Optional[float] = ..., norm_region: _Optional[_Union[LRNParameter.NormRegion, str]] = ..., k: _Optional[float] = ..., engine: _Optional[_Union[LRNParameter.Engine, str]] = ...) -> None: ...
 
+class LabelMap(_message.Message):
+    __slots__ = ["item"]
+    ITEM_FIELD_NUMBER: _ClassVar[int]
+    item: _containers.RepeatedCompositeFieldContainer[LabelMapItem]
+    def __init__(self, item: _Optional[_Iterable[_Union[LabelMapItem, _Mapping]]] = ...) -> None: ...
+
+class LabelMapItem(_message.Message):
+    __slots__ = ["display_name", "label", "name"]
+    DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    display_name: str
+    label: int
+    name: str
+    def __init__(self, name: _Optional[str] = ..., label: _Optional[int] = ..., display_name: _Optional[str] = ...) -> None: ...
+
 class LayerParameter(_message.Message):
     __slots__ = ["accuracy_param", "annotated_data_param", "argmax_param", "batch_norm_param", "bias_param", "bilinear_interpolate_param", "blobs", "bn_param", "bottom", "concat_param", "contrastive_loss_param", "convolution_param", "crop_param", "data_param", "detection_evaluate_param", "detection_output_param", "dropout_param", "dummy_data_param", "eltwise_param", "elu_param", "embed_param", "exclude", "exp_param", "flatten_param", "hardsigmoid_param", "hdf5_data_param", "hdf5_output_param", "hinge_loss_param", "image_data_param", "inception_param", "include", "infogain_loss_param", "inner_product_param", "input_param", "log_param", "loss_param", "loss_weight", "lrn_param", "max_unpool_param", "memory_data_param", "multibox_loss_param", "mvn_param", "name", "norm_param", "pad_param", "param", "parameter_param", "permute_param", "phase", "pixelshuffle_param", "pooling_param", "power_param", "prelu_param", "prior_box_param", "propagate_down", "proposal_param", "psroi_pooling_param", "python_param", "recurrent_param", "reduction_param", "relu6_param", "relu_param", "reshape_param", "resize_param", "scale_param", "sigmoid_param", "slice_param", "softmax_param", "spp_param", "tanh_param", "threshold_param", "tile_param", "top", "transform_param", "type", "unsqueeze_param", "upsample_param", "video_data_param", "window_data_param"]
     ACCURACY_PARAM_FIELD_NUMBER: _ClassVar[int]
