@@ -39,13 +39,17 @@ def chosen(engine: str = "auto", device: str = CPU) -> str:
     if engine not in ENGINES:
         raise InputError(f"engine {engine!r} is unknown.{near(engine, ENGINES)}")
     if engine == "caffe" and device != CPU:
-        raise InputError(f"device {device!r} needs the engine torch: the real Caffe here is built for the CPU.")
+        raise InputError(
+            f"device {device!r} needs the engine torch: the real Caffe here is built for the CPU."
+        )
     if engine != "auto":
         return engine
     if device == CPU and caffe_is_installed():
         return "caffe"
     if find_spec("torch") is None:
-        raise RunError("no engine is installed: pip install 'caffe-viz[torch]', or `make caffe` for real Caffe.")
+        raise RunError(
+            "no engine is installed: pip install 'caffe-viz[torch]', or `make caffe` for real Caffe."
+        )
     return "torch"
 
 
@@ -166,10 +170,9 @@ def _load_caffe(
         by_message = not isinstance(net, Path) or isinstance(weights, NetParameter)
         if checked and by_message and caffe_is_installed():
             raise_for(probe(path, None, phase=phase), name)
-        if by_message or weights is None or weights.stat().st_size > CAFFE_READS_BYTES:
-            made = caffe.Net(str(path), number)
-        else:
+        if isinstance(weights, Path) and not by_message and weights.stat().st_size <= CAFFE_READS_BYTES:
             return caffe.Net(str(path), number, weights=str(weights))
+        made = caffe.Net(str(path), number)
     if weights is not None:
         fill(made, netdef.read_weights(weights) if isinstance(weights, Path) else weights)
     return made

@@ -32,8 +32,9 @@ def matches(net: Any, weights: NetParameter) -> Iterator[tuple[Any, BlobProto]]:
         for index, (blob, target) in enumerate(zip(source.blobs, blobs, strict=True)):
             there = tuple(target.shape)
             if not fits(blob, there):
+                shape = blob_shape(blob)
                 raise InputError(
-                    f"layer {source.name!r}, blob {index}: shape {blob_shape(blob)}, the net has {there} there."
+                    f"layer {source.name!r}, blob {index}: shape {shape}, the net has {there} there."
                 )
             yield target, blob
 

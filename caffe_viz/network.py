@@ -35,8 +35,8 @@ class Network:
     allow_code: bool = False
 
     @classmethod
-    def of(cls, net: Any) -> Network:
-        """The network of a `caffe.Net` from `load_net`, with the parameters that it has now.
+    def of(cls, net: Any, *, weights: bool = True) -> Network:
+        """The network of a `caffe.Net` from `load_net`, with the parameters that it has now, or without any.
 
         Raises:
             InputError: the net was made without `load_net`, so that its prototxt is not known.
@@ -49,12 +49,10 @@ class Network:
             raise InputError(
                 f"{type(net).__name__}: load the net with caffe_viz.load_net(prototxt, weights)."
             )
-        weights = NetParameter()
-        for name, blobs in net.params.items():
-            weights.layer.add(name=name, blobs=[netdef.make_blob(blob.data) for blob in blobs])
+        trained = _parameters(net) if weights else None
         folder = net.folder
         preprocess = Preprocess() if folder is None else Preprocess.near(folder / "deploy.prototxt")
-        return cls(net.prototxt, weights, preprocess, engine_name(net), str(getattr(net, "device", "cpu")))
+        return cls(net.prototxt, trained, preprocess, engine_name(net), str(getattr(net, "device", "cpu")))
 
     @cached_property
     def message(self) -> NetParameter:
@@ -132,6 +130,13 @@ class Network:
             raise InputError(f"input {self.data!r} takes {shape}, no image: give an array of this shape.")
         rgb = load_image(image) if isinstance(image, str | Path) else np.asarray(image)
         return self.preprocess.to_caffe(rgb, (shape[0], shape[1], shape[2]))
+
+
+def _parameters(net: Any) -> NetParameter:
+    out = NetParameter()
+    for name, blobs in net.params.items():
+        out.layer.add(name=name, blobs=[netdef.make_blob(blob.data) for blob in blobs])
+    return out
 
 
 def _blob_file(path: Path) -> Array:

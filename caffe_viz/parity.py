@@ -21,7 +21,7 @@ LIMIT, DEEP_LIMIT, DEEP = 1e-4, 1e-3, 50  # of a blob's largest value; beyond 50
 
 @dataclass(frozen=True)
 class Difference:
-    """Of one layer: largest |difference| over the blob's largest value, of tops, bottom and parameter diffs."""
+    """Of one layer: the largest |difference| over the largest value, of tops, bottom and parameter diffs."""
 
     layer: str
     type: str

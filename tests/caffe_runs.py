@@ -45,7 +45,9 @@ def run(module: Any, case: Case, seed: int = 1) -> dict[str, np.ndarray]:
             blob.data[...] = case.params.get(f"{name} {i}", noise)
     losses = [_round(net, case, rng) for _ in range(case.rounds)]
     found = {f"data {name}": np.array(blob.data) for name, blob in net.blobs.items()}
-    found |= {f"param {n} {i}": np.array(b.data) for n, some in net.params.items() for i, b in enumerate(some)}
+    found |= {
+        f"param {n} {i}": np.array(b.data) for n, some in net.params.items() for i, b in enumerate(some)
+    }
     found["loss"] = np.array(losses)
     if case.gradient:
         found |= {f"diff {name}": np.array(net.blobs[name].diff) for name in net.inputs}

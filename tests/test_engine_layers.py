@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import pytest
-from caffe_runs import Case, CaffeRuns, run
+from caffe_runs import CaffeRuns, Case, run
 from layer_cases import LayerCase, all_cases
 
 from caffe_viz.parity import LIMIT, apart
@@ -34,9 +33,8 @@ def caffe_runs(caffe: Any) -> Iterator[CaffeRuns]:
 
 
 def as_run(case: LayerCase) -> Case:
-    head = "force_backward: true\n" if case.gradient else ""
     params = {f"x {i}": values for i, values in case.params.items()}
-    return Case(head + case.toy.prototxt(), case.inputs, case.gradient, int(not case.train), params)
+    return Case(case.prototxt(), case.inputs, case.gradient, int(not case.train), params)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

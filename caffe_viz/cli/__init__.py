@@ -1,6 +1,7 @@
 """The commands: arguments and paths in, text and files out. The only package that prints."""
 
-# isort: off  (in the order of the help; importing them enters their commands)
+# Importing them enters their commands, in the order of the help.
+# isort: off
 from caffe_viz.cli import files, engines  # noqa: F401
 
 # isort: on

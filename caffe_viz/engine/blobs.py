@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -17,8 +17,8 @@ from caffe_viz.errors import InputError
 Array = NDArray[np.float32]
 
 
-class Waiting(Protocol):
-    """Work put off until someone reads or may change what it depends on."""
+class Owing(Protocol):
+    """Work put off until someone looks at its result."""
 
     def settle(self) -> None:
         """Do it now."""
@@ -34,20 +34,22 @@ class Memory:
 
     def __init__(self, count: int, device: torch.device, make: Callable[[], Tensor] | None = None) -> None:
         self.count, self.device = count, device
-        self.waiting: set[Waiting] = set()
+        self.owing: set[Owing] = set()  # what still adds to these values
+        self.kept = False  # work put off reads these values, so who may change them gets a copy
         self._make = make or (lambda: torch.zeros(count, dtype=torch.float32))
         self._tensor: Tensor | None = None
-        self._host: Tensor | None = None  # on the CPU the tensor itself
+        self._host: Tensor | None = None  # of another device than the CPU
         self._host_is_newer = False
         self._array: weakref.ref[Array] | None = None
 
     @property
     def held(self) -> bool:
         """Whether somebody has an array of the values."""
-        return self._array is not None and self._array() is not None
+        return self._held() is not None
 
     def tensor(self) -> Tensor:
         """The values, flat, on the device."""
+        self._settle()
         if self._tensor is None and self._host is None:
             self._tensor = self._make().reshape(-1).to(self.device)
         if self._host_is_newer and self._host is not None:
@@ -58,48 +60,66 @@ class Memory:
 
     def array(self) -> Array:
         """The values, flat, as an array that may be written into."""
-        self.settle()
-        held = self._array() if self._array is not None else None
-        if held is not None and (self._host_is_newer or self._on_host):
+        self._settle()
+        held = self._held()
+        if self.device.type != "cpu":
+            return self._downloaded(held)
+        if held is not None:
             return held
         tensor = self.tensor()
-        if held is not None and self._host is not None:
-            self._host.copy_(tensor)
-        else:
-            self._host = tensor if self._on_host else tensor.cpu()
-            held = self._host.numpy()
-            self._array = weakref.ref(held)
-        self._host_is_newer = not self._on_host
-        return held
+        if self.kept:
+            self._tensor = tensor = tensor.clone()
+            self.kept = False
+        return self._shown(tensor)
 
     def adopt(self, values: Tensor) -> None:
         """Make `values` (contiguous, on the device, nobody else's) the new ones."""
-        flat = values.reshape(-1)
-        held = self._array() if self._array is not None else None
-        if held is not None and held.size >= flat.numel():
-            self.settle()
-            if self._on_host:
-                torch.from_numpy(held)[: flat.numel()].copy_(flat)
-                return
-        elif held is not None or self._on_host:
+        flat, held = values.reshape(-1), self._held()
+        if held is not None and self.device.type == "cpu" and held.size >= flat.numel():
+            torch.from_numpy(held)[: flat.numel()].copy_(flat)
+            return
+        if self.device.type == "cpu":
             self._array = None
-        self._tensor, self._host_is_newer = flat, False
+        self._tensor, self._host_is_newer, self.kept = flat, False, False
         self.count = flat.numel()
+
+    def add(self, values: Tensor) -> None:
+        """Add `values` (contiguous, on the device, nobody else's)."""
+        blank = self._tensor is None and self._host is None
+        self.adopt(values if blank else self.tensor() + values.reshape(-1))
+
+    def clear(self) -> None:
+        """Make the values zero."""
+        if self._tensor is not None or self._host is not None:
+            self.adopt(torch.zeros(self.count, device=self.device))
 
     def resize(self, count: int) -> None:
         """Room for `count` values; what was there stays if it was enough, as in Caffe."""
         if count > self.count:
-            self.settle()
             self.__init__(count, self.device)  # type: ignore[misc]
 
-    def settle(self) -> None:
-        """Do the work that depends on these values before they change."""
-        while self.waiting:
-            next(iter(self.waiting)).settle()
+    def _settle(self) -> None:
+        while self.owing:
+            next(iter(self.owing)).settle()
 
-    @property
-    def _on_host(self) -> bool:
-        return self.device.type == "cpu"
+    def _held(self) -> Array | None:
+        return None if self._array is None else self._array()
+
+    def _shown(self, host: Tensor) -> Array:
+        array: Array = host.numpy()
+        self._array = weakref.ref(array)
+        return array
+
+    def _downloaded(self, held: Array | None) -> Array:
+        """The array on the host of values on another device, which are older from now on."""
+        if not self._host_is_newer or self._host is None:
+            tensor = self.tensor()
+            if held is not None and self._host is not None:
+                self._host.copy_(tensor)
+            else:
+                self._host, held = tensor.cpu(), None
+            self._host_is_newer = True
+        return self._shown(self._host) if held is None else held
 
 
 class Blob:
@@ -183,6 +203,3 @@ class Blob:
 
     def __repr__(self) -> str:
         return f"Blob{self._shape}"
-
-
-Blobs = Sequence[Any]

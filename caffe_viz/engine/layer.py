@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from caffe_viz.engine.blobs import Blob, Memory
+from caffe_viz.engine.blobs import Blob
 from caffe_viz.engine.table import LAYERS, Call
 from caffe_viz.errors import InputError
 from caffe_viz.geometry.table import TABLE, Out, text
@@ -107,16 +107,17 @@ class Layer:
             return
         tape, seeds = self._pending
         self.forget()
-        learning = [blob for blob, learns in zip(self.blobs, self.learns, strict=True) if learns]
-        for blob, gradient in zip(learning, _gradients(tape.tops, seeds, tape.params), strict=True):
+        places = [i for i, learns in enumerate(self.learns) if learns]
+        for i, gradient in zip(places, _gradients(tape.tops, seeds, tape.params), strict=True):
             if gradient is not None:
-                blob.take_gradient(blob.gradient() + gradient.view(blob.shape))
+                memory = self.blobs[i].memories[1]
+                (memory.adopt if i in self.call.replaces else memory.add)(gradient.contiguous())
 
     def forget(self) -> None:
         """Drop gradients of parameters that nobody has read."""
         self._pending = None
-        for memory in self._memories():
-            memory.waiting.discard(self)
+        for blob in self.blobs:
+            blob.memories[1].owing.discard(self)
 
     def _differentiable(self) -> bool:
         return self.backs and self.kind.gradient and (any(self.down) or any(self.learns))
@@ -135,9 +136,7 @@ class Layer:
             tensor.requires_grad_(wanted)
         with torch.enable_grad():
             tops = self._compute(bottoms, params)
-        return Tape(
-            [b for b in bottoms if b.requires_grad], [p for p in params if p.requires_grad], tops
-        )
+        return Tape([b for b in bottoms if b.requires_grad], [p for p in params if p.requires_grad], tops)
 
     def _own(self, values: Tensor) -> Tensor:
         """`values` as memory that is no other blob's."""
@@ -170,17 +169,17 @@ class Layer:
     def _put_off(self, tape: Tape, seeds: Sequence[Tensor | None]) -> None:
         """Wait with the gradients of parameters, unless arrays are held that could change unseen."""
         self.settle()
-        memories = self._memories()
         self._pending = tape, list(seeds)
-        if any(memory.held for memory in memories):
+        results = [b.memories[1] for b, learns in zip(self.blobs, self.learns, strict=True) if learns]
+        read = [blob.memories[0] for blob in (*self.bottoms, *self.blobs)]
+        read += [blob.memories[1] for blob in self.tops]
+        if any(memory.held for memory in (*read, *results)):
             self.settle()
             return
-        for memory in memories:
-            memory.waiting.add(self)
-
-    def _memories(self) -> list[Memory]:
-        blobs = [*self.bottoms, *self.tops, *self.blobs]
-        return [memory for blob in blobs for memory in blob.memories]
+        for memory in results:
+            memory.owing.add(self)
+        for memory in read:
+            memory.kept = True
 
 
 def _gradients(

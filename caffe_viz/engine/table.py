@@ -20,7 +20,8 @@ class Call:
     """What a layer's function is told beside its bottoms and parameters.
 
     `state` is the layer's own and lasts from one forward to the next; `generator` is where randomness comes
-    from; `tops` counts tops that have no name too.
+    from; `tops` counts tops that have no name too. The function may fill `replaces`: the places of parameters
+    whose diff its gradient replaces, where Caffe does not add to it.
     """
 
     param: LayerParameter
@@ -29,6 +30,7 @@ class Call:
     device: torch.device
     generator: torch.Generator
     state: dict[str, Any] = field(default_factory=dict)
+    replaces: frozenset[int] = frozenset()
 
 
 # Bottoms and parameters in Caffe's order and shapes -> tops. Autograd differentiates what it computes.

@@ -21,14 +21,24 @@ class LayerCase:
     """A one-layer net, layer `x` of `toy` on the inputs a, b, c ..; see `caffe_runs.Case`.
 
     `inputs` has values of some inputs, `params` of some parameters of layer x by their place. `gradient`
-    says whether Caffe can go backward through it.
+    says whether Caffe can go backward through it. `forced`: by force_backward, with which some layers abort;
+    else input `a`, if there are several, is a parameter that learns.
     """
 
     toy: Toy
     inputs: Values = field(default_factory=dict)
     params: Mapping[int, object] = field(default_factory=dict)
     gradient: bool = True
+    forced: bool = True
     train: bool = False
+
+    def prototxt(self) -> str:
+        text = self.toy.prototxt()
+        if self.forced:
+            return f"force_backward: {str(self.gradient).lower()}\n{text}"
+        if len(self.toy.shapes) > 1:
+            text = text.replace('"Input" top: "a" input_param', '"Parameter" top: "a" parameter_param', 1)
+        return text
 
     def __str__(self) -> str:
         return f"{self.toy}{', TRAIN' if self.train else ''}"

@@ -2,6 +2,7 @@
 
 import numpy as np
 from geometry_toys import NEURONS, Toy
+
 from layer_cases import LayerCase, cases, positive
 
 NO_GRADIENT = ("HardSigmoid", "HardSwish", "Threshold")

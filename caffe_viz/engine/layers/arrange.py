@@ -41,7 +41,9 @@ def _concat(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
 def _slice(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Sequence[Tensor]:
     p = call.param.slice_param
     axis = p.slice_dim if p.HasField("slice_dim") else p.axis
-    return bottoms[0].split([shape[axis] for shape in _shapes(call, bottoms)], axis)
+    sizes = [shape[axis] for shape in _shapes(call, bottoms)]
+    parts: Sequence[Tensor] = torch.split(bottoms[0], sizes, axis)
+    return parts
 
 
 @layer("Crop", labels=(1,))
@@ -81,7 +83,7 @@ def _eltwise(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
 
 
 def _largest(bottoms: list[Tensor]) -> Tensor:
-    """Where values are equal Caffe's gradient goes to one bottom: the second of the first two, else the earlier."""
+    """Where values are equal the gradient goes to one: the second of the first two, else the earlier."""
     largest = torch.where(bottoms[0] > bottoms[1], bottoms[0], bottoms[1])
     for other in bottoms[2:]:
         largest = torch.where(other > largest, other, largest)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -43,7 +45,12 @@ def _scale_fillers(param: LayerParameter) -> list[Filler]:
 def _scale(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
     p, x = call.param.scale_param, bottoms[0]
     factor, *shift = [*bottoms[1:], *params]
-    out = x * _along(factor, x, p.axis)
+    along = _along(factor, x, p.axis)
+    # Where nothing lies before the factor's axes, or behind them, Caffe computes straight into its diff.
+    alone = math.prod(x.shape[: x.ndim - along.ndim]) == 1 and factor.numel() != 1
+    replaces = len(bottoms) == 1 and (alone or factor.numel() == x.numel())
+    call.replaces = frozenset([0] if replaces else [])
+    out = x * along
     return out + _along(shift[0], x, p.axis) if shift else out
 
 

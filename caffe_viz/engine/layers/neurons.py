@@ -67,7 +67,9 @@ def _relu(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
 @layer("ReLU6")
 def _relu6(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
     p = call.param.relu6_param
-    return F.leaky_relu(bottoms[0], p.negative_slope).clamp(max=p.threshold)
+    # Unlike clamp, Caffe gives no gradient at the threshold itself.
+    above = bottoms[0] >= p.threshold
+    return F.leaky_relu(bottoms[0], p.negative_slope).masked_fill(above, p.threshold)
 
 
 # The last two have no gradient in this build of Caffe.

@@ -55,12 +55,16 @@ def _convolution(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Seq
 
 def _large_enough(x: Tensor, windows: list[tuple[int, int, int, int]]) -> Tensor:
     """With a stride, Caffe lets one window reach over the end of a smaller input; zeros are there."""
-    ends = [max(0, extent - 2 * pad - size) for size, (_, extent, _, pad) in zip(x.shape[2:], windows, strict=True)]
+    ends = [
+        max(0, extent - 2 * pad - size)
+        for size, (_, extent, _, pad) in zip(x.shape[2:], windows, strict=True)
+    ]
     return F.pad(x, [n for end in reversed(ends) for n in (0, end)]) if any(ends) else x
 
 
 @layer("Pooling")
-def _pooling(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor | Sequence[Tensor]:
+def pooling(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor | Sequence[Tensor]:
+    """Values, and their places in a second top."""
     p, (x,) = call.param.pooling_param, bottoms
     if p.pool == p.STOCHASTIC:
         raise NotImplementedError(
@@ -90,12 +94,15 @@ def _ends(x: Tensor, kernel: Pair, stride: Pair, pad: Pair, room: Sequence[int])
 
 def _torch_fits(x: Tensor, kernel: Pair, stride: Pair, pad: Pair, room: Sequence[int]) -> bool:
     """Whether torch's windows without ceil mode are Caffe's; it takes pads of half a kernel at most."""
-    places = [(size + 2 * p - k) // s + 1 for size, k, s, p in zip(x.shape[2:], kernel, stride, pad, strict=True)]
+    places = [
+        (size + 2 * p - k) // s + 1 for size, k, s, p in zip(x.shape[2:], kernel, stride, pad, strict=True)
+    ]
     return places == list(room) and all(2 * p <= k for p, k in zip(pad, kernel, strict=True))
 
 
 def _torch_ceils(x: Tensor, kernel: Pair, stride: Pair, pad: Pair, room: Sequence[int]) -> bool:
     """The same with ceil mode, whose last window torch drops where it begins behind the input."""
+
     def places(size: int, k: int, s: int, p: int) -> int:
         count = -(-(size + 2 * p - k) // s) + 1
         return count - ((count - 1) * s >= size + p)
@@ -171,4 +178,3 @@ class _AcrossChannels(torch.autograd.Function):
         around = F.conv2d(seed * y / scale, ctx.band)
         gradient = seed * _lowered(scale, ctx.beta) - 2 * ctx.factor * ctx.beta * x * around
         return gradient, None, None, None, None
-

@@ -1,0 +1,143 @@
+"""Many images through one net: in batches, the next ones read while the net is at work."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caffe_viz.backend import engine_name, load_net
+from caffe_viz.errors import InputError
+from caffe_viz.geometry import measure
+from caffe_viz.netdef import NetParameter
+from caffe_viz.network import Network
+from caffe_viz.probe import forward
+from caffe_viz.surgery import with_batch
+
+Array = NDArray[np.float32]
+
+MOST = 32  # images in a batch; more gains nothing
+BYTES = 2**28  # of a batch's blobs
+
+
+class Failed(NamedTuple):
+    """An image that was passed over, by its number, and why."""
+
+    number: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Batch:
+    """`values` (n, V, ...) of a blob for V views of each of `n` images by their `numbers`; `failed` has none."""
+
+    numbers: tuple[int, ...]
+    values: Array
+    failed: tuple[Failed, ...]
+
+    @property
+    def size(self) -> int:
+        """Images that this batch took, failed ones too."""
+        return len(self.numbers) + len(self.failed)
+
+
+class Runner:
+    """The part of a network that makes `blob`, loaded for a batch of images.
+
+    Raises:
+        InputError: no such blob, the input takes no image, or what would make Caffe abort.
+    """
+
+    def __init__(self, network: Network, blob: str, images: int = MOST) -> None:
+        network.geometry.blob(blob)
+        network.check()
+        self.blob, self.data, self.shape = blob, network.data, network.shape
+        message = leading_to(network.message, blob)
+        self.batch = _batch(message, self.data, blob, images)
+        self._net = load_net(
+            with_batch(message, self.batch), network.trained, engine=network.engine,
+            device=network.device, checked=False,
+        )  # fmt: skip
+        self.engine = engine_name(self._net)
+
+    def __call__(self, pixels: Array, blob: str | None = None) -> Array:
+        """Pixels (n, C, H, W), any n -> `blob`, or another one on the way to it, (n, ...)."""
+        parts = [self._run(pixels[i : i + self.batch], blob or self.blob) for i in range(0, len(pixels), self.batch)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _run(self, pixels: Array, blob: str) -> Array:
+        full = np.zeros((self.batch, *self.shape), np.float32)
+        full[: len(pixels)] = pixels
+        return forward(self._net, {self.data: full}, [blob])[blob][: len(pixels)]
+
+    def stream(
+        self, pixels: Callable[[int], Array], numbers: Sequence[int], views: int = 1
+    ) -> Iterator[Batch]:
+        """The blob for images by number; `pixels` makes the V = `views` (V, C, H, W) of one.
+
+        Images of which `pixels` raises InputError, or of which the blob is not finite, are passed over.
+        """
+        size = max(1, self.batch // views)
+        rest = iter(numbers)
+        waiting: deque[list[tuple[int, Future[Array]]]] = deque()
+        pool = ThreadPoolExecutor(1)
+        try:
+            while True:
+                chunk = [(n, pool.submit(pixels, n)) for n in islice(rest, size)]
+                if chunk:
+                    waiting.append(chunk)
+                if not waiting:
+                    return
+                if len(waiting) > 1 or not chunk:
+                    yield self._batch(waiting.popleft())
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _batch(self, chunk: Sequence[tuple[int, Future[Array]]]) -> Batch:
+        good: list[tuple[int, Array]] = []
+        failed: list[Failed] = []
+        for number, future in chunk:
+            try:
+                good.append((number, future.result()))
+            except InputError as error:
+                failed.append(Failed(number, str(error)))
+        if not good:
+            return Batch((), np.empty((0,), np.float32), tuple(failed))
+        made = self(np.concatenate([views for _, views in good]))
+        made = made.reshape(len(good), -1, *made.shape[1:])
+        finite = np.isfinite(made).reshape(len(good), -1).all(1)
+        failed += [
+            Failed(number, f"blob {self.blob!r} is not finite (NaN or infinite) for it.")
+            for (number, _), fine in zip(good, finite, strict=True) if not fine
+        ]  # fmt: skip
+        numbers = tuple(number for (number, _), fine in zip(good, finite, strict=True) if fine)
+        return Batch(numbers, made[finite], tuple(sorted(failed)))
+
+
+def leading_to(net: NetParameter, blob: str) -> NetParameter:
+    """The layers of `net` that make `blob`, those that work on it in place too."""
+    last = max(i for i, layer in enumerate(net.layer) if blob in layer.top)
+    needed, kept = {blob}, []
+    for layer in reversed(net.layer[: last + 1]):
+        if not needed.isdisjoint(layer.top):
+            needed = (needed - set(layer.top)) | set(layer.bottom)
+            kept.append(layer)
+    out = NetParameter(name=net.name)
+    out.layer.extend(reversed(kept))
+    return out
+
+
+def _batch(net: NetParameter, data: str, blob: str, images: int) -> int:
+    """How many images run at once: as many as memory allows; one where the net mixes or counts them."""
+    wanted = max(1, min(MOST, images, BYTES // max(measure(with_batch(net, 1)).blob_bytes, 1)))
+    try:
+        shapes = measure(with_batch(net, wanted)).blobs
+    except InputError:  # such as a Reshape to a fixed first axis
+        return 1
+    return wanted if shapes[data][:1] == shapes[blob][:1] == (wanted,) else 1
