@@ -3,7 +3,7 @@
 from caffe_viz.netdef.blobs import blob_array, blob_shape, make_blob
 from caffe_viz.netdef.net_pb2 import BlobProto, BlobShape, LayerParameter, NetParameter
 from caffe_viz.netdef.phase import for_phase
-from caffe_viz.netdef.read import parse_net, read_net, read_weights
+from caffe_viz.netdef.read import parse_net, read_blob, read_net, read_weights
 from caffe_viz.netdef.write import write_net, write_weights
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "for_phase",
     "make_blob",
     "parse_net",
+    "read_blob",
     "read_net",
     "read_weights",
     "write_net",

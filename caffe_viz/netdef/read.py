@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from google.protobuf import text_format
 from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
 
 from caffe_viz.errors import InputError, near
-from caffe_viz.netdef.blobs import MESSAGE_LIMIT
+from caffe_viz.netdef.blobs import MESSAGE_LIMIT, blob_array
 from caffe_viz.netdef.foreign import what_is
-from caffe_viz.netdef.net_pb2 import NetParameter
+from caffe_viz.netdef.net_pb2 import BlobProto, NetParameter
 from caffe_viz.netdef.syntax import explain
 from caffe_viz.netdef.upgrade import upgrade
 
@@ -63,6 +65,23 @@ def read_weights(path: str | Path) -> NetParameter:
     if not any(layer.blobs for layer in net.layer):
         raise InputError(f"{path} is no caffemodel: it names {layers} layers, but none holds weights.")
     return net
+
+
+def read_blob(path: str | Path) -> NDArray[np.float32]:
+    """The array of a .binaryproto file: one BlobProto, such as the mean of a data set.
+
+    Raises:
+        InputError: it is none, with what it is instead, or it is damaged.
+    """
+    data = _read(path, "binaryproto")
+    blob = BlobProto()
+    try:
+        blob.ParseFromString(data)
+    except DecodeError:
+        raise InputError(f"{path} is no binaryproto: {what_is(data)}.") from None
+    if not (blob.data or blob.double_data):
+        raise InputError(f"{path} is no binaryproto: it holds no values.")
+    return blob_array(blob)
 
 
 def _require(net: NetParameter, name: str) -> None:

@@ -1,0 +1,205 @@
+"""Losses and Accuracy: scalars over a batch. N is the first axis of the first bottom, C the classes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from caffe_viz.engine.table import Call, layer
+from caffe_viz.errors import InputError
+from caffe_viz.netdef import read_blob
+from caffe_viz.netdef.net_pb2 import ContrastiveLossParameter, LossParameter
+
+LOWEST_PROBABILITY = 1e-20  # Caffe's kLOG_THRESHOLD
+HIGHEST_LOSS = -math.log(torch.finfo(torch.float32).tiny)  # of a probability of 0 behind Softmax
+
+
+@layer("SoftmaxWithLoss", labels=(1,))
+def _softmax_loss(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
+    p, (x, labels) = call.param.loss_param, bottoms
+    axis = call.param.softmax_param.axis % x.ndim
+    rows = x.reshape(math.prod(x.shape[:axis]), x.shape[axis], -1)
+    places = _whole(labels, len(rows))
+    ignored = p.ignore_label if p.HasField("ignore_label") else None
+    _need_classes(call, places, rows.shape[1], ignored)
+    nowhere = -1 if ignored is None else ignored
+    losses = F.cross_entropy(rows, places, reduction="none", ignore_index=nowhere)
+    total = _clamped(losses, -math.inf, HIGHEST_LOSS).sum()
+    valid = None if ignored is None else (places != ignored).sum()
+    return total / _divisor(p, len(rows), places.numel(), valid)
+
+
+def _divisor(p: LossParameter, outer: int, count: int, valid: Tensor | None) -> Tensor | int:
+    """What the sum of losses is divided by (LossLayer::GetNormalizer): never less than 1."""
+    mode = p.normalization
+    if p.HasField("normalize") and not p.HasField("normalization"):
+        mode = p.VALID if p.normalize else p.BATCH_SIZE
+    if mode == p.VALID and valid is not None:
+        return valid.clamp(min=1)
+    return {p.FULL: count, p.VALID: count, p.BATCH_SIZE: outer, p.NONE: 1}[mode]
+
+
+@layer("EuclideanLoss")
+def _euclidean_loss(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
+    difference = bottoms[0] - bottoms[1].reshape(bottoms[0].shape)
+    return (difference * difference).sum() / (2 * len(difference))
+
+
+@layer("SmoothL1Loss")
+def _smooth_l1_loss(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
+    x, target = bottoms
+    return F.smooth_l1_loss(x, target.reshape(x.shape), reduction="sum") / len(x)
+
+
+# Like this Caffe, and unlike later ones, it knows no loss_param: always the sum over N.
+@layer("SigmoidCrossEntropyLoss", labels=(1,))
+def _sigmoid_loss(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
+    x, target = bottoms
+    goal = target.detach().reshape(x.shape)
+    return F.binary_cross_entropy_with_logits(x, goal, reduction="sum") / len(x)
+
+
+@layer("HingeLoss", labels=(1,))
+def _hinge_loss(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
+    p, rows = call.param.hinge_loss_param, bottoms[0].reshape(len(bottoms[0]), -1)
+    sides = torch.ones_like(rows).scatter_(1, _column(call, bottoms[1], rows), -1.0)
+    margins = F.relu(1 + rows * sides)
+    return (margins if p.norm == p.L1 else margins * margins).sum() / len(rows)
+
+
+@layer("MultinomialLogisticLoss", labels=(1,))
+def _multinomial_loss(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
+    rows = bottoms[0].reshape(len(bottoms[0]), -1)
+    return -_log(rows.gather(1, _column(call, bottoms[1], rows))).sum() / len(rows)
+
+
+# Like this Caffe, and unlike later ones, it takes probabilities, and no axis.
+@layer("InfogainLoss", labels=(1, 2))
+def _infogain_loss(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
+    rows = bottoms[0].reshape(len(bottoms[0]), -1)
+    matrix = bottoms[2].detach() if len(bottoms) == 3 else _matrix(call, rows)
+    weights = matrix.reshape(rows.shape[1], -1)[_column(call, bottoms[1], rows)[:, 0]]
+    return -(weights * _log(rows)).sum() / len(rows)
+
+
+def _matrix(call: Call, rows: Tensor) -> Tensor:
+    """(C, C) of the file that the layer names, read once."""
+    if "matrix" not in call.state:
+        path, classes = call.param.infogain_loss_param.source, rows.shape[1]
+        values = read_blob(path)
+        if (1, 1, 1, 1, *values.shape)[-4:] != (1, 1, classes, classes):
+            raise InputError(
+                f"layer {call.param.name!r} (InfogainLoss): {path} holds a blob of shape {values.shape}; "
+                f"(1, 1, {classes}, {classes}) is expected."
+            )
+        call.state["matrix"] = torch.from_numpy(values).to(rows.device)
+    matrix: Tensor = call.state["matrix"]
+    return matrix
+
+
+@layer("ContrastiveLoss", labels=(2,))
+def _contrastive_loss(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
+    p, (first, second) = call.param.contrastive_loss_param, [b.reshape(len(b), -1) for b in bottoms[:2]]
+    similar = _whole(bottoms[2], len(first))[:, 0] != 0
+    loss: Tensor = _Contrastive.apply(first, second, similar, p)
+    return loss
+
+
+class _Contrastive(torch.autograd.Function):
+    """Caffe's gradient: 1e-4 is added to the distance that it divides by."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, first: Tensor, second: Tensor, similar: Tensor, p: ContrastiveLossParameter
+    ) -> Tensor:
+        apart = first - second
+        squares = (apart * apart).sum(1)
+        distance = squares if p.legacy_version else squares.sqrt()
+        short = F.relu(p.margin - distance)
+        push = (short > 0).to(short.dtype) if p.legacy_version else short / (distance + 1e-4)
+        ctx.save_for_backward(apart * torch.where(similar, 1, -push)[:, None] / len(apart))
+        losses = torch.where(similar, squares, short if p.legacy_version else short * short)
+        return losses.sum() / (2 * len(apart))
+
+    @staticmethod
+    def backward(ctx: Any, *seeds: Tensor) -> tuple[Tensor | None, ...]:
+        gradient = seeds[0] * ctx.saved_tensors[0]
+        return gradient, -gradient, None, None
+
+
+@layer("Accuracy", gradient=False, labels=(1,))
+def _accuracy(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> list[Tensor]:
+    p, (x, labels) = call.param.accuracy_param, bottoms
+    axis = p.axis % x.ndim
+    rows = x.reshape(math.prod(x.shape[:axis]), x.shape[axis], -1)
+    places = _whole(labels, len(rows))
+    ignored = p.HasField("ignore_label")
+    counted = places != p.ignore_label if ignored else torch.ones_like(places, dtype=torch.bool)
+    inside = (places >= 0) & (places < rows.shape[1])  # a label of no class is never right
+    known = places.clamp(0, rows.shape[1] - 1)[:, None]
+    own = rows.gather(1, known)
+    # Of equal values Caffe puts the later class first.
+    later = torch.arange(rows.shape[1], device=x.device)[:, None] > known
+    ahead = ((rows > own) | ((rows == own) & later)).sum(1)
+    right = (ahead < p.top_k) & counted & inside
+    overall = right.sum() / counted.sum()
+    if call.tops == 1:
+        return [overall]
+    hits, given = (_histogram(known[:, 0], chosen, rows.shape[1]) for chosen in (right, counted & inside))
+    return [overall, hits / given.clamp(min=1)]
+
+
+def _histogram(places: Tensor, chosen: Tensor, count: int) -> Tensor:
+    """(count) How many of the chosen places are 0, 1, .."""
+    found = torch.zeros(count, device=places.device)
+    return found.scatter_add_(0, places.reshape(-1), chosen.reshape(-1).to(found.dtype))
+
+
+def _whole(labels: Tensor, rows: int) -> Tensor:
+    """Labels as whole numbers (rows, ...), cut as C++ does it."""
+    return labels.detach().reshape(rows, -1).to(torch.int64)
+
+
+def _column(call: Call, labels: Tensor, rows: Tensor) -> Tensor:
+    """(N, 1) The label of each row of (N, C)."""
+    column = _whole(labels, labels.numel())[: len(rows)]
+    _need_classes(call, column, rows.shape[1], None)
+    return column
+
+
+def _need_classes(call: Call, labels: Tensor, classes: int, ignored: int | None) -> None:
+    """Caffe would read beside its array."""
+    wrong = (labels < 0) | (labels >= classes)
+    if ignored is not None:
+        wrong &= labels != ignored
+    if wrong.any():
+        extra = "" if ignored is None else f", or {ignored}, which is ignored"
+        raise InputError(
+            f"layer {call.param.name!r} ({call.param.type}): a label is {int(labels[wrong][0])}; "
+            f"0 to {classes - 1} are expected{extra}."
+        )
+
+
+def _log(probabilities: Tensor) -> Tensor:
+    return _clamped(probabilities, LOWEST_PROBABILITY, math.inf).log()
+
+
+def _clamped(x: Tensor, low: float, high: float) -> Tensor:
+    clamped: Tensor = _Clamped.apply(x, low, high)
+    return clamped
+
+
+class _Clamped(torch.autograd.Function):
+    """Limits values, but lets the gradient through as if it did not, as Caffe's losses do."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, low: float, high: float) -> Tensor:
+        return x.clamp(low, high)
+
+    @staticmethod
+    def backward(ctx: Any, *seeds: Tensor) -> tuple[Tensor | None, ...]:
+        return seeds[0], None, None
