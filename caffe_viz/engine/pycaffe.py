@@ -1,37 +1,67 @@
 """The names of the `caffe` module that scripts use."""
 
-from caffe_viz.engine import io
+from __future__ import annotations
+
+from caffe_viz.engine import classifier, detector, io, net_spec, proto
 from caffe_viz.engine.classifier import Classifier
+from caffe_viz.engine.detector import Detector
 from caffe_viz.engine.modes import set_device, set_mode_cpu, set_mode_gpu, set_random_seed
 from caffe_viz.engine.net import Net
 from caffe_viz.engine.net_spec import NetSpec, layers, params, to_proto
 from caffe_viz.engine.table import LAYERS
 
+__version__ = "1.0.0"  # of the Caffe whose interface this is
 TRAIN, TEST = 0, 1
-MISSING = ("Detector", "SGDSolver", "AdamSolver", "NesterovSolver", "AdaGradSolver", "RMSPropSolver")
-MISSING += ("AdaDeltaSolver", "get_solver", "NCCL", "Timer", "Layer", "draw", "coord_map")
+MISSING: tuple[str, ...]
+MISSING = ("SGDSolver", "AdamSolver", "NesterovSolver", "AdaGradSolver", "RMSPropSolver", "AdaDeltaSolver")
+MISSING += ("get_solver", "NCCL", "Timer", "Layer", "draw", "coord_map")
 
 __all__ = [
-    "TEST",
-    "TRAIN",
-    "Classifier",
-    "Net",
-    "NetSpec",
-    "io",
-    "layer_type_list",
-    "layers",
-    "params",
-    "set_device",
-    "set_mode_cpu",
-    "set_mode_gpu",
-    "set_random_seed",
-    "to_proto",
-]
+    "TEST", "TRAIN", "Classifier", "Detector", "Net", "NetSpec", "classifier", "detector", "has_nccl", "io",
+    "layer_type_list", "layers", "net_spec", "params", "proto", "set_device", "set_mode_cpu", "set_mode_gpu",
+    "set_multiprocess", "set_random_seed", "set_solver_count", "set_solver_rank", "solver_count",
+    "solver_rank", "to_proto",
+]  # fmt: skip
 
 
 def layer_type_list() -> list[str]:
     """The layer types that nets may have."""
     return sorted(LAYERS)
+
+
+def solver_count() -> int:
+    """How many solvers train one net: always one."""
+    return 1
+
+
+def solver_rank() -> int:
+    """The number of this solver among them."""
+    return 0
+
+
+def has_nccl() -> bool:
+    """Whether several GPUs can train one net."""
+    return False
+
+
+def set_solver_count(count: int) -> None:
+    """Only 1; more raise NotImplementedError."""
+    _alone(count == solver_count())
+
+
+def set_solver_rank(rank: int) -> None:
+    """Only 0; more raise NotImplementedError."""
+    _alone(rank == solver_rank())
+
+
+def set_multiprocess(several: bool) -> None:
+    """Only False; True raises NotImplementedError."""
+    _alone(not several)
+
+
+def _alone(alone: bool) -> None:
+    if not alone:
+        raise NotImplementedError("the embedded engine trains a net in one process, on one device.")
 
 
 def __getattr__(name: str) -> object:

@@ -1,0 +1,93 @@
+"""Arrays to Caffe's messages and back, as `caffe.io` does it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caffe_viz.engine.proto import caffe_pb2
+from caffe_viz.errors import InputError
+from caffe_viz.netdef import blob_array, make_blob
+from caffe_viz.netdef.blobs import LEGACY_AXES
+
+Array = NDArray[Any]
+Floats = NDArray[np.float32]
+
+
+class ArrayError(InputError, ValueError):
+    """An array that does not fit; pycaffe raises ValueError."""
+
+
+def blobproto_to_array(blob: Any, return_diff: bool = False) -> Floats:
+    """The data of a BlobProto, or its diff, in its shape.
+
+    Raises:
+        InputError: the number of values does not fit the shape.
+    """
+    if return_diff:
+        legacy = {name: getattr(blob, name) for name in LEGACY_AXES if blob.HasField(name)}
+        blob = caffe_pb2.BlobProto(shape=blob.shape, data=blob.diff, double_data=blob.double_diff, **legacy)
+    try:
+        return blob_array(blob)
+    except InputError as error:
+        raise ArrayError(str(error)) from None
+
+
+def array_to_blobproto(arr: Array, diff: Array | None = None) -> Any:
+    """A BlobProto of an array of any shape, and of a diff of that shape, as float32.
+
+    Raises:
+        InputError: the shapes differ.
+    """
+    blob = make_blob(arr)
+    if diff is not None:
+        if np.shape(diff) != np.shape(arr):
+            raise ArrayError(f"a diff of shape {np.shape(diff)} does not fit data of shape {np.shape(arr)}.")
+        blob.diff.MergeFrom(make_blob(diff).data)
+    return blob
+
+
+def arraylist_to_blobprotovector_str(arraylist: Sequence[Array]) -> bytes:
+    """Arrays as the bytes of a BlobProtoVector."""
+    return bytes(caffe_pb2.BlobProtoVector(blobs=map(make_blob, arraylist)).SerializeToString())
+
+
+def blobprotovector_str_to_arraylist(vector: bytes) -> list[Floats]:
+    """The arrays in the bytes of a BlobProtoVector."""
+    return [blobproto_to_array(blob) for blob in caffe_pb2.BlobProtoVector.FromString(vector).blobs]
+
+
+def array_to_datum(arr: Array, label: int | None = None) -> Any:
+    """A Datum of an array (K, H, W): bytes of uint8, float32 of other types.
+
+    Raises:
+        InputError: another number of axes.
+    """
+    if arr.ndim != 3:
+        raise ArrayError(f"an array of shape {arr.shape} is no datum: (K, H, W) is expected.")
+    datum = caffe_pb2.Datum(channels=arr.shape[0], height=arr.shape[1], width=arr.shape[2])
+    if arr.dtype == np.uint8:
+        datum.data = arr.tobytes()
+    else:
+        datum.float_data.extend(arr.astype(float).ravel())
+    if label is not None:
+        datum.label = label
+    return datum
+
+
+def datum_to_array(datum: Any) -> Array:
+    """The values of a Datum, (K, H, W): uint8 or float64.
+
+    Raises:
+        InputError: it holds an encoded image, or the number of values does not fit the shape.
+    """
+    shape = datum.channels, datum.height, datum.width
+    if datum.encoded:
+        raise ArrayError("the datum holds an encoded image: decode datum.data with PIL.Image.open.")
+    values = np.frombuffer(datum.data, np.uint8).copy() if datum.data else np.array(datum.float_data, float)
+    if values.size != np.prod(shape):
+        raise ArrayError(f"a datum of shape {shape} holds {values.size} values.")
+    return values.reshape(shape)

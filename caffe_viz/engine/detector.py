@@ -1,0 +1,105 @@
+"""`caffe.Detector`: class probabilities of windows of images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from caffe_viz.engine import io
+from caffe_viz.engine.classifier import transformer
+from caffe_viz.engine.conversion import Array, ArrayError, Floats
+from caffe_viz.engine.net import Net, Path
+from caffe_viz.errors import InputError
+
+Window = Sequence[int]
+
+
+class Detector(Net):
+    """A net in TEST phase that takes windows of images, warped to its input.
+
+    `context_pad` is the width of the border of the input, in pixels, that shows what surrounds the window;
+    the others are the settings of `Transformer`.
+
+    Raises:
+        InputError: as Net and Transformer.
+    """
+
+    def __init__(
+        self,
+        model_file: Path,
+        pretrained_file: Path,
+        mean: Array | None = None,
+        input_scale: float | None = None,
+        raw_scale: float | None = None,
+        channel_swap: Sequence[int] | None = None,
+        context_pad: int | None = None,
+    ) -> None:
+        super().__init__(model_file, phase=1, weights=pretrained_file)
+        self.transformer = transformer(self, mean, input_scale, raw_scale, channel_swap)
+        self.configure_crop(context_pad)
+
+    def configure_crop(self, context_pad: int | None) -> None:
+        """Set the width of the border around windows; what lies outside of the image is shown as the mean.
+
+        Raises:
+            InputError: nothing is left between the borders.
+        """
+        name = self.inputs[0]
+        shape = self.blobs[name].shape[1:]
+        if context_pad and 2 * context_pad >= min(shape[1:]):
+            raise InputError(f"context_pad {context_pad} leaves nothing of an input of {shape[1:]}.")
+        self.context_pad = context_pad
+        self.crop_dims = np.array([*shape[1:], shape[0]])
+        self.crop_mean = self.transformer.deprocess(name, np.zeros(shape, np.float32))
+
+    def detect_windows(self, images_windows: Iterable[tuple[str, Iterable[Window]]]) -> list[dict[str, Any]]:
+        """Files, each with windows (ymin, xmin, ymax, xmax) -> `filename`, `window` and `prediction` of each.
+
+        Raises:
+            InputError: a file cannot be read, no windows, or a window outside of its image.
+        """
+        found: list[dict[str, Any]] = []
+        crops: list[Floats] = []
+        name = self.inputs[0]
+        for filename, windows in images_windows:
+            image = io.load_image(filename)
+            for window in windows:
+                found.append({"window": window, "filename": filename})
+                crops.append(self.transformer.preprocess(name, self.crop(image, window)))
+        if not crops:
+            raise ArrayError("no windows were given: (filename, [(ymin, xmin, ymax, xmax)]) is expected.")
+        predictions = self.forward_all(None, **{name: np.stack(crops)})[self.outputs[0]]
+        return [{**one, "prediction": values} for one, values in zip(found, predictions, strict=True)]
+
+    def detect_selective_search(self, image_fnames: Iterable[str]) -> list[dict[str, Any]]:
+        """Not here: it calls a program in MATLAB."""
+        raise NotImplementedError("caffe_viz proposes no windows: give some to detect_windows.")
+
+    def crop(self, im: Array, window: Window) -> Floats:
+        """The window (ymin, xmin, ymax, xmax) of an image (H, W, K); with context, as large as the input.
+
+        Raises:
+            InputError: the window lies outside of the image.
+        """
+        y, x, y_end, x_end = map(int, window)
+        part = im[max(y, 0) : y_end, max(x, 0) : x_end]
+        if not part.size:
+            raise ArrayError(f"window {tuple(window)} holds nothing of an image of shape {im.shape}.")
+        return self._with_context(im, np.array([[y, x], [y_end, x_end]])) if self.context_pad else part
+
+    def _with_context(self, im: Array, window: Array) -> Floats:
+        """As R-CNN: a box around the window, warped to a square input, the mean where the image ends."""
+        side = int(self.crop_dims[1])
+        half = (window[1] - window[0] + 1) / 2
+        reach = half * side / (side - 2 * (self.context_pad or 0))
+        box = np.round(window[0] + half + np.array([-reach, reach]))
+        factor = side / (box[1] - box[0] + 1)
+        (top, left) = pad = np.round(np.maximum(0, -box[0]) * factor).astype(int)
+        box = np.clip(box, 0, im.shape[:2]).astype(int)
+        height, width = np.minimum(np.round((box[1] - box[0] + 1) * factor).astype(int), side - pad)
+        crop = np.array(self.crop_mean)
+        seen = im[box[0, 0] : box[1, 0], box[0, 1] : box[1, 1]]
+        crop[top : top + height, left : left + width] = io.resize_image(seen, (height, width))
+        return crop
