@@ -1,10 +1,12 @@
 """Images on disk and RGB in 0..1 <-> the pixels that a Caffe network takes."""
 
+from caffe_viz.images.album import Album
 from caffe_viz.images.files import load_image, png_bytes, save_gif, save_png
 from caffe_viz.images.pixels import display_rgb, resized, stretched
 from caffe_viz.images.preprocess import Preprocess
 
 __all__ = [
+    "Album",
     "Preprocess",
     "display_rgb",
     "load_image",

@@ -19,21 +19,22 @@ from caffe_viz.images.pixels import Floats, display_rgb
 WHITE = {"I": 65535, "I;16": 65535, "I;16L": 65535, "I;16B": 65535, "I;16N": 65535, "F": 1}
 
 
-def load_image(path: str | Path) -> Floats:
+def load_image(path: str | Path, data: bytes | None = None) -> Floats:
     """Any image that Pillow reads -> (H, W, 3) RGB in 0..1: upright, in full depth, transparency over white.
 
-    Of several frames the first is taken; 32 bit float images hold 0..1, integer ones 0..65535.
+    Of several frames the first is taken; 32 bit float images hold 0..1, integer ones 0..65535. `data` is
+    the file's content where it is not on disk.
 
     Raises:
         InputError: no such file, no image, a damaged or a gigantic one.
     """
     from PIL import ImageOps
 
-    return decoded(path, lambda image: _rgb(ImageOps.exif_transpose(image)))
+    return decoded(path, lambda image: _rgb(ImageOps.exif_transpose(image)), data)
 
 
-def decoded(path: str | Path, pixels: Callable[[Any], Floats]) -> Floats:
-    """What `pixels` makes of Pillow's image of a file.
+def decoded(path: str | Path, pixels: Callable[[Any], Floats], data: bytes | None = None) -> Floats:
+    """What `pixels` makes of Pillow's image of a file, or of its content `data`.
 
     Raises:
         InputError: as `load_image`.
@@ -41,14 +42,14 @@ def decoded(path: str | Path, pixels: Callable[[Any], Floats]) -> Floats:
     from PIL import Image, UnidentifiedImageError
 
     path = Path(path)
-    if not path.exists():
+    if data is None and not path.exists():
         raise InputError(f"{path}: there is no such file.")
-    if not path.is_file():
+    if data is None and not path.is_file():
         raise InputError(f"{path} is no file: give an image, such as a PNG or a JPEG.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            with Image.open(path if data is None else io.BytesIO(data)) as image:
                 image.load()
                 return pixels(image)
     except PermissionError as error:

@@ -33,6 +33,8 @@ def display_rgb(rgb: ArrayLike) -> Floats:
 
 def resized(image: Floats, size: tuple[int, int], *, antialias: bool = False) -> Floats:
     """(h, w, C) -> (*size, C), bilinear: what scikit-image's resize does at order 1."""
+    if image.shape[:2] == tuple(size):
+        return image
     if antialias:
         from skimage.transform import resize
 
