@@ -195,7 +195,8 @@ def _permute(layer: LayerParameter, bottoms: Shapes) -> Out:
     need(len(set(order)) == len(order), f"order {order} names an axis twice")
     order += [i for i in range(len(shape)) if i not in order]
     kept = len(shape) >= 4 and order[-2:] == [len(shape) - 2, len(shape) - 1]
-    return Out((tuple(shape[o] for o in order),), views=(SAME if kept else Look.LOST,))
+    top, same = tuple(shape[o] for o in order), order == sorted(order)
+    return Out((top,), views=(SAME if kept else Look.LOST,), aliases=same)
 
 
 @rule("Unsqueeze")

@@ -173,16 +173,24 @@ def _pooling(layer: LayerParameter, bottoms: Shapes) -> Out:
     return Out(((n, c, *places),) * len(layer.top), views=(view,))
 
 
+def pyramid(room: Sequence[int], height: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """(kernel, pad) of each level's pooling, height and width; level l has 2^l x 2^l bins, stride is the kernel."""
+    levels = []
+    for bins in (2**level for level in range(height)):
+        kernels = [-(-size // bins) for size in room]
+        pads = [(k * bins - size + 1) // 2 for k, size in zip(kernels, room, strict=True)]
+        levels.append(((kernels[0], kernels[1]), (pads[0], pads[1])))
+    return levels
+
+
 @rule("SPP")
 def _spp(layer: LayerParameter, bottoms: Shapes) -> Out:
-    """Spatial pyramid pooling: level l pools into 2^l x 2^l bins, all levels in one row."""
+    """Spatial pyramid pooling: all levels in one row."""
     n, c, *room = four_axes(bottoms[0])
     height = layer.spp_param.pyramid_height
     need(0 < height < 31, "spp_param needs pyramid_height, at least 1")
     bins = []
-    for level in range(height):
-        kernels = [-(-size // 2**level) for size in room]
-        pads = [(k * 2**level - size + 1) // 2 for k, size in zip(kernels, room, strict=True)]
+    for level, (kernels, pads) in enumerate(pyramid(room, height)):
         fits = not any(pads) or all(p < k for p, k in zip(pads, kernels, strict=True))
         need(
             fits,

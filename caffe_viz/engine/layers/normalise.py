@@ -1,0 +1,146 @@
+"""Layers that subtract a mean or divide by a deviation or a norm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from caffe_viz.engine.table import Call, Filler, constant, layer
+from caffe_viz.geometry.table import legacy
+from caffe_viz.netdef import LayerParameter
+
+
+@layer("BatchNorm")
+def _batch_norm(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
+    (x,) = bottoms
+    return _with_stored(call, x, params) if _uses_stored(call) else _with_own(call, x, params)
+
+
+def _kyle_fillers(param: LayerParameter) -> list[Filler]:
+    return [constant(0)] * 3 + [constant(1), constant(0)] * param.batch_norm_param.use_alpha_beta
+
+
+@layer("BatchNormKyle", fillers=_kyle_fillers)
+def _batch_norm_kyle(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
+    y = _batch_norm(call, bottoms, params)
+    assert isinstance(y, Tensor)
+    if not call.param.batch_norm_param.use_alpha_beta:
+        return y
+    call.replaces = frozenset([3, 4])
+    factor, shift = (_per_channel(p, y) for p in params[3:])
+    if _uses_stored(call):  # Caffe gives the two no gradient here.
+        factor, shift = factor.detach(), shift.detach()
+    return y * factor + shift
+
+
+def _uses_stored(call: Call) -> bool:
+    p = call.param.batch_norm_param
+    return p.use_global_stats if p.HasField("use_global_stats") else not call.train
+
+
+def _with_stored(call: Call, x: Tensor, params: list[Tensor]) -> Tensor:
+    """Mean and variance are constants here, stored times a factor that is 0 in a new net."""
+    mean, variance, factor = (p.detach() for p in params[:3])
+    scale = torch.where(factor == 0, 0, 1 / factor)
+    deviation = (variance * scale + call.param.batch_norm_param.eps).sqrt()
+    return (x - _per_channel(mean * scale, x)).mul_(_per_channel(1 / deviation, x))
+
+
+def _with_own(call: Call, x: Tensor, params: list[Tensor]) -> Tensor:
+    """Those of the batch, which the stored ones take in."""
+    p = call.param.batch_norm_param
+    y, mean, variance = _standardised(x, (0, *range(2, x.ndim)), lambda v: (v + p.eps).sqrt())
+    values = x.numel() // x.shape[1]
+    unbiased = variance * (values / max(values - 1, 1))
+    for stored, new in zip(params[:3], (mean, unbiased, torch.ones(1, device=x.device)), strict=True):
+        stored.detach().mul_(p.moving_average_fraction).add_(new.view(-1))
+    return y
+
+
+def _per_channel(values: Tensor, x: Tensor) -> Tensor:
+    return values.reshape(-1, *[1] * (x.ndim - 2))
+
+
+@layer("MVN")
+def _mvn(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
+    p = call.param.mvn_param
+    x = bottoms[0].reshape(legacy(tuple(bottoms[0].shape)))
+    axes = (1, 2, 3) if p.across_channels else (2, 3)
+    if not p.normalize_variance:
+        return x - x.mean(axes, keepdim=True)
+    return _standardised(x, axes, lambda v: v.sqrt() + p.eps)[0]
+
+
+def _standardised(
+    x: Tensor, axes: tuple[int, ...], deviation: Callable[[Tensor], Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(x - mean) / deviation(variance), mean and variance along `axes`; only the first has a gradient."""
+    found: tuple[Tensor, Tensor, Tensor] = _Standardised.apply(x, axes, deviation)
+    return found
+
+
+class _Standardised(torch.autograd.Function):
+    """The gradient is Caffe's: it overlooks an eps that is added to the root."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, axes: tuple[int, ...], deviation: Callable[[Tensor], Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        mean = x.mean(axes, keepdim=True)
+        y = x - mean
+        variance = (y * y).mean(axes, keepdim=True)
+        ctx.axes, factor = axes, 1 / deviation(variance)
+        y *= factor
+        ctx.save_for_backward(y, factor)
+        ctx.mark_non_differentiable(mean, variance)
+        return y, mean, variance
+
+    @staticmethod
+    def backward(ctx: Any, *seeds: Tensor) -> tuple[Tensor, None, None]:
+        (y, factor), (seed, *_) = ctx.saved_tensors, seeds
+        along = (seed * y).mean(ctx.axes, keepdim=True)
+        gradient = seed - seed.mean(ctx.axes, keepdim=True)
+        return gradient.addcmul_(y, along, value=-1).mul_(factor), None, None
+
+
+def _scale_filler(param: LayerParameter) -> list[Filler]:
+    p = param.norm_param
+    return [p.scale_filler if p.HasField("scale_filler") else constant(1)]
+
+
+@layer("Normalize", fillers=_scale_filler)
+def _normalize(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
+    p, (x,) = call.param.norm_param, bottoms
+    images = x.reshape(legacy(tuple(x.shape)))
+    y: Tensor = _ByNorm.apply(images, params[0].reshape(-1, 1, 1), p.across_spatial, p.eps)
+    return y.view(x.shape)
+
+
+class _ByNorm(torch.autograd.Function):
+    """scale * x / norm of each image or of each pixel's channels.
+
+    The gradient is Caffe's: it weighs the scales of the channels only at its end, and divides by the scale.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: Tensor, across: bool, eps: float) -> Tensor:
+        ctx.axes = (1, 2, 3) if across else (1,)
+        norm = ((x * x).sum(ctx.axes, keepdim=True) + eps).sqrt()
+        y = x / norm * scale
+        ctx.save_for_backward(x, scale, norm, y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *seeds: Tensor) -> tuple[Tensor | None, ...]:
+        (x, scale, norm, y), (seed,) = ctx.saved_tensors, seeds
+        down = learns = None
+        if ctx.needs_input_grad[0]:
+            along = (x * seed).sum(ctx.axes, keepdim=True) / (norm * norm)
+            down = (seed - x * along) / norm * scale
+        if ctx.needs_input_grad[1]:
+            learns = (y * seed).sum((0, 2, 3), keepdim=True)[0]
+            learns = (learns if scale.numel() > 1 else learns.sum().view(1, 1, 1)) / scale
+        return down, learns, None, None
