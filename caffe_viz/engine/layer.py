@@ -11,7 +11,8 @@ from torch import Tensor
 from caffe_viz.engine.blobs import Blob
 from caffe_viz.engine.table import LAYERS, Call
 from caffe_viz.errors import InputError
-from caffe_viz.geometry.table import TABLE, Out, text
+from caffe_viz.geometry.stored import WITH_FILES
+from caffe_viz.geometry.table import Out, text
 from caffe_viz.netdef import LayerParameter
 
 
@@ -47,7 +48,7 @@ class Layer:
         """
         shapes = tuple(b.shape for b in self.bottoms)
         try:
-            return TABLE[self.type].function(self.param, shapes)
+            return WITH_FILES[self.type].function(self.param, shapes)
         except InputError as error:
             given = f" on {', '.join(map(text, shapes))}" if shapes else ""
             raise InputError(f"layer {self.name!r} ({self.type}){given}: {error}") from None
@@ -86,7 +87,8 @@ class Layer:
             tops = [top.detach() for top in tape.tops]
         self._tape = tape
         for top, values in zip(self.tops, tops, strict=False):
-            top.take(self._own(values))
+            if values is not None:
+                top.take(self._own(values))
 
     def backward(self) -> None:
         """Compute the diffs of the bottoms from those of the tops; those of parameters wait to be read."""
@@ -122,7 +124,7 @@ class Layer:
     def _differentiable(self) -> bool:
         return self.backs and self.kind.gradient and (any(self.down) or any(self.learns))
 
-    def _compute(self, bottoms: list[Tensor], params: list[Tensor]) -> list[Tensor]:
+    def _compute(self, bottoms: list[Tensor], params: list[Tensor]) -> list[Any]:
         tops = self.kind.function(self.call, bottoms, params)
         return [tops] if isinstance(tops, Tensor) else list(tops)
 
@@ -163,8 +165,13 @@ class Layer:
             return
         wanted = [b for b, down in zip(self.bottoms, self.down, strict=True) if down]
         found = _gradients(tape.tops, seeds, tape.bottoms)
+        taken = {seed.untyped_storage().data_ptr() for seed in seeds}
         for blob, gradient in zip(wanted, found, strict=True):
-            blob.take_gradient(torch.zeros_like(blob.tensor()) if gradient is None else gradient.contiguous())
+            values = torch.zeros_like(blob.tensor()) if gradient is None else gradient.contiguous()
+            # Autograd hands the top's diff itself on, to several bottoms too, where a layer only adds.
+            place = values.untyped_storage().data_ptr()
+            blob.take_gradient(values.clone() if place in taken and not self.in_place else values)
+            taken.add(place)
 
     def _put_off(self, tape: Tape, seeds: Sequence[Tensor | None]) -> None:
         """Wait with the gradients of parameters, unless arrays are held that could change unseen."""
