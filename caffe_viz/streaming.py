@@ -35,7 +35,7 @@ class Failed(NamedTuple):
 
 @dataclass(frozen=True)
 class Batch:
-    """`values` (n, V, ...) of a blob for V views of each of `n` images by their `numbers`; `failed` has none."""
+    """`values` (n, V, ...) of a blob for V views of each image of `numbers`; those that `failed` have none."""
 
     numbers: tuple[int, ...]
     values: Array
@@ -68,7 +68,10 @@ class Runner:
 
     def __call__(self, pixels: Array, blob: str | None = None) -> Array:
         """Pixels (n, C, H, W), any n -> `blob`, or another one on the way to it, (n, ...)."""
-        parts = [self._run(pixels[i : i + self.batch], blob or self.blob) for i in range(0, len(pixels), self.batch)]
+        parts = [
+            self._run(pixels[i : i + self.batch], blob or self.blob)
+            for i in range(0, len(pixels), self.batch)
+        ]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _run(self, pixels: Array, blob: str) -> Array:
@@ -103,15 +106,16 @@ class Runner:
         good: list[tuple[int, Array]] = []
         failed: list[Failed] = []
         for number, future in chunk:
-            try:
-                good.append((number, future.result()))
-            except InputError as error:
+            error = future.exception()
+            if isinstance(error, InputError):
                 failed.append(Failed(number, str(error)))
+            else:
+                good.append((number, future.result()))
         if not good:
             return Batch((), np.empty((0,), np.float32), tuple(failed))
         made = self(np.concatenate([views for _, views in good]))
         made = made.reshape(len(good), -1, *made.shape[1:])
-        finite = np.isfinite(made).reshape(len(good), -1).all(1)
+        finite = np.isfinite(made.reshape(len(good), -1)).all(axis=1).tolist()
         failed += [
             Failed(number, f"blob {self.blob!r} is not finite (NaN or infinite) for it.")
             for (number, _), fine in zip(good, finite, strict=True) if not fine

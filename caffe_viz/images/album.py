@@ -18,13 +18,16 @@ from caffe_viz.images.files import load_image
 from caffe_viz.images.pixels import Floats
 
 SUFFIXES = frozenset(
-    ".avif .bmp .gif .jfif .jp2 .jpe .jpeg .jpg .npy .pbm .pgm .png .ppm .tga .tif .tiff .webp".split()
-)
+    {
+        ".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".npy", ".pbm", ".pgm", ".png",
+        ".ppm", ".tga", ".tif", ".tiff", ".webp",
+    }
+)  # fmt: skip
 MOST_BYTES = 2**29  # of one file in an archive, which can be far smaller there
 
 
 class Entry(NamedTuple):
-    """One image: its printable name, its size in bytes, its file, and its name in that if it is an archive."""
+    """One image: its printable name, its size in bytes, its file, its name inside that if it is an archive."""
 
     name: str
     size: int
@@ -53,9 +56,7 @@ class Album:
         for source in map(Path, sources):
             found = tuple(_found(source, archives))
             if not found:
-                raise InputError(
-                    f"{source} holds no images: files .jpg, .png, .tif and such are looked for, or arrays .npy."
-                )
+                raise InputError(f"{source} holds no images: files such as .jpg, .png, .tif, or arrays .npy.")
             entries += found
         if not entries:
             raise InputError("no images are given: give a file, a folder or a .zip.")
@@ -124,7 +125,9 @@ def _in_archive(source: Path, file: Path, archives: dict[Path, zipfile.ZipFile])
     except (OSError, zipfile.BadZipFile) as error:
         raise InputError(f"{file} cannot be read as an archive: {error}.") from None
     inside = source.relative_to(file).as_posix()
-    members = [x for x in archive.infolist() if all(map(_shown, x.filename.split("/"))) and _image(x.filename)]
+    members = [
+        x for x in archive.infolist() if all(map(_shown, x.filename.split("/"))) and _image(x.filename)
+    ]
     chosen = [x for x in members if inside in (".", x.filename) or x.filename.startswith(f"{inside}/")]
     if members and not chosen:
         tops = {x.filename.split("/")[0] for x in members}

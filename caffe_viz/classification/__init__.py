@@ -1,0 +1,140 @@
+"""Which classes a network sees in images, and whether its preprocessing looks wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caffe_viz.classification.crops import TEN, need_margin, ten_crops
+from caffe_viz.classification.doubts import doubts_of_input, doubts_of_settings
+from caffe_viz.errors import InputError
+from caffe_viz.images import Album
+from caffe_viz.netdef import NetParameter
+from caffe_viz.network import Network
+from caffe_viz.streaming import Batch, Runner
+
+__all__ = ["Answer", "Classifier", "Guess", "answer_blobs"]
+
+Array = NDArray[np.float32]
+FEW, MANY = 8, 128  # images that tell whether the input's scale looks right, and at most its channel order
+ENOUGH = 64  # images for the order: with fewer, a difference may be chance
+
+
+class Guess(NamedTuple):
+    """A class: its number, its label or "", its probability (or score, where the net ends without Softmax)."""
+
+    number: int
+    label: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The likeliest classes of one image, or why it `failed`."""
+
+    image: str
+    guesses: tuple[Guess, ...]
+    failed: str = ""
+
+
+class Classifier:
+    """A network on the images of an album; iterate for one Answer per image, in order.
+
+    With `oversample` an answer is the mean over ten crops: corners, centre and their mirror images.
+
+    Raises:
+        InputError: the net does not end in one value for each class, takes no image, or nothing is left to
+            crop.
+    """
+
+    def __init__(self, network: Network, album: Album, *, top: int = 5, oversample: bool = False) -> None:
+        self.network, self.album = network, album
+        self._answer, self._scores = answer_blobs(network.message)
+        self.classes = _classes(network, self._answer)
+        softmax = any(x.type == "Softmax" and self._answer in x.top for x in network.message.layer)
+        self.unit = "probabilities" if softmax else "scores"  # of the answers' values
+        self._top, self._views = min(top, self.classes), TEN if oversample else 1
+        if oversample:
+            need_margin(network.preprocess, network.shape)
+        labels = network.preprocess.labels
+        self._labels = labels if len(labels) == self.classes else ("",) * self.classes
+        self._runner = Runner(network, self._answer, max(len(album), FEW) * self._views)
+        self.engine = self._runner.engine
+
+    def __iter__(self) -> Iterator[Answer]:
+        for batch in self._runner.stream(self._pixels, range(len(self.album)), self._views):
+            yield from self._answers(batch)
+
+    @cached_property
+    def doubts(self) -> tuple[str, ...]:
+        """What makes the preprocessing look wrong, one sentence each; runs a sample of the images."""
+        found = [*doubts_of_settings(self.network, self.classes)]
+        if self.network.pictures is not None:
+            count = len(self.album)
+            size = min(count, FEW) if count // 2 < ENOUGH else min(MANY, count // 2)
+            numbers = np.unique(np.linspace(0, count - 1, size).round().astype(int))
+            sample = list(self._readable(numbers.tolist()))
+            if sample:
+                found += doubts_of_input(
+                    lambda pixels: self._runner(pixels, self._scores), np.stack(sample),
+                    self.network.preprocess.scale, orders=len(sample) >= ENOUGH,
+                )  # fmt: skip
+        return tuple(found)
+
+    def _readable(self, numbers: list[int]) -> Iterator[Array]:
+        for number in numbers:
+            try:
+                pixels = self.network.pixels(self.album.load(number))
+            except InputError:  # said when its turn comes
+                continue
+            if np.isfinite(pixels).all():
+                yield pixels
+
+    @property
+    def _pixels(self) -> Callable[[int], Array]:
+        network, album = self.network, self.album
+        if self._views == TEN:
+            return lambda number: ten_crops(network.preprocess, album.load(number), network.shape)
+        return lambda number: network.pixels(album.load(number))[None]
+
+    def _answers(self, batch: Batch) -> Iterator[Answer]:
+        """In the order of the numbers."""
+        mean = batch.values.reshape(*batch.values.shape[:2], -1).mean(1) if batch.numbers else batch.values
+        made = dict(zip(batch.numbers, mean, strict=True))
+        reasons = dict(batch.failed)
+        for number in sorted([*made, *reasons]):
+            name = self.album.name(number)
+            if number in reasons:
+                yield Answer(name, (), reasons[number])
+                continue
+            best = np.argsort(-made[number], kind="stable")[: self._top]
+            yield Answer(name, tuple(Guess(int(i), self._labels[i], float(made[number][i])) for i in best))
+
+
+def answer_blobs(net: NetParameter) -> tuple[str, str]:
+    """The blob of the answer, by choice probabilities, and that of the scores that Softmax makes them of.
+
+    It is the last Softmax's, or else what a SoftmaxWithLoss takes, or else the last layer's first top.
+    """
+    for layer in reversed(net.layer):
+        if layer.type == "Softmax":
+            return layer.top[0], layer.bottom[0]
+    for layer in reversed(net.layer):
+        if layer.type == "SoftmaxWithLoss":
+            return layer.bottom[0], layer.bottom[0]
+    return net.layer[-1].top[0], net.layer[-1].top[0]
+
+
+def _classes(network: Network, blob: str) -> int:
+    shape = network.geometry.blob(blob)
+    if len(shape) < 2 or shape[1] < 2 or int(np.prod(shape[1:])) != shape[1]:
+        raise InputError(
+            f"net {network.message.name!r} ends in {blob!r} of {shape}, which is no value for each "
+            f"class of an image: (1, K) is."
+        )
+    return shape[1]

@@ -1,0 +1,38 @@
+"""Ten crops of an image, as pycaffe's `oversample` takes them (python/caffe/io.py)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caffe_viz.errors import InputError
+from caffe_viz.images import Preprocess
+
+TEN = 10
+Array = NDArray[np.float32]
+
+
+def need_margin(preprocess: Preprocess, shape: tuple[int, ...]) -> None:
+    """Raises InputError where the square that an image is warped to is no larger than the input (C, H, W)."""
+    side = preprocess.resize
+    if side is None or side <= min(shape[-2:]):
+        wanted = max(shape[-2:]) * 8 // 7  # as 256 to 224
+        raise InputError(
+            f"ten crops of {shape[-2]} x {shape[-1]} need a larger square to be taken from, and resize is "
+            f"{side or 'false'} in preprocess.toml: set it to {wanted}, or leave --oversample out."
+        )
+
+
+def ten_crops(preprocess: Preprocess, rgb: Array, shape: tuple[int, ...]) -> Array:
+    """(h, w, 3) RGB in 0..1 -> (10, C, H, W) for an input of `shape`: the corners, the centre, mirrored ones.
+
+    Raises:
+        InputError: as `Preprocess.to_caffe`.
+    """
+    channels, height, width = shape
+    side = preprocess.resize or max(height, width)
+    square = preprocess.to_caffe(rgb, (channels, side, side))
+    down, across = side - height, side - width
+    places = [(0, 0), (0, across), (down, 0), (down, across), (down // 2, across // 2)]
+    five = np.stack([square[:, y : y + height, x : x + width] for y, x in places])
+    return np.concatenate([five, five[..., ::-1]])

@@ -1,0 +1,97 @@
+"""Commands that run a net on many images."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from caffe_viz.cli.app import INTERRUPTED, app
+from caffe_viz.cli.options import AllowCode, Device, Engine, Json, PreprocessFile, Prototxt, Weights
+from caffe_viz.cli.parts import open_network
+
+if TYPE_CHECKING:
+    from caffe_viz.classification import Answer
+
+Images = Annotated[
+    list[Path],
+    typer.Option(
+        "--image", "--images", help="An image, a folder, a .zip, or a folder in one; again for more.",
+        show_default=False,
+    ),
+]  # fmt: skip
+
+
+@app.command()
+def classify(
+    prototxt: Prototxt,
+    weights: Weights,
+    image: Images,
+    top: Annotated[int, typer.Option(min=1, help="Classes to name.")] = 5,
+    oversample: Annotated[
+        bool, typer.Option("--oversample", help="The mean over ten crops: corners, centre, mirrored.")
+    ] = False,
+    preprocess: PreprocessFile = None,
+    engine: Engine = "auto",
+    device: Device = "cpu",
+    allow_code: AllowCode = False,
+    as_json: Json = False,
+) -> None:
+    """What the net sees in images: the likeliest classes of each. Warns if the preprocessing looks wrong."""
+    from caffe_viz.classification import Classifier
+    from caffe_viz.images import Album
+    from caffe_viz.views.classified import described, need_one, settings
+
+    network = open_network(prototxt, weights, preprocess, engine, device, allow_code)
+    album = Album.of(*image)
+    classifier = Classifier(network, album, top=top, oversample=oversample)
+    source = _source(prototxt, preprocess)
+    if not as_json:
+        print(f"preprocessing: {described(network, oversample)} ({source})")
+        print(f"values: {classifier.unit}; engine: {classifier.engine}")
+    for doubt in classifier.doubts:
+        print(f"warning: {doubt}", file=sys.stderr)
+    answers: list[Answer] = []
+    interrupted = False
+    try:
+        for answer in classifier:
+            answers.append(answer)
+            if len(album) > 1 or not answer.failed:  # the only one's failure is the command's
+                _say(answer, as_json)
+    except KeyboardInterrupt:
+        interrupted = True
+    if as_json:
+        made = {
+            "engine": classifier.engine, "values": classifier.unit,
+            "preprocess": settings(network.preprocess, source),
+            "oversample": oversample, "warnings": classifier.doubts, "images": [_as_json(a) for a in answers],
+        }  # fmt: skip
+        print(json.dumps(made))
+    if interrupted:
+        print(f"interrupted after {len(answers)} images", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED)
+    need_one(answers)
+
+
+def _say(answer: Answer, as_json: bool) -> None:
+    if answer.failed:
+        print(f"passed over: {answer.failed}", file=sys.stderr)
+    elif not as_json:
+        print(answer.image)
+        for guess in answer.guesses:
+            print(f"{guess.value:.6f}  {guess.number}  {guess.label}".rstrip(), flush=True)
+
+
+def _as_json(answer: Answer) -> dict[str, Any]:
+    if answer.failed:
+        return {"image": answer.image, "failed": answer.failed}
+    best = [{"index": x.number, "label": x.label, "value": x.value} for x in answer.guesses]
+    return {"image": answer.image, "top": best}
+
+
+def _source(prototxt: Path, given: Path | None) -> str:
+    path = given or prototxt.parent / "preprocess.toml"
+    return str(path) if path.exists() else "CaffeNet's: there is no preprocess.toml beside the prototxt"

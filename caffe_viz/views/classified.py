@@ -1,0 +1,96 @@
+"""What a network sees in images, as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from caffe_viz import tables
+from caffe_viz.classification import Answer, Classifier
+from caffe_viz.errors import InputError
+from caffe_viz.images import Album, Preprocess
+from caffe_viz.network import Network, PathLike
+
+
+@dataclass(frozen=True, repr=False)
+class Classified:
+    """The likeliest classes of each image, how the images got in, and what looks wrong about that."""
+
+    answers: tuple[Answer, ...]
+    preprocessing: str
+    doubts: tuple[str, ...]
+    unit: str
+    engine: str
+
+    @property
+    def table(self) -> tables.Table:
+        rows: list[tuple[Any, ...]] = []
+        for answer in self.answers:
+            rows += [(answer.image, float(f"{x.value:.6f}"), x.number, x.label) for x in answer.guesses]
+            if answer.failed:
+                rows.append((answer.image, None, None, answer.failed))
+        columns = ("image", "value", "class", "label")
+        return tables.Table(f"{self.unit} ({self.engine}; {self.preprocessing})", columns, tuple(rows))
+
+    def __repr__(self) -> str:
+        return "\n".join([str(self.table), *(f"warning: {doubt}" for doubt in self.doubts)])
+
+    def _repr_html_(self) -> str:
+        return self.table._repr_html_()
+
+
+def classify(
+    net: Any, images: PathLike | Iterable[PathLike], *, top: int = 5, oversample: bool = False
+) -> Classified:
+    """The `top` classes of `images`: files, folders, .zip archives; unreadable ones in a folder are said.
+
+    With `oversample` the mean over ten crops: corners, centre and their mirror images.
+
+    Raises:
+        InputError: no such image, none that can be read, or no net that ends in classes.
+    """
+    network = Network.of(net)
+    album = Album.of(*([images] if isinstance(images, str) or not isinstance(images, Iterable) else images))
+    classifier = Classifier(network, album, top=top, oversample=oversample)
+    answers = tuple(classifier)
+    need_one(answers)
+    return Classified(
+        answers, described(network, oversample), classifier.doubts, classifier.unit, classifier.engine
+    )
+
+
+def need_one(answers: Iterable[Answer]) -> None:
+    """Raises InputError if every image failed."""
+    failed = [answer for answer in answers if not answer.guesses]
+    if failed and len(failed) == len(list(answers)):
+        others = f" (and {len(failed) - 1} more images)" if len(failed) > 1 else ""
+        raise InputError(f"{failed[0].failed.rstrip('.')}{others}.")
+
+
+def described(network: Network, oversample: bool = False) -> str:
+    """How images get into the input of `network`, in words."""
+    given = network.pictures
+    if given is None:
+        return f"arrays {network.shape} as they are"
+    size = " x ".join(map(str, network.shape[1:]))
+    warped = size if given.resize is None else f"{given.resize} x {given.resize}"
+    crop = f", ten crops of {size}" if oversample else f", centre crop {size}"
+    mean = " ".join(f"{value:g}" for value in given.mean)
+    scale = "" if given.scale == 1 else f" times {given.scale:g}"
+    return (
+        f"{given.channel_order}, (0..255 minus {mean}){scale}, warped to {warped}"
+        f"{' and smoothed' if given.antialias else ''}{'' if given.resize is None else crop}"
+    )
+
+
+def settings(preprocess: Preprocess, source: str) -> dict[str, Any]:
+    """`preprocess` as values for JSON, and where it is from."""
+    return {
+        "channel_order": preprocess.channel_order,
+        "mean": list(preprocess.mean),
+        "scale": preprocess.scale,
+        "resize": preprocess.resize,
+        "antialias": preprocess.antialias,
+        "from": source,
+    }
