@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -84,36 +84,36 @@ class _LSTM(torch.autograd.Function):
     def forward(
         ctx: Any, inputs: Tensor, marks: Tensor, weights: Tensor, hidden: Tensor, cell: Tensor
     ) -> tuple[Tensor, Tensor]:
-        gates, marks = inputs.clone(), marks.unsqueeze(2)
-        shape = (*gates.shape[:2], gates.shape[2] // 4)
-        before, cells, out = (gates.new_empty(shape) for _ in range(3))
-        shown = gates.new_empty(shape)
-        turned = weights.t()
-        for t, gate in enumerate(gates):
-            torch.mul(hidden, marks[t], out=before[t])
-            _activate(gate.addmm_(before[t], turned), marks[t])
+        gates, marks, turned = inputs.clone(), marks.unsqueeze(2), weights.t()
+        before, cells, out, shown = inputs.new_empty(4, *inputs.shape[:2], hidden.shape[1])
+        for t, (gate, mark) in enumerate(zip(gates.unbind(), marks.unbind(), strict=True)):
+            torch.mul(hidden, mark, out=before[t])
+            take, keep, give, new = _activate(gate.addmm_(before[t], turned), mark)
             cells[t] = cell
-            cell = _next_cell(gate, cell)
-            torch.tanh(cell, out=shown[t])
-            hidden = torch.mul(gate.chunk(4, 1)[2], shown[t], out=out[t])
+            cell = (keep * cell).addcmul_(take, new)
+            hidden = torch.mul(give, torch.tanh(cell, out=shown[t]), out=out[t])
         ctx.save_for_backward(gates, marks, weights, before, cells, shown)
-        ctx.mark_non_differentiable(cell)
-        return out, cell.unsqueeze(0)
+        last = cell.unsqueeze(0)
+        ctx.mark_non_differentiable(last)
+        ctx.done = None
+        return out, last
 
     @staticmethod
     def backward(ctx: Any, *seeds: Tensor) -> tuple[Tensor | None, ...]:
-        gates, marks, weights, before, cells, shown = ctx.saved_tensors
-        keep = gates.chunk(4, 2)[1]
-        slopes, to_cell = _slopes(gates, cells, shown)
-        diffs = torch.empty_like(gates)
-        cell = down = torch.zeros_like(shown[0])
-        for t in reversed(range(len(gates))):
-            hidden = seeds[0][t] + down
-            cell = torch.addcmul(cell, hidden, to_cell[t])
-            _spread(diffs[t], slopes[t], cell, hidden)
-            cell = cell * keep[t]
-            down = (diffs[t] @ weights) * marks[t]
-        learns = diffs.flatten(0, 1).t() @ before.flatten(0, 1) if ctx.needs_input_grad[2] else None
+        def unrolled() -> tuple[Tensor, Tensor]:
+            gates, marks, weights, before, cells, shown = ctx.saved_tensors
+            slopes, to_cell = _slopes(gates, cells, shown)
+            keep, diffs = gates.chunk(4, 2)[1], torch.empty_like(gates)
+            cell = down = torch.zeros_like(shown[0])
+            for t in reversed(range(len(gates))):
+                hidden = seeds[0][t] + down
+                cell = torch.addcmul(cell, hidden, to_cell[t])
+                _spread(diffs[t], slopes[t], cell, hidden)
+                cell = cell * keep[t]
+                down = (diffs[t] @ weights).mul_(marks[t])
+            return diffs, diffs.flatten(0, 1).t() @ before.flatten(0, 1)
+
+        diffs, learns = _once(ctx, seeds[0], unrolled)
         return diffs, None, learns, None, None
 
 
@@ -122,24 +122,36 @@ class _RNN(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, marks: Tensor, weights: Tensor, hidden: Tensor) -> Tensor:
-        states, marks, before = inputs.clone(), marks.unsqueeze(2), torch.empty_like(inputs)
-        turned = weights.t()
-        for t, state in enumerate(states):
-            torch.mul(hidden, marks[t], out=before[t])
-            hidden = state.addmm_(before[t], turned).tanh_()
+        states, marks, turned = inputs.clone(), marks.unsqueeze(2), weights.t()
+        before = torch.empty_like(inputs)
+        for state, mark, last in zip(states.unbind(), marks.unbind(), before.unbind(), strict=True):
+            torch.mul(hidden, mark, out=last)
+            hidden = state.addmm_(last, turned).tanh_()
         ctx.save_for_backward(states, marks, weights, before)
+        ctx.done = None
         return states
 
     @staticmethod
     def backward(ctx: Any, *seeds: Tensor) -> tuple[Tensor | None, ...]:
-        states, marks, weights, before = ctx.saved_tensors
-        slopes, diffs = 1 - states * states, torch.empty_like(states)
-        down = torch.zeros_like(states[0])
-        for t in reversed(range(len(states))):
-            torch.mul(seeds[0][t] + down, slopes[t], out=diffs[t])
-            down = (diffs[t] @ weights) * marks[t]
-        learns = diffs.flatten(0, 1).t() @ before.flatten(0, 1) if ctx.needs_input_grad[2] else None
+        def unrolled() -> tuple[Tensor, Tensor]:
+            states, marks, weights, before = ctx.saved_tensors
+            slopes, diffs = 1 - states * states, torch.empty_like(states)
+            down = torch.zeros_like(states[0])
+            for t in reversed(range(len(states))):
+                torch.mul(seeds[0][t] + down, slopes[t], out=diffs[t])
+                down = (diffs[t] @ weights).mul_(marks[t])
+            return diffs, diffs.flatten(0, 1).t() @ before.flatten(0, 1)
+
+        diffs, learns = _once(ctx, seeds[0], unrolled)
         return diffs, None, learns, None
+
+
+def _once(ctx: Any, seed: Tensor, compute: Callable[[], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """The net asks for the gradients of bottoms, later for those of parameters: one loop serves both."""
+    if ctx.done is None or not torch.equal(ctx.done[0], seed):
+        ctx.done = seed.clone(), compute()
+    found: tuple[Tensor, Tensor] = ctx.done[1]
+    return found
 
 
 @layer("LSTMUnit", labels=(2,))
@@ -154,11 +166,11 @@ class _LSTMUnit(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, before: Tensor, inputs: Tensor, marks: Tensor) -> tuple[Tensor, Tensor]:
         gates = inputs.clone()
-        _activate(gates, marks.unsqueeze(2))
-        cell = _next_cell(gates, before)
+        take, keep, give, new = _activate(gates, marks.unsqueeze(2))
+        cell = (keep * before).addcmul_(take, new)
         shown = cell.tanh()
         ctx.save_for_backward(gates, before, shown)
-        return cell, gates.chunk(4, 2)[2] * shown
+        return cell, give * shown
 
     @staticmethod
     def backward(ctx: Any, *seeds: Tensor) -> tuple[Tensor | None, ...]:
@@ -169,33 +181,28 @@ class _LSTMUnit(torch.autograd.Function):
         return cell * gates.chunk(4, 2)[1], diffs, None
 
 
-def _activate(gates: Tensor, marks: Tensor) -> None:
-    """Gate inputs (..., 4 D) become in, keep, out, new; a mark of 0 keeps nothing of the last cell."""
-    size = gates.shape[-1] // 4
-    gates[..., : 3 * size].sigmoid_()
-    gates[..., 3 * size :].tanh_()
-    gates[..., size : 2 * size].mul_(marks)
-
-
-def _next_cell(gates: Tensor, cell: Tensor) -> Tensor:
-    take, keep, _, new = gates.chunk(4, -1)
-    return (keep * cell).addcmul_(take, new)
+def _activate(gates: Tensor, marks: Tensor) -> Sequence[Tensor]:
+    """Gate inputs (..., 4 D) become gates: take, keep, give, new; with a mark of 0 nothing is kept."""
+    parts = gates.chunk(4, -1)
+    gates.narrow(-1, 0, gates.shape[-1] // 4 * 3).sigmoid_()
+    parts[3].tanh_()
+    parts[1].mul_(marks)
+    return parts
 
 
 def _slopes(gates: Tensor, cells: Tensor, shown: Tensor) -> tuple[Tensor, Tensor]:
-    """What the diff of the cell (for the gate out: of the hidden state) is multiplied by, to get the diffs of
-    gate inputs; what that of the hidden state is, to get the cell's.
+    """Factors: diffs of gate inputs per that of the cell (give: of the hidden state); the cell's per the latter.
 
     The mark counts as part of the gate that keeps, as in Caffe, which is exact for marks 0 and 1.
     """
-    take, keep, out, new = gates.chunk(4, -1)
+    take, keep, give, new = gates.chunk(4, -1)
     parts = [
         new * take * (1 - take),
         cells * keep * (1 - keep),
-        shown * out * (1 - out),
+        shown * give * (1 - give),
         take * (1 - new * new),
     ]
-    return torch.cat(parts, -1), out * (1 - shown * shown)
+    return torch.cat(parts, -1), give * (1 - shown * shown)
 
 
 def _spread(diffs: Tensor, slopes: Tensor, cell: Tensor, hidden: Tensor) -> None:
