@@ -191,7 +191,7 @@ def _activate(gates: Tensor, marks: Tensor) -> Sequence[Tensor]:
 
 
 def _slopes(gates: Tensor, cells: Tensor, shown: Tensor) -> tuple[Tensor, Tensor]:
-    """Factors: diffs of gate inputs per that of the cell (give: of the hidden state); the cell's per the latter.
+    """Diffs of gate inputs per that of the cell (give: of the hidden state), and of the cell per the latter.
 
     The mark counts as part of the gate that keeps, as in Caffe, which is exact for marks 0 and 1.
     """
