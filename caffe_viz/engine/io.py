@@ -201,8 +201,10 @@ def load_image(filename: str | os.PathLike[str], color: bool = True) -> Floats:
 def _pixels(image: Any, color: bool) -> Floats:
     if image.mode in WHITE:
         values = np.asarray(image, np.float64) / WHITE[image.mode]
+    elif image.mode in ("1", "L"):
+        values = np.asarray(image.convert("L")) / 255.0
     else:
-        values = np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB")) / 255.0
+        values = np.asarray(image.convert("RGBA"))[..., :3] / 255.0
     if values.ndim == 3 and not color:
         values = values @ LUMA.astype(np.float64)
     if values.ndim == 2:

@@ -165,13 +165,12 @@ def _owner(layer: LayerParameter, name: str) -> Any:
     if name in FIELDS:
         return layer
     if inner is not None:
-        raise SpecError(
-            f"{layer.type} has no parameter {name!r}.{near(name, inner.DESCRIPTOR.fields_by_name)}"
-        )
+        known = [*inner.DESCRIPTOR.fields_by_name, *(n for n in FIELDS if not n.endswith("_param"))]
+        raise SpecError(f"{layer.type} has no parameter {name!r}.{near(name, known)}")
     if layer.type not in TABLE:
         raise SpecError(f"{name!r}: there is no layer type {layer.type!r}.{near(layer.type, TABLE)}")
     homes = [n for n in OWN.values() if name in FIELDS[n].message_type.fields_by_name]
-    hint = f" Write {' or '.join(f'{n}=dict({name}=..)' for n in homes)}." if homes else near(name, FIELDS)
+    hint = f" Write NAME=dict({name}=..), of {', '.join(homes)}." if homes else near(name, FIELDS)
     raise SpecError(f"{layer.type} has no parameters of its own, so no {name!r}.{hint}")
 
 
