@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from caffe_viz.geometry.fields import Look, Shape
 from caffe_viz.geometry.table import Out, Shapes, axis_of, legacy, need, rule, text
 from caffe_viz.netdef import LayerParameter
+from caffe_viz.netdef.net_pb2 import PriorBoxParameter
 
 _INSTEAD = "measure the deploy prototxt, or replace the layer by an Input layer with input_param { shape }"
 
@@ -66,7 +67,7 @@ def _data(layer: LayerParameter, bottoms: Shapes) -> Out:
     return Out(((batch, channels, h, w), (batch,))[: len(layer.top)])
 
 
-@rule("HDF5Data", "AnnotatedData", bottoms=0, tops=(1, None))
+@rule("AnnotatedData", "HDF5Data", "ImageData", bottoms=0, tops=(1, None))
 def _stored(layer: LayerParameter, bottoms: Shapes) -> Out:
     need(False, f"its shape stands in its data file, not in this file: {_INSTEAD}")
     raise AssertionError
@@ -185,6 +186,15 @@ def _accuracy(layer: LayerParameter, bottoms: Shapes) -> Out:
     return Out(((), (classes,))[: len(layer.top)], views=(Look.WHOLE,))
 
 
+def prior_ratios(param: PriorBoxParameter) -> list[float]:
+    """Width to height of PriorBox's boxes, 1 first; none twice."""
+    ratios = [1.0]
+    for ratio in param.aspect_ratio:
+        if all(abs(ratio - known) >= 1e-6 for known in ratios):
+            ratios += [ratio, 1 / ratio] if param.flip else [ratio]
+    return ratios
+
+
 @rule("PriorBox", bottoms=(1, 2))
 def _prior_box(layer: LayerParameter, bottoms: Shapes) -> Out:
     """Boxes (1, 2, H * W * priors * 4) that depend on sizes only, so they see nothing of the image."""
@@ -192,10 +202,6 @@ def _prior_box(layer: LayerParameter, bottoms: Shapes) -> Out:
     need(p.min_size and min(p.min_size) > 0, "prior_box_param needs min_size, above 0")
     sized = p.img_size > 0 or (p.img_h > 0 and p.img_w > 0)
     need(len(bottoms) == 2 or sized, "needs the image as second bottom, or img_size")
-    ratios = [1.0]
-    for ratio in p.aspect_ratio:
-        if all(abs(ratio - known) >= 1e-6 for known in ratios):
-            ratios += [ratio, 1 / ratio] if p.flip else [ratio]
     if p.max_size:
         need(len(p.max_size) == len(p.min_size), "give as many max_size as min_size")
         need(
@@ -206,7 +212,7 @@ def _prior_box(layer: LayerParameter, bottoms: Shapes) -> Out:
         len(p.variance) in (0, 1, 4) and all(v > 0 for v in p.variance),
         "give variance once or 4 times, above 0",
     )
-    priors = len(ratios) * len(p.min_size) + len(p.max_size)
+    priors = len(prior_ratios(p)) * len(p.min_size) + len(p.max_size)
     return Out(((1, 2, h * w * priors * 4),), sees=0)
 
 

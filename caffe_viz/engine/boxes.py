@@ -1,0 +1,86 @@
+"""Boxes (..., 4): xmin, ymin, xmax, ymax. Sizes, overlaps, codes by priors, suppression (bbox_util.cpp)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from caffe_viz.netdef.net_pb2 import PriorBoxParameter
+
+
+def area(boxes: Tensor, pixels: int = 0) -> Tensor:
+    """(...) Of boxes (..., 4); 0 where one ends before it begins. With `pixels` 1 both ends count."""
+    sides = boxes[..., 2:] - boxes[..., :2]
+    return torch.where((sides >= 0).all(-1), (sides + pixels).prod(-1), 0)
+
+
+def overlap(first: Tensor, second: Tensor, pixels: int = 0) -> Tensor:
+    """(...) Intersection over union of boxes whose shapes spread over each other."""
+    return _overlap(first, second, area(first, pixels), area(second, pixels), pixels)
+
+
+def _overlap(first: Tensor, second: Tensor, size: Tensor, other: Tensor, pixels: int) -> Tensor:
+    low = torch.maximum(first[..., :2], second[..., :2])
+    width, height = (torch.minimum(first[..., 2:], second[..., 2:]) - low).unbind(-1)
+    common = (width + pixels) * (height + pixels)
+    meet = (torch.minimum(width, height) >= 0) & (common > 0)
+    return torch.where(meet, common / (size + other - common), 0)
+
+
+def split_priors(priors: Tensor) -> tuple[Tensor, Tensor]:
+    """Boxes (P, 4) and variances (P, 4) of PriorBox's top (1, 2, P * 4)."""
+    boxes, variances = priors.reshape(-1)[: 2 * priors.shape[2]].view(2, -1, 4)
+    return boxes, variances
+
+
+def decode(codes: Tensor, priors: Tensor, variances: Tensor, kind: int, in_target: bool) -> Tensor:
+    """Boxes of codes (..., 4) by their priors; `in_target`: the codes hold the variances already."""
+    codes = codes if in_target else codes * variances
+    if kind == PriorBoxParameter.CORNER:
+        return priors + codes
+    sides = priors[..., 2:] - priors[..., :2]
+    if kind == PriorBoxParameter.CORNER_SIZE:
+        return priors + codes * torch.cat([sides, sides], -1)
+    centres = (priors[..., :2] + priors[..., 2:]) / 2 + codes[..., :2] * sides
+    halves = codes[..., 2:].exp() * sides / 2
+    return torch.cat([centres - halves, centres + halves], -1)
+
+
+def encode(boxes: Tensor, priors: Tensor, variances: Tensor, kind: int, in_target: bool) -> Tensor:
+    """Codes of boxes (..., 4), from which `decode` makes the boxes again."""
+    sides = priors[..., 2:] - priors[..., :2]
+    if kind == PriorBoxParameter.CENTER_SIZE:
+        shifts = (boxes[..., :2] + boxes[..., 2:] - priors[..., :2] - priors[..., 2:]) / 2 / sides
+        codes = torch.cat([shifts, ((boxes[..., 2:] - boxes[..., :2]) / sides).log()], -1)
+    else:
+        codes = boxes - priors
+        codes = codes / torch.cat([sides, sides], -1) if kind == PriorBoxParameter.CORNER_SIZE else codes
+    return codes if in_target else codes / variances
+
+
+def suppress(boxes: Tensor, alive: Tensor, limit: float, eta: float = 1, pixels: int = 0) -> Tensor:
+    """(R, K) What greedy non-maximum suppression keeps of boxes (R, K, 4), in each row the best first.
+
+    A box stays if it overlaps none that stays by more than `limit`, which each that stays multiplies by `eta`
+    until it is 0.5 or less. Boxes that are not `alive` (R, K) neither stay nor suppress. Each step keeps one
+    box of every row.
+    """
+    rows, places = (
+        torch.arange(len(boxes), device=boxes.device),
+        torch.arange(boxes.shape[1], device=boxes.device),
+    )
+    sizes, kept, nearest = area(boxes, pixels), torch.zeros_like(alive), boxes.new_zeros(alive.shape)
+    limits = boxes.new_full((len(boxes), 1), limit)
+    while boxes.shape[1]:
+        best = torch.where(alive & (nearest <= limits), places, len(places)).amin(1)
+        found = best < len(places)
+        if not found.any():
+            break
+        best = best.clamp(max=len(places) - 1)
+        kept[rows, best] |= found
+        alive = alive & (places > best[:, None])
+        own, size = boxes[rows, best][:, None], sizes[rows, best][:, None]
+        nearest = torch.maximum(nearest, _overlap(own, boxes, size, sizes, pixels))
+        if eta < 1:
+            limits = torch.where(found[:, None] & (limits > 0.5), limits * eta, limits)
+    return kept

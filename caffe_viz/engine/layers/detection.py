@@ -1,0 +1,207 @@
+"""SSD's layers around its losses: prior boxes, detections from codes and confidences, and their evaluation.
+
+N images, P priors, C classes, D detections, T boxes of the ground truth. Boxes are fractions of the image.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from caffe_viz.engine.boxes import area, decode, overlap, split_priors, suppress
+from caffe_viz.engine.table import Call, layer
+from caffe_viz.errors import InputError
+from caffe_viz.geometry.ends import prior_ratios
+from caffe_viz.netdef.net_pb2 import DetectionOutputParameter, PriorBoxParameter
+
+LOWEST = torch.finfo(torch.float32).min
+
+
+@layer("PriorBox")
+def _prior_box(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
+    """(1, 2, H * W * boxes of a place * 4): boxes, then variances. No bottom gets a gradient, as in Caffe."""
+    p, device = call.param.prior_box_param, call.device
+    (height, width), (image_h, image_w) = _room(bottoms[0]), _image(p, bottoms)
+    step_h, step_w = (p.step, p.step) if p.HasField("step") else (p.step_h, p.step_w)
+    if not (step_h and step_w):
+        step_h, step_w = image_h / height, image_w / width
+    y, x = ((torch.arange(n, device=device) + p.offset) * s for n, s in ((height, step_h), (width, step_w)))
+    centres = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)[:, :, None]
+    halves = torch.tensor(_sides(p), device=device) / 2
+    boxes = torch.cat([centres - halves, centres + halves], -1)
+    boxes = boxes / torch.tensor([image_w, image_h, image_w, image_h], device=device)
+    boxes = boxes.clamp(0, 1) if p.clip else boxes
+    variances = torch.tensor(list(p.variance) or [0.1], device=device).expand_as(boxes)
+    return torch.stack([boxes, variances]).reshape(1, 2, -1)
+
+
+def _room(x: Tensor) -> tuple[int, int]:
+    """Height and width, 1 where there is no such axis."""
+    height, width = (*x.shape, 1, 1, 1)[2:4]
+    return height, width
+
+
+def _image(p: PriorBoxParameter, bottoms: list[Tensor]) -> tuple[int, int]:
+    """Height and width of the image, in pixels."""
+    height, width = (p.img_size, p.img_size) if p.HasField("img_size") else (p.img_h, p.img_w)
+    return (height, width) if height and width else _room(bottoms[1])
+
+
+def _sides(p: PriorBoxParameter) -> list[tuple[float, float]]:
+    """Width and height of the boxes of one place, in pixels; sizes count as whole numbers, as in Caffe."""
+    found = []
+    for place, small in enumerate(map(int, p.min_size)):
+        found.append((float(small), float(small)))
+        if p.max_size:
+            found.append((math.sqrt(small * int(p.max_size[place])),) * 2)
+        found += [(small * math.sqrt(r), small / math.sqrt(r)) for r in prior_ratios(p)[1:]]
+    return found
+
+
+# Caffe empties the folder that save_output_param names, and writes nothing into it; here it is left alone.
+@layer("DetectionOutput", gradient=False)
+def _detection_output(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
+    """(1, 1, D, 7): image, label, confidence, box; by image, then by label, then the most confident first.
+
+    Where nothing is found, one row for each image: its number, the rest -1.
+    """
+    p, (codes, confidences, flat_priors) = call.param.detection_output_param, bottoms[:3]
+    priors, variances = split_priors(flat_priors)
+    labels = [c for c in range(p.num_classes) if c != p.background_label_id]
+    scores = confidences.reshape(len(codes), len(priors), -1).transpose(1, 2)[:, labels]
+    codes = codes.reshape(len(codes), len(priors), -1, 4).transpose(1, 2)
+    codes = codes if p.share_location else codes[:, labels]
+    boxes = decode(codes, priors, variances, p.code_type, p.variance_encoded_in_target).expand(
+        *scores.shape, 4
+    )
+    order, kept = _candidates(p, boxes, scores)
+    image, kind, rank = _best(scores.gather(2, order), kept, p.keep_top_k).nonzero().unbind(1)
+    if not len(image):
+        rows = scores.new_full((len(codes), 7), -1)
+        rows[:, 0] = torch.arange(len(codes), device=rows.device)
+        return rows.reshape(1, 1, -1, 7)
+    prior, names = order[image, kind, rank], torch.tensor(labels, device=image.device)
+    columns = torch.stack([image, names[kind], scores[image, kind, prior]], 1)
+    return torch.cat([columns, boxes[image, kind, prior]], 1).reshape(1, 1, -1, 7)
+
+
+def _candidates(p: DetectionOutputParameter, boxes: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Of boxes (N, C, P, 4): (N, C, K) priors, the most confident first, and whether suppression keeps them.
+
+    Without nms_param all stay, whatever their score, in their own order unless keep_top_k leaves some out.
+    """
+    if not p.HasField("nms_param"):
+        if 0 <= p.keep_top_k < scores[0].numel():
+            order = scores.sort(descending=True, stable=True).indices
+        else:
+            order = torch.arange(scores.shape[2], device=scores.device).expand(scores.shape)
+        return order, torch.ones_like(order, dtype=torch.bool)
+    alive = scores > (p.confidence_threshold if p.HasField("confidence_threshold") else LOWEST)
+    most = max(alive.sum(2).flatten().tolist(), default=0)
+    if p.nms_param.HasField("top_k") and p.nms_param.top_k >= 0:
+        most = min(most, p.nms_param.top_k)
+    order = torch.where(alive, scores, -math.inf).sort(descending=True, stable=True).indices[..., :most]
+    images, kinds = (torch.arange(n, device=order.device) for n in scores.shape[:2])
+    chosen = boxes[images[:, None, None], kinds[:, None], order].flatten(0, 1)
+    alive = alive.gather(2, order).flatten(0, 1)
+    return order, suppress(chosen, alive, p.nms_param.nms_threshold, p.nms_param.eta).view_as(order)
+
+
+def _best(scores: Tensor, kept: Tensor, most: int) -> Tensor:
+    """(N, C, K) Of those kept, the `most` with the highest scores (N, C, K) of each image; all if below 0."""
+    if most < 0:
+        return kept
+    order = torch.where(kept, scores, -math.inf).flatten(1).sort(descending=True, stable=True).indices
+    ranks = torch.arange(order.shape[1], device=order.device).expand_as(order)
+    return kept & (torch.empty_like(order).scatter_(1, order, ranks) < most).view_as(kept)
+
+
+@layer("DetectionEvaluate", gradient=False)
+def _detection_evaluate(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
+    """(1, 1, C - 1 + D, 5): of each label -1, label, boxes of the ground truth, -1, -1; then the detections.
+
+    Their rows, by image, label, confidence: image, label, confidence, right, wrong. Both are 0 on a difficult
+    box that does not count.
+    """
+    p = call.param.detection_evaluate_param
+    found, truth = bottoms[0].reshape(-1, 7), bottoms[1].reshape(-1, 8)
+    found, count = found[found[:, 0].to(torch.int64) != -1], len(found)
+    truth = truth[(truth[:, 0].to(torch.int64) == -1).cumsum(0) == 0]
+    counts = torch.ones_like(truth[:, 7], dtype=torch.bool) if p.evaluate_difficult_gt else truth[:, 7] == 0
+    labels = torch.tensor(
+        [c for c in range(p.num_classes) if c != p.background_label_id], device=found.device
+    )
+    for rows in (found, truth):
+        if (rows[:, 1].to(torch.int64) == p.background_label_id).any():
+            raise InputError(
+                f"layer {call.param.name!r} (DetectionEvaluate): a row has the background's label, "
+                f"{p.background_label_id}."
+            )
+    heads = found.new_full((len(labels), 5), -1)
+    heads[:, 1] = labels
+    heads[:, 2] = ((truth[:, 1].to(torch.int64) == labels[:, None]) & counts).sum(1)
+    rows = _judged(found, truth, counts, _scales(call, found), p.overlap_threshold)
+    missing = found.new_zeros(count - len(found), 5)
+    return torch.cat([heads, rows, missing]).reshape(1, 1, -1, 5)
+
+
+def _judged(found: Tensor, truth: Tensor, counts: Tensor, scales: Tensor | None, limit: float) -> Tensor:
+    """(D, 5) Image, label, confidence, right, wrong of detections (D, 7)."""
+    same = (found[:, None, :2].to(torch.int64) == truth[:, :2].to(torch.int64)).all(2)
+    order = torch.where(same.any(1), -found[:, 2], 0).sort(stable=True).indices
+    for column in (1, 0):
+        order = order[found[order, column].to(torch.int64).sort(stable=True).indices]
+    found, same, scales = found[order], same[order], None if scales is None else scales[order]
+    overlaps = torch.where(same, _overlaps(found[:, 3:], truth[:, 3:7], scales), -1)
+    # The first column stands for no box at all.
+    largest, place = torch.cat([overlaps.new_full((len(found), 1), -1), overlaps], 1).max(1)
+    counts = torch.cat([counts.new_zeros(1), counts])
+    hit = largest >= limit
+    counted = hit & counts[place]
+    # Of all that hit one box the most confident is right.
+    turn = torch.where(counted, torch.arange(len(found), device=found.device), len(found))
+    earliest = turn.new_full((len(counts),), len(found)).scatter_reduce(0, place, turn, "amin")
+    right = counted & (earliest[place] == turn)
+    columns = [found[:, :2].trunc(), found[:, 2:3], right[:, None], (~right & (counted | ~hit))[:, None]]
+    return torch.cat([c.to(found.dtype) for c in columns], 1)
+
+
+def _overlaps(boxes: Tensor, truth: Tensor, scales: Tensor | None) -> Tensor:
+    """(D, T) Of boxes (D, 4) and (T, 4), in pixels if `scales` (D, 4) are given."""
+    if scales is None:
+        return overlap(boxes[:, None], truth)
+    boxes, goals = (boxes * scales)[:, None], truth * scales[:, None]
+    values = overlap(boxes, goals, pixels=1)
+    # Caffe sees boxes that are apart meet in one pixel.
+    return torch.where(values > 0, values, 1 / (area(boxes, 1) + area(goals, 1) - 1))
+
+
+def _scales(call: Call, found: Tensor) -> Tensor | None:
+    """(D, 4) Width, height, width, height of each detection's image; images take the file's lines in turn."""
+    if "sizes" not in call.state:
+        call.state["sizes"], call.state["image"] = _sizes(call), 0
+    sizes: list[tuple[int, int]] = call.state["sizes"]
+    if not sizes:
+        return None
+    images, place = found[:, 0].to(torch.int64).unique(return_inverse=True)
+    lines = [sizes[(call.state["image"] + i) % len(sizes)] for i in range(len(images))]
+    call.state["image"] = (call.state["image"] + len(images)) % len(sizes)
+    return found.new_tensor([(w, h, w, h) for h, w in lines]).reshape(-1, 4)[place]
+
+
+def _sizes(call: Call) -> list[tuple[int, int]]:
+    """Height and width of each image, from a file of lines `name height width`."""
+    path = call.param.detection_evaluate_param.name_size_file
+    if not path:
+        return []
+    try:
+        words = Path(path).read_text().split()
+        return [(int(h), int(w)) for h, w in zip(words[1::3], words[2::3], strict=True)]
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"layer {call.param.name!r} (DetectionEvaluate): name_size_file {path} must have lines "
+            f"`name height width`: {error}."
+        ) from None

@@ -1,0 +1,138 @@
+"""Layers of Faster R-CNN and R-FCN: regions of interest, in pixels of the image, and pooling over them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from caffe_viz.engine.boxes import suppress
+from caffe_viz.engine.table import Call, layer
+from caffe_viz.errors import InputError
+from caffe_viz.netdef.net_pb2 import ProposalParameter
+
+
+@layer("Proposal")
+def _proposal(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> list[Tensor]:
+    """Regions (R, 5), image and box, and scores (R), from (N, 2 A, H, W) and (N, 4 A, H, W) of A anchors.
+
+    To the gradient they are constants, as in Caffe.
+    """
+    p, (scores, codes, image) = call.param.proposal_param, (b.detach() for b in bottoms[:3])
+    anchors = torch.from_numpy(_anchors(p)).to(scores.device)
+    count, (height, width) = len(anchors), scores.shape[2:]
+    if scores.shape[1] < 2 * count or codes.shape[1] < 4 * count:
+        raise InputError(
+            f"layer {call.param.name!r} (Proposal): {count} anchors (ratio x scale) need {2 * count} "
+            f"and {4 * count} channels, not {scores.shape[1]} and {codes.shape[1]}."
+        )
+    y, x = (torch.arange(n, device=scores.device) * p.feat_stride for n in (height, width))
+    corners = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).repeat(1, 1, 2)[:, :, None]
+    boxes = (corners + anchors).reshape(1, -1, 4)
+    codes = codes[:, : 4 * count].unflatten(1, (count, 4)).permute(0, 3, 4, 1, 2).reshape(len(codes), -1, 4)
+    scores = scores[:, count : 2 * count].permute(0, 2, 3, 1).flatten(1)
+    limits = (image.reshape(-1)[:2] - 1).flip(0).repeat(2)
+    boxes = torch.maximum(torch.minimum(_moved(boxes, codes), limits), torch.zeros_like(limits))
+    large = ((boxes[..., 2:] - boxes[..., :2] + 1) >= p.min_size).all(-1)
+    return _regions(p, boxes, scores * large)[: call.tops]
+
+
+def _moved(boxes: Tensor, codes: Tensor) -> Tensor:
+    sides = boxes[..., 2:] - boxes[..., :2] + 1
+    centres = boxes[..., :2] + sides / 2 + codes[..., :2] * sides
+    halves = codes[..., 2:].exp() * sides / 2
+    return torch.cat([centres - halves, centres + halves], -1)
+
+
+def _regions(p: ProposalParameter, boxes: Tensor, scores: Tensor) -> list[Tensor]:
+    """Of each image (P, 4) and (P) the regions that suppression keeps, the best first."""
+    regions, values = [], []
+    for i, (own, score) in enumerate(zip(boxes, scores, strict=True)):
+        order = torch.from_numpy(_ranking(score.cpu().numpy(), p.pre_nms_topn)).to(own.device)
+        own, score = own[order], score[order]
+        alive = torch.ones_like(score, dtype=torch.bool)
+        kept = suppress(own[None], alive[None], p.nms_thresh, pixels=1)[0].nonzero()[: p.post_nms_topn, 0]
+        regions.append(F.pad(own[kept], (1, 0), value=i))
+        values.append(score[kept])
+    return [torch.cat(regions), torch.cat(values)]
+
+
+def _anchors(p: ProposalParameter) -> NDArray[np.float32]:
+    """(A, 4) Boxes of each ratio and scale around the middle of the first place, rounded as in Caffe."""
+    centre, found = 0.5 * (p.base_size - 1), []
+    for ratio in map(np.float32, p.ratio):
+        width = np.sqrt(np.float32(p.base_size**2) / ratio)
+        for scale in map(np.float32, p.scale):
+            sides = (float(side * scale) / p.base_size - 1 for side in (width, width * ratio))
+            half_w, half_h = (0.5 * math.trunc(side + 0.5) for side in sides)
+            found.append((centre - half_w, centre - half_h, centre + half_w, centre + half_h))
+    return np.array(found, np.float32).reshape(-1, 4)
+
+
+def _ranking(scores: NDArray[np.float32], most: int) -> NDArray[np.int64]:
+    """Places of the `most` highest scores, in descending order; equal ones as Caffe's quicksort leaves them.
+
+    They are common: boxes that are too small all score 0.
+    """
+    order, spans = np.arange(len(scores)), [(0, len(scores))]
+    while spans:
+        start, stop = spans.pop()
+        part = scores[order[start:stop]]
+        kinds = len(np.unique(part))
+        if kinds == len(part):
+            order[start:stop] = order[start:stop][np.argsort(-part)]
+        elif kinds > 1:
+            places, pivot = _partitioned(part)
+            order[start:stop] = order[start:stop][places]
+            spans.append((start, start + pivot))
+            if start + pivot + 1 < most:
+                spans.append((start + pivot + 1, stop))
+    return order[:most]
+
+
+def _partitioned(part: NDArray[np.float32]) -> tuple[NDArray[np.int64], int]:
+    """What goes where when the first value becomes the pivot between higher and lower ones, and its place.
+
+    From both ends, pairs on the wrong sides of the pivot change places.
+    """
+    places = np.arange(len(part))
+    low, high = (part < part[0]).nonzero()[0], (part > part[0]).nonzero()[0][::-1]
+    short = min(len(low), len(high))
+    pairs = int((low[:short] < high[:short]).sum())
+    places[low[:pairs]], places[high[:pairs]] = high[:pairs], low[:pairs]
+    pivot = max([*low[max(pairs - 1, 0) : pairs], *high[pairs : pairs + 1]], default=0)
+    places[[0, pivot]] = places[[pivot, 0]]
+    return places, int(pivot)
+
+
+# Caffe has code for the GPU only; this is what it computes there (R-FCN, Dai et al. 2016).
+@layer("PSROIPooling")
+def _psroi_pooling(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
+    """(R, output_dim, G, G): each bin is the mean over its part of the region, in channels of its own."""
+    p, (x, regions) = call.param.psroi_pooling_param, bottoms
+    size, regions = p.group_size, regions.detach().reshape(len(regions), -1)
+    corners = (regions[:, 1:5].abs() + 0.5).floor() * regions[:, 1:5].sign()
+    begin, end = corners[:, :2] * p.spatial_scale, (corners[:, 2:] + 1) * p.spatial_scale
+    bins = ((end - begin).clamp(min=0.1) / size)[..., None]
+    steps, begin = torch.arange(size, device=x.device), begin[..., None]
+    room = torch.tensor([[x.shape[3]], [x.shape[2]]], device=x.device)
+    low = torch.minimum((steps * bins + begin).floor().clamp(min=0).to(torch.int64), room)
+    high = torch.minimum(((steps + 1) * bins + begin).ceil().clamp(min=0).to(torch.int64), room)
+    (left, top), (right, bottom) = low.unbind(1), high.unbind(1)
+    # Sums over rectangles from sums over all that lies above and to the left.
+    sums = F.pad(x.to(torch.float64).cumsum(2).cumsum(3), (1, 0, 1, 0))
+    sums = sums.unflatten(1, (p.output_dim, size, size))
+    image = regions[:, 0].to(torch.int64)[:, None, None, None]
+    output = torch.arange(p.output_dim, device=x.device)[:, None, None]
+
+    def upto(rows: Tensor, columns: Tensor) -> Tensor:
+        y, x = rows[:, None, :, None], columns[:, None, None, :]
+        return torch.as_tensor(sums[image, output, steps[:, None], steps, y, x])
+
+    totals = upto(bottom, right) - upto(top, right) - upto(bottom, left) + upto(top, left)
+    counts = ((bottom - top).clamp(min=0)[:, :, None] * (right - left).clamp(min=0)[:, None])[:, None]
+    return torch.where(counts > 0, totals / counts.clamp(min=1), 0).to(x.dtype)
