@@ -57,7 +57,7 @@ def set_input_arrays(net: Net, data: Array, labels: Array) -> None:
             f"layer {layer.name!r} takes arrays (N, {p.channels}, {p.height}, {p.width}) and (N), "
             f"not {data.shape} and {labels.shape}."
         )
-    if len(data) % p.batch_size:
+    if not len(data) or len(data) % p.batch_size:
         raise InputError(f"{len(data)} images do not divide by the batch size {p.batch_size}.")
     layer.call.state["arrays"] = torch.from_numpy(data), torch.from_numpy(labels.reshape(-1))
     layer.call.state.pop("position", None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -34,21 +34,29 @@ class Call:
 
 
 # Bottoms and parameters in Caffe's order and shapes -> tops. Autograd differentiates what it computes.
-Function = Callable[[Call, list[Tensor], list[Tensor]], Tensor | Sequence[Tensor]]
+# A top that stays as it is, is None.
+Function = Callable[[Call, list[Tensor], list[Tensor]], Tensor | Sequence[Tensor | None]]
+F = TypeVar("F", bound=Function)
 Fillers = Callable[[LayerParameter], Sequence[Filler]]
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A layer type: its function, whether it has a gradient, the bottoms that never get one, its fillers."""
+    """A layer type: its function, whether it has a gradient, the bottoms that never get one, its fillers.
+
+    `starts` says that it runs once, too, when the net is made.
+    """
 
     function: Function
     gradient: bool
     labels: tuple[int, ...]
     fillers: Fillers
+    starts: bool = False
 
 
 LAYERS: dict[str, Kind] = {}
+# Types that are left out on purpose, and what to do instead.
+LEFT_OUT: dict[str, str] = {}
 
 
 def constant(value: float = 0) -> Filler:
@@ -62,17 +70,19 @@ def layer(
     labels: tuple[int, ...] = (),
     fillers: Fillers = lambda param: (),
     shapes: Callable[[LayerParameter, Shapes], Out] | None = None,
-) -> Callable[[Function], Function]:
+    starts: bool = False,
+) -> Callable[[F], F]:
     """Enter a function as what layers of `types` compute.
 
     `labels` are the bottoms that `force_backward` leaves out (Caffe's AllowForceBackward), from the end if
     negative. `fillers` gives a filler per parameter; those not given are filled with 0. `shapes` is the shape
-    rule of a type that geometry does not know; by default its top is shaped like its first bottom.
+    rule of a type that geometry does not know; by default its top is shaped like its first bottom. `starts`:
+    the function runs once, too, when the net is made.
     """
 
-    def enter(function: Function) -> Function:
+    def enter(function: F) -> F:
         for name in types:
-            LAYERS[name] = Kind(function, gradient, labels, fillers)
+            LAYERS[name] = Kind(function, gradient, labels, fillers, starts)
             if shapes or name not in TABLE:
                 rule(name, bottoms=(0, None), tops=(0, None))(shapes or _like_first)
         return function

@@ -12,8 +12,8 @@ import torch
 
 from caffe_viz import netdef
 from caffe_viz.engine.blobs import Blob
-from caffe_viz.errors import InputError, RunError
-from caffe_viz.files import write_whole
+from caffe_viz.errors import InputError
+from caffe_viz.files import h5py, write_whole
 from caffe_viz.filling import matches
 from caffe_viz.netdef import NetParameter
 
@@ -69,7 +69,7 @@ def save_hdf5(net: Net, path: PathLike, write_diff: bool) -> None:
     sides = ("data", "diff") if write_diff else ("data",)
     with tempfile.TemporaryDirectory() as folder:
         part = Path(folder) / "part.h5"
-        with _h5py().File(part, "w") as file:
+        with h5py().File(part, "w") as file:
             for side in sides:
                 for name, i, blob in _owned(net):
                     file[f"{side}/{name}/{i}"] = getattr(blob, side)
@@ -83,7 +83,7 @@ def load_hdf5(net: Net, path: PathLike) -> None:
         InputError: it is no such file, or a shape differs.
     """
     try:
-        file = _h5py().File(os.fspath(path), "r")
+        file = h5py().File(os.fspath(path), "r")
     except OSError as error:
         raise InputError(f"{path} cannot be read as HDF5: {error}.") from None
     with file:
@@ -112,11 +112,3 @@ def _owned(net: Net) -> Iterator[tuple[str, int, Blob]]:
             if id(blob.memories[0]) not in seen:
                 seen.add(id(blob.memories[0]))
                 yield name, i, blob
-
-
-def _h5py() -> Any:
-    try:
-        import h5py
-    except ImportError:
-        raise RunError("HDF5 needs h5py: pip install h5py.") from None
-    return h5py

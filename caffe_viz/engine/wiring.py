@@ -12,8 +12,9 @@ from caffe_viz.engine import modes
 from caffe_viz.engine.blobs import Blob
 from caffe_viz.engine.fillers import filled
 from caffe_viz.engine.layer import Layer
-from caffe_viz.engine.table import LAYERS, Call, Filler, constant
+from caffe_viz.engine.table import LAYERS, LEFT_OUT, Call, Filler, constant
 from caffe_viz.geometry import measure, with_splits
+from caffe_viz.geometry.stored import WITH_FILES
 from caffe_viz.geometry.table import TABLE
 from caffe_viz.netdef import LayerParameter, NetParameter, net_pb2
 
@@ -42,7 +43,7 @@ def wire(net: NetParameter, train: bool, device: torch.device) -> Wiring:
         NotImplementedError: it has a layer type that this engine does not have.
     """
     _known(net)
-    measure(net)
+    measure(net, files=True)
     wiring = Wiring(with_splits(net))
     walk = _Walk(wiring, train, device, modes.generator(device))
     for param in wiring.message.layer:
@@ -72,7 +73,7 @@ class _Walk:
         bottoms = [self.latest[name] for name in param.bottom]
         self.open -= set(param.bottom)
         tops = [self._top(param, i, bottoms) for i in range(len(param.top))]
-        rule = TABLE[param.type]
+        rule = WITH_FILES[param.type]
         if rule.automatic:
             tops += [self._new(AUTOMATIC) for _ in range(len(param.top), rule.tops[0])]
         call = Call(param, param.phase == net_pb2.TRAIN, len(tops), self.device, self.generator)
@@ -85,6 +86,8 @@ class _Walk:
         self.made.tops.append(tops)
         self._fill(layer)
         layer.reshape()
+        if layer.kind.starts:
+            layer.forward()
         self._weigh(layer, tops, rule.automatic)
         layer.backs = any(self.needs[i] for i in bottoms) or any(layer.learns)
         if layer.backs:
@@ -164,6 +167,10 @@ def _maker(filler: Filler, shape: Sequence[int]) -> Callable[[], torch.Tensor]:
 def _known(net: NetParameter) -> None:
     """Raises NotImplementedError on a type that Caffe has and this engine has not."""
     for layer in net.layer:
+        if layer.type in LEFT_OUT:
+            raise NotImplementedError(
+                f"layer {layer.name!r}: the embedded engine has no {layer.type}: {LEFT_OUT[layer.type]}."
+            )
         if layer.type in TABLE and layer.type not in LAYERS:
             raise NotImplementedError(
                 f"layer {layer.name!r}: the embedded engine has no {layer.type}; register one with "

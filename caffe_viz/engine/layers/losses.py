@@ -78,7 +78,7 @@ def _multinomial_loss(call: Call, bottoms: list[Tensor], params: list[Tensor]) -
 
 
 # Like this Caffe, and unlike later ones, it takes probabilities, and no axis.
-@layer("InfogainLoss", labels=(1, 2))
+@layer("InfogainLoss", labels=(1,))
 def _infogain_loss(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
     rows = bottoms[0].reshape(len(bottoms[0]), -1)
     matrix = bottoms[2].detach() if len(bottoms) == 3 else _matrix(call, rows)
