@@ -11,7 +11,9 @@ import pytest
 import caffe_viz as cv
 from caffe_viz.errors import InputError, RunError
 from caffe_viz.netdef import NetParameter, make_blob, parse_net
-from caffe_viz.probe import last_writer
+from caffe_viz.network import Network
+from caffe_viz.parity import apart
+from caffe_viz.probe import RULES, Probe, last_writer
 
 SPLIT = """
 force_backward: true
@@ -25,7 +27,7 @@ layer { name: "sum" type: "Eltwise" bottom: "a" bottom: "b" top: "sum" }
 
 
 @pytest.fixture
-def net(caffe: Any) -> Any:
+def net(engine: str) -> Any:
     message = parse_net(SPLIT)
     rng, weights = np.random.default_rng(0), NetParameter()
     for layer in cv.measure(message).layers:
@@ -33,7 +35,7 @@ def net(caffe: Any) -> Any:
             weights.layer.add(
                 name=layer.name, blobs=[make_blob(rng.normal(size=s)) for s in layer.param_shapes]
             )
-    net = cv.load_net(message, weights)
+    net = cv.load_net(message, weights, engine=engine)
     net.blobs["data"].data[...] = rng.normal(size=(2, 3, 6, 5))
     net.forward()
     return net
@@ -73,12 +75,49 @@ def test_results_are_copies(net: Any) -> None:
     np.testing.assert_array_equal(kept, before)
 
 
-def test_no_gradient_is_an_error_not_zeros(caffe: Any) -> None:
+def test_no_gradient_is_an_error_not_zeros(engine: str) -> None:
     message = parse_net(SPLIT.replace("force_backward: true", ""))
-    net = cv.load_net(message)
+    net = cv.load_net(message, engine=engine)
     net.forward()
     with pytest.raises(RunError, match="no gradient of 'sum' reaches 'data'"):
         cv.gradient(net, "sum", np.ones((2, 2, 4, 3), np.float32), ["data"])
+
+
+def test_a_branch_without_gradient_is_an_error_not_the_rest(engine: str) -> None:
+    """propagate_down: false ends one of two ways to conv1: what comes by the other is not the gradient."""
+    cut = SPLIT.replace("""layer { name: "b" """, """layer { name: "b" propagate_down: false """)
+    message = parse_net(cut)
+    message.force_backward = False
+    message.layer[-1].loss_weight.append(1)
+    net = cv.load_net(message, engine=engine)
+    net.forward()
+    with pytest.raises(RunError, match="no gradient of 'sum' reaches 'conv1' by way of"):
+        cv.gradient(net, "sum", np.ones((2, 2, 4, 3), np.float32), ["conv1"])
+
+
+def test_gradient_of_one_branch_alone(net: Any) -> None:
+    """What an earlier pass left in the diff of the other branch must not be added."""
+    seed = np.ones(net.blobs["sum"].data.shape, np.float32)
+    both = cv.gradient(net, "sum", seed, ["conv1"]).blobs["conv1"]
+    for blob in net.blobs.values():
+        blob.diff[...] = 7
+    a, b = (cv.gradient(net, name, seed, ["conv1"]).blobs["conv1"] for name in ("a", "b"))
+    np.testing.assert_allclose(a + b, both, atol=1e-5)
+    weights = net.params["a"][0].data[:, :, 0, 0].sum(0)
+    np.testing.assert_allclose(a, weights[None, :, None, None] * (net.blobs["conv1"].data > 0), atol=1e-6)
+
+
+@pytest.mark.parametrize("params", [False, True])
+def test_the_net_is_left_as_found(net: Any, params: bool) -> None:
+    rng = np.random.default_rng(3)
+    every = [*net.blobs.values(), *(b for some in net.params.values() for b in some)]
+    for blob in every:
+        blob.diff[...] = rng.normal(size=blob.diff.shape)
+    before = [(np.array(b.data), np.array(b.diff)) for b in every]
+    cv.gradient(net, "sum", np.ones(net.blobs["sum"].data.shape, np.float32), ["data", "a"], params=params)
+    for blob, (data, diff) in zip(every, before, strict=True):
+        np.testing.assert_array_equal(blob.data, data)
+        np.testing.assert_array_equal(blob.diff, diff)
 
 
 def test_bad_names_and_shapes(net: Any) -> None:
@@ -127,3 +166,142 @@ def test_the_loop_by_hand_on_the_auxiliary_net(caffe: Any, networks: Path) -> No
         net.blobs["data"].data[...] += 0.06 * g / np.sqrt((g**2).mean())
     assert values[-1] > values[0] + 0.2
     assert np.argmax(values) > 15
+
+
+@pytest.fixture(scope="module")
+def toy() -> Any:
+    return pytest.importorskip("probe_toy", reason="torch is the judge here")
+
+
+@pytest.fixture(scope="module")
+def probe(engine: str, toy: Any) -> Probe:
+    return Probe(Network(*toy.toy(), engine=engine))
+
+
+BLOBS = ["fc", "prob", "conv2", "cat", "a", "b", "sum_before_relu_sum", "conv1_before_relu1"]
+WRT = ["data", "conv1_before_relu1", "conv1", "a_before_bn_a", "pool_b", "sum"]
+
+
+def test_values_before_and_after_layers_in_place(probe: Probe, toy: Any) -> None:
+    import torch
+
+    expected = toy.in_torch(toy.toy()[1], torch.tensor(toy.image()))
+    found = probe.forward(toy.image(), expected)
+    for name, values in expected.items():
+        assert apart(values.numpy(), found[name]) < 1e-6, name
+    assert (found["conv1_before_relu1"] < 0).any()
+    assert (found["conv1"] >= 0).all()
+
+
+@pytest.mark.parametrize("blob", BLOBS)
+@pytest.mark.parametrize("rule", RULES)
+def test_gradients_equal_the_same_rule_in_plain_torch(probe: Probe, toy: Any, blob: str, rule: str) -> None:
+    """From any blob to any blob; one probe runs them all, so that what one leaves would be in the next."""
+    shape = probe.forward(toy.image(), [blob])[blob].shape
+    seed = np.random.default_rng(1).normal(size=shape).astype(np.float32)
+    for wrt in WRT:
+        try:
+            expected = toy.by_torch(toy.toy()[1], toy.image(), blob, seed, wrt, rule)
+        except RuntimeError:  # wrt is not before blob
+            with pytest.raises(RunError, match="does not depend"):
+                probe.backward(blob, seed, [wrt], rule)
+            continue
+        assert apart(expected, probe.backward(blob, seed, [wrt], rule)[wrt]) < 1e-5, wrt
+
+
+def test_the_rules_differ_where_they_should(probe: Probe, toy: Any) -> None:
+    probe.forward(toy.image(), ["fc"])
+    seed = np.eye(6, dtype=np.float32)[[2, 4]]
+    maps = {
+        rule: probe.backward("fc", seed, ["conv1_before_relu1"], rule)["conv1_before_relu1"] for rule in RULES
+    }
+    off = probe.forward(toy.image(), ["conv1_before_relu1"])["conv1_before_relu1"] <= 0
+    assert (maps["plain"][off] == 0).all()
+    assert (maps["guided"][off] == 0).all()
+    assert (maps["deconvnet"][off] > 0).any()
+    assert (maps["plain"] < 0).any()
+    assert (maps["guided"] >= 0).all()
+    assert (maps["deconvnet"] >= 0).all()
+
+
+def test_gradient_of_a_loss_that_keeps_things_in_a_diff(probe: Probe, toy: Any) -> None:
+    """HingeLoss, L2: for label l, the mean over the batch of squares of 1 - x_l and 1 + x_others where above 0."""
+    probe.forward(toy.image(), ["fc"])  # makes room for two images
+    probe.net.blobs["label"].data[...] = [1, 4]
+    x = probe.forward(toy.image(), ["fc", "hinge"])["fc"]
+    sign = np.ones((2, 6), np.float32)
+    sign[0, 1] = sign[1, 4] = -1
+    expected = 2 * sign * np.maximum(1 + sign * x, 0) / 2
+    found = probe.backward("hinge", np.float32(3), ["fc"])["fc"]
+    np.testing.assert_allclose(found, 3 * expected, atol=1e-6)
+
+
+# y = 5 (r + s) with r = max(2 x + 1, 0) in place and s = max(-r + 4, 0) in place; r has two consumers.
+FORMULA = """
+layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 dim: 1 dim: 1 dim: 4 } } }
+layer { name: "r" type: "Power" bottom: "x" top: "r" power_param { scale: 2 shift: 1 } }
+layer { name: "relu_r" type: "ReLU" bottom: "r" top: "r" }
+layer { name: "s" type: "Power" bottom: "r" top: "s" power_param { scale: -1 shift: 4 } }
+layer { name: "relu_s" type: "ReLU" bottom: "s" top: "s" }
+layer { name: "y" type: "Eltwise" bottom: "r" bottom: "s" top: "y" eltwise_param { coeff: 5 coeff: 5 } }
+"""
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        # x = -1: r off. x = 0: r = 1, s = 3. x = 1: r = 3, s = 1. x = 2: r = 5, s off.
+        ("plain", [0, 0, 0, 10]),  # dy/dr = 5 - 5 [s on]
+        ("guided", [0, 0, 0, 10]),
+        ("deconvnet", [0, 0, 0, 0]),  # 5 - 5 everywhere, as s passes its gradient on whatever it was
+    ],
+)
+def test_a_residual_by_formula(engine: str, rule: str, expected: list[float]) -> None:
+    probe = Probe(Network(parse_net(FORMULA), engine=engine))
+    probe.forward(np.reshape([-1, 0, 1, 2], (1, 1, 1, 4)), ["y"])
+    ones = np.ones((1, 1, 1, 4), np.float32)
+    assert probe.backward("y", ones, ["x"], rule)["x"].ravel().tolist() == expected
+    assert probe.backward("s", -ones, ["x"], "guided")["x"].ravel().tolist() == [0, 0, 0, 0]
+    assert probe.backward("s", -ones, ["x"])["x"].ravel().tolist() == [0, 2, 2, 0]
+
+
+def test_any_number_of_images(probe: Probe, toy: Any) -> None:
+    images = np.concatenate([toy.image(k) for k in range(4)])
+    ones = np.ones((8, 6), np.float32)
+    values = probe.forward(images, ["fc"])["fc"]
+    grads = probe.backward("fc", ones, ["data"])["data"]
+    for k in (1, 3):
+        np.testing.assert_allclose(probe.forward(images[:k], ["fc"])["fc"], values[:k], rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(
+            probe.backward("fc", ones[:k], ["data"])["data"], grads[:k], rtol=1e-4, atol=1e-6
+        )
+
+
+def test_a_probe_shares_the_parameters_of_a_net(engine: str, toy: Any) -> None:
+    net = cv.load_net(*toy.toy(), engine=engine)
+    net.blobs["data"].data[...] = toy.image()
+    net.forward()
+    before = np.array(net.blobs["fc"].data)
+    probe = Probe(net)
+    np.testing.assert_array_equal(probe.forward(toy.image(), ["fc"])["fc"], before)
+    net.params["fc"][1].data[...] += 1
+    np.testing.assert_allclose(probe.forward(toy.image(), ["fc"])["fc"], before + 1, rtol=1e-5)
+    probe.forward(toy.image(5), ["fc"])
+    np.testing.assert_array_equal(net.blobs["fc"].data, before)  # the net itself has not run
+
+
+def test_what_a_probe_does_not_take(probe: Probe, toy: Any) -> None:
+    with pytest.raises(InputError, match=r"takes \(3, 9, 7\), not \(3, 8, 7\)"):
+        probe.forward(np.zeros((2, 3, 8, 7), np.float32), ["fc"])
+    with pytest.raises(InputError, match="Did you mean 'conv1'"):
+        probe.output("conv_1")
+    with pytest.raises(InputError, match="Did you mean 'guided'"):
+        probe.backward("fc", np.ones((2, 6), np.float32), ["data"], "guide")
+    probe.forward(toy.image(), ["best"])
+    with pytest.raises(RunError, match="does not depend"):  # ArgMax: going on would abort the process
+        probe.backward("best", np.ones((2, 1, 1), np.float32), ["data"])
+    fixed = parse_net(FORMULA)
+    fixed.layer.add(name="z", type="Reshape", bottom=["y"], top=["z"]).reshape_param.shape.dim.extend([1, 4])
+    fixed = Probe(Network(fixed, engine=probe.engine))
+    with pytest.raises(InputError, match="layer 'z'"):  # Caffe would abort
+        fixed.forward(np.zeros((3, 1, 1, 4), np.float32), ["z"])

@@ -1,17 +1,16 @@
-"""Activations and gradients of a net, as copies: one forward, and a backward that starts anywhere."""
+"""Passes through a net that somebody else holds: forward, and a backward that leaves the net as found."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from caffe_viz.errors import InputError, RunError, near
-
-Array = NDArray[np.float32]
+from caffe_viz.probe.walk import Array, Path, find_path, unreached, walk
 
 
 @dataclass(frozen=True)
@@ -46,35 +45,57 @@ def forward(net: Any, inputs: Mapping[str, Array], blobs: Iterable[str]) -> dict
 def gradient(net: Any, blob: str, seed: Array, wrt: Sequence[str], *, params: bool = False) -> Gradients:
     """Backward from `blob`, whose diff is `seed` (its shape), after a forward; copies the diffs of `wrt`.
 
-    It starts at the last layer that works on the blob, in place or not. Starting later would let the hidden
-    Split layer of a blob with several consumers overwrite the seed. The diff of a blob with an in-place
-    layer is the gradient before that layer. With `params` those of all parameters too, from zero on.
+    Only layers between them run, from the last one that works on the blob, in place or not: a later start
+    would let the hidden Split layer of a blob with several consumers overwrite the seed. The diff of a blob
+    with an in-place layer is the gradient before that layer. With `params` those of all parameters too, from
+    zero on. The net's diffs are afterwards what they were.
 
     Raises:
         InputError: no such blob, or a seed of another shape.
-        RunError: Caffe computes no gradient for one of `wrt`.
+        RunError: the engine computes no gradient somewhere between them.
     """
     for name in (blob, *wrt):
         _known(net, name)
     if np.shape(seed) != net.blobs[blob].data.shape:
         raise InputError(f"blob {blob!r} is {net.blobs[blob].data.shape}, the seed {np.shape(seed)}.")
-    for name in wrt:
-        net.blobs[name].diff[...] = np.nan  # so that what backward leaves alone shows
-    if params:
-        for some in net.params.values():
-            for one in some:
+    path = find_path(net, [blob], None if params else wrt)
+    with _as_found(net, path, params):
+        if params:
+            for one in (b for some in net.params.values() for b in some):
                 one.diff[...] = 0  # Caffe adds to them
-    net.blobs[blob].diff[...] = seed
-    net._backward(last_writer(net, blob), 0)
-    found = {name: np.array(net.blobs[name].diff) for name in wrt}
-    for name, values in found.items():
-        if np.isnan(values).all():
-            raise RunError(
-                f"no gradient of {blob!r} reaches {name!r}: it is not before it, no loss follows, or nothing "
-                f"before it learns (force_backward: true in the prototxt helps the last two)."
-            )
-    learned = {n: tuple(np.array(b.diff) for b in some) for n, some in net.params.items()} if params else {}
-    return Gradients(found, learned)
+        walk(net, path, {blob: seed})
+        _raise_where_lost(net, find_path(net, [blob], wrt), blob, wrt)
+        found = {name: np.array(net.blobs[name].diff) for name in wrt}
+        kept = net.params.items() if params else ()
+        return Gradients(found, {name: tuple(np.array(b.diff) for b in some) for name, some in kept})
+
+
+def _raise_where_lost(net: Any, path: Path, blob: str, wrt: Sequence[str]) -> None:
+    beside = [name for name in wrt if name not in path.on]
+    if beside:
+        raise RunError(f"no gradient of {blob!r} reaches {beside[0]!r}: it is not before it.")
+    lost = unreached(net, path)
+    if lost:
+        name = next((n for n in lost if n in wrt), wrt[0])
+        way = "" if name in lost else f" by way of {lost[0]!r}"
+        raise RunError(
+            f"no gradient of {blob!r} reaches {name!r}{way}: no loss follows, or nothing before it learns "
+            f"(force_backward: true in the prototxt helps both)."
+        )
+
+
+@contextmanager
+def _as_found(net: Any, path: Path, params: bool) -> Iterator[None]:
+    """Put all diffs back that a walk along `path` writes."""
+    names = path.on | path.beside
+    layers = net.layers if params else [net.layers[i] for i in path.layers]
+    blobs = [*(net.blobs[name] for name in names), *(b for layer in layers for b in layer.blobs)]
+    saved = [np.array(b.diff) for b in blobs]
+    try:
+        yield
+    finally:
+        for b, values in zip(blobs, saved, strict=True):
+            b.diff[...] = values
 
 
 def input_data(net: Any, blob: str) -> Array:

@@ -1,0 +1,7 @@
+"""Activations and gradients of a net, as copies: forward, and a backward from any blob to any blob."""
+
+from caffe_viz.probe.dissected import Probe
+from caffe_viz.probe.passes import Gradients, forward, gradient, input_data, last_writer
+from caffe_viz.probe.walk import RULES
+
+__all__ = ["RULES", "Gradients", "Probe", "forward", "gradient", "input_data", "last_writer"]

@@ -1,0 +1,111 @@
+"""A net of its own to ask: every blob's value and gradient, before and after layers that worked in place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from caffe_viz.backend import engine_name, load_net
+from caffe_viz.errors import InputError, RunError, near
+from caffe_viz.network import Network
+from caffe_viz.probe.passes import last_writer
+from caffe_viz.probe.separate import Separated, separated
+from caffe_viz.probe.walk import RULES, Array, find_path, walk
+
+MEMORY = 1 << 28  # bytes of blobs, data and diffs, that a batch may take
+MOST = 16  # images in a batch; more gains nothing, as Caffe convolves one image after another
+
+
+class Probe:
+    """The network of `net`, a `caffe.Net` of `load_net` or a `Network`, with no layer in place.
+
+    It has the weights of a `caffe.Net` itself, in the same memory: what is changed there is seen here. The
+    `caffe.Net` is not run. `batch` is how many images should go in at once.
+
+    Raises:
+        InputError: the net has not one input that could be the image.
+    """
+
+    def __init__(self, net: Any) -> None:
+        self.network = Network.of(net, weights=False)
+        self._parts = separated(self.network.message)
+        given = None if self.network.weights is None else self.network.trained
+        self.net = load_net(
+            self._parts.message, given, engine=self.network.engine, device=self.network.device, checked=False
+        )
+        if net is not self.network:
+            self.net.share_with(net)
+        self.engine = engine_name(self.net)
+        self.batch = max(1, min(MOST, MEMORY // (2 * self._parts.geometry.blob_bytes)))
+
+    @property
+    def image(self) -> str:
+        """The blob of the image."""
+        return self._parts.image
+
+    def shape(self, blob: str) -> tuple[int, ...]:
+        """The shape of `blob` for one image, without the batch."""
+        return self._parts.geometry.blob(blob)[1:]
+
+    def output(self, layer: str) -> str:
+        """The blob with what `layer` itself computes: before any layer that works in place on it.
+
+        Raises:
+            InputError: no such layer.
+        """
+        if layer not in self._parts.outputs:
+            raise InputError(f"the net has no layer {layer!r}.{near(layer, self._parts.outputs)}")
+        return self._parts.outputs[layer]
+
+    def layers(self) -> Sequence[Any]:
+        """The layers as messages, in order; the image's first top is that of a Parameter layer."""
+        return self._parts.message.layer
+
+    def forward(self, images: Array, blobs: Iterable[str]) -> dict[str, Array]:
+        """Copies of `blobs` (N, ...) for `images` (N, C, H, W); layers behind the last of them do not run.
+
+        Raises:
+            InputError: the net does not take N images, or images of this shape.
+        """
+        names = list(blobs)
+        self._fit(images.shape)
+        self.net.params[self._parts.image_layer][0].data[...] = images
+        self.net._forward(0, max(last_writer(self.net, name) for name in names))
+        return {name: np.array(self.net.blobs[name].data) for name in names}
+
+    def backward(self, blob: str, seed: Array, wrt: Sequence[str], rule: str = "plain") -> dict[str, Array]:
+        """Gradients of sum(seed * blob) with respect to `wrt`, as copies, after a forward as far as `blob`.
+
+        `rule` says what a gradient becomes at a ReLU: a name of RULES.
+
+        Raises:
+            InputError: no such rule.
+            RunError: `blob` does not depend on one of `wrt`.
+        """
+        if rule not in RULES:
+            raise InputError(f"rule {rule!r} is unknown.{near(rule, RULES)}")
+        path = find_path(self.net, [blob], wrt)
+        for name in wrt:
+            if name not in path.on:
+                raise RunError(
+                    f"blob {blob!r} has no gradient with respect to {name!r}: it does not depend on it."
+                )
+        walk(self.net, path, {blob: seed}, rule)
+        return {name: np.array(self.net.blobs[name].diff) for name in wrt}
+
+    def _fit(self, shape: tuple[int, ...]) -> None:
+        """Make room for a batch; it is measured first, as Caffe would abort on what it cannot take."""
+        parts: Separated = self._parts
+        if shape[1:] != parts.image_shape[1:]:
+            raise InputError(f"input {parts.image!r} takes {parts.image_shape[1:]}, not {shape[1:]}.")
+        if shape[0] == parts.image_shape[0]:
+            return
+        self._parts = separated(self.network.message, shape[0])
+        for blob in (self.net.params[parts.image_layer][0], self.net.blobs[parts.image]):
+            blob.reshape(*shape)
+        for name, wanted in self._parts.geometry.blobs.items():
+            if name in self.net.inputs:
+                self.net.blobs[name].reshape(*wanted)
+        self.net.reshape()

@@ -1,0 +1,110 @@
+"""The way of a gradient through the layers of a net, and what is made of it at each rectifier."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caffe_viz.surgery import NO_GRADIENT
+
+Array = NDArray[np.float32]
+# (gradient at the rectifier's top, what its own backward makes of it) -> gradient at its bottom
+Rule = Callable[[Array, Array], Array]
+
+RECTIFIERS = frozenset({"ELU", "PReLU", "ReLU", "ReLU6"})
+RULES: Mapping[str, Rule | None] = {
+    "plain": None,
+    "guided": lambda above, below: below * (above > 0),
+    "deconvnet": lambda above, below: np.maximum(above, 0),
+}
+"""What a gradient g becomes at a rectifier f(x).
+
+plain: f'(x) g, as the layer does it. guided (Springenberg et al., 2015): f'(x) max(g, 0), so both masks.
+deconvnet (Zeiler and Fergus, 2014): max(g, 0), whatever x was. A leaky ReLU, PReLU or ELU keeps its own slope
+f'(x) where x < 0 under plain and guided; sigmoid and tanh are no rectifiers and stay plain.
+"""
+
+# Their forward leaves in the diff of their bottom what their backward needs.
+SCRATCH = frozenset({"HingeLoss"})
+# What no backward writes, and small enough to count as zero; a NaN would pass BLAS's multiplying by zero.
+UNTOUCHED = np.float32(1.17e-30)
+
+
+@dataclass(frozen=True)
+class Path:
+    """Layers from `start` blobs back to others, last first; diffs on the way, and beside it."""
+
+    layers: tuple[int, ...]
+    start: frozenset[str]
+    on: frozenset[str]
+    beside: frozenset[str]
+
+
+def find_path(net: Any, start: Iterable[str], wrt: Iterable[str] | None = None) -> Path:
+    """The layers through which gradients of `start` reach `wrt` (None: all that they reach).
+
+    Layers without a gradient, such as ArgMax, end it.
+    """
+    names, kinds = list(net._layer_names), [layer.type for layer in net.layers]
+    wires = [(net.bottom_names[name], net.top_names[name]) for name in names]
+    below = set(net.blobs) if wrt is None else set(wrt)
+    behind = []
+    for (bottoms, tops), kind in zip(wires, kinds, strict=True):
+        behind.append(kind not in NO_GRADIENT and (wrt is None or not below.isdisjoint(bottoms)))
+        if behind[-1]:
+            below.update(tops)
+    first, on, layers = frozenset(start), set(start), []
+    for i in reversed(range(len(names))):
+        bottoms, tops = wires[i]
+        if behind[i] and not on.isdisjoint(tops):
+            layers.append(i)
+            on.update(below.intersection(bottoms))
+    every = {top for i in layers for top in wires[i][1]}
+    return Path(tuple(layers), first, frozenset(on), frozenset(every - on))
+
+
+def walk(net: Any, path: Path, seeds: Mapping[str, Array], rule: str = "plain") -> None:
+    """Backward along `path` from `seeds`, one for each start; diffs of other paths count as zero.
+
+    A rule other than plain needs a net without layers that work in place.
+    """
+    for name in path.beside:
+        net.blobs[name].diff[...] = 0  # stale: an earlier pass, or a loss that kept something there
+    for name in path.on:
+        net.blobs[name].diff[...] = UNTOUCHED
+    for name, seed in seeds.items():
+        net.blobs[name].diff[...] = seed
+    change = RULES[rule]
+    for first, last in _stretches(net, path, SCRATCH | (RECTIFIERS if change else frozenset())):
+        if net.layers[first].type in SCRATCH:
+            net._forward(first, first)
+        net._backward(first, last)
+        if change and net.layers[last].type in RECTIFIERS:
+            name = net._layer_names[last]
+            above, below = (net.blobs[some[name][0]] for some in (net.top_names, net.bottom_names))
+            below.diff[...] = change(np.array(above.diff), np.array(below.diff))
+
+
+def unreached(net: Any, path: Path) -> list[str]:
+    """Blobs on the path whose diffs no layer has written."""
+    return [n for n in sorted(path.on - path.start) if (np.asarray(net.blobs[n].diff) == UNTOUCHED).all()]
+
+
+def _stretches(net: Any, path: Path, alone: frozenset[str]) -> Iterator[tuple[int, int]]:
+    """(first, last) layer of stretches without gaps; layers of a type in `alone` are one each."""
+    stretch: list[int] = []
+    for i in path.layers:
+        single = net.layers[i].type in alone
+        if stretch and (single or stretch[-1] != i + 1):
+            yield stretch[0], stretch[-1]
+            stretch = []
+        stretch.append(i)
+        if single:
+            yield i, i
+            stretch = []
+    if stretch:
+        yield stretch[0], stretch[-1]
