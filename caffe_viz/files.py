@@ -6,6 +6,7 @@ import os
 import re
 import secrets
 from pathlib import Path
+from typing import Any
 
 from caffe_viz.errors import RunError
 
@@ -36,6 +37,19 @@ def need_folder(path: str | Path) -> None:
     there = next(p for p in (path, *path.parents) if p.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
         raise RunError(f"{path} cannot be written: {there} is no folder that you may write to.")
+
+
+def h5py() -> Any:
+    """The library, which only those need who have HDF5 files.
+
+    Raises:
+        RunError: it is not installed.
+    """
+    try:
+        import h5py as library
+    except ImportError:
+        raise RunError("HDF5 needs h5py: pip install h5py.") from None
+    return library
 
 
 def safe_name(name: str) -> str:

@@ -77,7 +77,7 @@ def check_messages(
     findings = (*structure_findings(chosen, net), *safety_findings(chosen, allow_code=allow_code))
     if any(f.severity == "error" for f in findings):
         return findings
-    geometry, shape_findings = size_findings(chosen)
+    geometry, shape_findings = size_findings(chosen, files=allow_code)
     findings += shape_findings
     if geometry is not None and weights is not None:
         findings += tuple(weight_findings(chosen, geometry, weights))

@@ -17,10 +17,13 @@ def machine_memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def size_findings(net: NetParameter) -> tuple[Geometry | None, tuple[Finding, ...]]:
-    """The geometry of `net` (None where a shape is impossible), and what is wrong with it."""
+def size_findings(net: NetParameter, *, files: bool) -> tuple[Geometry | None, tuple[Finding, ...]]:
+    """The geometry of `net` (None where a shape is impossible), and what is wrong with it.
+
+    `files` permits to read those that data layers name.
+    """
     try:
-        geometry = measure(net)
+        geometry = measure(net, files=files)
     except InputError as error:
         return None, (Finding("error", "", str(error)),)
     return geometry, (*_too_large(geometry), *_empty_windows(net, geometry))

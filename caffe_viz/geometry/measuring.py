@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from caffe_viz.errors import InputError, near
@@ -10,17 +11,25 @@ from caffe_viz.geometry.fields import Shape, Sight, follow, root
 from caffe_viz.geometry.results import Geometry, LayerGeometry, count
 from caffe_viz.geometry.rules import ELSEWHERE, TABLE, Out, Rule, Shapes, checked, need, text
 from caffe_viz.geometry.splits import with_splits
+from caffe_viz.geometry.stored import WITH_FILES
 from caffe_viz.netdef import LayerParameter, NetParameter, for_phase
 
 AUTOMATIC = "(automatic)"  # Caffe's name of a loss layer's top that the file does not name
 
 
-def measure(net: NetParameter, *, batch: int | None = None, size: tuple[int, int] | None = None) -> Geometry:
+def measure(
+    net: NetParameter,
+    *,
+    batch: int | None = None,
+    size: tuple[int, int] | None = None,
+    files: bool = False,
+) -> Geometry:
     """The geometry of `net` in its TEST phase, as real Caffe would set it up, hidden Split layers included.
 
     `batch` replaces the first dimension N of the inputs, `size` (H, W) the last two of the image: the first
     input, or Parameter layer, of four axes or more (N, C, H, W), and each further one of the same height and
     width. Parameters of inner products change with the size: weights of another size no longer fit them.
+    `files` permits to read the files that data layers name, where their shape stands.
 
     Raises:
         InputError: a layer type that Caffe does not have, a bottom that does not exist, a top that exists
@@ -29,7 +38,7 @@ def measure(net: NetParameter, *, batch: int | None = None, size: tuple[int, int
     sizes = [s for s in (batch, *(size or ())) if s is not None]
     need(all(s >= 1 for s in sizes), f"batch and size must be at least 1, not batch {batch}, size {size}")
     whole = with_splits(for_phase(net))
-    walk = _Walk(batch, size)
+    walk = _Walk(batch, size, WITH_FILES if files else TABLE)
     for layer in whole.layer:
         walk.add(layer)
     if size is not None and walk.image is None:
@@ -45,6 +54,7 @@ class _Walk:
 
     batch: int | None
     size: tuple[int, int] | None
+    rules: Mapping[str, Rule]
     layers: list[LayerGeometry] = dataclasses.field(default_factory=list)
     blobs: dict[str, Shape] = dataclasses.field(default_factory=dict)
     sights: dict[str, Sight | None] = dataclasses.field(default_factory=dict)
@@ -61,7 +71,7 @@ class _Walk:
         """Measure one layer on the blobs so far."""
         bottoms = tuple(self._bottom(layer, name) for name in layer.bottom)
         try:
-            out = self._sized(layer, self._out(layer, _rule(layer), bottoms))
+            out = self._sized(layer, self._out(layer, _rule(layer, self.rules), bottoms))
             self._share(layer, out.params)
         except InputError as error:
             given = ", ".join(f"{n} {text(s)}" for n, s in zip(layer.bottom, bottoms, strict=True))
@@ -176,9 +186,9 @@ class _Walk:
             )
 
 
-def _rule(layer: LayerParameter) -> Rule:
-    if layer.type in TABLE:
-        return TABLE[layer.type]
+def _rule(layer: LayerParameter, rules: Mapping[str, Rule]) -> Rule:
+    if layer.type in rules:
+        return rules[layer.type]
     if layer.type in ELSEWHERE:
         raise InputError("this layer type belongs to another build of Caffe: replace or remove the layer")
     raise InputError(f"Caffe has no such layer type: correct the type.{near(layer.type, TABLE)}")

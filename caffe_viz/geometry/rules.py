@@ -7,7 +7,7 @@ from caffe_viz.geometry.table import TABLE, Out, Rule, Shapes, checked, need, te
 
 # Layer types of other builds of Caffe, for a message that says so.
 ELSEWHERE = frozenset(
-    {"BN", "Clip", "ImageData", "Inception", "Interp", "Python", "ROIPooling", "ShuffleChannel", "Swish"}
+    {"BN", "Clip", "Inception", "Interp", "Python", "ROIPooling", "ShuffleChannel", "Swish"}
 )
 ELSEWHERE |= {"VideoData", "WindowData"}
 

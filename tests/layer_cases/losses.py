@@ -130,6 +130,7 @@ OTHERS = [
         LayerCase(Toy("MultinomialLogisticLoss", ["2 6", "2"]), {"a": probabilities((2, 6)), "b": [place, 4]})
         for place in range(3)
     ],
+    LayerCase(Toy("InfogainLoss", ["3 6", "3 1", "1 1 6 6"]), {"b": [[1], [5], [0]]}, forced=False),
     *[
         LayerCase(
             Toy("InfogainLoss", ["3 6", "3", "1 1 6 6"], f"loss_weight: {w}"),
