@@ -30,10 +30,10 @@ def _softmax_loss(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Te
     losses = F.cross_entropy(rows, places, reduction="none", ignore_index=nowhere)
     total = _clamped(losses, -math.inf, HIGHEST_LOSS).sum()
     valid = None if ignored is None else (places != ignored).sum()
-    return total / _divisor(p, len(rows), places.numel(), valid)
+    return total / divisor(p, len(rows), places.numel(), valid)
 
 
-def _divisor(p: LossParameter, outer: int, count: int, valid: Tensor | None) -> Tensor | int:
+def divisor(p: LossParameter, outer: int, count: int, valid: Tensor | None) -> Tensor | int:
     """What the sum of losses is divided by (LossLayer::GetNormalizer): never less than 1."""
     mode = p.normalization
     if p.HasField("normalize") and not p.HasField("normalization"):
@@ -189,11 +189,11 @@ def _log(probabilities: Tensor) -> Tensor:
 
 
 def _clamped(x: Tensor, low: float, high: float) -> Tensor:
-    clamped: Tensor = _Clamped.apply(x, low, high)
+    clamped: Tensor = Clamped.apply(x, low, high)
     return clamped
 
 
-class _Clamped(torch.autograd.Function):
+class Clamped(torch.autograd.Function):
     """Limits values, but lets the gradient through as if it did not, as Caffe's losses do."""
 
     @staticmethod

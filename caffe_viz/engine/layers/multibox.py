@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from caffe_viz.engine.boxes import area, decode, encode, overlap, split_priors, suppress
-from caffe_viz.engine.layers.losses import HIGHEST_LOSS, _Clamped, _divisor
+from caffe_viz.engine.layers.losses import HIGHEST_LOSS, Clamped, divisor
 from caffe_viz.engine.table import Call, layer
 from caffe_viz.errors import InputError
 from caffe_viz.netdef.net_pb2 import MultiBoxLossParameter
@@ -71,7 +71,7 @@ def _multibox_loss(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> T
     if wanted[1]:
         loss = loss + _confidence_loss(p, confidences, image, picked)
     every = confidences.shape[0] * confidences.shape[1]
-    return loss / _divisor(call.param.loss_param, len(locations), every, torch.tensor(len(label)))
+    return loss / divisor(call.param.loss_param, len(locations), every, torch.tensor(len(label)))
 
 
 def _numbered(parts: list[Tensor]) -> Tensor:
@@ -225,7 +225,7 @@ def _confidence_loss(p: MultiBoxLossParameter, scores: Tensor, image: Tensor, pi
         goals = label.new_full((len(rows),), p.background_label_id)
         goals.scatter_reduce_(0, places, label, "amax", include_self=False)  # two kinds may match one prior
         losses = F.cross_entropy(rows, goals, reduction="none")
-        total: Tensor = _Clamped.apply(losses, -torch.inf, HIGHEST_LOSS).sum()
+        total: Tensor = Clamped.apply(losses, -torch.inf, HIGHEST_LOSS).sum()
         return total
     # Caffe fills with the background's number, and without mining shifts an image by P instead of P * C.
     targets = torch.full_like(rows, p.background_label_id)
