@@ -35,7 +35,7 @@ class Failed(NamedTuple):
 
 @dataclass(frozen=True)
 class Batch:
-    """`values` (n, V, ...) of a blob for V views of each image of `numbers`; those that `failed` have none."""
+    """`values` (n, V, ...) of a blob for V views of each image of `numbers`; not of those that `failed`."""
 
     numbers: tuple[int, ...]
     values: Array
@@ -115,9 +115,9 @@ class Runner:
             return Batch((), np.empty((0,), np.float32), tuple(failed))
         made = self(np.concatenate([views for _, views in good]))
         made = made.reshape(len(good), -1, *made.shape[1:])
-        finite = np.isfinite(made.reshape(len(good), -1)).all(axis=1).tolist()
+        finite = np.asarray(np.isfinite(made.reshape(len(good), -1)).all(axis=1))
         failed += [
-            Failed(number, f"blob {self.blob!r} is not finite (NaN or infinite) for it.")
+            Failed(number, f"blob {self.blob!r} has NaN or infinity for this image.")
             for (number, _), fine in zip(good, finite, strict=True) if not fine
         ]  # fmt: skip
         numbers = tuple(number for (number, _), fine in zip(good, finite, strict=True) if fine)

@@ -26,7 +26,7 @@ ENOUGH = 64  # images for the order: with fewer, a difference may be chance
 
 
 class Guess(NamedTuple):
-    """A class: its number, its label or "", its probability (or score, where the net ends without Softmax)."""
+    """A class: its number, its label or "", its probability, or score where the net ends without Softmax."""
 
     number: int
     label: str

@@ -36,15 +36,15 @@ def doubts_of_settings(network: Network, classes: int) -> Iterator[str]:
     if network.pictures is None:
         return
     if any(given.mean) and max(map(abs, given.mean)) <= 1:
-        yield f"mean is {_numbers(given.mean)}, of pixels 0..1: it is subtracted from 0..255, so give 255 times it"
+        yield f"mean is {_numbers(given.mean)}: it is subtracted from pixels of 0..255, so give 255 times it"
     if abs(given.scale) > 4:
         yield f"scale is {given.scale:g}: it multiplies pixels of 0..255, not of 0..1"
     yield from _mean(network, given)
     if given.resize is not None and shape[-2] * shape[-1] < given.resize**2 / 2:
         share = 100 * shape[-2] * shape[-1] / given.resize**2
         yield (
-            f"resize is {given.resize}, so the net sees {share:.0f} % of an image, its centre; resize = false "
-            f"shows it all"
+            f"resize is {given.resize}, so the net sees {share:.0f} % of an image, its centre; "
+            f"resize = false shows it all"
         )
 
 

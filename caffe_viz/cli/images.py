@@ -10,8 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from caffe_viz.cli.app import INTERRUPTED, app
-from caffe_viz.cli.options import AllowCode, Device, Engine, Json, PreprocessFile, Prototxt, Weights
-from caffe_viz.cli.parts import open_network
+from caffe_viz.cli.options import (
+    AllowCode,
+    Device,
+    Engine,
+    Filters,
+    Json,
+    Output,
+    PreprocessFile,
+    Prototxt,
+    Weights,
+)
+from caffe_viz.cli.parts import numbers, open_network, print_files, progress_bar
+from caffe_viz.errors import RunError
 
 if TYPE_CHECKING:
     from caffe_viz.classification import Answer
@@ -95,3 +106,49 @@ def _as_json(answer: Answer) -> dict[str, Any]:
 def _source(prototxt: Path, given: Path | None) -> str:
     path = given or prototxt.parent / "preprocess.toml"
     return str(path) if path.exists() else "CaffeNet's: there is no preprocess.toml beside the prototxt"
+
+
+@app.command()
+def top(
+    prototxt: Prototxt,
+    weights: Weights,
+    image: Images,
+    layer: Annotated[str, typer.Option(help="The layer whose filters are looked at.", show_default=False)],
+    filters: Filters = None,
+    count: Annotated[int, typer.Option(min=1, help="Places for each filter, one of an image.")] = 9,
+    preprocess: PreprocessFile = None,
+    engine: Engine = "auto",
+    device: Device = "cpu",
+    allow_code: AllowCode = False,
+    output: Output = Path("out"),
+    as_json: Json = False,
+) -> None:
+    """What many images hold where a filter is most active. After Ctrl-C the same command goes on."""
+    from caffe_viz.files import need_folder, safe_name
+    from caffe_viz.images import Album
+    from caffe_viz.views.topmost import searched, searching
+
+    need_folder(output)
+    network = open_network(prototxt, weights, preprocess, engine, device, allow_code)
+    file = output / f"{safe_name(layer)}_top.unfinished.npz"
+    search = searching(network, Album.of(*image), layer, numbers(filters), count, file)
+    if search.standing.seen:
+        print(f"{file}: going on after {search.standing.seen:,} images", file=sys.stderr)
+    try:
+        with progress_bar(f"{layer}, {len(search.album):,} images") as report:
+            found = searched(search, lambda p: report(p.done, p.total, p.note))
+    except KeyboardInterrupt:
+        done = f"{search.standing.seen:,} of {len(search.album):,} images"
+        print(f"interrupted after {done}: the same command goes on from {file}", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
+    paths = found.save(output)
+    search.forget()
+    if as_json:
+        print(json.dumps(found.top.to_json() | {"files": list(map(str, paths))}))
+    else:
+        print(found.table)
+        dead = ", ".join(map(str, found.top.dead)) or "none"
+        print(f"dead filters: {dead}; images passed over: {len(found.top.failed)}")
+        print_files(paths)
+    if not found.top.shown:
+        raise RunError(f"layer {layer!r}: no chosen filter was active, so nothing was drawn.")

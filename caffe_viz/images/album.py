@@ -27,7 +27,7 @@ MOST_BYTES = 2**29  # of one file in an archive, which can be far smaller there
 
 
 class Entry(NamedTuple):
-    """One image: its printable name, its size in bytes, its file, its name inside that if it is an archive."""
+    """One image: its printable name, its size in bytes, its file, its name inside if that is an archive."""
 
     name: str
     size: int

@@ -1,0 +1,78 @@
+"""What units see of the images, cut out at one size."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caffe_viz.geometry import Field
+from caffe_viz.images import Preprocess, resized, stretched
+
+Array = NDArray[np.float32]
+Box = tuple[int, int, int, int]
+
+PIXELS = 8_000_000  # of all crops together
+SMALLEST, LARGEST = 24, 160  # pixels of a crop's longer side, where the field is larger
+OUTSIDE = 0.5  # grey, where a field reaches beyond the image
+
+
+@dataclass(frozen=True)
+class Cutter:
+    """Cuts the receptive fields of a layer's units out of inputs (C, H, W); `field` None: they see it all.
+
+    Inputs that are no pictures have no `preprocess`; their channels stand side by side.
+    """
+
+    field: Field | None
+    shape: tuple[int, int, int]
+    preprocess: Preprocess | None
+
+    def box(self, unit: tuple[int, int]) -> Box:
+        """(top, left, bottom, right) in pixels of the input, ends excluded."""
+        size = self.shape[1], self.shape[2]
+        if self.field is None:
+            return 0, 0, *size
+        top, left, bottom, right = self.field.box(unit, size)
+        return math.floor(top), math.floor(left), math.ceil(bottom), math.ceil(right)
+
+    @property
+    def full(self) -> tuple[int, int]:
+        """(h, w) of a field that lies within the image, or of the image where that is smaller."""
+        if self.field is None:
+            return self.shape[1], self.shape[2]
+        height, width = (min(n, math.ceil(s)) for n, s in zip(self.shape[1:], self.field.size, strict=True))
+        return height, width
+
+    def tile(self, places: int) -> tuple[int, int]:
+        """(h, w) of a crop as it is kept, such that `places` of them are not too many pixels."""
+        height, width = self.full
+        if self.preprocess is None:
+            return height, width * self.shape[0]
+        side = min(LARGEST, max(SMALLEST, math.isqrt(PIXELS // max(places, 1))))
+        factor = min(1.0, side / max(height, width))
+        return max(1, round(height * factor)), max(1, round(width * factor))
+
+    def view(self, pixels: Array) -> Array:
+        """An input (C, H, W) as (H, W, 3) RGB, or as (H, W, C) where it is no picture."""
+        return np.moveaxis(pixels, 0, -1) if self.preprocess is None else self.preprocess.to_display(pixels)
+
+    def cut(self, view: Array, unit: tuple[int, int], tile: tuple[int, int]) -> NDArray[np.uint8]:
+        """The field of `unit` in a `view`, (*tile, 3) RGB 0..255; grey where it reaches beyond the image."""
+        top, left, bottom, right = self.box(unit)
+        height, width = self.full
+        part = view[top:bottom, left:right][:height, :width]
+        out = np.full((height, width, view.shape[-1]), OUTSIDE if self.preprocess else 0, np.float32)
+        starts = [0, 0] if self.field is None else self._starts(unit)
+        y, x = ((n - m) * (s < 0) for n, m, s in zip(out.shape, part.shape, starts, strict=False))
+        out[y : y + part.shape[0], x : x + part.shape[1]] = part
+        if self.preprocess is None:
+            flat = np.concatenate(np.moveaxis(out, -1, 0), axis=-1)
+            out = stretched(np.repeat(flat[..., None], 3, axis=-1))
+        return np.asarray(np.rint(resized(out, tile, antialias=True) * 255).clip(0, 255), np.uint8)
+
+    def _starts(self, unit: tuple[int, int]) -> list[float]:
+        assert self.field is not None
+        return [o + u * s for o, u, s in zip(self.field.offset, unit, self.field.stride, strict=True)]

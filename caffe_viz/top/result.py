@@ -1,0 +1,103 @@
+"""What `caffe-viz top` found, as a value that is saved, and drawn again without an engine."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caffe_viz.errors import InputError
+from caffe_viz.files import write_whole
+from caffe_viz.top.standing import NONE
+
+
+class Place(NamedTuple):
+    """An activation: its image, its unit (y, x) in the map, and the box of the input that the unit sees."""
+
+    image: str
+    value: float
+    unit: tuple[int, int]
+    box: tuple[int, int, int, int]  # top, left, bottom, right, the last two excluded
+
+
+@dataclass(frozen=True)
+class Top:
+    """The K highest activations of F filters of `layer`, one of an image, best first, in `seen` images.
+
+    `values` (F, K) are NaN where `images` (F, K), numbers into `names`, are -1; `units` (F, K, 2) are (y, x),
+    `boxes` (F, K, 4) the receptive fields in pixels of the input. `dead` filters were never active and have
+    no place. `crops` (S, K, h, w, 3), 0..255 RGB, show the boxes of the S filters that are `shown`. `state`
+    says whether the values are post-ReLU; `labels` are of the filters, if those are classes; `failed` says
+    which images were passed over, and why.
+    """
+
+    layer: str
+    state: str
+    engine: str
+    filters: tuple[int, ...]
+    labels: tuple[str, ...]
+    dead: tuple[int, ...]
+    shown: tuple[int, ...]
+    seen: int
+    failed: tuple[str, ...]
+    names: tuple[str, ...]
+    values: NDArray[np.float32]
+    images: NDArray[np.int64]
+    units: NDArray[np.int64]
+    boxes: NDArray[np.int64]
+    crops: NDArray[np.uint8]
+
+    def places(self, number: int) -> Iterator[Place]:
+        """Those of the filter of that number, best first."""
+        row = self.filters.index(number)
+        for k in np.flatnonzero(self.images[row] != NONE):
+            y, x = map(int, self.units[row, k])
+            top, left, bottom, right = map(int, self.boxes[row, k])
+            name = self.names[self.images[row, k]]
+            yield Place(name, float(self.values[row, k]), (y, x), (top, left, bottom, right))
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the crops."""
+        return {
+            "layer": self.layer,
+            "state": self.state,
+            "engine": self.engine,
+            "images": self.seen,
+            "failed": list(self.failed),
+            "dead": list(self.dead),
+            "filters": [
+                {"filter": number, "places": [place._asdict() for place in self.places(number)]}
+                for number in self.filters
+            ],
+        }
+
+    def save(self, path: str | Path) -> None:
+        """Write all of it as npz."""
+        stream = io.BytesIO()
+        arrays: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        np.savez_compressed(stream, **arrays)
+        write_whole(path, stream.getvalue())
+
+    @classmethod
+    def load(cls, path: str | Path) -> Top:
+        """What `save` wrote.
+
+        Raises:
+            InputError: the file is missing or is none of these.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as saved:
+                values = {f.name: saved[f.name] for f in fields(cls)}
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(f"{path} is no saved search for highest activations: {error}.") from None
+        for name, array in values.items():
+            if array.ndim == 0:
+                values[name] = array.item()
+            elif array.ndim == 1:
+                values[name] = tuple(array.tolist())
+        return cls(**values)

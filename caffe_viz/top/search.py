@@ -1,0 +1,203 @@
+"""The search for the images, and the places in them, that activate each filter of a layer most."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caffe_viz.errors import InputError
+from caffe_viz.images import Album
+from caffe_viz.netdef import NetParameter
+from caffe_viz.network import Network
+from caffe_viz.streaming import Runner, leading_to
+from caffe_viz.top.crops import PIXELS, Cutter
+from caffe_viz.top.result import Top
+from caffe_viz.top.standing import NONE, Standing
+
+SAVE_EVERY = 5.0  # seconds
+RECTIFIERS = ("ReLU", "ReLU6")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Images done, of how many; `note` says which were passed over, and why."""
+
+    done: int
+    total: int
+    note: str = ""
+
+
+class Search:
+    """The `count` highest activations of `filters` (None: all) of `layer`, one of an image of `album`.
+
+    Iterate for its Progress, then ask for the `result`. What is counted is the layer's first top after a
+    full forward, so after layers that work on it in place; `state` says so. With a `state_file`, the search
+    is saved there every few seconds and by `save`, and continues from it.
+
+    Source: Zeiler and Fergus, Visualizing and Understanding Convolutional Networks, 2014 (without deconvnet).
+
+    Raises:
+        InputError: no such layer or filter; its top has no filters; the state is that of another search.
+    """
+
+    def __init__(
+        self, network: Network, layer: str, album: Album, filters: Sequence[int] | None = None, *,
+        count: int = 9, state: str = "", state_file: Path | None = None,
+    ) -> None:  # fmt: skip
+        measured = network.geometry.layer(layer)
+        self._blob = measured.tops[0] if measured.tops else ""
+        self._filters = _chosen(layer, measured.top_shapes, filters)
+        if count < 1:
+            raise InputError(f"count is {count}: 1 or more is expected.")
+        if len(network.shape) != 3:
+            raise InputError(f"input {network.data!r} takes {network.shape}: an image (C, H, W) is needed.")
+        self.network, self.album, self.layer, self.state = network, album, layer, state
+        self._map = measured.top_shapes[0][2:]
+        shape = network.shape[0], network.shape[1], network.shape[2]
+        self._cutter = Cutter(measured.field if len(self._map) == 2 else None, shape, network.pictures)
+        self._runner = Runner(network, self._blob, len(album))
+        self.engine = self._runner.engine
+        self._file = state_file
+        self._key = self._make_key(count) if state_file else {}
+        resumed = state_file is not None and state_file.exists()
+        self.standing = (
+            Standing.load(state_file, self._key) if state_file and resumed
+            else Standing.empty(count, len(self._filters))
+        )  # fmt: skip
+
+    def __iter__(self) -> Iterator[Progress]:
+        total, saved = len(self.album), time.monotonic()
+        for batch in self._runner.stream(self._pixels, range(self.standing.seen, total)):
+            activations = batch.values
+            if batch.numbers:
+                activations = activations.reshape(len(batch.numbers), activations.shape[2], -1)
+                if len(self._filters) < activations.shape[1]:
+                    activations = activations[:, list(self._filters)]
+            self.standing = self.standing.after(batch.numbers, activations, batch.failed)
+            if time.monotonic() - saved > SAVE_EVERY:
+                self.save()
+                saved = time.monotonic()
+            note = "\n".join(f"passed over: {one.reason}" for one in batch.failed)
+            yield Progress(self.standing.seen, total, note)
+
+    def save(self) -> None:
+        """Write what is found so far, where a state file was given."""
+        if self._file is not None:
+            self.standing.save(self._file, self._key)
+
+    def forget(self) -> None:
+        """Remove the state file: the result is safe."""
+        if self._file is not None:
+            self._file.unlink(missing_ok=True)
+
+    def result(self, on_image: Callable[[int, int], None] | None = None) -> Top:
+        """What was found, with crops, for which images are read again; `on_image` is told (done, total).
+
+        Raises:
+            InputError: no image could be used, or one cannot be read any more.
+        """
+        s = self.standing
+        if s.failed and len(s.failed) == s.seen:
+            others = f" (and {s.seen - 1} more images)" if s.seen > 1 else ""
+            raise InputError(f"{s.failed[0].reason.rstrip('.')}{others}.")
+        values, images, units = (a.T.copy() for a in (s.values, s.images, s.units))
+        if self._rectified:
+            idle = values <= 0
+            values[idle], images[idle], units[idle] = -np.inf, NONE, NONE
+        values[images == NONE] = np.nan
+        dead = tuple(f for f, row in zip(self._filters, images, strict=True) if (row == NONE).all())
+        places = np.stack(np.divmod(units, self._map[-1] if self._map else 1), axis=-1)
+        places[images == NONE] = 0
+        boxes = np.array([[self._cutter.box((int(y), int(x))) for y, x in row] for row in places], np.int64)
+        shown, crops = self._crops(images, places, on_image)
+        used = sorted({int(n) for n in images.ravel()} - {NONE})
+        images = np.where(images == NONE, NONE, np.searchsorted(used, images))
+        return Top(
+            self.layer, self.state, self.engine, self._filters, self._labels, dead, shown, s.seen,
+            tuple(one.reason for one in s.failed), tuple(map(self.album.name, used)), values, images, places,
+            boxes, crops,
+        )  # fmt: skip
+
+    @property
+    def _rectified(self) -> bool:
+        """Whether 0 means idle: nothing is below it, or what is below it a ReLU takes away."""
+        followed = any(
+            x.type in RECTIFIERS and self._blob in x.bottom and not x.relu_param.negative_slope
+            for x in self.network.message.layer
+        )
+        return followed or self.standing.lowest >= 0
+
+    @property
+    def _labels(self) -> tuple[str, ...]:
+        labels = self.network.preprocess.labels
+        classes = self.network.geometry.layer(self.layer).top_shapes[0][1] == len(labels)
+        return tuple(labels[f] for f in self._filters) if classes else ()
+
+    def _pixels(self, number: int) -> NDArray[np.float32]:
+        return self.network.pixels(self.album.load(number))[None]
+
+    def _crops(
+        self, images: NDArray[np.int64], places: NDArray[np.int64],
+        on_image: Callable[[int, int], None] | None,
+    ) -> tuple[tuple[int, ...], NDArray[np.uint8]]:  # fmt: skip
+        """The filters that are shown, and the crops of their places; each image is read once."""
+        count = images.shape[1]
+        living = [row for row in range(len(images)) if (images[row] != NONE).any()]
+        tile = self._cutter.tile(len(living) * count)
+        rows = living[: max(1, PIXELS // (count * tile[0] * tile[1]))]
+        crops = np.full((len(rows), count, *tile, 3), 255, np.uint8)
+        wanted = defaultdict(list)
+        for place, row in enumerate(rows):
+            for k in np.flatnonzero(images[row] != NONE):
+                wanted[int(images[row, k])].append((place, k, places[row, k]))
+        for done, number in enumerate(sorted(wanted), 1):
+            view = self._cutter.view(self._pixels(number)[0])
+            for place, k, (y, x) in wanted[number]:
+                crops[place, k] = self._cutter.cut(view, (int(y), int(x)), tile)
+            if on_image is not None:
+                on_image(done, len(wanted))
+        return tuple(self._filters[row] for row in rows), crops
+
+    def _make_key(self, count: int) -> dict[str, Any]:
+        """What must be the same for a search to continue; the names are those that an error says."""
+        network = self.network
+        net = leading_to(network.message, self._blob).SerializeToString(deterministic=True)
+        return {
+            "layer": self.layer,
+            "filters": list(self._filters),
+            "count": count,
+            "net": hashlib.sha256(net).hexdigest(),
+            "weights": _digest(network.weights),
+            "images": self.album.digest,
+            "preprocessing": asdict(network.preprocess) | {"labels": None},
+            "engine": [self.engine, network.device, self._runner.batch],
+        }
+
+
+def _chosen(layer: str, shapes: Sequence[tuple[int, ...]], filters: Sequence[int] | None) -> tuple[int, ...]:
+    if not shapes or len(shapes[0]) < 2:
+        raise InputError(f"layer {layer!r} has no filters: its tops are {list(shapes)}.")
+    total = shapes[0][1]
+    for number in filters or ():
+        if not 0 <= number < total:
+            raise InputError(f"layer {layer!r} has filters 0 to {total - 1}, not {number}.")
+    return tuple(range(total)) if filters is None else tuple(dict.fromkeys(filters))
+
+
+def _digest(weights: str | Path | NetParameter | None) -> str:
+    digest = hashlib.sha256()
+    if isinstance(weights, str | Path):
+        with open(weights, "rb") as file:
+            while chunk := file.read(2**20):
+                digest.update(chunk)
+    elif weights is not None:
+        digest.update(weights.SerializeToString(deterministic=True))
+    return digest.hexdigest()

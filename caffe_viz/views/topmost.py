@@ -1,0 +1,128 @@
+"""The places in many images that activate filters most, as one sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from caffe_viz import figures, tables
+from caffe_viz.errors import InputError
+from caffe_viz.figures import Picture
+from caffe_viz.files import safe_name
+from caffe_viz.images import Album
+from caffe_viz.network import Network, PathLike
+from caffe_viz.tiling import grid
+from caffe_viz.top import Progress, Search, Top
+from caffe_viz.views.streams import relu_state
+
+
+@dataclass(frozen=True, repr=False)
+class Topmost:
+    """What `Top` holds, to look at: `Topmost(Top.load(file)).sheet` needs no engine and no images."""
+
+    top: Top
+
+    @cached_property
+    def sheet(self) -> Picture:
+        """One block of crops for each filter that is shown, best first, with its highest activation.
+
+        Raises:
+            InputError: every filter is dead.
+        """
+        t = self.top
+        if not t.shown:
+            raise InputError(f"layer {t.layer!r}: no filter was active, so there is nothing to draw.")
+        columns = int(np.ceil(np.sqrt(t.crops.shape[1])))
+        rows = -(-t.crops.shape[1] // columns)
+        blocks = [grid(c / np.float32(255), rows, columns, padding=(1, 1)) for c in t.crops]
+        return figures.contact_sheet(blocks, [self._title(number) for number in t.shown])
+
+    def _title(self, number: int) -> str:
+        t = self.top
+        row = t.filters.index(number)
+        name = f"{number} {t.labels[row]}" if t.labels else f"{t.layer} {number}"
+        return f"{name} {np.nanmax(t.values[row]):.3g}"
+
+    @property
+    def table(self) -> tables.Table:
+        rows: list[tuple[Any, ...]] = []
+        for number in self.top.filters:
+            places = list(self.top.places(number))
+            if places:
+                best, last = places[0], places[-1]
+                values = (float(f"{p.value:.6g}") for p in (best, last))
+                rows.append((number, *values, len(places), best.image, "{} {}".format(*best.unit)))
+            else:
+                rows.append((number, None, None, 0, "dead: never active", ""))
+        columns = ("filter", "highest", "lowest shown", "places", "image of the highest", "unit (y x)")
+        title = f"{self.top.layer} {self.top.state} in {self.top.seen:,} images ({self.top.engine})"
+        return tables.Table(" ".join(title.split()), columns, tuple(rows))
+
+    def save(self, folder: PathLike) -> list[Path]:
+        """Write the npz, and the sheet if any filter was active."""
+        stem = f"{safe_name(self.top.layer)}_top"
+        paths = [Path(folder) / f"{stem}.npz"]
+        self.top.save(paths[0])
+        if self.top.shown:
+            paths.append(Path(folder) / f"{stem}.png")
+            self.sheet.save(paths[1])
+        return paths
+
+    def __repr__(self) -> str:
+        return str(self.table)
+
+    def _repr_png_(self) -> bytes:
+        return self.sheet._repr_png_()
+
+
+def top_images(
+    net: Any,
+    images: PathLike | Iterable[PathLike],
+    layer: str,
+    filters: Sequence[int] | None = None,
+    *,
+    count: int = 9,
+    state_file: PathLike | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Topmost:
+    """The `count` places of highest activation of `filters` (None: all) of `layer`, one of an image.
+
+    `images`: files, folders, .zip archives, folders in those. An interrupted search is saved in
+    `state_file`, if given, and the same call continues it.
+
+    Raises:
+        InputError: no such layer, filter or image; or the state file is that of another search.
+    """
+    network = Network.of(net)
+    album = Album.of(*([images] if isinstance(images, str) or not isinstance(images, Iterable) else images))
+    search = searching(
+        network, album, layer, filters, count, None if state_file is None else Path(state_file)
+    )
+    return searched(search, on_progress)
+
+
+def searching(
+    network: Network, album: Album, layer: str, filters: Sequence[int] | None, count: int, file: Path | None
+) -> Search:
+    """A search that says whether its values are post-ReLU."""
+    tops = network.geometry.layer(layer).tops
+    state = relu_state(network.message, tops[0]) if tops else ""
+    return Search(network, layer, album, filters, count=count, state=state, state_file=file)
+
+
+def searched(search: Search, on_progress: Callable[[Progress], None] | None = None) -> Topmost:
+    """Run `search` and cut out what it found; saved when interrupted."""
+    tell = on_progress or (lambda _: None)
+    total = len(search.album)
+    try:
+        for progress in search:
+            tell(progress)
+        return Topmost(search.result(lambda done, images: tell(Progress(total + done, total + images))))
+    except KeyboardInterrupt:
+        search.save()
+        raise
