@@ -65,12 +65,14 @@ def encode(boxes: Tensor, priors: Tensor, variances: Tensor, kind: int, in_targe
     return codes if in_target else codes / variances
 
 
-def suppress(boxes: Tensor, alive: Tensor, limit: float, eta: float = 1, pixels: int = 0) -> Tensor:
-    """(R, K) What greedy non-maximum suppression keeps of boxes (R, K, 4), in each row the best first.
+def suppress(
+    boxes: Tensor, alive: Tensor, most: int, limit: float, *, eta: float = 1, pixels: int = 0
+) -> Tensor:
+    """(R, K) Which of boxes (R, K, 4), the best of a row first, greedy non-maximum suppression keeps.
 
     A box stays if it overlaps none that stays by more than `limit`, which each that stays multiplies by `eta`
-    until it is 0.5 or less. Boxes that are not `alive` (R, K) neither stay nor suppress. Each step keeps one
-    box of every row.
+    until it is 0.5 or less. Boxes that are not `alive` (R, K) neither stay nor suppress. Each of `most` steps
+    keeps one box of every row.
     """
     rows, places = (torch.arange(n, device=boxes.device) for n in alive.shape)
     kept, nearest = torch.zeros_like(alive), boxes.new_zeros(alive.shape)
@@ -78,7 +80,7 @@ def suppress(boxes: Tensor, alive: Tensor, limit: float, eta: float = 1, pixels:
     sides = torch.stack([*boxes.unbind(-1), area(boxes, pixels)])
     others = sides.unbind()
     limits = boxes.new_full((len(boxes), 1), limit)
-    while len(places):
+    for _ in range(min(most, len(places))):
         free = alive & (nearest <= limits)
         best = places.expand_as(free).masked_fill(~free, len(places)).amin(1)
         found = best < len(places)

@@ -74,9 +74,8 @@ def _detection_output(call: Call, bottoms: list[Tensor], params: list[Tensor]) -
     scores = confidences.reshape(len(codes), len(priors), -1).transpose(1, 2)[:, labels]
     codes = codes.reshape(len(codes), len(priors), -1, 4).transpose(1, 2)
     codes = codes if p.share_location else codes[:, labels]
-    boxes = decode(codes, priors, variances, p.code_type, p.variance_encoded_in_target).expand(
-        *scores.shape, 4
-    )
+    boxes = decode(codes, priors, variances, p.code_type, p.variance_encoded_in_target)
+    boxes = boxes.expand(*scores.shape, 4)
     order, kept = _candidates(p, boxes, scores)
     image, kind, rank = _best(scores.gather(2, order), kept, p.keep_top_k).nonzero().unbind(1)
     if not len(image):
@@ -107,7 +106,10 @@ def _candidates(p: DetectionOutputParameter, boxes: Tensor, scores: Tensor) -> t
     images, kinds = (torch.arange(n, device=order.device) for n in scores.shape[:2])
     chosen = boxes[images[:, None, None], kinds[:, None], order].flatten(0, 1)
     alive = alive.gather(2, order).flatten(0, 1)
-    return order, suppress(chosen, alive, p.nms_param.nms_threshold, p.nms_param.eta).view_as(order)
+    # Of no label more than keep_top_k can stay in the end.
+    steps = most if p.keep_top_k < 0 else p.keep_top_k
+    kept = suppress(chosen, alive, steps, p.nms_param.nms_threshold, eta=p.nms_param.eta)
+    return order, kept.view_as(order)
 
 
 def _best(scores: Tensor, kept: Tensor, most: int) -> Tensor:
@@ -131,9 +133,8 @@ def _detection_evaluate(call: Call, bottoms: list[Tensor], params: list[Tensor])
     found, count = found[found[:, 0].to(torch.int64) != -1], len(found)
     truth = truth[(truth[:, 0].to(torch.int64) == -1).cumsum(0) == 0]
     counts = torch.ones_like(truth[:, 7], dtype=torch.bool) if p.evaluate_difficult_gt else truth[:, 7] == 0
-    labels = torch.tensor(
-        [c for c in range(p.num_classes) if c != p.background_label_id], device=found.device
-    )
+    names = [c for c in range(p.num_classes) if c != p.background_label_id]
+    labels = torch.tensor(names, device=found.device)
     for rows in (found, truth):
         if (rows[:, 1].to(torch.int64) == p.background_label_id).any():
             raise InputError(

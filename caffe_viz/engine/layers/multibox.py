@@ -193,7 +193,7 @@ def _mined(p: MultiBoxLossParameter, image: Image, priors: Priors, match: Tensor
         order = order[: p.nms_param.top_k] if p.nms_param.top_k >= 0 else order
         boxes = priors.boxes if p.use_prior_for_nms else _decoded(p, image.codes[:, 0], priors)
         alive = area(boxes[order]) >= 1e-5
-        order = order[suppress(boxes[None, order], alive[None], p.nms_param.nms_threshold)[0]]
+        order = order[suppress(boxes[None, order], alive[None], most, p.nms_param.nms_threshold)[0]]
     return torch.zeros_like(fit).index_fill_(0, order[:most], True)
 
 

@@ -55,7 +55,7 @@ def _regions(p: ProposalParameter, boxes: Tensor, scores: Tensor) -> list[Tensor
         order = torch.from_numpy(_ranking(score.cpu().numpy(), p.pre_nms_topn)).to(own.device)
         own, score = own[order], score[order]
         alive = torch.ones_like(score, dtype=torch.bool)
-        kept = suppress(own[None], alive[None], p.nms_thresh, pixels=1)[0].nonzero()[: p.post_nms_topn, 0]
+        kept = suppress(own[None], alive[None], p.post_nms_topn, p.nms_thresh, pixels=1)[0]
         regions.append(F.pad(own[kept], (1, 0), value=i))
         values.append(score[kept])
     return [torch.cat(regions), torch.cat(values)]
