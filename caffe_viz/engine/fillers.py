@@ -32,13 +32,20 @@ def _constant(filler: Filler, shape: Shape, generator: Generator) -> Tensor:
 
 
 def _uniform(filler: Filler, shape: Shape, generator: Generator) -> Tensor:
+    if filler.min > filler.max:
+        raise InputError(f"filler 'uniform': its min {filler.min:g} is above its max {filler.max:g}.")
     return torch.empty(shape).uniform_(filler.min, filler.max, generator=generator)
 
 
 def _gaussian(filler: Filler, shape: Shape, generator: Generator) -> Tensor:
+    if not filler.std > 0:
+        raise InputError(f"filler 'gaussian': std {filler.std:g} must be above 0.")
+    if filler.sparse >= 0 and not (shape and filler.sparse <= shape[0]):
+        outputs = shape[0] if shape else 0
+        raise InputError(f"filler 'gaussian': sparse {filler.sparse} is more than the {outputs} outputs.")
     values = torch.empty(shape).normal_(filler.mean, filler.std, generator=generator)
     if filler.sparse >= 0:
-        values *= torch.empty(shape).bernoulli_(min(1.0, filler.sparse / shape[0]), generator=generator)
+        values *= torch.empty(shape).bernoulli_(filler.sparse / shape[0], generator=generator)
     return values
 
 
