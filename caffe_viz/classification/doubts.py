@@ -72,7 +72,7 @@ def doubts_of_input(
     """
     deviation = float(np.median(pixels.std(axis=(-2, -1)).mean(axis=-1))) / abs(scale)
     if deviation < FLAT:
-        if deviation > 0:
+        if deviation > FLAT / 1000:  # one colour all over has no deviation but for rounding
             span = f"{pixels.min():.3g} to {pixels.max():.3g}"
             yield f"the images are almost blank: the input is {span}; is it 0..1 where 0..255 is wanted?"
         return

@@ -100,10 +100,11 @@ def top_images(
     """
     network = Network.of(net)
     album = Album.of(*([images] if isinstance(images, str) or not isinstance(images, Iterable) else images))
-    search = searching(
-        network, album, layer, filters, count, None if state_file is None else Path(state_file)
-    )
-    return searched(search, on_progress)
+    file = None if state_file is None else Path(state_file)
+    search = searching(network, album, layer, filters, count, file)
+    found = searched(search, on_progress)
+    search.forget()
+    return found
 
 
 def searching(
