@@ -174,5 +174,5 @@ def _load_caffe(
             return caffe.Net(str(path), number, weights=str(weights))
         made = caffe.Net(str(path), number)
     if weights is not None:
-        fill(made, netdef.read_weights(weights) if isinstance(weights, Path) else weights)
+        fill(made, weights)
     return made

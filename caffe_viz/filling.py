@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from caffe_viz.checking import fits
 from caffe_viz.errors import InputError
-from caffe_viz.netdef import BlobProto, NetParameter, blob_array, blob_shape
+from caffe_viz.netdef import NetParameter, StoredLayer, blob_shape, stored_layers
 
 
-def matches(net: Any, weights: NetParameter) -> Iterator[tuple[Any, BlobProto]]:
-    """Parameters of `net` and their values: those of the first layer with the same name, as in Caffe.
+def matches(net: Any, weights: Sequence[StoredLayer]) -> Iterator[tuple[Any, NDArray[np.float32]]]:
+    """Parameters of `net` and copies of their values: to the first layer with the same name, as in Caffe.
 
     Layers of the weights that hold none are passed over.
 
@@ -21,7 +25,7 @@ def matches(net: Any, weights: NetParameter) -> Iterator[tuple[Any, BlobProto]]:
     targets: dict[str, Any] = {}
     for name, layer in zip(net._layer_names, net.layers, strict=True):
         targets.setdefault(name, layer)
-    for source in weights.layer:
+    for source in weights:
         if not source.blobs or source.name not in targets:
             continue
         blobs = targets[source.name].blobs
@@ -31,19 +35,19 @@ def matches(net: Any, weights: NetParameter) -> Iterator[tuple[Any, BlobProto]]:
             )
         for index, (blob, target) in enumerate(zip(source.blobs, blobs, strict=True)):
             there = tuple(target.shape)
-            if not fits(blob, there):
-                shape = blob_shape(blob)
+            if not fits(blob.proto, there):
+                shape = blob_shape(blob.proto)
                 raise InputError(
                     f"layer {source.name!r}, blob {index}: shape {shape}, the net has {there} there."
                 )
-            yield target, blob
+            yield target, blob.array().reshape(there)
 
 
-def fill(net: Any, weights: NetParameter) -> None:
-    """Copy `weights` into a `caffe.Net`.
+def fill(net: Any, weights: NetParameter | Path) -> None:
+    """Copy `weights`, a message or the path of a caffemodel, into a `caffe.Net`.
 
     Raises:
         InputError: a shape or the number of blobs differs; names the layer and both sides.
     """
-    for target, blob in matches(net, weights):
-        target.data[...] = blob_array(blob).reshape(target.data.shape)
+    for target, values in matches(net, stored_layers(weights)):
+        target.data[...] = values

@@ -36,10 +36,16 @@ class Difference:
 
 @dataclass(frozen=True)
 class Parity:
-    """Both engines on one net; `layers` in the order of the net."""
+    """Both engines on one net; `layers` in the order of the net.
+
+    Gradients are compared after a forward in which the embedded engine got real Caffe's bottoms at each
+    layer. Without that, a value that rounds to another side of a ReLU, or another maximum of a pool, sends
+    the gradient elsewhere: `scattered` is how far the input's gradients are then apart.
+    """
 
     name: str
     layers: tuple[Difference, ...]
+    scattered: float | None
 
     @property
     def limit(self) -> float:
@@ -82,21 +88,27 @@ def compare(
     message.force_backward = backward
     trained = seeded_weights(message, seed) if weights is None else weights
     real, ours = (load_net(message, trained, engine=engine) for engine in ("caffe", "torch"))
-    labels = {b for layer in message.layer for i, b in enumerate(layer.bottom) if i in _labels(ours, layer)}
     rng = np.random.default_rng(seed)
-    for name in real.inputs:
-        shape = real.blobs[name].data.shape
-        values = rng.integers(0, 2, shape) if name in labels else rng.normal(0, amplitude, shape)
-        for each in (real, ours):
-            each.blobs[name].data[...] = values
+    _put_inputs(real, ours, message, rng, amplitude)
     forward = list(_forward(real, ours))
-    for name in real.outputs if backward else ():
-        values = rng.normal(size=real.blobs[name].data.shape)
+    backs: list[tuple[float | None, float | None]] = [(None, None)] * len(forward)
+    scattered = None
+    if backward:
+        seeds = {name: rng.normal(size=real.blobs[name].data.shape) for name in real.outputs}
         for each in (real, ours):
-            each.blobs[name].diff[...] = values
-    backs = list(_backward(real, ours)) if backward else [(None, None)] * len(forward)
+            each.backward(**seeds)
+        scattered = max((apart(real.blobs[n].diff, ours.blobs[n].diff) for n in real.inputs), default=0.0)
+        for each in (real, ours):
+            each.clear_param_diffs()
+        for _ in _forward(real, ours, together=True):
+            pass
+        for name, values in seeds.items():
+            for each in (real, ours):
+                each.blobs[name].diff[...] = values
+        backs = _backward(real, ours)
     layers = zip(real._layer_names, real.layers, forward, backs, strict=True)
-    return Parity(net.name, tuple(Difference(n, x.type, f, b, p) for n, x, f, (b, p) in layers))
+    found = tuple(Difference(n, x.type, f, b, p) for n, x, f, (b, p) in layers)
+    return Parity(net.name, found, scattered)
 
 
 def apart(theirs: Array, mine: Array) -> float:
@@ -132,14 +144,26 @@ def _seeded(rng: np.random.Generator, kind: str, place: int, shape: tuple[int, .
     return np.asarray(noise * np.float32(math.sqrt(2 / fan_in)), np.float32)
 
 
+def _put_inputs(real: Any, ours: Any, net: NetParameter, rng: np.random.Generator, amplitude: float) -> None:
+    """Noise, and whole numbers where a layer takes labels."""
+    labels = {b for layer in net.layer for i, b in enumerate(layer.bottom) if i in _labels(ours, layer)}
+    for name in real.inputs:
+        shape = real.blobs[name].data.shape
+        values = rng.integers(0, 2, shape) if name in labels else rng.normal(0, amplitude, shape)
+        for each in (real, ours):
+            each.blobs[name].data[...] = values
+
+
 def _labels(ours: Any, layer: LayerParameter) -> set[int]:
     """Places of bottoms that take whole numbers."""
-    kind = ours.layer_dict[layer.name].kind
-    return {i % len(layer.bottom) for i in kind.labels}
+    return {i % len(layer.bottom) for i in ours.layer_dict[layer.name].kind.labels}
 
 
-def _forward(real: Any, ours: Any) -> Iterator[float]:
+def _forward(real: Any, ours: Any, *, together: bool = False) -> Iterator[float]:
+    """How far the tops of each layer are apart; `together`: on real Caffe's bottoms."""
     for i, name in enumerate(real._layer_names):
+        for bottom in real.bottom_names[name] if together else ():
+            ours.blobs[bottom].data[...] = real.blobs[bottom].data
         for each in (real, ours):
             each._forward(i, i)
         tops = real.top_names[name]

@@ -7,6 +7,7 @@ through ends the child, not this process, and becomes one line with Caffe's own 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from caffe_viz.checking.sizes import size_findings
 from caffe_viz.checking.structure import structure_findings
 from caffe_viz.checking.weights import fits, weight_findings
 from caffe_viz.errors import InputError, near
-from caffe_viz.netdef import NetParameter, for_phase, read_net, read_weights
+from caffe_viz.netdef import NetParameter, StoredLayer, for_phase, read_net, stored_layers
 
 __all__ = [
     "CAFFE_READS_BYTES",
@@ -64,9 +65,14 @@ def check(
 
 
 def check_messages(
-    net: NetParameter, weights: NetParameter | None = None, *, allow_code: bool = False, phase: str = "TEST"
+    net: NetParameter,
+    weights: NetParameter | Sequence[StoredLayer] | None = None,
+    *,
+    allow_code: bool = False,
+    phase: str = "TEST",
 ) -> tuple[Finding, ...]:
     """What is wrong with a net and its weights as messages; no engine, no child process."""
+    layers = stored_layers(weights) if isinstance(weights, NetParameter) else weights
     try:
         chosen = for_phase(net, phase)
     except InputError as error:
@@ -79,8 +85,8 @@ def check_messages(
         return findings
     geometry, shape_findings = size_findings(chosen, files=allow_code)
     findings += shape_findings
-    if geometry is not None and weights is not None:
-        findings += tuple(weight_findings(chosen, geometry, weights))
+    if geometry is not None and layers is not None:
+        findings += tuple(weight_findings(chosen, geometry, layers))
     return findings
 
 
@@ -115,7 +121,7 @@ def _check(
     except InputError as error:
         return (Finding("error", "", str(error)),)
     try:
-        weights = None if weights_path is None else read_weights(weights_path)
+        weights = None if weights_path is None else stored_layers(weights_path)
     except InputError as error:
         weights_findings = (Finding("error", "", str(error)),)
     findings = check_messages(net, weights, allow_code=allow_code, phase=phase) + weights_findings

@@ -6,11 +6,12 @@ import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from caffe_viz.checking.report import Finding
 from caffe_viz.errors import near
 from caffe_viz.geometry import Geometry, LayerGeometry
-from caffe_viz.netdef import BlobProto, LayerParameter, NetParameter, blob_array, blob_shape
+from caffe_viz.netdef import BlobProto, NetParameter, StoredLayer, blob_shape
 
 LEGACY_AXES = 4
 NAMES_SHOWN = 8
@@ -23,15 +24,17 @@ def fits(blob: BlobProto, shape: Sequence[int]) -> bool:
     return blob_shape(blob) == tuple(shape)
 
 
-def weight_findings(net: NetParameter, geometry: Geometry, weights: NetParameter) -> Iterator[Finding]:
+def weight_findings(
+    net: NetParameter, geometry: Geometry, weights: Sequence[StoredLayer]
+) -> Iterator[Finding]:
     """Layers of `weights` that Caffe would refuse, layers of the net without any, NaN."""
     targets: dict[str, LayerGeometry] = {}
     for target in geometry.layers:
         targets.setdefault(target.name, target)
-    for source in weights.layer:
+    for source in weights:
         if source.name in targets:
             yield from _layer(source, targets[source.name])
-    given = [source.name for source in weights.layer if source.blobs]
+    given = [source.name for source in weights if source.blobs]
     loaded = {name for name in given if name in targets}
     learned = [layer.name for layer in geometry.layers if layer.param_shapes]
     if learned and not loaded:
@@ -61,7 +64,7 @@ def _names(names: Sequence[str]) -> str:
     return ", ".join(map(repr, names[:NAMES_SHOWN])) + (f" and {more} more" if more > 0 else "")
 
 
-def _layer(source: LayerParameter, target: LayerGeometry) -> Iterator[Finding]:
+def _layer(source: StoredLayer, target: LayerGeometry) -> Iterator[Finding]:
     """One layer of the weights beside the layer of its name."""
     place = f"weights of layer {target.name!r} ({target.type})"
     given, wanted = len(source.blobs), len(target.param_shapes)
@@ -71,17 +74,16 @@ def _layer(source: LayerParameter, target: LayerGeometry) -> Iterator[Finding]:
         return
     for index, (blob, shape) in enumerate(zip(source.blobs, target.param_shapes, strict=True)):
         part = f"{place}, blob {index}"
-        count, size = len(blob.double_data) or len(blob.data), math.prod(shape)
-        if not fits(blob, shape):
-            yield Finding("error", part, f"shape {blob_shape(blob)}, the net has {shape} there.")
+        count, size = blob.count, math.prod(shape)
+        if not fits(blob.proto, shape):
+            yield Finding("error", part, f"shape {blob_shape(blob.proto)}, the net has {shape} there.")
         elif count != size:
             yield Finding("error", part, f"{count} values for shape {shape}, which takes {size}: cut short?")
         else:
-            yield from _values(blob, part, target.type == "BatchNorm" and index == 2)
+            yield from _values(blob.values, part, target.type == "BatchNorm" and index == 2)
 
 
-def _values(blob: BlobProto, part: str, is_scale_factor: bool) -> Iterator[Finding]:
-    array = blob_array(blob)
+def _values(array: NDArray[np.float32], part: str, is_scale_factor: bool) -> Iterator[Finding]:
     # One sum in float64 sees any NaN or infinity, without an array of booleans beside 240 MB of weights.
     if array.size and not np.isfinite(np.add.reduce(array, axis=None, dtype=np.float64)):
         bad = array.size - np.count_nonzero(np.isfinite(array))

@@ -32,10 +32,9 @@ def copy_from(net: Net, source: PathLike | NetParameter) -> None:
     if not isinstance(source, NetParameter) and os.fspath(source).endswith((".h5", ".hdf5")):
         load_hdf5(net, source)
         return
-    given = source if isinstance(source, NetParameter) else netdef.read_weights(os.fspath(source))
-    for blob, values in matches(net, given):
-        array = netdef.blob_array(values).reshape(blob.shape)
-        blob.take(torch.from_numpy(array).to(net.device))
+    given = source if isinstance(source, NetParameter) else os.fspath(source)
+    for blob, values in matches(net, netdef.stored_layers(given)):
+        blob.take(torch.from_numpy(values).to(net.device))
 
 
 def share(net: Net, other: Net) -> None:

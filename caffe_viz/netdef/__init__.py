@@ -4,6 +4,7 @@ from caffe_viz.netdef.blobs import blob_array, blob_shape, make_blob
 from caffe_viz.netdef.net_pb2 import BlobProto, BlobShape, LayerParameter, NetParameter
 from caffe_viz.netdef.phase import for_phase
 from caffe_viz.netdef.read import parse_net, read_blob, read_net, read_weights
+from caffe_viz.netdef.stored import StoredLayer, stored_layers
 from caffe_viz.netdef.write import write_net, write_weights
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "BlobShape",
     "LayerParameter",
     "NetParameter",
+    "StoredLayer",
     "blob_array",
     "blob_shape",
     "for_phase",
@@ -19,6 +21,7 @@ __all__ = [
     "read_blob",
     "read_net",
     "read_weights",
+    "stored_layers",
     "write_net",
     "write_weights",
 ]

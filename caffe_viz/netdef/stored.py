@@ -1,0 +1,201 @@
+"""Weights without a message that holds them: blobs stay in the file until someone reads them.
+
+A message of 240 MB costs a second to make and to read, and is held beside what is made of it. Here only
+the small fields become messages.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from google.protobuf.message import DecodeError, Message
+from numpy.typing import NDArray
+
+from caffe_viz.errors import InputError
+from caffe_viz.netdef.blobs import blob_array, blob_shape
+from caffe_viz.netdef.net_pb2 import BlobProto, LayerParameter, NetParameter, V1LayerParameter
+from caffe_viz.netdef.read import read_weights
+
+Array = NDArray[np.float32]
+M = TypeVar("M", bound=Message)
+
+
+@dataclass(frozen=True)
+class StoredBlob:
+    """A blob's shape, as a message, and where its `count` values stand."""
+
+    proto: BlobProto
+    count: int
+    path: Path
+    place: int  # in bytes
+
+    @property
+    def values(self) -> Array:
+        """The values, flat, read now.
+
+        Raises:
+            InputError: the file cannot be read any more.
+        """
+        try:
+            return np.fromfile(self.path, "<f4", self.count, offset=self.place).astype(np.float32, copy=False)
+        except OSError as error:
+            raise InputError(f"{self.path} cannot be read: {error.strerror}.") from None
+
+    def array(self) -> Array:
+        """The values in the blob's shape.
+
+        Raises:
+            InputError: the number of values does not fit the shape, or the file cannot be read any more.
+        """
+        shape, values = blob_shape(self.proto), self.values
+        if min(shape, default=0) < 0 or values.size != np.prod(shape, dtype=np.int64):
+            raise InputError(f"a blob of shape {shape} holds {values.size} values; the weights are damaged.")
+        return values.reshape(shape)
+
+
+@dataclass(frozen=True)
+class MessageBlob:
+    """The same, of a blob whose values are in a message."""
+
+    proto: BlobProto
+
+    @property
+    def count(self) -> int:
+        """How many values there are."""
+        return len(self.proto.double_data) or len(self.proto.data)
+
+    @property
+    def values(self) -> Array:
+        """The values, flat; a copy."""
+        return np.array(self.proto.double_data or self.proto.data, dtype=np.float32)
+
+    def array(self) -> Array:
+        """A copy in the blob's shape; raises InputError if the number of values does not fit."""
+        return blob_array(self.proto)
+
+
+class StoredLayer(NamedTuple):
+    """The name of a layer and its blobs."""
+
+    name: str
+    blobs: Sequence[StoredBlob | MessageBlob]
+
+
+def stored_layers(weights: NetParameter | Path | str) -> list[StoredLayer]:
+    """The layers of a caffemodel of any age, or of a message; those without blobs too.
+
+    Raises:
+        InputError: the file is no caffemodel, as `read_weights` says.
+    """
+    if not isinstance(weights, NetParameter):
+        try:
+            return list(_layers(Path(weights)))
+        except (_NotPlain, DecodeError, OSError, ValueError):
+            weights = read_weights(weights)
+    return [StoredLayer(x.name, [MessageBlob(blob) for blob in x.blobs]) for x in weights.layer]
+
+
+class _NotPlain(Exception):
+    """The file is damaged, or stores values in a way that only the parser of messages knows."""
+
+
+class _Field(NamedTuple):
+    number: int
+    kind: int
+    first: int  # of the whole field, tag included
+    start: int  # of its content
+    end: int
+
+
+NUMBERS = {name: field.number for name, field in NetParameter.DESCRIPTOR.fields_by_name.items()}
+BLOB = {name: field.number for name, field in BlobProto.DESCRIPTOR.fields_by_name.items()}
+# Where a layer of each age stands in the net, and its blobs in it.
+LAYERS: dict[int, tuple[type[LayerParameter] | type[V1LayerParameter], int]] = {
+    NUMBERS[field]: (kind, kind.DESCRIPTOR.fields_by_name["blobs"].number)
+    for field, kind in (("layer", LayerParameter), ("layers", V1LayerParameter))
+}
+VARINT, EIGHT_BYTES, LENGTH, FOUR_BYTES = 0, 1, 2, 5  # protobuf's wire types
+SIZES = {EIGHT_BYTES: 8, FOUR_BYTES: 4}
+
+
+def _layers(path: Path) -> Iterator[StoredLayer]:
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        yield from _layers_in(data, path)
+
+
+def _layers_in(data: mmap.mmap, path: Path) -> Iterator[StoredLayer]:
+    blobs_found = False
+    for field in _fields(data, 0, len(data)):
+        if field.number not in NUMBERS.values():
+            raise _NotPlain
+        if field.number not in LAYERS:
+            continue
+        kind, place = LAYERS[field.number]
+        inside = list(_fields(data, field.start, field.end))
+        layer = _small(kind, data, [x for x in inside if x.number != place])
+        if isinstance(layer, V1LayerParameter) and layer.HasField("layer"):
+            raise _NotPlain  # V0
+        blobs = [_blob(data, x, path) for x in inside if x.number == place]
+        blobs_found = blobs_found or bool(blobs)
+        yield StoredLayer(layer.name, blobs)
+    if not blobs_found:
+        raise _NotPlain
+
+
+def _blob(data: mmap.mmap, field: _Field, path: Path) -> StoredBlob:
+    inside = list(_fields(data, field.start, field.end))
+    values = [x for x in inside if x.number == BLOB["data"]]
+    large = {BLOB[name] for name in ("data", "diff", "double_data", "double_diff")}
+    if len(values) > 1 or any(x.kind != LENGTH for x in values):
+        raise _NotPlain
+    if any(x.number == BLOB["double_data"] for x in inside):
+        raise _NotPlain
+    proto = _small(BlobProto, data, [x for x in inside if x.number not in large])
+    start, end = values[0][-2:] if values else (0, 0)
+    if (end - start) % 4:
+        raise _NotPlain
+    return StoredBlob(proto, (end - start) // 4, path, start)
+
+
+def _small(kind: type[M], data: mmap.mmap, fields: Sequence[_Field]) -> M:
+    """A message of some fields only."""
+    out = kind.FromString(b"".join(data[x.first : x.end] for x in fields))
+    if not out.IsInitialized():
+        raise _NotPlain
+    return out
+
+
+def _fields(data: mmap.mmap, place: int, end: int) -> Iterator[_Field]:
+    """The fields of the message between two places."""
+    while place < end:
+        first = place
+        tag, place = _varint(data, place, end)
+        kind = tag & 7
+        if kind == VARINT:
+            start, (_, place) = place, _varint(data, place, end)
+        elif kind == LENGTH:
+            length, start = _varint(data, place, end)
+            place = start + length
+        elif kind in SIZES:
+            start, place = place, place + SIZES[kind]
+        else:
+            raise _NotPlain
+        if place > end:
+            raise _NotPlain
+        yield _Field(tag >> 3, kind, first, start, place)
+
+
+def _varint(data: mmap.mmap, place: int, end: int) -> tuple[int, int]:
+    value = shift = 0
+    while place < end and shift < 64:
+        byte = data[place]
+        value |= (byte & 127) << shift
+        place, shift = place + 1, shift + 7
+        if byte < 128:
+            return value, place
+    raise _NotPlain
