@@ -12,7 +12,7 @@ say = @seconds=$$(($$(date +%s) - $(START))); printf '[%d:%02d] %s\n' $$((second
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST)
 
-demo: caffe ## install what is needed, draw the pictures of the shipped network into out/
+demo: $(VENV)/ready ## install what is needed, draw the pictures of the shipped network into out/; no compiler, no root
 	$(say) "drawing"
 	@$(RUN) scripts/demo.py
 
@@ -39,6 +39,6 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	'move it away or name another, VENV=...' >&2; exit 1; }
 	@$(PYTHON) -m venv --clear $(VENV) || { echo 'No environment could be made. On Debian and Ubuntu:' \
 	'sudo apt-get install python3-venv' >&2; exit 1; }
-	@{ $(PIP) --upgrade 'pip>=25.3' && $(PIP) --build-constraint constraints.txt --group dev -e .; } || { echo 'pip could' \
+	@{ $(PIP) --upgrade 'pip>=25.3' && $(PIP) --build-constraint constraints.txt --group dev -e ".[torch]"; } || { echo 'pip could' \
 	'not install what is needed (its reason stands above). Is the network there?' >&2; exit 1; }
 	@touch $@
