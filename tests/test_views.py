@@ -16,7 +16,7 @@ from caffe_viz.errors import InputError
 from caffe_viz.images import save_png
 from caffe_viz.netdef import NetParameter, make_blob, parse_net
 from caffe_viz.network import Network
-from caffe_viz.views.streams import relu_state
+from caffe_viz.probe import relu_state
 
 PNG = b"\x89PNG"
 REPOSITORY = Path(__file__).resolve().parent.parent

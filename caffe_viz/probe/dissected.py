@@ -9,12 +9,14 @@ import numpy as np
 
 from caffe_viz.backend import engine_name, load_net
 from caffe_viz.errors import InputError, RunError, near
+from caffe_viz.netdef import LayerParameter
 from caffe_viz.network import Network
 from caffe_viz.probe.passes import last_writer
 from caffe_viz.probe.separate import Separated, separated
+from caffe_viz.probe.states import relu_state
 from caffe_viz.probe.walk import RULES, Array, find_path, walk
 
-MEMORY = 1 << 28  # bytes of blobs, data and diffs, that a batch may take
+MEMORY = 1 << 29  # bytes of blobs, data and diffs, that a batch may take
 MOST = 16  # images in a batch; more gains nothing, as Caffe convolves one image after another
 
 
@@ -49,6 +51,14 @@ class Probe:
         """The shape of `blob` for one image, without the batch."""
         return self._parts.geometry.blob(blob)[1:]
 
+    def has(self, blob: str) -> bool:
+        """Whether there is a blob of that name."""
+        return blob in self._parts.geometry.blobs
+
+    def state(self, blob: str) -> str:
+        """Whether it holds values before or after an activation function; "" for neither."""
+        return relu_state(self.network.message, blob) or relu_state(self._parts.message, blob)
+
     def output(self, layer: str) -> str:
         """The blob with what `layer` itself computes: before any layer that works in place on it.
 
@@ -59,8 +69,8 @@ class Probe:
             raise InputError(f"the net has no layer {layer!r}.{near(layer, self._parts.outputs)}")
         return self._parts.outputs[layer]
 
-    def layers(self) -> Sequence[Any]:
-        """The layers as messages, in order; the image's first top is that of a Parameter layer."""
+    def layers(self) -> Sequence[LayerParameter]:
+        """The layers as messages, in order; the image is the top of a Parameter layer."""
         return self._parts.message.layer
 
     def forward(self, images: Array, blobs: Iterable[str]) -> dict[str, Array]:

@@ -4,12 +4,14 @@ Nothing here prints or opens a window. `net` is a `caffe.Net` from `load_net`, o
 """
 
 from caffe_viz.tables import Shapes
+from caffe_viz.views.attributed import Attributed, show_attribution
 from caffe_viz.views.files import first_kernels, shapes, show_weights
 from caffe_viz.views.maximized import Maximized, maximize
 from caffe_viz.views.streams import Activations, GradientView, show_activations, show_gradients
 
 __all__ = [
     "Activations",
+    "Attributed",
     "GradientView",
     "Maximized",
     "Shapes",
@@ -17,6 +19,7 @@ __all__ = [
     "maximize",
     "shapes",
     "show_activations",
+    "show_attribution",
     "show_gradients",
     "show_weights",
 ]

@@ -15,9 +15,9 @@ from caffe_viz.figures import Picture
 from caffe_viz.files import safe_name
 from caffe_viz.netdef import NetParameter
 from caffe_viz.network import Array, Network, PathLike
+from caffe_viz.probe import relu_state
 from caffe_viz.surgery import auxiliary_net
 
-ACTIVATION_TYPES = ("ReLU", "PReLU", "ELU", "ReLU6", "Sigmoid", "TanH", "BNLL")
 STATISTICS = ("blob", "shape", "min", "mean", "max", "rms", "non-zero")
 
 
@@ -77,15 +77,6 @@ class Activations:
 
     def _repr_html_(self) -> str:
         return self.table._repr_html_()
-
-
-def relu_state(net: NetParameter, blob: str) -> str:
-    """What `blob` holds after a full forward: "post-ReLU (relu1, in place)", "pre-ReLU (..)" or ""."""
-    for layer in reversed(net.layer):
-        if layer.type in ACTIVATION_TYPES and blob in layer.top:
-            return f"post-{layer.type} ({layer.name}{', in place' if blob in layer.bottom else ''})"
-    before = [x for x in net.layer if x.type in ACTIVATION_TYPES and blob in x.bottom]
-    return f"pre-{before[0].type} (before {before[0].name})" if before else ""
 
 
 def show_activations(net: Any, image: PathLike | Array, blobs: Sequence[str] | None = None) -> Activations:

@@ -16,9 +16,9 @@ from caffe_viz.figures import Picture
 from caffe_viz.files import safe_name
 from caffe_viz.images import Album
 from caffe_viz.network import Network, PathLike
+from caffe_viz.probe import relu_state
 from caffe_viz.tiling import grid
 from caffe_viz.top import Progress, Search, Top
-from caffe_viz.views.streams import relu_state
 
 
 @dataclass(frozen=True, repr=False)

@@ -1,0 +1,102 @@
+"""Which pixels made this answer: (net, images, targets) -> maps, by the methods of one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from caffe_viz.attribution.job import Job, Settings
+from caffe_viz.attribution.pooled import class_maps
+from caffe_viz.attribution.results import Attribution, centre
+from caffe_viz.attribution.table import METHODS, Method, Reads
+from caffe_viz.attribution.targets import Array, Target, best_class, class_target, find_layer, find_target
+from caffe_viz.errors import InputError, near
+from caffe_viz.probe import Probe
+
+__all__ = ["METHODS", "Attribution", "Reads", "Settings", "attribute", "centre"]
+
+
+def attribute(
+    probe: Probe,
+    images: Array,
+    targets: Sequence[int | str] | None = None,
+    method: str = "grad-cam",
+    layer: str | None = None,
+    *,
+    names: Sequence[str] = (),
+    settings: Settings | None = None,
+    on_progress: Callable[[float], None] = lambda share: None,
+) -> Attribution:
+    """Explain each of `targets` (None: its likeliest class) in each of `images` (I, C, H, W), by `method`.
+
+    A target is a class, by number or label, a filter `conv4:16`, or a neuron `conv4:16:3,5` (y, x). `layer`
+    is the blob whose maps a CAM reads: by default the last spatial one that no pooling made. `names` are the
+    images'; `on_progress` is told the share of the work that is done.
+
+    Raises:
+        InputError: no such method, target or layer; images of another shape; or a net that CAM does not fit.
+    """
+    if method not in METHODS:
+        raise InputError(f"method {method!r} is unknown.{near(method, METHODS)}")
+    inputs = np.asarray(images, np.float32)
+    if inputs.ndim < 2 or not len(inputs) or not np.isfinite(inputs).all():
+        raise InputError(f"images of {inputs.shape}: finite numbers (N, C, H, W) are expected, one at least.")
+    asked = _asked(probe, inputs, targets)
+    layers = [_layer(probe, method, layer, target) for _, target in asked]
+    groups: dict[tuple[str, str], list[int]] = {}
+    for m, (_, target) in enumerate(asked):
+        groups.setdefault((target.blob, layers[m]), []).append(m)
+    rows: dict[int, tuple[Array, Array, Array]] = {}
+    for (_, name), some in groups.items():
+        job = Job(
+            probe, inputs[[asked[m][0] for m in some]], tuple(asked[m][1] for m in some), name,
+            settings or Settings(), _share(on_progress, len(rows), len(some), len(asked)),
+        )  # fmt: skip
+        rows.update(zip(some, zip(*_explained(job, METHODS[method]), strict=True), strict=True))
+        job.report(1)
+    stacks = (np.stack(some) for some in zip(*(rows[m] for m in sorted(rows)), strict=True))
+    scores, values, completeness = stacks
+    place = [i for i, _ in asked]
+    preprocess = probe.network.pictures
+    read = list(dict.fromkeys(filter(None, layers)))
+    return Attribution(
+        method, ", ".join(read), probe.state(read[0]) if len(read) == 1 else "", probe.engine,
+        tuple(names[i] if names else str(i) for i in place), tuple(str(target) for _, target in asked),
+        scores, values, completeness,
+        np.empty((0, 0, 0, 3), np.float32) if preprocess is None else preprocess.to_display(inputs[place]),
+        "" if preprocess is None else preprocess.channel_order, settings or Settings(),
+    )  # fmt: skip
+
+
+def _explained(job: Job, method: Method) -> tuple[Array, Array, Array]:
+    """Scores, values and completeness of one job."""
+    scores = job.scores(job.images, job.targets)
+    values = method.function(job)
+    if not method.complete:
+        return scores, values, np.full_like(scores, np.nan)
+    gained = scores - job.scores(np.zeros_like(job.images), job.targets)
+    return scores, values, np.abs(values.reshape(len(values), -1).sum(1, dtype=np.float64) - gained)
+
+
+def _asked(probe: Probe, images: Array, targets: Sequence[int | str] | None) -> list[tuple[int, Target]]:
+    """(number of the image, target), image by image."""
+    if targets is not None:
+        if not len(targets):
+            raise InputError("no target is given: leave it out for each image's likeliest class.")
+        found = [find_target(probe, given) for given in targets]
+        return [(i, target) for i in range(len(images)) for target in found]
+    blob = class_target(probe, 0).blob
+    best = (best_class(probe, probe.forward(image[None], [blob])[blob][0]) for image in images)
+    return list(enumerate(best))
+
+
+def _layer(probe: Probe, method: str, given: str | None, target: Target) -> str:
+    reads = METHODS[method].reads
+    if reads is Reads.LAYER:
+        return find_layer(probe, given, target)
+    return class_maps(probe, target) if reads is Reads.CLASS else ""
+
+
+def _share(report: Callable[[float], None], done: int, count: int, of: int) -> Callable[[float], None]:
+    return lambda share: report((done + share * count) / of)

@@ -1,0 +1,79 @@
+"""Class activation maps (M, 1, H, W): weighted sums of the maps A (K, h, w) of a layer, resized to the image.
+
+g = d score / d A throughout.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from caffe_viz.attribution.gradients import guided_backprop
+from caffe_viz.attribution.job import Job
+from caffe_viz.attribution.pooled import class_weights
+from caffe_viz.attribution.targets import Array
+from caffe_viz.errors import InputError
+from caffe_viz.images import resized
+
+
+def cam(job: Job) -> Array:
+    """sum of w A, w the weights of the linear layer behind global average pooling.
+
+    Its mean over places is the score, but for the bias. Source: Zhou and others, arXiv:1512.04150.
+    """
+    found = (job.probe.forward(job.images[part], [job.layer]) for part in job.parts(len(job.images)))
+    maps = np.concatenate([values[job.layer] for values in found])
+    weights = np.stack([class_weights(job.probe, target) for target in job.targets])
+    return to_image(job, weighted(maps, weights))
+
+
+def grad_cam(job: Job) -> Array:
+    """max(0, sum of w A), w the mean of g over places. Source: Selvaraju and others, arXiv:1610.02391."""
+    maps, g = job.pull(job.images, job.targets, job.layer)
+    return to_image(job, np.maximum(weighted(maps, g.mean((2, 3))), 0))
+
+
+def grad_cam_plus_plus(job: Job) -> Array:
+    """max(0, sum of w A), w = sum over places of a max(0, g), a = g^2 / (2 g^2 + g^3 sum of A).
+
+    The derivatives of the exponential of the score, whose factor exp(score) is left out, as in the authors'
+    code. Source: Chattopadhyay and others, arXiv:1710.11063, equation 19.
+    """
+    maps, g = job.pull(job.images, job.targets, job.layer)
+    below = 2 + g * maps.sum((2, 3), keepdims=True)  # a = 1 / below where g is not 0
+    weights = np.divide(np.maximum(g, 0), below, out=np.zeros_like(g), where=below != 0).sum((2, 3))
+    return to_image(job, np.maximum(weighted(maps, weights), 0))
+
+
+def layer_cam(job: Job) -> Array:
+    """max(0, sum of max(0, g) A): each place has its own weight. Source: Jiang and others, LayerCAM, 2021."""
+    maps, g = job.pull(job.images, job.targets, job.layer)
+    return to_image(job, np.maximum((np.maximum(g, 0) * maps).sum(1), 0))
+
+
+def guided_grad_cam(job: Job) -> Array:
+    """Guided backpropagation times Grad-CAM, (M, C, H, W). Source: Selvaraju and others, arXiv:1610.02391."""
+    return guided_backprop(job) * grad_cam(job)
+
+
+def weighted(maps: Array, weights: Array) -> Array:
+    """Maps (M, K, h, w) and weights (M, K) -> (M, h, w)."""
+    return np.asarray(np.einsum("mkhw,mk->mhw", maps, weights, optimize=True), np.float32)
+
+
+def to_image(job: Job, maps: Array) -> Array:
+    """(M, h, w) -> (M, 1, H, W) of the image, bilinear."""
+    need_rows(job)
+    return upsampled(maps, job.images.shape[-2:])[:, None]
+
+
+def need_rows(job: Job) -> None:
+    """Raises InputError if the image has no rows and columns."""
+    if job.images.ndim != 4:
+        raise InputError(
+            f"the input is {job.images.shape[1:]}, no image (C, H, W): use a method of gradients."
+        )
+
+
+def upsampled(maps: Array, size: tuple[int, ...]) -> Array:
+    """(M, h, w) -> (M, *size), bilinear."""
+    return np.ascontiguousarray(np.moveaxis(resized(np.moveaxis(maps, 0, -1), (size[0], size[1])), -1, 0))

@@ -1,0 +1,86 @@
+"""What every method is given: a probe, images with a target each, and the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from caffe_viz.attribution.targets import Array, Target
+from caffe_viz.errors import InputError
+from caffe_viz.probe import Probe
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Of the methods that sample.
+
+    samples, noise: SmoothGrad's noisy copies and their deviation, as a share of the image's range; steps:
+    points on the path of integrated gradients; patch, stride: pixels of occlusion's window and its step
+    (None: a seventh of the shorter side, and half of that); seed: of the noise.
+
+    Raises:
+        InputError: a value that makes no sense, by its name.
+    """
+
+    samples: int = 50
+    noise: float = 0.15
+    steps: int = 64
+    patch: int | None = None
+    stride: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("samples", "steps", "patch", "stride"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"{name} is {value}: 1 or more is expected.")
+        if not 0 <= self.noise < np.inf:
+            raise InputError(f"noise is {self.noise}: 0 or more is expected, such as 0.15.")
+        if self.seed < 0:
+            raise InputError(f"seed is {self.seed}: 0 or more is expected.")
+
+
+@dataclass(frozen=True)
+class Job:
+    """`images` (M, C, H, W), one of `targets` for each, all of one blob; `layer` is the blob that CAMs read.
+
+    `report` is told which share of the work is done.
+    """
+
+    probe: Probe
+    images: Array
+    targets: tuple[Target, ...]
+    layer: str
+    settings: Settings
+    report: Callable[[float], None]
+
+    def parts(self, count: int) -> Iterator[slice]:
+        """`count` in batches that fit into memory."""
+        for first in range(0, count, self.probe.batch):
+            yield slice(first, min(first + self.probe.batch, count))
+
+    def scores(self, images: Array, targets: Sequence[Target]) -> Array:
+        """(M,) of the target of each image (M, C, H, W)."""
+        blob, found = targets[0].blob, []
+        seeds = self._seeds(targets)
+        for part in self.parts(len(images)):
+            values = self.probe.forward(images[part], [blob])[blob]
+            found.append((values * seeds[part]).reshape(len(values), -1).sum(1, dtype=np.float64))
+        return np.concatenate(found).astype(np.float32)
+
+    def pull(
+        self, images: Array, targets: Sequence[Target], wrt: str, rule: str = "plain"
+    ) -> tuple[Array, Array]:
+        """Values of the blob `wrt` (M, ...), and gradients of the targets' scores with respect to it."""
+        blob, values, gradients = targets[0].blob, [], []
+        seeds = self._seeds(targets)
+        for part in self.parts(len(images)):
+            values.append(self.probe.forward(images[part], [wrt, blob])[wrt])
+            gradients.append(self.probe.backward(blob, seeds[part], [wrt], rule)[wrt])
+        return np.concatenate(values), np.concatenate(gradients)
+
+    def _seeds(self, targets: Sequence[Target]) -> Array:
+        shape = self.probe.shape(targets[0].blob)
+        return np.stack([target.seed(shape) for target in targets])

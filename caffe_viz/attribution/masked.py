@@ -1,0 +1,79 @@
+"""Attributions (M, 1, H, W) from what the score does when parts of the image are hidden; no gradients."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from caffe_viz.attribution.cams import need_rows, to_image, upsampled, weighted
+from caffe_viz.attribution.job import Job
+from caffe_viz.attribution.targets import Array, Target
+
+
+def score_cam(job: Job) -> Array:
+    """max(0, sum of w A), w the softmax over maps of the scores of the image behind each map.
+
+    A map, resized to the image and brought to 0..1, multiplies it. Every mask changes the image, so that all
+    layers up to the target run for each; maps without a largest place hide everything, and run once. The
+    score of an image without content, which the paper takes off, changes nothing in the softmax.
+    Source: Wang and others, arXiv:1910.01279, algorithm 1.
+    """
+    out = []
+    for m, (image, target) in enumerate(zip(job.images, job.targets, strict=True)):
+        maps = job.probe.forward(image[None], [job.layer])[job.layer][0]
+        low, span = maps.min((1, 2)), np.ptp(maps, axis=(1, 2))
+        scores = np.full(len(maps), job.scores(np.zeros_like(image[None]), [target])[0])
+        living = np.flatnonzero(span > 0)
+        for part in job.parts(len(living)):
+            k = living[part]
+            masks = upsampled((maps[k] - low[k, None, None]) / span[k, None, None], image.shape[-2:])
+            scores[k] = job.scores(image * masks[:, None], [target] * len(k))
+            job.report((m + part.stop / len(living)) / len(job.images))
+        weights = np.exp(scores - scores.max())
+        out.append(np.maximum(weighted(maps[None], weights[None] / weights.sum()), 0)[0])
+    return to_image(job, np.stack(out))
+
+
+def occlusion(job: Job) -> Array:
+    """How much the score drops when a square becomes zero, the training's mean; the mean over the squares.
+
+    Squares reach into the border, so that every pixel is hidden. Source: Zeiler and Fergus, arXiv:1311.2901.
+    """
+    need_rows(job)
+    return np.stack([_occluded(job, m) for m in range(len(job.images))])[:, None]
+
+
+def _occluded(job: Job, m: int) -> Array:
+    image, target = job.images[m], job.targets[m]
+    windows = _windows(job, image.shape[-2:])
+    whole = float(job.scores(image[None], [target])[0])
+    drops, covered = np.zeros(image.shape[-2:]), np.zeros(image.shape[-2:])
+    for part in job.parts(len(windows)):
+        hidden = _hidden(image, windows[part])
+        for window, score in zip(windows[part], _scores(job, hidden, target), strict=True):
+            drops[window] += whole - float(score)
+            covered[window] += 1
+        job.report((m + part.stop / len(windows)) / len(job.images))
+    return np.asarray(drops / covered, np.float32)
+
+
+def _scores(job: Job, images: Array, target: Target) -> Array:
+    return job.scores(images, [target] * len(images))
+
+
+def _hidden(image: Array, windows: list[tuple[slice, slice]]) -> Array:
+    out = np.repeat(image[None], len(windows), axis=0)
+    for copy, (rows, columns) in zip(out, windows, strict=True):
+        copy[..., rows, columns] = 0
+    return out
+
+
+def _windows(job: Job, size: tuple[int, ...]) -> list[tuple[slice, slice]]:
+    patch = job.settings.patch or max(1, min(size) // 7)
+    stride = min(job.settings.stride or max(1, patch // 2), patch)
+    rows, columns = ([slice(a, a + min(patch, n)) for a in _starts(n, patch, stride)] for n in size)
+    return [(r, c) for r in rows for c in columns]
+
+
+def _starts(length: int, patch: int, stride: int) -> list[int]:
+    last = max(0, length - patch)
+    return sorted({*range(0, last, stride), last})

@@ -1,0 +1,86 @@
+"""What `attribute` returns: frozen, saved as npz, drawn without an engine."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from caffe_viz.attribution.job import Settings
+from caffe_viz.attribution.table import METHODS
+from caffe_viz.attribution.targets import Array
+from caffe_viz.errors import InputError
+from caffe_viz.files import write_whole
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """M attributions by one method: of `targets[m]` in the image `names[m]`.
+
+    `values` are (M, C, H, W), or (M, 1, H, W) where the method does not tell channels apart. `layer` is the
+    blob whose maps were read, or "", and `state` says what it holds: pre-ReLU or post-ReLU values.
+    `completeness` (M,) is |sum of values - (score - score of the zero image)|, and NaN for methods that do
+    not promise it to be 0. `pictures` (M, H, W, 3) RGB in 0..1 is what the net saw, and `channel_order` that
+    of the values; empty where the input is no picture.
+    """
+
+    method: str
+    layer: str
+    state: str
+    engine: str
+    names: tuple[str, ...]
+    targets: tuple[str, ...]
+    scores: Array
+    values: Array
+    completeness: Array
+    pictures: Array
+    channel_order: str
+    settings: Settings
+
+    @property
+    def maps(self) -> Array:
+        """(M, H, W), or (M, 1, K) of a vector: gradients by their strongest channel, others by the sum."""
+        values = self.values if self.values.ndim == 4 else self.values.reshape(len(self.values), 1, 1, -1)
+        return METHODS[self.method].reduce(values)
+
+    def save(self, path: str | Path) -> None:
+        """Write all of it as npz, and the maps too."""
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "settings"}
+        stream = io.BytesIO()
+        settings = json.dumps(dataclasses.asdict(self.settings))
+        np.savez_compressed(stream, **fields, maps=self.maps, settings=settings)
+        write_whole(path, stream.getvalue())
+
+    @classmethod
+    def load(cls, path: str | Path) -> Attribution:
+        """What `save` wrote.
+
+        Raises:
+            InputError: the file is missing or is none of these.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as saved:
+                method = str(saved["method"])
+                if method not in METHODS:
+                    raise ValueError(f"its method {method!r} is unknown")
+                return cls(
+                    method, str(saved["layer"]), str(saved["state"]), str(saved["engine"]),
+                    tuple(saved["names"].tolist()), tuple(saved["targets"].tolist()), saved["scores"],
+                    saved["values"], saved["completeness"], saved["pictures"], str(saved["channel_order"]),
+                    Settings(**json.loads(str(saved["settings"]))),
+                )  # fmt: skip
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            raise InputError(f"{path} is no saved attribution: {str(error).rstrip('.')}.") from None
+
+
+def centre(values: Array) -> tuple[float, float]:
+    """(y, x) of the centre of mass of what is positive in a map (H, W); NaN where nothing is."""
+    positive = np.maximum(values.astype(np.float64), 0)
+    mass = positive.sum() or np.nan
+    rows, columns = (np.arange(n) for n in values.shape)
+    return float(positive.sum(1) @ rows / mass), float(positive.sum(0) @ columns / mass)

@@ -1,0 +1,84 @@
+"""The command `attribute`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from caffe_viz.cli.app import app
+from caffe_viz.cli.images import Images
+from caffe_viz.cli.options import AllowCode, Device, Engine, Json, Output, PreprocessFile, Prototxt, Weights
+from caffe_viz.cli.parts import open_network, print_files, progress_bar
+
+
+@app.command()
+def attribute(
+    prototxt: Prototxt,
+    weights: Weights,
+    image: Images,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A class by number or label, a filter LAYER:3, or its neuron LAYER:3:Y,X; again for more "
+            "[default: each image's likeliest class]."
+        ),
+    ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="gradient, gradient-x-input, smoothgrad, integrated-gradients, guided-backprop, deconvnet, "
+            "cam, grad-cam, grad-cam++, layer-cam, score-cam, guided-grad-cam, occlusion, or all; again for more "
+            "[default: grad-cam]."
+        ),
+    ] = None,
+    layer: Annotated[
+        str | None,
+        typer.Option(help="The maps that a CAM reads [default: the last spatial ones that no pooling made]."),
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="Of smoothgrad: noisy copies.")] = 50,
+    noise: Annotated[float, typer.Option(min=0, help="Their deviation, over the image's range.")] = 0.15,
+    steps: Annotated[int, typer.Option(min=1, help="Of integrated gradients.")] = 64,
+    patch: Annotated[
+        int | None, typer.Option(min=1, help="Of occlusion: pixels of the square [default: a seventh].")
+    ] = None,
+    stride: Annotated[
+        int | None, typer.Option(min=1, help="And of its step [default: half of that].")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the noise.")] = 0,
+    colours: Annotated[str, typer.Option(help="inferno, or jet: blue to red.")] = "inferno",
+    preprocess: PreprocessFile = None,
+    engine: Engine = "auto",
+    device: Device = "cpu",
+    allow_code: AllowCode = False,
+    output: Output = Path("out"),
+    as_json: Json = False,
+) -> None:
+    """Which pixels made a class, a filter or a neuron answer: heat maps, and all methods in one sheet."""
+    from caffe_viz.attribution import Settings
+    from caffe_viz.files import need_folder
+    from caffe_viz.views import show_attribution
+
+    need_folder(output)
+    settings = Settings(samples, noise, steps, patch, stride, seed)
+    network = open_network(prototxt, weights, preprocess, engine, device, allow_code)
+    methods = "all" if method == ["all"] else method or ["grad-cam"]
+    with progress_bar("attribution") as report:
+        found = show_attribution(
+            network, image, target, methods, layer, settings=settings, colours=colours,
+            on_progress=lambda done, total: report(done, total, ""),
+        )  # fmt: skip
+    paths = found.save(output)
+    if as_json:
+        made = {
+            "attributions": found.table.to_json(),
+            "refused": dict(found.refused),
+            "settings": asdict(settings),
+        }
+        print(json.dumps(made | {"files": list(map(str, paths))}))
+        return
+    print(found)
+    print_files(paths)

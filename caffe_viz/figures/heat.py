@@ -1,0 +1,89 @@
+"""Attribution maps as heat, alone or over their image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from caffe_viz.errors import InputError, near
+from caffe_viz.figures.picture import Picture, Text, shorten, write_on
+from caffe_viz.images import display_rgb
+from caffe_viz.images.pixels import Floats
+from caffe_viz.images.preprocess import RED_GREEN_BLUE
+from caffe_viz.tiling import enlarge, finite
+
+COLOURS = ("inferno", "jet")  # of even lightness, and the blue to red that many papers have
+SIDE = 454  # pixels that the longer side is enlarged to, at most
+FADED, COVER = 0.35, 0.75  # how much of the heat shows where the map is 0, and where it is largest
+LARGEST = 0.995  # the share of the values below full colour: a gradient has lone peaks
+LINE, MARGIN = 14, 8
+
+
+def heat(values: ArrayLike, colours: str = COLOURS[0]) -> Floats:
+    """(H, W) -> RGB (H, W, 3) in 0..1, from 0 to the largest but 0.5 % of the values; negative ones are 0.
+
+    Raises:
+        InputError: another rank, values that are not finite, unknown colours.
+    """
+    return _coloured(_share(values), colours)
+
+
+def heat_over(rgb: ArrayLike, values: ArrayLike, colours: str = COLOURS[0]) -> Floats:
+    """The heat of `values` (H, W) over the image (H, W, 3) RGB in 0..1, which shows where they are low.
+
+    Raises:
+        InputError: as `heat`; or image and values of different sizes.
+    """
+    image, share = display_rgb(rgb), _share(values)
+    if image.shape[:2] != share.shape:
+        raise InputError(f"the image is {image.shape[:2]}, its heat map {share.shape}: one size is expected.")
+    part = (FADED + (COVER - FADED) * share)[..., None]
+    return np.asarray(image * (1 - part) + _coloured(share, colours) * part, np.float32)
+
+
+def signed_colours(values: ArrayLike, channel_order: str) -> Floats:
+    """An attribution (C, H, W) as RGB (H, W, 3): grey where it is 0, its colours by `channel_order`.
+
+    Raises:
+        InputError: another number of channels, values that are not finite.
+    """
+    array = finite(values, "attribution")
+    if array.ndim != 3 or len(array) != len(set(RED_GREEN_BLUE[channel_order])):
+        raise InputError(f"an attribution of {array.shape} is no image in {channel_order} order.")
+    limit = float(np.quantile(np.abs(array), LARGEST, method="higher")) or 1.0
+    picture = array[list(RED_GREEN_BLUE[channel_order])].transpose(1, 2, 0)
+    return np.asarray(np.clip(picture / (2 * limit) + 0.5, 0, 1), np.float32)
+
+
+def captioned(rgb: ArrayLike, lines: Sequence[str]) -> Picture:
+    """(H, W, 3) RGB in 0..1 with `lines` below it; small pictures are enlarged."""
+    image = display_rgb(rgb)
+    image = enlarge(image[None], max(1, SIDE // max(image.shape[:2])))[0]
+    height, width, _ = image.shape
+    room = max(0, 240 - width)  # a narrow image still needs words
+    below = MARGIN + LINE * len(lines) + (MARGIN if lines else 0)
+    canvas = np.pad(image, [(MARGIN, below), (MARGIN, MARGIN + room), (0, 0)], constant_values=1)
+    texts = [
+        Text(MARGIN, MARGIN + height + MARGIN + LINE * (k + 0.5), shorten(words, width + room), color="0")
+        for k, words in enumerate(lines)
+    ]
+    return write_on(np.asarray(canvas, np.float32), texts)
+
+
+def _share(values: ArrayLike) -> Floats:
+    array = finite(values, "attribution map")
+    if array.ndim != 2 or not array.size:
+        raise InputError(f"an attribution map of shape {array.shape} was given: (H, W) is expected.")
+    positive = np.maximum(np.asarray(array, np.float64), 0)
+    limit = float(np.quantile(positive, LARGEST, method="higher")) or positive.max() or 1.0
+    return np.asarray(np.minimum(positive / limit, 1), np.float32)
+
+
+def _coloured(share: Floats, colours: str) -> Floats:
+    if colours not in COLOURS:
+        raise InputError(f"colours {colours!r} are unknown.{near(colours, COLOURS)}")
+    from matplotlib import colormaps
+
+    return np.asarray(colormaps[colours](share)[..., :3], np.float32)

@@ -1,0 +1,221 @@
+"""Which pixels made this answer, as pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from caffe_viz import figures, tables
+from caffe_viz.attribution import METHODS, Attribution, Reads, Settings, attribute, centre
+from caffe_viz.errors import InputError, near
+from caffe_viz.figures import Picture, captioned, heat, heat_over, signed_colours
+from caffe_viz.files import safe_name
+from caffe_viz.images import Album
+from caffe_viz.network import Array, Network, PathLike
+from caffe_viz.probe import Probe
+
+SIGNED = frozenset({"deconvnet", "guided-backprop", "guided-grad-cam"})  # shown as images, grey where 0
+FINE = frozenset({"gradient", "gradient-x-input", "integrated-gradients", "smoothgrad"})  # lost over an image
+
+
+@dataclass(frozen=True, repr=False)
+class Attributed:
+    """The same images and targets explained by one method or several, as pictures.
+
+    `refused` are methods that the net does not fit, with the reason. Drawing needs no engine:
+    `Attributed.load` reads what `save` wrote.
+    """
+
+    attributions: tuple[Attribution, ...]
+    refused: tuple[tuple[str, str], ...] = ()
+    colours: str = figures.COLOURS[0]
+
+    def over(self, method: str, row: int = 0) -> Picture:
+        """The heat map over the image, with target and score; the map alone where the input is no picture.
+
+        Raises:
+            InputError: the method is not among them.
+        """
+        a = self._of(method)
+        return self._captioned(a, row, self._over(a, row))
+
+    def alone(self, method: str, row: int = 0) -> Picture:
+        """The map alone; of guided backpropagation and deconvnet on pictures the attribution as colours."""
+        a = self._of(method)
+        return self._captioned(a, row, self._alone(a, row))
+
+    def sheet(self, row: int = 0) -> Picture:
+        """All methods on one image and target, each as it shows best; the image first."""
+        first = self.attributions[0]
+        tiles = [
+            (a.method, self._alone(a, row) if a.method in SIGNED | FINE else self._over(a, row))
+            for a in self.attributions
+        ]
+        title = f"{first.targets[row]}: {first.scores[row]:.4g}"
+        if len(first.pictures):
+            tiles.insert(0, (title, first.pictures[row]))
+        return figures.contact_sheet([tile for _, tile in tiles], [name for name, _ in tiles])
+
+    @property
+    def table(self) -> tables.Table:
+        rows: list[tuple[Any, ...]] = []
+        for a in self.attributions:
+            for m, (name, target) in enumerate(zip(a.names, a.targets, strict=True)):
+                y, x = centre(a.maps[m])
+                where = "the map is 0 everywhere" if np.isnan(y) else f"{y:.1f}, {x:.1f}"
+                error = None if np.isnan(a.completeness[m]) else float(f"{a.completeness[m]:.3g}")
+                score = float(f"{a.scores[m]:.6g}")
+                rows.append((name, target, score, a.method, f"{a.layer} {a.state}".strip(), where, error))
+        columns = ("image", "target", "score", "method", "layer", "centre y, x", "completeness error")
+        return tables.Table(f"attribution ({self.attributions[0].engine})", columns, tuple(rows))
+
+    def save(self, folder: PathLike) -> list[Path]:
+        """Write an npz for each method; two pictures for each image and target, and a sheet of all methods."""
+        folder, paths = Path(folder), list[Path]()
+
+        def keep(picture: Picture, stem: str) -> None:
+            paths.append(folder / f"{stem}.png")
+            picture.save(paths[-1])
+
+        for a in self.attributions:
+            paths.append(folder / f"{_stem(a.method)}.npz")
+            a.save(paths[-1])
+            for row, stem in enumerate(self._stems):
+                if len(a.pictures):
+                    keep(self.over(a.method, row), f"{stem}_{_stem(a.method)}")
+                keep(self.alone(a.method, row), f"{stem}_{_stem(a.method)}_map")
+        if len(self.attributions) > 1:
+            for row, stem in enumerate(self._stems):
+                keep(self.sheet(row), f"{stem}_sheet")
+        return paths
+
+    @classmethod
+    def load(cls, *paths: PathLike, colours: str = figures.COLOURS[0]) -> Attributed:
+        """The npz files of `save`, of the same images and targets.
+
+        Raises:
+            InputError: a file is none of these, or they differ in images or targets.
+        """
+        found = tuple(Attribution.load(path) for path in paths)
+        if not found or any((a.names, a.targets) != (found[0].names, found[0].targets) for a in found):
+            raise InputError("attributions of the same images and targets are expected, one file at least.")
+        return cls(found, colours=colours)
+
+    def _of(self, method: str) -> Attribution:
+        known = {a.method: a for a in self.attributions}
+        if method not in known:
+            raise InputError(f"no attribution by {method!r}.{near(method, known)}")
+        return known[method]
+
+    def _over(self, a: Attribution, row: int) -> Array:
+        return (
+            heat_over(a.pictures[row], a.maps[row], self.colours) if len(a.pictures) else self._alone(a, row)
+        )
+
+    def _alone(self, a: Attribution, row: int) -> Array:
+        if a.method in SIGNED and a.channel_order:
+            return signed_colours(a.values[row], a.channel_order)
+        return heat(a.maps[row], self.colours)
+
+    def _captioned(self, a: Attribution, row: int, picture: Array) -> Picture:
+        layer = f" of {a.layer} {a.state}".rstrip() if a.layer else ""
+        return captioned(
+            picture, [f"{a.targets[row]}, score {a.scores[row]:.4g}", f"{a.method}{layer} ({a.engine})"]
+        )
+
+    @cached_property
+    def _stems(self) -> list[str]:
+        a, stems = self.attributions[0], list[str]()
+        for name, target in zip(a.names, a.targets, strict=True):
+            stem = safe_name(f"{Path(name).stem}_{'_'.join(target.split()[:2])}")
+            stems.append(stem if stem not in stems else f"{stem}_{len(stems)}")
+        return stems
+
+    def __repr__(self) -> str:
+        return "\n".join([str(self.table), *(f"{method}: {reason}" for method, reason in self.refused)])
+
+    def _repr_png_(self) -> bytes:
+        a = self.attributions[0]
+        return (self.sheet() if len(self.attributions) > 1 else self.over(a.method))._repr_png_()
+
+
+def show_attribution(
+    net: Any,
+    images: PathLike | Array | Sequence[PathLike | Array],
+    targets: int | str | Sequence[int | str] | None = None,
+    methods: str | Sequence[str] = "grad-cam",
+    layer: str | None = None,
+    *,
+    settings: Settings | None = None,
+    colours: str = figures.COLOURS[0],
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Attributed:
+    """Explain `targets` (None: the likeliest class) in `images` by `methods`; "all" takes all that fit.
+
+    Images are files, folders, archives, or arrays as of `Network.pixels`. For targets and `layer` see
+    `caffe_viz.attribution.attribute`; `on_progress` is told how much is done, of how much.
+
+    Raises:
+        InputError: no such image, target, method, layer or colours; or the net does not fit a named method.
+    """
+    network = Network.of(net, weights=False)
+    if colours not in figures.COLOURS:
+        raise InputError(f"colours {colours!r} are unknown.{near(colours, figures.COLOURS)}")
+    names, blobs = _loaded(network, images)
+    if network is net:
+        network.check()
+    probe = Probe(net)
+    asked = [targets] if isinstance(targets, int | str) else targets
+    every = methods == "all"
+    chosen = (
+        list(METHODS) if every else [methods] if isinstance(methods, str) else list(dict.fromkeys(methods))
+    )
+    found, refused = list[Attribution](), list[tuple[str, str]]()
+    for k, method in enumerate(chosen):
+
+        def report(share: float, k: int = k) -> None:
+            on_progress(round(100 * (k + share)), 100 * len(chosen))
+
+        try:
+            found.append(
+                attribute(
+                    probe, blobs, asked, method, layer, names=names, settings=settings, on_progress=report
+                )
+            )
+        except InputError as error:
+            reads = METHODS[method].reads
+            if not every or reads is Reads.ANY or (reads is Reads.LAYER and layer is not None):
+                raise
+            refused.append((method, str(error)))
+    return Attributed(tuple(found), tuple(refused), colours)
+
+
+def _loaded(network: Network, images: Any) -> tuple[tuple[str, ...], Array]:
+    """Names, and (I, C, H, W) in units of the input."""
+    if isinstance(images, str | Path):
+        images = [images]
+    elif isinstance(images, np.ndarray):
+        images = [images] if images.ndim == len(network.shape) else list(images)
+    given: Iterable[Any] = images
+    names, blobs = list[str](), list[Array]()
+    for one in given:
+        if isinstance(one, str | Path):
+            album = Album.of(one)
+            for number in range(len(album)):
+                names.append(album.name(number))
+                blobs.append(network.pixels(album.load(number)))
+        else:
+            names.append(f"image {len(names)}")
+            blobs.append(network.pixels(one))
+    if not blobs:
+        raise InputError("no images are given: give a file, a folder or an array.")
+    return tuple(names), np.stack(blobs)
+
+
+def _stem(method: str) -> str:
+    return method.replace("+", "p")
