@@ -32,7 +32,7 @@ SETTINGS: dict[str, Callable[[Any], object]] = {
     "turned": lambda t: (t.set_transpose("data", (2, 0, 1)), t.set_channel_swap("data", (1, 2, 0))),
     "mean": lambda t: (t.set_transpose("data", (2, 0, 1)), t.set_mean("data", np.array([0.1, 0.2, 0.3]))),
     "mean image": lambda t: (t.set_transpose("data", (2, 0, 1)), t.set_mean("data", IMAGE.transpose(2, 0, 1) / 2)),
-    "grey mean image": lambda t: (t.set_transpose("data", (2, 0, 1)), t.set_mean("data", IMAGE[None, :, :, 0])),
+    "grey mean image": lambda t: (t.set_transpose("data", (2, 0, 1)), t.set_mean("data", IMAGE[..., 0])),
     "all": lambda t: (
         t.set_transpose("data", (2, 0, 1)),
         t.set_mean("data", np.array([104.0, 117.0, 123.0])),

@@ -137,7 +137,7 @@ def _net(tops: Iterable[Top | Function], given: Named) -> NetParameter:
         bottoms = [made[top.fn].top[top.n] for top in fn.inputs]
         layer = LayerParameter(type=fn.type_name, bottom=bottoms)
         layer.top.extend(bottoms if fn.in_place else [named(top, fn.type_name) for top in fn.tops])
-        layer.name = names.get(fn) or named(fn.tops[0] if fn.tops else fn, fn.type_name)
+        layer.name = named(fn.tops[0] if fn.tops else fn, fn.type_name)
         layer.MergeFrom(fn.message())  # a name that was given goes before
         made[fn] = layer
     return NetParameter(layer=made.values())
@@ -160,7 +160,7 @@ def _owner(layer: LayerParameter, name: str) -> Any:
     """The message, of a layer, that has a field `name`; pycaffe's order."""
     own = OWN.get(layer.type)
     inner = getattr(layer, own) if own else None
-    if inner is not None and name in inner.DESCRIPTOR.fields_by_name and not name.endswith("param"):
+    if inner is not None and name in inner.DESCRIPTOR.fields_by_name:
         return inner
     if name in FIELDS:
         return layer
@@ -207,7 +207,7 @@ def _fill(message: Message, value: Any, path: str) -> None:
 
 
 def _set(put: Callable[[Any], None], field: Any, value: Any, path: str) -> None:
-    if isinstance(value, np.generic):
+    if isinstance(value, np.generic):  # of which protobuf 4 does not take NumPy's True and False
         value = value.item()
     if field.enum_type and isinstance(value, str):
         labels = field.enum_type.values_by_name
