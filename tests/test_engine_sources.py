@@ -17,7 +17,6 @@ from caffe_viz.geometry import measure
 from caffe_viz.parity import LIMIT, apart
 
 torch = pytest.importorskip("torch")
-h5py = pytest.importorskip("h5py")
 
 MEMORY = 'layer { name: "d" type: "MemoryData" top: "data" top: "label" memory_data_param { batch_size: 2 channels: 3 height: 1 width: 4 } transform_param { scale: 7 } }'
 
@@ -93,15 +92,14 @@ def test_arrays_go_round(tmp_path: Path, engine: str) -> None:
     assert (net.blobs["data"].data == data[:2]).all()
 
 
-def test_layers_in_place_leave_the_given_arrays_alone(tmp_path: Path) -> None:
+def test_what_is_written_into_the_blob_leaves_the_given_arrays_alone(tmp_path: Path) -> None:
     caffe = module("torch")
-    relu = 'layer { name: "r" type: "ReLU" bottom: "data" top: "data" }'
-    net = caffe.Net(write(tmp_path, MEMORY + relu), caffe.TEST)
-    data = -np.ones((2, 3, 1, 4), np.float32)
+    net = caffe.Net(write(tmp_path, MEMORY), caffe.TEST)
+    data = np.ones((2, 3, 1, 4), np.float32)
     net.set_input_arrays(data, np.zeros(2, np.float32))
     net.forward()
-    assert (net.blobs["data"].data == 0).all()
-    assert (data == -1).all()
+    net.blobs["data"].data[...] = 5
+    assert (data == 1).all()
 
 
 def test_memory_without_arrays_says_what_to_call(tmp_path: Path) -> None:
@@ -119,6 +117,7 @@ def test_memory_without_arrays_says_what_to_call(tmp_path: Path) -> None:
 @pytest.fixture
 def three_files(tmp_path: Path) -> Path:
     """Rows 0..4, 5, 6..9 in three files; row n holds n, n + 0.5 in float64, its label n as an integer."""
+    h5py = pytest.importorskip("h5py")
     for name, rows in {"a": range(5), "b": [5], "c": range(6, 10)}.items():
         with h5py.File(tmp_path / f"{name}.h5", "w") as file:
             file["data"] = [[[n, n + 0.5]] for n in rows]
@@ -203,6 +202,7 @@ def test_hdf5_gives_gradients_of_weights(tmp_path: Path, engine: str, three_file
 def test_what_is_wrong_with_hdf5_is_said(
     tmp_path: Path, three_files: Path, settings: str, message: str
 ) -> None:
+    h5py = pytest.importorskip("h5py")
     bad: dict[str, dict[str, Any]] = {
         "other": {"data": [1]},
         "rows": {"data": [[1], [2]], "label": [1, 2, 3]},
@@ -223,6 +223,7 @@ def test_what_is_wrong_with_hdf5_is_said(
 
 
 def test_a_later_file_must_have_rows_of_the_same_shape(tmp_path: Path, three_files: Path) -> None:
+    h5py = pytest.importorskip("h5py")
     with h5py.File(tmp_path / "b.h5", "w") as file:
         file["data"], file["label"] = [[1.0, 2.0, 3.0]], [0]
     caffe = module("torch")
@@ -373,14 +374,14 @@ def test_kinds_of_files_as_opencv_reads_them(tmp_path: Path) -> None:
     from PIL import Image
 
     Image.fromarray(np.array([[[9, 8, 7, 0]]], np.uint8), "RGBA").save(tmp_path / "clear.png")
-    Image.fromarray(np.array([[0x12FF]], np.uint16)).save(tmp_path / "deep.png")
+    Image.fromarray(np.array([[0xFE80]], np.uint16)).save(tmp_path / "deep.png")
     Image.fromarray(np.array([[33]], np.uint8)).save(tmp_path / "grey.png")
     source = tmp_path / "list.txt"
     source.write_text("clear.png 0\ndeep.png 1\ngrey.png 2\n")
     ((data, _),) = image_batches(tmp_path, images(source, "batch_size: 3"), 1)
-    assert data[..., 0, 0].tolist() == [[7, 8, 9], [0x12] * 3, [33] * 3]
+    assert data[..., 0, 0].tolist() == [[7, 8, 9], [0xFE] * 3, [33] * 3]
     ((data, _),) = image_batches(tmp_path, images(source, "batch_size: 3 is_color: false"), 1)
-    assert data.ravel().tolist() == [round(0.299 * 9 + 0.587 * 8 + 0.114 * 7), 0x12, 33]
+    assert data.ravel().tolist() == [round(0.299 * 9 + 0.587 * 8 + 0.114 * 7), 0xFE, 33]
 
 
 @pytest.mark.parametrize(

@@ -154,9 +154,13 @@ OTHERS = [
         "",
         "",
         "loss_weight: 2",
-        on="3 2, 3 2, 3 1 1",
-        inputs={"a": [[1, 1], [1, 1], [0, 0]], "b": [[1, 1], [1, 1], [0.6, 0.8]], "c": [[[0]], [[1]], [[0]]]},
-    ),  # no distance, and exactly the margin
+        on="4 2, 4 2, 4 1 1",
+        inputs={
+            "a": [[1, 1], [1, 1], [0, 0], [0, 0]],
+            "b": [[1, 1], [1, 1], [0.6, 0.8], [0.003, -0.004]],
+            "c": [[[0]], [[1]], [[0]], [[0]]],
+        },
+    ),  # no distance, exactly the margin, a small distance
     *cases("SmoothL1Loss", "", "", "loss_weight: 2", on="4 6 2, 4 6 2 1"),
     *cases(
         "SmoothL1Loss",

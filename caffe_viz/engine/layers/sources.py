@@ -59,7 +59,7 @@ def _memory_data(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Bat
     first = call.state.get("position", 0)
     last = first + p.batch_size
     call.state["position"] = last % len(data)
-    # Not the user's own memory, into which layers in place would write.
+    # Not the user's own memory, into which who holds the blob would write.
     batch = [a[first:last].to(call.device, copy=True) for a in (data, labels)]
     return [batch[0], batch[1].reshape(-1, 1, 1, 1)]
 
@@ -208,7 +208,11 @@ class _Transform:
             )
         if self.p.mean_file and self.p.mean_value:
             raise InputError(f"layer {call.param.name!r}: give mean_file or mean_value, not both.")
-        mean = read_blob(self.p.mean_file) if self.p.mean_file else np.array(self.p.mean_value or [0])
+        mean = (
+            read_blob(self.p.mean_file)
+            if self.p.mean_file
+            else np.array(self.p.mean_value or [0], np.float32)
+        )
         self.mean = mean.reshape(mean.shape[-3:]) if mean.ndim > 2 else mean.reshape(-1, 1, 1)
 
     def __call__(self, image: Pixels) -> Pixels:
