@@ -5,16 +5,21 @@ Nothing here prints or opens a window. `net` is a `caffe.Net` from `load_net`, o
 
 from caffe_viz.tables import Shapes
 from caffe_viz.views.attributed import Attributed, show_attribution
+from caffe_viz.views.classified import Classified, classify
 from caffe_viz.views.files import first_kernels, shapes, show_weights
 from caffe_viz.views.maximized import Maximized, maximize
 from caffe_viz.views.streams import Activations, GradientView, show_activations, show_gradients
+from caffe_viz.views.topmost import Topmost, top_images
 
 __all__ = [
     "Activations",
     "Attributed",
+    "Classified",
     "GradientView",
     "Maximized",
     "Shapes",
+    "Topmost",
+    "classify",
     "first_kernels",
     "maximize",
     "shapes",
@@ -22,4 +27,5 @@ __all__ = [
     "show_attribution",
     "show_gradients",
     "show_weights",
+    "top_images",
 ]
