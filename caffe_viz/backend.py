@@ -147,13 +147,12 @@ def _check(
     net: Path | NetParameter, weights: Path | NetParameter | None, phase: str, allow_code: bool, engine: str
 ) -> None:
     if isinstance(net, Path) and not isinstance(weights, NetParameter):
-        trial = None if engine == "caffe" else False
-        check(net, weights, allow_code=allow_code, phase=phase, probe=trial).raise_for_errors()
+        check(net, weights, allow_code=allow_code, phase=phase, engine=engine).raise_for_errors()
         return
     message = netdef.read_net(net) if isinstance(net, Path) else net
-    trained = netdef.read_weights(weights) if isinstance(weights, Path) else weights
+    trained = netdef.stored_layers(weights) if isinstance(weights, Path) else weights
     name = str(net) if isinstance(net, Path) else f"net {net.name!r}"
-    raise_for(check_messages(message, trained, allow_code=allow_code, phase=phase), name)
+    raise_for(check_messages(message, trained, allow_code=allow_code, phase=phase, engine=engine), name)
 
 
 def _load_caffe(

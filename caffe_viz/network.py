@@ -75,8 +75,8 @@ class Network:
         """Raises InputError on what would make Caffe abort, or fail without a word."""
         paths = [p for p in (self.prototxt, self.weights) if isinstance(p, str | Path)]
         if isinstance(self.prototxt, str | Path) and not isinstance(self.weights, NetParameter):
-            trial = None if chosen(self.engine, self.device) == "caffe" else False
-            check(paths[0], *paths[1:], allow_code=self.allow_code, probe=trial).raise_for_errors()
+            name = chosen(self.engine, self.device)
+            check(paths[0], *paths[1:], allow_code=self.allow_code, engine=name).raise_for_errors()
         else:
             weights = None if self.weights is None else self.trained
             found = check_messages(self.message, weights, allow_code=self.allow_code)

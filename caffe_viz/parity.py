@@ -156,7 +156,7 @@ def _put_inputs(real: Any, ours: Any, net: NetParameter, rng: np.random.Generato
 
 def _labels(ours: Any, layer: LayerParameter) -> set[int]:
     """Places of bottoms that take whole numbers."""
-    return {i % len(layer.bottom) for i in ours.layer_dict[layer.name].kind.labels}
+    return set(ours.layer_dict[layer.name].labels())
 
 
 def _forward(real: Any, ours: Any, *, together: bool = False) -> Iterator[float]:

@@ -45,11 +45,12 @@ def check(
     allow_code: bool = False,
     probe: bool | None = None,
     phase: str = "TEST",
+    engine: str = "caffe",
 ) -> Report:
     """What is wrong with a prototxt and its caffemodel; files that did not change are looked at once.
 
     `allow_code` admits layers that run code or touch files. `probe` says whether real Caffe loads the
-    files in a child process at the end; None means: where it is installed.
+    files in a child process at the end; None means: where it is installed, and is the `engine`.
 
     Raises:
         InputError: a file does not exist.
@@ -58,9 +59,9 @@ def check(
     weights_path = None if weights is None else existing_file(weights, "caffemodel")
     if net_path.suffix == ".caffemodel" and weights_path is not None and weights_path.suffix == ".prototxt":
         raise InputError(f"{net_path} and {weights_path} are swapped: the prototxt comes first.")
-    use_child = caffe_is_installed() if probe is None else probe
+    use_child = engine == "caffe" and caffe_is_installed() if probe is None else probe
     states = (_state(net_path), None if weights_path is None else _state(weights_path))
-    findings = _check(*states, allow_code, use_child, phase)
+    findings = _check(*states, allow_code, use_child, phase, engine)
     return Report(net_path, weights_path, findings)
 
 
@@ -70,8 +71,9 @@ def check_messages(
     *,
     allow_code: bool = False,
     phase: str = "TEST",
+    engine: str = "caffe",
 ) -> tuple[Finding, ...]:
-    """What is wrong with a net and its weights as messages; no engine, no child process."""
+    """What is wrong with a net and its weights as messages on `engine`, which is not started for it."""
     layers = stored_layers(weights) if isinstance(weights, NetParameter) else weights
     try:
         chosen = for_phase(net, phase)
@@ -80,7 +82,7 @@ def check_messages(
     for layer in chosen.layer:  # their work is done, and `measure` would apply them for TEST
         layer.ClearField("include")
         layer.ClearField("exclude")
-    findings = (*structure_findings(chosen, net), *safety_findings(chosen, allow_code=allow_code))
+    findings = (*structure_findings(chosen, net, engine), *safety_findings(chosen, allow_code=allow_code))
     if any(f.severity == "error" for f in findings):
         return findings
     geometry, shape_findings = size_findings(chosen, files=allow_code)
@@ -110,7 +112,12 @@ def _state(path: Path) -> FileState:
 
 @lru_cache(maxsize=64)
 def _check(
-    net_state: FileState, weights_state: FileState | None, allow_code: bool, use_child: bool, phase: str
+    net_state: FileState,
+    weights_state: FileState | None,
+    allow_code: bool,
+    use_child: bool,
+    phase: str,
+    engine: str,
 ) -> tuple[Finding, ...]:
     net_path = Path(net_state[0])
     weights_path = None if weights_state is None else Path(weights_state[0])
@@ -124,7 +131,8 @@ def _check(
         weights = None if weights_path is None else stored_layers(weights_path)
     except InputError as error:
         weights_findings = (Finding("error", "", str(error)),)
-    findings = check_messages(net, weights, allow_code=allow_code, phase=phase) + weights_findings
+    findings = check_messages(net, weights, allow_code=allow_code, phase=phase, engine=engine)
+    findings += weights_findings
     if use_child and not any(f.severity == "error" for f in findings):
         too_long = weights_state is not None and weights_state[2] > CAFFE_READS_BYTES
         findings += probe(net_path, None if too_long else weights_path, phase=phase)

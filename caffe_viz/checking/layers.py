@@ -16,6 +16,8 @@ UNUSABLE = {
     "VideoData": _NO_OPENCV,
     "WindowData": _NO_OPENCV,
 }
+# Those of them that the embedded engine has.
+EMBEDDED = {"ImageData", "MemoryData"}
 # Types whose backward aborts if force_backward asks for the gradient of a bottom they have none for.
 NO_BACKWARD = {
     "Accuracy",

@@ -23,13 +23,13 @@ def where(layer: LayerParameter) -> str:
     return f"layer {layer.name!r} ({layer.type})"
 
 
-def structure_findings(net: NetParameter, whole: NetParameter) -> Iterator[Finding]:
+def structure_findings(net: NetParameter, whole: NetParameter, engine: str) -> Iterator[Finding]:
     """Defects of `net`, the layers of one phase; `whole` is the net with the layers of every phase."""
     if not net.layer:
         yield Finding("error", "", "no layer is left in this phase by the include and exclude rules.")
     yield from _connections(net.layer, whole.layer)
     for layer in net.layer:
-        messages = [*_type(layer), *_options(layer)]
+        messages = [*_type(layer, engine), *_options(layer, engine)]
         if net.force_backward and layer.type in known.NO_BACKWARD:
             messages.append("has no gradient, and force_backward asks for one: backward aborts. Remove one.")
         for message in messages:
@@ -44,18 +44,23 @@ def structure_findings(net: NetParameter, whole: NetParameter) -> Iterator[Findi
 # --- one layer -------------------------------------------------------------------------
 
 
-def _type(layer: LayerParameter) -> Iterator[str]:
+def _type(layer: LayerParameter, engine: str) -> Iterator[str]:
+    if engine == "torch" and layer.type in known.EMBEDDED:
+        return
     if layer.type in known.UNUSABLE:
         yield f"cannot be used: {known.UNUSABLE[layer.type]}."
+    elif layer.type in TABLE:
+        return
     elif layer.type in ELSEWHERE:
         yield "this layer type belongs to another build of Caffe: replace or remove the layer."
-    elif layer.type not in TABLE:
+    else:
         yield f"unknown layer type {layer.type!r}.{near(layer.type, TABLE)}"
 
 
-def _options(layer: LayerParameter) -> Iterator[str]:
+def _options(layer: LayerParameter, engine: str) -> Iterator[str]:
     """Options that the CPU build refuses, whatever the shapes are."""
-    if layer.type in known.ENGINES and getattr(layer, known.ENGINES[layer.type]).engine == CUDNN:
+    asked = known.ENGINES.get(layer.type)
+    if engine == "caffe" and asked and getattr(layer, asked).engine == CUDNN:
         yield "engine: CUDNN is not in a CPU build of Caffe, which aborts: remove the line."
     if layer.type == "Pooling" and layer.pooling_param.pool == layer.pooling_param.STOCHASTIC:
         yield "STOCHASTIC pooling has no CPU code in Caffe: forward aborts. Use MAX or AVE."

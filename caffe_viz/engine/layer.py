@@ -101,8 +101,20 @@ class Layer:
             raise NotImplementedError(
                 f"layer {self.name!r} ({self.type}) has no gradient, as in Caffe: cut the net before it."
             )
+        elif any(self.down[i] for i in self.labels()):
+            names = ", ".join(repr(self.param.bottom[i]) for i in self.labels() if self.down[i])
+            raise NotImplementedError(
+                f"layer {self.name!r} ({self.type}) has no gradient for its bottom {names}, as in Caffe: "
+                f"give the layer a propagate_down for each bottom, false for this one."
+            )
         elif self._differentiable():
             self._pull(self._tape or self._record())
+
+    def labels(self) -> list[int]:
+        """Places of the bottoms that never get a gradient."""
+        count = len(self.bottoms)
+        places = (i + count if i < 0 else i for i in self.kind.labels)
+        return [i for i in places if i < count]
 
     def settle(self) -> None:
         """Add the gradients of the parameters to their diffs."""

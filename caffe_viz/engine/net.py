@@ -27,7 +27,7 @@ Weights = Path | NetParameter
 class Net:
     """A net with the interface of `caffe.Net`: `Net(prototxt, phase)` or `Net(prototxt, weights, phase)`.
 
-    `prototxt` and `weights` are paths or messages; `device` is torch's name of one, by default that of
+    `network_file` and `weights` are paths or messages; `device` is torch's name of one, by default that of
     `set_mode_cpu` and `set_mode_gpu`. `start` and `end` are names of layers, both included.
 
     Raises:
@@ -39,7 +39,7 @@ class Net:
 
     def __init__(
         self,
-        prototxt: Path | NetParameter,
+        network_file: Path | NetParameter,
         *given: Any,
         phase: int | None = None,
         level: int = 0,
@@ -48,7 +48,8 @@ class Net:
         device: str | torch.device | None = None,
     ) -> None:
         phase, level, stages, weights = _arguments(given, phase, level, stages, weights)
-        message = prototxt if isinstance(prototxt, NetParameter) else netdef.read_net(os.fspath(prototxt))
+        given_net = network_file
+        message = given_net if isinstance(given_net, NetParameter) else netdef.read_net(os.fspath(given_net))
         self.device = modes.device(device)
         self._wiring = wire(
             netdef.for_phase(message, PHASES[phase], level, stages or ()), phase == 0, self.device

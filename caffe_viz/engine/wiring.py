@@ -152,7 +152,7 @@ class _Walk:
 
 def _force(layer: Layer) -> None:
     """`force_backward`: every gradient that Caffe's AllowForceBackward lets through."""
-    labels = {i % max(len(layer.down), 1) for i in layer.kind.labels}
+    labels = layer.labels()
     layer.backs = True
     layer.learns = [True] * len(layer.blobs)
     layer.down = [down or i not in labels for i, down in enumerate(layer.down)]

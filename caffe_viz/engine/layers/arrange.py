@@ -46,7 +46,7 @@ def _slice(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Sequence[
     return parts
 
 
-@layer("Crop", labels=(1,))
+@layer("Crop")
 def _crop(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
     p, x = call.param.crop_param, bottoms[0]
     axis = p.axis % x.ndim
