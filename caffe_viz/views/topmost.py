@@ -46,7 +46,7 @@ class Topmost:
         t = self.top
         row = t.filters.index(number)
         name = f"{number} {t.labels[row]}" if t.labels else f"{t.layer} {number}"
-        return f"{name} {np.nanmax(t.values[row]):.3g}"
+        return f"{name} {np.nanmax(t.values[row]):.4g}"
 
     @property
     def table(self) -> tables.Table:
