@@ -36,7 +36,7 @@ class Memory:
         self.count, self.device = count, device
         self.owing: set[Owing] = set()  # what still adds to these values
         self.kept = False  # work put off reads these values, so who may change them gets a copy
-        self._make = make or (lambda: torch.zeros(count, dtype=torch.float32))
+        self._make = make  # zeros by default
         self._tensor: Tensor | None = None
         self._host: Tensor | None = None  # of another device than the CPU
         self._host_is_newer = False
@@ -51,7 +51,8 @@ class Memory:
         """The values, flat, on the device."""
         self._settle()
         if self._tensor is None and self._host is None:
-            self._tensor = self._make().reshape(-1).to(self.device)
+            made = self._make() if self._make else torch.zeros(self.count, device=self.device)
+            self._tensor = made.reshape(-1).to(self.device)
         if self._host_is_newer and self._host is not None:
             self._tensor = self._host.to(self.device)
             self._host_is_newer = self.held  # who holds the array may write into it again
@@ -85,13 +86,16 @@ class Memory:
 
     def add(self, values: Tensor) -> None:
         """Add `values` (contiguous, on the device, nobody else's)."""
-        blank = self._tensor is None and self._host is None
+        blank = self._tensor is None and self._host is None and self._make is None
         self.adopt(values if blank else self.tensor() + values.reshape(-1))
 
-    def clear(self) -> None:
-        """Make the values zero."""
-        if self._tensor is not None or self._host is not None:
-            self.adopt(torch.zeros(self.count, device=self.device))
+    def renew(self, make: Callable[[], Tensor] | None = None) -> None:
+        """New values, which are made when somebody looks; zeros by default."""
+        if self.held:
+            self.adopt(make() if make else torch.zeros(self.count, device=self.device))
+        else:
+            self._make, self._tensor, self._host = make, None, None
+            self._host_is_newer = self.kept = False
 
     def resize(self, count: int) -> None:
         """Room for `count` values; what was there stays if it was enough, as in Caffe."""

@@ -78,6 +78,8 @@ class Layer:
         """Compute the tops."""
         if self.bottoms:
             self.reshape()
+        if self.type == "Parameter":
+            self.tops[0].share(self.blobs[0])  # which may have another net's memory since
         if self._alias:
             return
         tape = self._record() if self._differentiable() else None
@@ -123,10 +125,13 @@ class Layer:
         tape, seeds = self._pending
         self.forget()
         places = [i for i, learns in enumerate(self.learns) if learns]
+        taken = {seed.untyped_storage().data_ptr() for seed in seeds if seed is not None}
         for i, gradient in zip(places, _gradients(tape.tops, seeds, tape.params), strict=True):
             if gradient is not None:
-                memory = self.blobs[i].memories[1]
-                (memory.adopt if i in self.call.replaces else memory.add)(gradient.contiguous())
+                memory, values = self.blobs[i].memories[1], gradient.contiguous()
+                # Where a layer only adds a parameter, autograd hands the top's diff itself on.
+                values = values.clone() if values.untyped_storage().data_ptr() in taken else values
+                (memory.adopt if i in self.call.replaces else memory.add)(values)
 
     def forget(self) -> None:
         """Drop gradients of parameters that nobody has read."""

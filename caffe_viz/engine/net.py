@@ -243,7 +243,7 @@ class Net:
         for layer in self.layers:
             layer.forget()
             for blob in layer.blobs:
-                blob.memories[1].clear()
+                blob.memories[1].renew()
 
     # Helpers.
 

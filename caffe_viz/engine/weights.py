@@ -41,11 +41,17 @@ def share(net: Net, other: Net) -> None:
     """Put the parameters of layers that have the same names into the memory of `other`.
 
     Raises:
-        InputError: a shape differs.
+        InputError: a shape or the number of blobs differs.
     """
     for layer in other.layers:
-        mine = net.layer_dict[layer.name].blobs if layer.name in net.layer_dict else []
-        for i, (blob, source) in enumerate(zip(mine, layer.blobs, strict=False)):
+        if layer.name not in net.layer_dict:
+            continue
+        mine = net.layer_dict[layer.name].blobs
+        if len(mine) != len(layer.blobs):
+            raise InputError(
+                f"layer {layer.name!r}: {len(layer.blobs)} parameters cannot be shared with {len(mine)}."
+            )
+        for i, (blob, source) in enumerate(zip(mine, layer.blobs, strict=True)):
             if blob.shape != source.shape:
                 raise InputError(
                     f"layer {layer.name!r}, blob {i}: {source.shape} cannot be shared with {blob.shape}."

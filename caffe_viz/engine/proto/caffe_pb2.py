@@ -1,4 +1,4 @@
-"""Caffe's messages under the name that scripts know: those of nets, weights, solvers, datums and labels."""
+"""Caffe's messages under the name that scripts know: of nets, weights, solvers, snapshots, datums, labels."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from caffe_viz.errors import near
 from caffe_viz.netdef import net_pb2
 
-MISSING = ("AnnotatedDatum", "Annotation", "AnnotationGroup", "NormalizedBBox", "SolverState")
+MISSING = ("AnnotatedDatum", "Annotation", "AnnotationGroup", "NormalizedBBox")
 
 
 def __getattr__(name: str) -> Any:
