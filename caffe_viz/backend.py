@@ -29,12 +29,11 @@ CPU = "cpu"
 NetSource = Path | str | NetParameter
 
 
-def chosen(engine: str = "auto", device: str = CPU) -> str:
-    """`caffe` or `torch`: real Caffe where it is installed, for the CPU, else the embedded engine.
+def preferred(engine: str = "auto", device: str = CPU) -> str:
+    """`caffe` or `torch`, as `chosen`, but installed or not: the one by whose rules a net is checked.
 
     Raises:
         InputError: no such engine, or real Caffe was asked to use another device than the CPU.
-        RunError: neither is installed.
     """
     if engine not in ENGINES:
         raise InputError(f"engine {engine!r} is unknown.{near(engine, ENGINES)}")
@@ -44,13 +43,30 @@ def chosen(engine: str = "auto", device: str = CPU) -> str:
         )
     if engine != "auto":
         return engine
-    if device == CPU and caffe_is_installed():
-        return "caffe"
-    if find_spec("torch") is None:
+    return "torch" if device != CPU or (_has_torch() and not caffe_is_installed()) else "caffe"
+
+
+def chosen(engine: str = "auto", device: str = CPU) -> str:
+    """`caffe` or `torch`: real Caffe where it is installed, for the CPU, else the embedded engine.
+
+    Raises:
+        InputError: as `preferred`.
+        RunError: it is not installed.
+    """
+    name = preferred(engine, device)
+    if name == "torch" and not _has_torch():
+        raise RunError("the engine torch is not installed: pip install 'caffe-viz[torch]'.")
+    if name == "caffe" and not caffe_is_installed():
+        if engine == "caffe":
+            raise RunError("real Caffe is not installed: `make caffe` builds and installs it.")
         raise RunError(
             "no engine is installed: pip install 'caffe-viz[torch]', or `make caffe` for real Caffe."
         )
-    return "torch"
+    return name
+
+
+def _has_torch() -> bool:
+    return find_spec("torch") is not None
 
 
 def module(engine: str = "auto") -> Any:
@@ -61,7 +77,6 @@ def module(engine: str = "auto") -> Any:
     """
     if chosen(engine) == "caffe":
         return _caffe()
-    _need_torch()
     from caffe_viz.engine import pycaffe
 
     return pycaffe
@@ -75,15 +90,10 @@ def _caffe() -> Any:
         import caffe as real
     except ImportError as error:
         raise RunError(
-            f"real Caffe cannot be imported ({error}): `make caffe` builds and installs it."
+            f"real Caffe cannot be imported ({error}): `make caffe` builds it anew; the engine torch needs none."
         ) from error
     real.set_mode_cpu()
     return real
-
-
-def _need_torch() -> None:
-    if find_spec("torch") is None:
-        raise RunError("the engine torch is not installed: pip install 'caffe-viz[torch]'.")
 
 
 def load_net(
@@ -132,7 +142,6 @@ def load_net(
 def _load_torch(
     net: Path | NetParameter, weights: Path | NetParameter | None, phase: str, device: str
 ) -> Any:
-    _need_torch()
     from caffe_viz.engine import Net
 
     return Net(net, PHASES.index(phase), weights=weights, device=device)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_viz import netdef
-from caffe_viz.backend import chosen, engine_name, load_net
+from caffe_viz.backend import engine_name, load_net, preferred
 from caffe_viz.checking import check, check_messages, raise_for
 from caffe_viz.errors import InputError
 from caffe_viz.geometry import Geometry, measure
@@ -73,13 +73,13 @@ class Network:
 
     def check(self) -> None:
         """Raises InputError on what would make Caffe abort, or fail without a word."""
+        name = preferred(self.engine, self.device)
         paths = [p for p in (self.prototxt, self.weights) if isinstance(p, str | Path)]
         if isinstance(self.prototxt, str | Path) and not isinstance(self.weights, NetParameter):
-            name = chosen(self.engine, self.device)
             check(paths[0], *paths[1:], allow_code=self.allow_code, engine=name).raise_for_errors()
         else:
             weights = None if self.weights is None else self.trained
-            found = check_messages(self.message, weights, allow_code=self.allow_code)
+            found = check_messages(self.message, weights, allow_code=self.allow_code, engine=name)
             raise_for(found, f"net {self.message.name!r}")
 
     @cached_property

@@ -56,17 +56,18 @@ class Ascent:
     frames: NDArray[np.float16]
     method: str
     seed: int
+    engine: str
 
     @property
     def values(self) -> NDArray[np.float32]:
         return np.asarray(np.nanmax(self.curve, axis=1))
 
     def save(self, path: str | Path) -> None:
-        """Write all but the frames as npz: filters, dead, images, curve, layer, method, seed."""
+        """Write all but the frames as npz: filters, dead, images, curve, layer, method, seed, engine."""
         stream = io.BytesIO()
         np.savez_compressed(
             stream, layer=self.layer, filters=self.filters, dead=self.dead, images=self.images,
-            curve=self.curve, method=self.method, seed=self.seed,
+            curve=self.curve, method=self.method, seed=self.seed, engine=self.engine,
         )  # fmt: skip
         write_whole(path, stream.getvalue())
 
@@ -82,7 +83,7 @@ class Ascent:
                 return cls(
                     str(saved["layer"]), tuple(saved["filters"].tolist()), tuple(saved["dead"].tolist()),
                     saved["images"], saved["curve"], np.empty(0, np.float16), str(saved["method"]),
-                    int(saved["seed"]),
+                    int(saved["seed"]), str(saved["engine"]),
                 )  # fmt: skip
         except (OSError, ValueError, KeyError) as error:
             raise InputError(f"{path} is no saved ascent: {error}.") from None
@@ -144,7 +145,7 @@ class Ascending:
             np.concatenate([np.empty((0, *shape), np.float32), *images]),
             np.concatenate([np.empty((0, columns), np.float32), *curves]),
             np.concatenate([f[:count] for f in frames], axis=1) if frames else np.empty(0, np.float16),
-            self.method, self.job.recipe.seed,
+            self.method, self.job.recipe.seed, self.job.engine,
         )  # fmt: skip
 
 
@@ -181,13 +182,16 @@ def ascend(
 
     Raises:
         InputError: layer, filter, method, size or start does not fit the net, or Caffe would abort on it.
+        RunError: the engine is not installed.
     """
     if method not in METHODS:
         raise InputError(f"method {method!r} is unknown.{near(method, METHODS)}")
     if steps < 1 or not rate > 0:
         raise InputError(f"steps {steps} and rate {rate:g} must be above 0.")
     given = weights if isinstance(weights, NetParameter) else read_weights(weights)
-    raise_for(check_messages(net, given, allow_code=True), f"net {net.name!r}")
+    # Here, not in the workers, so that a missing engine is told before any of them starts.
+    runner = chosen_engine(engine, device)
+    raise_for(check_messages(net, given, allow_code=True, engine=runner), f"net {net.name!r}")
     if size is None:
         size = start.shape[-2:] if start is not None and start.ndim == 3 else canvas_size(net, layer)
     channels = auxiliary_net(net, layer).activation_shape[1]
@@ -204,9 +208,8 @@ def ascend(
             f"the start has the shape {start.shape}; the input takes {auxiliary.image_shape[1:]}."
         )
     recipe = Recipe(METHODS[method], steps, rate * unit, grey, NOISE * unit, seed, start, place, save_every)
-    # Here, not in the workers, so that a missing engine is told before any of them starts.
-    job = Job(auxiliary, _of_layers(given, auxiliary.message), chosen_engine(engine, device), device, recipe)
-    return Ascending(job, batches, jobs or len(os.sched_getaffinity(0)), method)
+    job = Job(auxiliary, _of_layers(given, auxiliary.message), runner, device, recipe)
+    return Ascending(job, batches, jobs or _cores(), method)
 
 
 def canvas_size(net: NetParameter, layer: str) -> tuple[int, int] | None:
@@ -220,6 +223,11 @@ def canvas_size(net: NetParameter, layer: str) -> tuple[int, int] | None:
         return None
     wanted = [int(np.ceil(n)) + int(n) // 32 for n in sees.size]
     return min(wanted[0], own[0]), min(wanted[1], own[1])
+
+
+def _cores() -> int:
+    """Those that this process may use, where the system says so."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _unit(auxiliary: Auxiliary, preprocess: Preprocess | None) -> tuple[float, NDArray[np.float32]]:

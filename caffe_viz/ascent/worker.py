@@ -57,9 +57,7 @@ def main() -> None:
 
 def _serve(orders: IO[bytes], answers: IO[bytes]) -> None:
     job: Job = pickle.load(orders)
-    net = load_net(
-        job.auxiliary.message, job.weights, engine=job.engine, device=job.device, checked=False
-    )
+    net = load_net(job.auxiliary.message, job.weights, engine=job.engine, device=job.device, checked=False)
     climber = Climber(net, job.auxiliary, job.recipe)
     while True:
         filters = pickle.load(orders)

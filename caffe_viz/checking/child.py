@@ -39,7 +39,8 @@ KNOWN_TYPES = re.compile(r"\s*\(known types: [^)]*\)")
 
 def caffe_is_installed() -> bool:
     """Whether `import caffe` would find a module; it is not imported here."""
-    return importlib.util.find_spec("caffe") is not None
+    found = importlib.util.find_spec("caffe")
+    return found is not None and found.origin is not None  # any folder of that name is a package without one
 
 
 def probe(

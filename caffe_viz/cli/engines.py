@@ -51,7 +51,8 @@ def activations(
     top = found.top() if len(list(found.arrays.values())[-1].squeeze().shape) == 1 else []
     if as_json:
         best = [{"index": i, "label": label, "value": value} for i, label, value in top]
-        print(json.dumps({"blobs": found.table.to_json(), "top": best, "files": list(map(str, paths))}))
+        made = {"engine": found.engine, "blobs": found.table.to_json(), "top": best}
+        print(json.dumps(made | {"files": list(map(str, paths))}))
         return
     print(found.table)
     for index, label, value in top:
@@ -87,11 +88,8 @@ def gradient(
     found = show_gradients(network, image, layer, index, blob)
     paths = found.save(output)
     if as_json:
-        print(
-            json.dumps(
-                {"of": found.target, "gradients": found.table.to_json(), "files": list(map(str, paths))}
-            )
-        )
+        made = {"engine": found.engine, "of": found.target, "gradients": found.table.to_json()}
+        print(json.dumps(made | {"files": list(map(str, paths))}))
         return
     print(found.table)
     print_files(paths)
@@ -137,7 +135,8 @@ def ascend(
         )  # fmt: skip
     paths = found.save(output)
     if as_json:
-        print(json.dumps({"filters": found.table.to_json(), "files": list(map(str, paths))}))
+        made = {"engine": found.ascent.engine, "filters": found.table.to_json()}
+        print(json.dumps(made | {"files": list(map(str, paths))}))
     else:
         print(found.table)
         print_files(paths)

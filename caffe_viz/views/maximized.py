@@ -73,7 +73,7 @@ class Maximized:
         ]
         rows += [(number, None, None, None, "dead: no gradient from any start") for number in a.dead]
         columns = ("filter", "objective at start", "at its best", "steps", "note")
-        return tables.Table(f"{a.layer}, {a.method} ascent", columns, tuple(rows))
+        return tables.Table(f"{a.layer}, {a.method} ascent ({a.engine})", columns, tuple(rows))
 
     def save(self, folder: PathLike) -> list[Path]:
         """Write the contact sheet, each picture, the curves, the npz, and the GIF if there are frames."""
