@@ -12,20 +12,21 @@ from caffe_viz.attribution.targets import Array, Target
 def score_cam(job: Job) -> Array:
     """max(0, sum of w A), w the softmax over maps of the scores of the image behind each map.
 
-    A map, resized to the image and brought to 0..1, multiplies it. Every mask changes the image, so that all
-    layers up to the target run for each; maps without a largest place hide everything, and run once. The
+    A map, resized to the image and brought to 0..1, multiplies it. Every mask changes the image, so all
+    layers up to the target run for each; maps that are the same everywhere hide everything, and run once. The
     score of an image without content, which the paper takes off, changes nothing in the softmax.
     Source: Wang and others, arXiv:1910.01279, algorithm 1.
     """
     out = []
     for m, (image, target) in enumerate(zip(job.images, job.targets, strict=True)):
         maps = job.probe.forward(image[None], [job.layer])[job.layer][0]
-        low, span = maps.min((1, 2)), np.ptp(maps, axis=(1, 2))
         scores = np.full(len(maps), job.scores(np.zeros_like(image[None]), [target])[0])
-        living = np.flatnonzero(span > 0)
+        living = np.flatnonzero(np.ptp(maps, axis=(1, 2)) > 0)
         for part in job.parts(len(living)):
             k = living[part]
-            masks = upsampled((maps[k] - low[k, None, None]) / span[k, None, None], image.shape[-2:])
+            masks = upsampled(maps[k], image.shape[-2:])
+            masks -= masks.min((1, 2), keepdims=True)
+            masks /= np.maximum(masks.max((1, 2), keepdims=True), np.finfo(np.float32).tiny)
             scores[k] = job.scores(image * masks[:, None], [target] * len(k))
             job.report((m + part.stop / len(living)) / len(job.images))
         weights = np.exp(scores - scores.max())

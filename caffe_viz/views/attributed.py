@@ -75,7 +75,7 @@ class Attributed:
         return tables.Table(f"attribution ({self.attributions[0].engine})", columns, tuple(rows))
 
     def save(self, folder: PathLike) -> list[Path]:
-        """Write an npz for each method; two pictures for each image and target, and a sheet of all methods."""
+        """Write an npz for each method, two pictures for each image and target, a sheet of all methods."""
         folder, paths = Path(folder), list[Path]()
 
         def keep(picture: Picture, stem: str) -> None:

@@ -1,0 +1,568 @@
+"""Attribution: targets, layers, many at once, results on disk, pictures, the command, and real photographs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import caffe_viz as cv
+from caffe_viz.attribution import METHODS, Attribution, Reads, Settings, attribute, centre
+from caffe_viz.attribution.pooled import class_maps
+from caffe_viz.attribution.targets import best_class, class_target, find_layer, find_target
+from caffe_viz.errors import InputError
+from caffe_viz.figures import captioned, contact_sheet, heat, heat_over, signed_colours
+from caffe_viz.images import Preprocess, save_png
+from caffe_viz.netdef import parse_net, write_net, write_weights
+from caffe_viz.network import Network
+from caffe_viz.parity import apart, seeded_weights
+from caffe_viz.probe import Probe
+from caffe_viz.views import show_attribution
+from caffe_viz.views.attributed import Attributed
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+CAT = REPOSITORY / "examples" / "cat.png"
+FEW = Settings(samples=4, steps=8)
+
+
+def cifar_network(networks: Path, engine: str) -> Network:
+    folder = networks / "caffenet_cifar10"
+    prototxt = folder / "deploy.prototxt"
+    return Network(prototxt, folder / "caffenet_cifar10.caffemodel", Preprocess.near(prototxt), engine)
+
+
+@pytest.fixture(scope="module")
+def cifar(networks: Path, engine: str) -> Probe:
+    return Probe(cifar_network(networks, engine))
+
+
+@pytest.fixture(scope="module")
+def cat(cifar: Probe) -> np.ndarray:
+    return cifar.network.pixels(CAT)[None]
+
+
+# Targets and layers.
+
+
+def test_targets(cifar: Probe, cat: np.ndarray) -> None:
+    assert (
+        str(find_target(cifar, 3))
+        == str(find_target(cifar, "3"))
+        == str(find_target(cifar, "CAT"))
+        == "fc8 3 cat"
+    )
+    neuron = find_target(cifar, "conv4:16:3,5")
+    assert (neuron.layer, neuron.blob, neuron.index, neuron.place) == (
+        "conv4",
+        "conv4_before_relu4",
+        16,
+        (3, 5),
+    )
+    seed = neuron.seed(cifar.shape(neuron.blob))
+    assert seed.sum() == seed[16, 3, 5] == 1
+    seed = find_target(cifar, "conv4:16").seed(cifar.shape("conv4"))
+    assert seed[16].sum() == pytest.approx(1)
+    assert not np.delete(seed, 16, 0).any()
+    assert best_class(cifar, cifar.forward(cat, ["fc8"])["fc8"][0]) == class_target(cifar, 3)
+    assert find_target(cifar, "prob:3").blob == "prob"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (10, "target 10: 'fc8' has classes 0 to 9"), ("cats", "no class 'cats'. Did you mean 'cat'"),
+        ("conv9:3", "no layer 'conv9'. Did you mean"), ("conv4:999", "'conv4' has filters 0 to"),
+        ("conv4:x", "'conv4' has filters 0 to"), ("conv4:3:1", r"the maps of layer 'conv4' are \(\d+, \d+\); give Y,X"),
+        ("conv4:3:90,1", "give Y,X in them"), (-1, "has classes 0 to 9"),
+    ],
+)  # fmt: skip
+def test_targets_that_are_none(cifar: Probe, cat: np.ndarray, given: int | str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        attribute(cifar, cat, [given])
+
+
+def test_labels_that_two_classes_share() -> None:
+    message = parse_net(VALUES)
+    labels = ("crane, bird", "crane", "plain")
+    probe = Probe(Network(message, seeded_weights(message), Preprocess(labels=labels), "torch"))
+    with pytest.raises(InputError, match="label of classes 0, 1: give a number"):
+        find_target(probe, "crane")
+    assert find_target(probe, "bird").index == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "expected", "pooled"),
+    [
+        ("caffenet_cifar10", "conv5", None), ("squeezenet_v1.1", "conv10", "conv10"), ("lenet", "conv2", None),
+        ("googlenet", "inception_5b/output", "inception_5b/output"), ("resnet50", "res5c", "res5c"),
+    ],
+)  # fmt: skip
+def test_the_layer_that_cams_read(networks: Path, name: str, expected: str, pooled: str | None) -> None:
+    """The last spatial blob that no pooling made; and whether CAM has class weights for its maps."""
+    pytest.importorskip("torch")
+    probe = Probe(Network(networks / name / "deploy.prototxt", engine="torch"))
+    target = class_target(probe, 0)
+    assert find_layer(probe, None, target) == expected
+    if pooled is None:
+        with pytest.raises(InputError, match=r"CAM needs global average pooling .* use grad-cam"):
+            class_maps(probe, target)
+    else:
+        assert class_maps(probe, target) == pooled
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        ("conv_5", "no layer 'conv_5'. Did you mean"), ("fc6", "'fc6' has no maps"),
+        ("prob", "'prob' has no maps"),
+    ],
+)  # fmt: skip
+def test_layers_that_are_none(cifar: Probe, cat: np.ndarray, layer: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        attribute(cifar, cat, [3], "grad-cam", layer)
+
+
+def test_layers_behind_the_target_and_unknown_methods(cifar: Probe, cat: np.ndarray) -> None:
+    with pytest.raises(InputError, match="conv2 3 does not depend on 'conv5'"):
+        attribute(cifar, cat, ["conv2:3"], "grad-cam", "conv5")
+    with pytest.raises(InputError, match="no layer between the image and it has maps"):
+        attribute(cifar, cat, ["conv1:3"], "grad-cam")
+    with pytest.raises(InputError, match="Did you mean 'grad-cam"):
+        attribute(cifar, cat, [3], "gradcam")
+    with pytest.raises(InputError, match="finite numbers"):
+        attribute(cifar, np.full_like(cat, np.nan))
+
+
+def test_before_and_after_an_in_place_relu(cifar: Probe, cat: np.ndarray) -> None:
+    after = attribute(cifar, cat, [3], "grad-cam", "conv5")
+    before = attribute(cifar, cat, [3], "grad-cam", "conv5_before_relu5")
+    assert after.state == "post-ReLU (relu5, in place)"
+    assert before.state == "pre-ReLU (before relu5)"
+    assert apart(after.maps, before.maps) > 0.01
+    np.testing.assert_array_equal(after.maps, attribute(cifar, cat, [3], "grad-cam", "relu5").maps)
+
+
+# Values.
+
+
+def test_integrated_gradients_are_complete(cifar: Probe, cat: np.ndarray) -> None:
+    errors = [
+        float(attribute(cifar, cat, [3], "integrated-gradients", settings=Settings(steps=n)).completeness[0])
+        for n in (2, 16, 128)
+    ]
+    score = float(attribute(cifar, cat, [3], "gradient").scores[0])
+    assert errors[2] < errors[0]
+    assert errors[2] < 0.01 * score
+    assert np.isnan(attribute(cifar, cat, [3], "gradient").completeness).all()
+
+
+def test_a_neuron_sees_its_receptive_field_only(cifar: Probe, cat: np.ndarray) -> None:
+    found = attribute(cifar, cat, ["conv2:3:4,6"], "gradient")
+    field = cifar.network.geometry.layer("conv2").field
+    assert field is not None
+    top, left, bottom, right = (int(v) for v in field.box((4, 6), (32, 32)))
+    inside = found.maps[0, top:bottom, left:right]
+    assert (inside > 0).mean() > 0.5
+    outside = found.maps[0].copy()
+    outside[top:bottom, left:right] = 0
+    assert not outside.any()
+
+
+def test_deconvnet_and_guided_are_no_negative_gradients_of_the_maps(cifar: Probe, cat: np.ndarray) -> None:
+    maps = {m: attribute(cifar, cat, [3], m).values for m in ("gradient", "guided-backprop", "deconvnet")}
+    assert apart(maps["gradient"], maps["guided-backprop"]) > 0.1
+    assert apart(maps["guided-backprop"], maps["deconvnet"]) > 0.1
+
+
+# score = mean of x over rows 2..3, columns 4..6 of channel 0: a convolution by a kernel, planted.
+VALUES = """
+layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 dim: 3 dim: 6 dim: 8 } } }
+layer { name: "score" type: "InnerProduct" bottom: "x" top: "score" inner_product_param { num_output: 3 bias_term: false } }
+"""
+
+
+def planted(engine: str) -> Probe:
+    message = parse_net(VALUES)
+    weights = seeded_weights(message)
+    kernel = np.zeros((3, 3, 6, 8), np.float32)
+    kernel[1, 0, 2:4, 4:7] = 1 / 6
+    weights.layer[0].blobs[0].data[:] = kernel.ravel().tolist()
+    return Probe(Network(message, weights, engine=engine))
+
+
+def test_a_planted_patch_is_found(engine: str) -> None:
+    probe = planted(engine)
+    image = np.ones((1, 3, 6, 8), np.float32)
+    for method in ("gradient", "gradient-x-input", "integrated-gradients", "smoothgrad"):
+        found = attribute(probe, image, [1], method, settings=FEW)
+        expected = np.zeros((6, 8))
+        expected[2:4, 4:7] = 1 / 6
+        np.testing.assert_allclose(found.maps[0], expected, atol=1e-6)
+        assert found.scores[0] == pytest.approx(1)
+        np.testing.assert_allclose(centre(found.maps[0]), (2.5, 5))
+
+
+def test_occlusion_by_hand(engine: str) -> None:
+    """Squares of 2 by steps of 2, so each pixel is hidden once: the drop is the weight that is under it."""
+    settings = Settings(patch=2, stride=2)
+    found = attribute(planted(engine), np.ones((1, 3, 6, 8), np.float32), [1], "occlusion", settings=settings)
+    expected = np.zeros((6, 8))
+    expected[2:4, 4:6], expected[2:4, 6:8] = 4 / 6, 2 / 6
+    np.testing.assert_allclose(found.maps[0], expected, atol=1e-6)
+    # Squares of 4 by steps of 4 need a third that reaches into the border: rows 0..3 and 2..5.
+    settings = Settings(patch=4, stride=4)
+    found = attribute(planted(engine), np.ones((1, 3, 6, 8), np.float32), [1], "occlusion", settings=settings)
+    assert (found.maps[0, :, 4:] > 0.9).all()
+    np.testing.assert_allclose(found.maps[0, :, :4], 0, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_many_at_once_equal_one_by_one(cifar: Probe, cat: np.ndarray, method: str) -> None:
+    """Images, targets on several layers, and batches do not touch each other; the order is image by image."""
+    if method == "cam":
+        return  # this net does not fit it
+    images = np.concatenate([cat, cat[:, :, ::-1], 0.5 * cat])
+    targets: list[int | str] = [5, "conv4:3", "cat"]
+    made = attribute(cifar, images, targets, method, "conv3", names=["a", "b", "c"], settings=FEW)
+    assert made.names == ("a", "a", "a", "b", "b", "b", "c", "c", "c")
+    assert made.targets[:3] == ("fc8 5 dog", "conv4 3", "fc8 3 cat")
+    for row in (1, 3, 8):
+        one = attribute(cifar, images[row // 3][None], [targets[row % 3]], method, "conv3", settings=FEW)
+        assert apart(one.values[0], made.values[row]) < 1e-5
+        assert one.scores[0] == pytest.approx(made.scores[row], rel=1e-5)
+
+
+def test_noise_comes_from_the_seed(cifar: Probe, cat: np.ndarray) -> None:
+    a, b, c = (
+        attribute(cifar, cat, [3], "smoothgrad", settings=Settings(samples=4, seed=seed)).values
+        for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(a, b)
+    assert apart(a, c) > 0.01
+
+
+def test_progress_rises_to_one(cifar: Probe, cat: np.ndarray) -> None:
+    for method in ("smoothgrad", "score-cam", "occlusion", "gradient"):
+        told: list[float] = []
+        attribute(cifar, cat, [3, "conv4:3"], method, "conv3", settings=FEW, on_progress=told.append)
+        assert told == sorted(told)
+        assert told[-1] == 1
+
+
+@pytest.mark.parametrize("name", ["samples", "steps", "patch", "stride"])
+def test_settings_that_make_no_sense(name: str) -> None:
+    with pytest.raises(InputError, match=f"{name} is 0: 1 or more"):
+        Settings(**{name: 0})
+    with pytest.raises(InputError, match="noise is -1"):
+        Settings(noise=-1)
+
+
+# 8 images of 7 x 96 in 96 channels' stead: an input (8, 7, 96) with kernels of 1 x 5, and 11 filters.
+SIGNAL = """
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 8 dim: 8 dim: 7 dim: 96 } } }
+layer { name: "conv1" type: "Convolution" bottom: "data" top: "conv1" convolution_param { num_output: 11 kernel_h: 1 kernel_w: 5 } }
+layer { name: "relu1" type: "ReLU" bottom: "conv1" top: "conv1" }
+layer { name: "pool" type: "Pooling" bottom: "conv1" top: "pool" pooling_param { pool: AVE global_pooling: true } }
+layer { name: "fc" type: "InnerProduct" bottom: "pool" top: "fc" inner_product_param { num_output: 4 } }
+"""
+
+
+def test_an_input_that_is_no_picture(engine: str, tmp_path: Path) -> None:
+    message = parse_net(SIGNAL)
+    network = Network(message, seeded_weights(message), engine=engine)
+    signal = np.random.default_rng(0).normal(size=(2, 8, 7, 96)).astype(np.float32)
+    found = show_attribution(network, signal, [0, "conv1:10:6,91"], "all", settings=FEW)
+    assert [method for method, _ in found.refused] == [
+        "cam",
+        "grad-cam",
+        "grad-cam++",
+        "layer-cam",
+        "score-cam",
+        "guided-grad-cam",
+    ]
+    found = show_attribution(network, signal, [0, 2], "all", settings=FEW)
+    assert not found.refused
+    for a in found.attributions:
+        assert a.maps.shape == (4, 7, 96)
+        assert np.abs(a.maps).max() > 0
+    assert len(found.save(tmp_path)) == len(METHODS) * 5 + 4
+    assert found.over("grad-cam").shape[1] > found.over("grad-cam").shape[0]
+
+
+def test_an_input_without_rows(engine: str) -> None:
+    net = parse_net(
+        """layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 dim: 5 } } }
+        layer { name: "y" type: "InnerProduct" bottom: "x" top: "y" inner_product_param { num_output: 2 } }"""
+    )
+    found = show_attribution(
+        Network(net, seeded_weights(net), engine=engine), np.ones(5), 1, "all", settings=FEW
+    )
+    fit = [name for name, method in METHODS.items() if method.reads is Reads.ANY]
+    assert [a.method for a in found.attributions] == fit
+    assert found.attributions[0].maps.shape == (1, 1, 5)
+
+
+# Results.
+
+
+def test_saved_results_draw_without_an_engine(cifar: Probe, cat: np.ndarray, tmp_path: Path) -> None:
+    made = show_attribution(cifar.network, CAT, [3, "conv4:3"], ["grad-cam", "guided-backprop"])
+    paths = [p for p in made.save(tmp_path) if p.suffix == ".npz"]
+    back = Attributed.load(*paths)
+    for old, new in zip(made.attributions, back.attributions, strict=True):
+        np.testing.assert_array_equal(old.maps, new.maps)
+        assert (old.targets, old.layer, old.state, old.settings) == (
+            new.targets,
+            new.layer,
+            new.state,
+            new.settings,
+        )
+    np.testing.assert_array_equal(made.sheet(1).rgb, back.sheet(1).rgb)
+    code = (
+        "import sys; from caffe_viz.views.attributed import Attributed\n"
+        "a = Attributed.load(*sys.argv[1:]); a.over('grad-cam'); a.sheet()\n"
+        "assert not {'torch', 'caffe'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code, *map(str, paths)], check=True)
+    with pytest.raises(InputError, match="no attribution by 'cam'"):
+        back.over("cam")
+
+
+def test_files_that_are_no_results(tmp_path: Path) -> None:
+    for name, write in {"a.npz": lambda p: p.write_bytes(b"no"), "b.npz": lambda p: np.savez(p, x=1)}.items():
+        write(tmp_path / name)
+        with pytest.raises(InputError, match="is no saved attribution"):
+            Attribution.load(tmp_path / name)
+    with pytest.raises(InputError, match="is no saved attribution"):
+        Attribution.load(tmp_path / "absent.npz")
+
+
+def test_heat() -> None:
+    values = np.zeros((20, 30), np.float32)
+    values[5, 7], values[1, 1] = 2, -3
+    picture = heat(values)
+    assert picture[5, 7].sum() == picture.sum(2).max()
+    np.testing.assert_array_equal(picture[1, 1], picture[0, 0])
+    jet = heat(values, "jet")
+    assert jet[0, 0, 2] > jet[0, 0, 0]  # blue
+    assert jet[5, 7, 0] > jet[5, 7, 2]  # red
+    rgb = np.full((20, 30, 3), 0.5, np.float32)
+    over = heat_over(rgb, values)
+    assert np.abs(over - rgb)[5, 7].sum() > np.abs(over - rgb)[0, 0].sum()
+    with pytest.raises(InputError, match="one size"):
+        heat_over(rgb[1:], values)
+    with pytest.raises(InputError, match="Did you mean 'inferno'"):
+        heat(values, "infernal")
+    with pytest.raises(InputError, match=r"\(H, W\) is expected"):
+        heat(values[None])
+    with pytest.raises(InputError, match="NaN"):
+        heat(np.full((2, 2), np.nan))
+
+
+def test_signed_colours_follow_the_channel_order() -> None:
+    values = np.zeros((3, 4, 4), np.float32)
+    values[0, 1, 1], values[2, 2, 2] = 1, -1
+    bgr = signed_colours(values, "BGR")
+    np.testing.assert_allclose(bgr[1, 1], [0.5, 0.5, 1])
+    np.testing.assert_allclose(bgr[2, 2], [0, 0.5, 0.5])
+    np.testing.assert_allclose(signed_colours(values, "RGB")[1, 1], [1, 0.5, 0.5])
+    with pytest.raises(InputError, match="no image in GRAY order"):
+        signed_colours(values, "GRAY")
+
+
+def test_a_caption_is_below_the_picture() -> None:
+    rgb = np.full((32, 32, 3), 0.5, np.float32)
+    plain, words = captioned(rgb, []), captioned(rgb, ["fc8 3 cat, score 3.6", "grad-cam"])
+    assert plain.shape[1] >= 32 * 14
+    assert words.shape[0] > plain.shape[0]
+    assert (words.rgb[plain.shape[0] :].min(2) < 0.5).any()
+
+
+# Images, and the command.
+
+
+def bad_images(folder: Path) -> Iterator[tuple[Path, str]]:
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    grey = Image.fromarray(rng.integers(0, 255, (40, 30), np.uint8))
+    for name, image in {
+        "grey.png": grey,
+        "alpha.png": grey.convert("RGBA"),
+        "deep.png": Image.fromarray(rng.integers(0, 65535, (40, 30)).astype(np.uint16)),
+        "dot.png": Image.new("RGB", (1, 1), "red"),
+        "wide.png": Image.new("RGB", (3000, 2), "blue"),
+    }.items():
+        image.save(folder / name)
+        yield folder / name, ""
+    (folder / "broken.jpg").write_bytes(CAT.read_bytes()[:200])
+    yield folder / "broken.jpg", "cannot be read"
+    (folder / "text.png").write_text("no image")
+    yield folder / "text.png", "no image of a known format"
+    np.save(folder / "odd.npy", np.zeros((2, 5)))
+    yield folder / "odd.npy", "shape"
+    yield folder / "absent.png", "no such"
+
+
+def test_images_of_all_kinds(cifar: Probe, tmp_path: Path) -> None:
+    for path, message in bad_images(tmp_path):
+        if message:
+            with pytest.raises(InputError, match=message) as error:
+                show_attribution(cifar.network, path)
+            assert len(str(error.value).splitlines()) == 1
+        else:
+            found = show_attribution(cifar.network, path)
+            assert np.isfinite(found.attributions[0].maps).all()
+            assert found.over("grad-cam").shape[0] > 32
+
+
+def test_a_caffe_net_and_its_two_files_give_the_same(networks: Path, engine: str) -> None:
+    folder = networks / "caffenet_cifar10"
+    net = cv.load_net(folder / "deploy.prototxt", folder / "caffenet_cifar10.caffemodel", engine=engine)
+    a, b = (show_attribution(n, CAT, "cat") for n in (net, cifar_network(networks, engine)))
+    np.testing.assert_array_equal(a.attributions[0].maps, b.attributions[0].maps)
+    assert "fc8 3 cat" in repr(a)
+    assert a._repr_png_().startswith(b"\x89PNG")
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, REPOSITORY / "scripts" / "attribute.py", *arguments]
+    return subprocess.run([str(c) for c in command], capture_output=True, text=True, check=False)
+
+
+def test_the_command(networks: Path, engine: str, tmp_path: Path) -> None:
+    folder = networks / "caffenet_cifar10"
+    files = (folder / "deploy.prototxt", folder / "caffenet_cifar10.caffemodel")
+    done = run(
+        *files, "--image", CAT, "--target", "cat", "--target", "conv4:3", "--method", "integrated-gradients",
+        "--method", "grad-cam++", "--steps", 8, "--engine", engine, "-o", tmp_path, "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert [(r["method"], r["target"]) for r in told["attributions"]] == [
+        ("integrated-gradients", "fc8 3 cat"), ("integrated-gradients", "conv4 3"),
+        ("grad-cam++", "fc8 3 cat"), ("grad-cam++", "conv4 3"),
+    ]  # fmt: skip
+    assert told["attributions"][0]["completeness error"] > 0
+    assert told["settings"]["steps"] == 8
+    assert all(Path(f).is_file() for f in told["files"])
+    assert {Path(f).name for f in told["files"]} >= {
+        "cat_fc8_3_sheet.png",
+        "cat_conv4_3_grad-campp_map.png",
+        "grad-campp.npz",
+    }
+    failed = run(*files, "--image", CAT, "--method", "cam", "--engine", engine, "-o", tmp_path)
+    assert failed.returncode == 2
+    assert failed.stderr.count("\n") == 1
+    assert "CAM needs global average pooling" in failed.stderr
+
+
+def test_names_of_hostile_nets_stay_in_the_folder(engine: str, tmp_path: Path) -> None:
+    message = parse_net(VALUES.replace('"score"', '"../../score"'))
+    write_net(message, tmp_path / "net.prototxt")
+    write_weights(seeded_weights(message), tmp_path / "net.caffemodel")
+    save_png(tmp_path / "x.png", np.ones((6, 8, 3)))
+    network = Network(tmp_path / "net.prototxt", tmp_path / "net.caffemodel", engine=engine)
+    image = np.ones((3, 6, 8), np.float32)
+    paths = show_attribution(network, image, 1, "gradient").save(tmp_path / "out")
+    assert all(path.resolve().parent == (tmp_path / "out").resolve() for path in paths)
+
+
+# Both engines, and photographs.
+
+
+def pairs(networks: Path, shared: Path | None = None) -> Network:
+    if shared is None:
+        return cifar_network(networks, "auto")
+    folder = shared / "models" / "squeezenet_v1.0"
+    labels = tuple((folder / "labels.txt").read_text().strip().splitlines())
+    preprocess = Preprocess(mean=(104, 117, 123), resize=None, labels=labels)
+    return Network(folder / "deploy.prototxt", folder / "squeezenet_v1.0.caffemodel", preprocess)
+
+
+def on(network: Network, engine: str) -> Probe:
+    return Probe(Network(network.prototxt, network.weights, network.preprocess, engine))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_engines_agree_on_the_cat(networks: Path, caffe: Any, method: str) -> None:
+    if method == "cam":
+        return  # this net does not fit it; the photographs do
+    network = pairs(networks)
+    made = [
+        attribute(on(network, e), network.pixels(CAT)[None], [3], method, settings=FEW)
+        for e in ("caffe", "torch")
+    ]
+    assert apart(made[0].maps, made[1].maps) < 1e-3
+
+
+PHOTOGRAPHS = ["ILSVRC2012_val_00000610.jpg", "ILSVRC2012_val_00020333.jpg", "ILSVRC2012_val_00029739.jpg"]
+# Of the 227 x 227 pixels that the net sees, drawn after looking: class -> top, left, bottom, right.
+BOXES = {290: (20, 45, 220, 200), 407: (12, 25, 212, 212), 515: (30, 18, 148, 227)}
+
+
+@pytest.fixture(scope="module")
+def squeezenet(networks: Path, shared: Path, engine: str) -> Probe:
+    return on(pairs(networks, shared), engine)
+
+
+@pytest.fixture(scope="module")
+def photographs(squeezenet: Probe, shared: Path) -> np.ndarray:
+    return np.stack([squeezenet.network.pixels(shared / "images" / name) for name in PHOTOGRAPHS])
+
+
+@pytest.mark.parametrize("method", ["cam", "grad-cam", "grad-cam++", "layer-cam"])
+def test_the_heat_is_on_the_thing(squeezenet: Probe, photographs: np.ndarray, method: str) -> None:
+    """The centre of mass and the peak lie in its box, which holds more of the heat than of the area."""
+    found = attribute(squeezenet, photographs, None, method)
+    assert [int(t.split()[1]) for t in found.targets] == sorted(BOXES)
+    for values, (top, left, bottom, right) in zip(found.maps, BOXES.values(), strict=True):
+        for y, x in (centre(values), np.unravel_index(values.argmax(), values.shape)):
+            assert top <= y < bottom
+            assert left <= x < right
+        box = values[top:bottom, left:right]
+        assert box.sum() / values.sum() > 1.2 * box.size / values.size
+
+
+def test_another_class_is_elsewhere(squeezenet: Probe, photographs: np.ndarray) -> None:
+    """The hat, and the wig below it, in the same picture: the heat follows the class."""
+    found = attribute(squeezenet, photographs[2:], [515, 903])
+    assert "wig" in found.targets[1]
+    assert centre(found.maps[1])[0] > centre(found.maps[0])[0] + 10
+
+
+def test_cam_is_grad_cam_where_the_maps_are_the_classes(squeezenet: Probe, photographs: np.ndarray) -> None:
+    """Each place counts 1 / (h w) in the score there (Selvaraju and others, appendix)."""
+    a, b = (attribute(squeezenet, photographs, None, m) for m in ("cam", "grad-cam"))
+    assert a.layer == b.layer == "conv_final"
+    np.testing.assert_allclose(a.maps / 225, b.maps, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", [m for m in METHODS if m not in ("score-cam", "occlusion")])
+def test_engines_agree_on_the_photographs(networks: Path, shared: Path, caffe: Any, method: str) -> None:
+    network = pairs(networks, shared)
+    images = np.stack([network.pixels(shared / "images" / name) for name in PHOTOGRAPHS])
+    made = [
+        attribute(on(network, e), images, None, method, "fire9/concat", settings=FEW)
+        for e in ("caffe", "torch")
+    ]
+    for mine, theirs in zip(made[0].maps, made[1].maps, strict=True):
+        assert apart(mine, theirs) < 1e-3
+
+
+def test_a_sheet_of_methods(cifar: Probe) -> None:
+    found = show_attribution(cifar.network, CAT, "cat", "all", settings=FEW)
+    assert len(found.attributions) == len(METHODS) - 1
+    assert [method for method, _ in found.refused] == ["cam"]
+    assert "CAM needs" in repr(found)
+    tiles = contact_sheet([np.zeros((32, 32, 3))] * len(METHODS), ["x"] * len(METHODS))
+    assert found.sheet().shape[0] == tiles.shape[0]
+    with pytest.raises(InputError, match="no layer 'conv_9'"):
+        show_attribution(cifar.network, CAT, "cat", "all", "conv_9")
