@@ -90,7 +90,7 @@ def _caffe() -> Any:
         import caffe as real
     except ImportError as error:
         raise RunError(
-            f"real Caffe cannot be imported ({error}): `make caffe` builds it anew; the engine torch needs none."
+            f"real Caffe cannot be imported ({error}): `make caffe` builds it anew; engine torch needs none."
         ) from error
     real.set_mode_cpu()
     return real

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from caffe_viz import netdef
+from caffe_viz.backend import module
 from caffe_viz.errors import InputError, RunError
 
 V2 = """
@@ -43,7 +43,8 @@ def test_old_syntax_becomes_the_same_message(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", [V2, V1, V0], ids=["V2", "V1", "V0"])
-def test_real_caffe_reads_old_text_and_our_v2_alike(caffe: Any, tmp_path: Path, text: str) -> None:
+def test_each_engine_reads_old_text_and_our_v2_alike(engine: str, tmp_path: Path, text: str) -> None:
+    caffe = module(engine)
     old, new = tmp_path / "old.prototxt", tmp_path / "new.prototxt"
     old.write_text(text)
     netdef.write_net(netdef.read_net(old), new)
@@ -54,7 +55,8 @@ def test_real_caffe_reads_old_text_and_our_v2_alike(caffe: Any, tmp_path: Path, 
 
 
 @pytest.mark.parametrize("model", ["lenet_mnist_v1", "cifar10_quick_v1"])
-def test_trained_v1_models(caffe: Any, shared: Path, tmp_path: Path, model: str) -> None:
+def test_trained_v1_models(engine: str, shared: Path, tmp_path: Path, model: str) -> None:
+    caffe = module(engine)
     folder = shared / "models" / model
     prototxt, weights = folder / "deploy.prototxt", next(folder.glob("*.caffemodel"))
     real = caffe.Net(str(prototxt), caffe.TEST, weights=str(weights))
@@ -144,7 +146,8 @@ def test_missing_file_names_the_near_one(tmp_path: Path) -> None:
         netdef.read_net(tmp_path / "deplyo.prototxt")
 
 
-def test_phase_rules_as_caffe(caffe: Any, networks: Path) -> None:
+def test_phase_rules_as_caffe(engine: str, networks: Path) -> None:
+    caffe = module(engine)
     path = networks / "caffenet_cifar10" / "train_val.prototxt"
     for phase in ("TRAIN", "TEST"):
         real = caffe.Net(str(path), getattr(caffe, phase))

@@ -1,4 +1,4 @@
-"""The networks in prototxt/: names, sizes and costs as published, and what real Caffe makes of them."""
+"""The networks in prototxt/: names, sizes and costs as published, and what each engine makes of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -136,12 +135,12 @@ def test_layers_of_resnet50_that_its_count_is_made_of() -> None:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_real_caffe_runs_it(caffe: Any, name: str) -> None:
+def test_each_engine_runs_it(engine: str, name: str) -> None:
     """One image through weights of 0: every class is equally likely."""
     message = network(name)
     message.layer[0].input_param.shape[0].dim[0] = 1
     geometry = measure(message)
-    net = load_net(message)
+    net = load_net(message, engine=engine)
     assert {blob: tuple(data.data.shape) for blob, data in net.blobs.items()} == geometry.blobs
     assert [tuple(tuple(b.shape) for b in layer.blobs) for layer in net.layers] == [
         layer.param_shapes for layer in geometry.layers
@@ -179,7 +178,7 @@ def test_lenet_takes_trained_weights(shared: Path) -> None:
     assert check_messages(network("lenet"), weights) == ()
 
 
-def test_squeezenet_takes_trained_weights(caffe: Any, shared: Path) -> None:
+def test_squeezenet_takes_trained_weights(engine: str, shared: Path) -> None:
     """The first release has other names; under the published ones it fits, and sees what is on the images."""
     weights = read_weights(shared / "models" / "squeezenet_v1.0" / "squeezenet_v1.0.caffemodel")
     for layer in weights.layer:
@@ -189,7 +188,7 @@ def test_squeezenet_takes_trained_weights(caffe: Any, shared: Path) -> None:
     message.layer[0].input_param.shape[0].dim[0] = 1
     assert check_messages(message, weights) == ()
 
-    net = load_net(message, weights)
+    net = load_net(message, weights, engine=engine)
     preprocess = Preprocess.from_toml(ROOT / "prototxt" / "squeezenet_v1.0" / "preprocess.toml")
     seen = {}
     for path in sorted((shared / "images").glob("ILSVRC*")):

@@ -1,4 +1,4 @@
-"""The auxiliary net: real Caffe's own word on what its objective and gradient are."""
+"""The auxiliary net: its objective and gradient are those of the whole net, seeded by hand, on each engine."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import caffe_viz as cv
+from caffe_viz.backend import module
 from caffe_viz.errors import InputError
 from caffe_viz.netdef import NetParameter, make_blob, parse_net
 from caffe_viz.surgery import auxiliary_net, with_batch
@@ -62,13 +63,13 @@ def test_cut_comes_before_an_in_place_layer(toy: NetParameter) -> None:
 
 @pytest.mark.parametrize("layer", ["conv1", "relu1", "conv2", "ip"])
 @pytest.mark.parametrize("neuron", [False, True])
-def test_objective_and_gradient_are_those_of_caffe_by_hand(
-    caffe: Any, toy: NetParameter, tmp_path: Path, layer: str, neuron: bool
+def test_objective_and_gradient_are_those_by_hand(
+    engine: str, toy: NetParameter, layer: str, neuron: bool
 ) -> None:
     """Bit for bit what the whole net gives when its diff is seeded by hand, each image its own filter."""
     weights = random_weights(toy)
     aux = auxiliary_net(toy, layer, batch=2, neuron=neuron)
-    net = cv.load_net(aux.message, weights)
+    net = cv.load_net(aux.message, weights, engine=engine)
     image = np.random.default_rng(1).normal(size=aux.image_shape).astype(np.float32)
     filters = [3, 1]
     net.params[aux.image_layer][0].data[...] = image
@@ -77,7 +78,7 @@ def test_objective_and_gradient_are_those_of_caffe_by_hand(
     net.backward()
     del toy.layer[-2:]  # Accuracy and ArgMax abort under force_backward
     toy.force_backward = True
-    whole = cv.load_net(toy, weights)
+    whole = cv.load_net(toy, weights, engine=engine)
     whole.blobs["data"].data[...] = image
     whole.forward(end=layer)
     blob = whole.blobs[aux.activation]
@@ -96,9 +97,9 @@ def test_objective_and_gradient_are_those_of_caffe_by_hand(
     assert np.abs(whole.blobs["data"].diff).max() > 0
 
 
-def test_gradient_equals_central_differences(caffe: Any, toy: NetParameter) -> None:
+def test_gradient_equals_central_differences(engine: str, toy: NetParameter) -> None:
     aux = auxiliary_net(toy, "conv2")
-    net = cv.load_net(aux.message, random_weights(toy))
+    net = cv.load_net(aux.message, random_weights(toy), engine=engine)
     image, rng = net.params[aux.image_layer][0], np.random.default_rng(2)
     point = rng.normal(size=aux.image_shape).astype(np.float32)
     net.blobs[aux.selector].data[...] = aux.select([2])
@@ -116,10 +117,10 @@ def test_gradient_equals_central_differences(caffe: Any, toy: NetParameter) -> N
         assert slope == pytest.approx(float(np.vdot(gradient, direction)), rel=0.03, abs=0.03)
 
 
-def test_weights_have_no_gradient_unless_they_learn(caffe: Any, toy: NetParameter) -> None:
+def test_weights_have_no_gradient_unless_they_learn(engine: str, toy: NetParameter) -> None:
     for learn in (False, True):
         aux = auxiliary_net(toy, "conv2", learn=learn)
-        net = cv.load_net(aux.message, random_weights(toy))
+        net = cv.load_net(aux.message, random_weights(toy), engine=engine)
         net.params[aux.image_layer][0].data[...] = 1
         net.blobs[aux.selector].data[...] = aux.select([0])
         net.forward()
@@ -170,8 +171,9 @@ def test_a_net_with_its_own_data_is_refused(networks: Path) -> None:
         auxiliary_net(net, "r")
 
 
-def test_caffemodel_loads_by_hand(caffe: Any, networks: Path, tmp_path: Path) -> None:
-    """`caffe-viz aux` is for one's own pycaffe session: Caffe itself loads prototxt and caffemodel."""
+def test_caffemodel_loads_by_hand(engine: str, networks: Path, tmp_path: Path) -> None:
+    """`caffe-viz aux` is for one's own pycaffe session: `caffe.Net` itself loads prototxt and caffemodel."""
+    caffe = module(engine)
     folder = networks / "caffenet_cifar10"
     aux = auxiliary_net(cv.read_net(folder / "deploy.prototxt"), "conv3")
     cv.write_net(aux.message, tmp_path / "aux.prototxt")
@@ -188,8 +190,8 @@ def test_with_batch(toy: NetParameter) -> None:
     assert cv.measure(toy).blob("data") == (2, 7, 5, 12)
 
 
-def gradient(aux: Any, weights: NetParameter) -> Any:
-    net = cv.load_net(aux.message, weights)
+def gradient(aux: Any, weights: NetParameter, engine: str) -> Any:
+    net = cv.load_net(aux.message, weights, engine=engine)
     net.params[aux.image_layer][0].data[...] = np.random.default_rng(3).normal(size=aux.image_shape)
     net.blobs[aux.selector].data[...] = aux.select([1])
     net.forward()
@@ -197,16 +199,16 @@ def gradient(aux: Any, weights: NetParameter) -> Any:
     return net.params[aux.image_layer][0].diff.copy()
 
 
-def test_the_files_own_losses_and_stops_have_no_part(caffe: Any, toy: NetParameter) -> None:
+def test_the_files_own_losses_and_stops_have_no_part(engine: str, toy: NetParameter) -> None:
     weights = random_weights(toy)
-    expected = gradient(auxiliary_net(toy, "conv2"), weights)
+    expected = gradient(auxiliary_net(toy, "conv2"), weights, engine)
     layers = {layer.name: layer for layer in toy.layer}
     layers["conv1"].propagate_down.append(False)
     layers["relu1"].loss_weight.append(3)
-    np.testing.assert_array_equal(gradient(auxiliary_net(toy, "conv2"), weights), expected)
+    np.testing.assert_array_equal(gradient(auxiliary_net(toy, "conv2"), weights, engine), expected)
 
 
-def test_batch_norm_never_learns(caffe: Any) -> None:
+def test_batch_norm_never_learns(engine: str) -> None:
     """Caffe aborts on a learning rate for its statistics."""
     net = parse_net("""
     layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 6 dim: 6 } } }
@@ -217,7 +219,7 @@ def test_batch_norm_never_learns(caffe: Any) -> None:
     aux = auxiliary_net(net, "out", learn=True)
     rates = {layer.name: [p.lr_mult for p in layer.param] for layer in aux.message.layer if layer.param}
     assert rates == {"image": [1], "conv": [1, 1], "bn": [0, 0, 0], "out": [1, 1]}
-    cv.load_net(aux.message)
+    cv.load_net(aux.message, engine=engine)
 
 
 def test_of_several_inputs_the_image_has_four_axes(toy: NetParameter) -> None:
