@@ -222,9 +222,9 @@ class Net:
         """
         weights.share(self, other)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, write_diff: bool = False) -> None:
         """Write a caffemodel, whole or not at all."""
-        weights.save(self, self._wiring.message, path)
+        weights.save(self, self._wiring.message, path, write_diff)
 
     def save_hdf5(self, path: Path, write_diff: bool = False) -> None:
         """Write parameters as HDF5: group `data`, a group per layer, a dataset per blob."""

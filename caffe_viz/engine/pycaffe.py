@@ -8,19 +8,54 @@ from caffe_viz.engine.detector import Detector
 from caffe_viz.engine.modes import set_device, set_mode_cpu, set_mode_gpu, set_random_seed
 from caffe_viz.engine.net import Net
 from caffe_viz.engine.net_spec import NetSpec, layers, params, to_proto
+from caffe_viz.engine.solver import (
+    AdaDeltaSolver,
+    AdaGradSolver,
+    AdamSolver,
+    NesterovSolver,
+    RMSPropSolver,
+    SGDSolver,
+    get_solver,
+)
 from caffe_viz.engine.table import LAYERS
 
 __version__ = "1.0.0"  # of the Caffe whose interface this is
 TRAIN, TEST = 0, 1
-MISSING: tuple[str, ...]
-MISSING = ("SGDSolver", "AdamSolver", "NesterovSolver", "AdaGradSolver", "RMSPropSolver", "AdaDeltaSolver")
-MISSING += ("get_solver", "NCCL", "Timer", "Layer", "draw", "coord_map")
+MISSING = ("NCCL", "Timer", "Layer", "draw", "coord_map")
 
 __all__ = [
-    "TEST", "TRAIN", "Classifier", "Detector", "Net", "NetSpec", "classifier", "detector", "has_nccl", "io",
-    "layer_type_list", "layers", "net_spec", "params", "proto", "set_device", "set_mode_cpu", "set_mode_gpu",
-    "set_multiprocess", "set_random_seed", "set_solver_count", "set_solver_rank", "solver_count",
-    "solver_rank", "to_proto",
+    "TEST",
+    "TRAIN",
+    "AdaDeltaSolver",
+    "AdaGradSolver",
+    "AdamSolver",
+    "Classifier",
+    "Detector",
+    "NesterovSolver",
+    "Net",
+    "NetSpec",
+    "RMSPropSolver",
+    "SGDSolver",
+    "classifier",
+    "detector",
+    "get_solver",
+    "has_nccl",
+    "io",
+    "layer_type_list",
+    "layers",
+    "net_spec",
+    "params",
+    "proto",
+    "set_device",
+    "set_mode_cpu",
+    "set_mode_gpu",
+    "set_multiprocess",
+    "set_random_seed",
+    "set_solver_count",
+    "set_solver_rank",
+    "solver_count",
+    "solver_rank",
+    "to_proto",
 ]  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import torch
 
 from caffe_viz import netdef
 from caffe_viz.engine.blobs import Blob
+from caffe_viz.engine.conversion import array_to_blobproto
 from caffe_viz.errors import InputError
 from caffe_viz.files import h5py, write_whole
 from caffe_viz.filling import matches
@@ -59,26 +61,50 @@ def share(net: Net, other: Net) -> None:
             blob.share(source, diff=False)
 
 
-def save(net: Net, message: NetParameter, path: PathLike) -> None:
-    """Write `message` with the net's parameters as a caffemodel, whole or not at all."""
+def save(net: Net, message: NetParameter, path: PathLike, write_diff: bool) -> None:
+    """Write `message` with the net's parameters, and diffs, as a caffemodel, whole or not at all."""
     out = NetParameter()
     out.CopyFrom(message)
     for layer, made in zip(out.layer, net.layers, strict=True):
         del layer.blobs[:]
-        layer.blobs.extend(netdef.make_blob(blob.data) for blob in made.blobs)
+        layer.blobs.extend(
+            array_to_blobproto(blob.data, blob.diff if write_diff else None) for blob in made.blobs
+        )
     netdef.write_weights(out, os.fspath(path))
 
 
 def save_hdf5(net: Net, path: PathLike, write_diff: bool) -> None:
     """Group `data` (and `diff`), in it one group per layer, in that one dataset per blob, from "0" on."""
     sides = ("data", "diff") if write_diff else ("data",)
+    with hdf5_written_whole(path) as file:
+        for side in sides:
+            for name, i, blob in _owned(net):
+                file[f"{side}/{name}/{i}"] = getattr(blob, side)
+
+
+@contextmanager
+def hdf5_written_whole(path: PathLike) -> Iterator[Any]:
+    """An open HDF5 file that stands at `path` when the block is left without an error."""
     with tempfile.TemporaryDirectory() as folder:
         part = Path(folder) / "part.h5"
         with h5py().File(part, "w") as file:
-            for side in sides:
-                for name, i, blob in _owned(net):
-                    file[f"{side}/{name}/{i}"] = getattr(blob, side)
+            yield file
         write_whole(os.fspath(path), part.read_bytes())
+
+
+@contextmanager
+def hdf5_opened(path: PathLike) -> Iterator[Any]:
+    """An HDF5 file to read.
+
+    Raises:
+        InputError: it is none.
+    """
+    try:
+        file = h5py().File(os.fspath(path), "r")
+    except OSError as error:
+        raise InputError(f"{path} cannot be read as HDF5: {error}.") from None
+    with file:
+        yield file
 
 
 def load_hdf5(net: Net, path: PathLike) -> None:
@@ -87,11 +113,7 @@ def load_hdf5(net: Net, path: PathLike) -> None:
     Raises:
         InputError: it is no such file, or a shape differs.
     """
-    try:
-        file = h5py().File(os.fspath(path), "r")
-    except OSError as error:
-        raise InputError(f"{path} cannot be read as HDF5: {error}.") from None
-    with file:
+    with hdf5_opened(path) as file:
         if "data" not in file:
             raise InputError(f"{path} holds no weights: it has no group 'data'.")
         read = [

@@ -1,17 +1,26 @@
 """The two files of a Caffe network as messages: read (V0, V1, V2), upgraded to V2, written."""
 
 from caffe_viz.netdef.blobs import blob_array, blob_shape, make_blob
-from caffe_viz.netdef.net_pb2 import BlobProto, BlobShape, LayerParameter, NetParameter
+from caffe_viz.netdef.net_pb2 import (
+    BlobProto,
+    BlobShape,
+    LayerParameter,
+    NetParameter,
+    SolverParameter,
+    SolverState,
+)
 from caffe_viz.netdef.phase import for_phase
-from caffe_viz.netdef.read import parse_net, read_blob, read_net, read_weights
+from caffe_viz.netdef.read import parse_net, read_blob, read_net, read_solver, read_state, read_weights
 from caffe_viz.netdef.stored import StoredLayer, stored_layers
-from caffe_viz.netdef.write import write_net, write_weights
+from caffe_viz.netdef.write import write_net, write_state, write_weights
 
 __all__ = [
     "BlobProto",
     "BlobShape",
     "LayerParameter",
     "NetParameter",
+    "SolverParameter",
+    "SolverState",
     "StoredLayer",
     "blob_array",
     "blob_shape",
@@ -20,8 +29,11 @@ __all__ = [
     "parse_net",
     "read_blob",
     "read_net",
+    "read_solver",
+    "read_state",
     "read_weights",
     "stored_layers",
     "write_net",
+    "write_state",
     "write_weights",
 ]

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from google.protobuf import text_format
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from numpy.typing import NDArray
 
 from caffe_viz.errors import InputError, near
 from caffe_viz.netdef.blobs import MESSAGE_LIMIT, blob_array
 from caffe_viz.netdef.foreign import what_is
-from caffe_viz.netdef.net_pb2 import BlobProto, NetParameter
+from caffe_viz.netdef.net_pb2 import BlobProto, NetParameter, SolverParameter, SolverState
 from caffe_viz.netdef.syntax import explain
 from caffe_viz.netdef.upgrade import upgrade
 
+M = TypeVar("M", bound=Message)
+# In the order of the old enum's numbers.
+OLD_SOLVERS = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -30,18 +34,26 @@ def read_net(path: str | Path) -> NetParameter:
 
 def parse_net(text: str, name: str = "<text>") -> NetParameter:
     """As `read_net`, from a string; `name` stands in the errors."""
-    if not text.strip():
-        raise InputError(f"{name} is empty; a prototxt was expected.")
-    net = NetParameter()
-    try:
-        text_format.Parse(text, net)
-    except text_format.ParseError as error:
-        raise InputError(explain(error, text, name)) from None
-    _require(net, name)
+    net = _parsed(text, name, NetParameter())
     net = upgrade(net, name)
     if not net.layer:
         raise InputError(f"{name} has no layers; a prototxt with `layer {{ .. }}` was expected.")
     return net
+
+
+def read_solver(path: str | Path) -> SolverParameter:
+    """Read a solver.prototxt; an old `solver_type` becomes a `type`.
+
+    Raises:
+        InputError: it cannot be read, with line and column, or what it is instead.
+    """
+    solver = _parsed(_text(_read(path, "prototxt"), str(path)), str(path), SolverParameter())
+    if solver.HasField("solver_type"):
+        if solver.HasField("type"):
+            raise InputError(f"{path} has both type and the old solver_type: remove solver_type.")
+        solver.type = OLD_SOLVERS[solver.solver_type]
+        solver.ClearField("solver_type")
+    return solver
 
 
 def read_weights(path: str | Path) -> NetParameter:
@@ -67,6 +79,23 @@ def read_weights(path: str | Path) -> NetParameter:
     return net
 
 
+def read_state(path: str | Path) -> SolverState:
+    """Read a solverstate: what a solver needs beside the weights to go on.
+
+    Raises:
+        InputError: it is none, with what it is instead.
+    """
+    data = _read(path, "solverstate")
+    state = SolverState()
+    try:
+        state.ParseFromString(data)
+    except DecodeError:
+        raise InputError(f"{path} is no solverstate: {what_is(data)}.") from None
+    if not state.HasField("iter"):
+        raise InputError(f"{path} is no solverstate: {what_is(data)}.")
+    return state
+
+
 def read_blob(path: str | Path) -> NDArray[np.float32]:
     """The array of a .binaryproto file: one BlobProto, such as the mean of a data set.
 
@@ -84,7 +113,18 @@ def read_blob(path: str | Path) -> NDArray[np.float32]:
     return blob_array(blob)
 
 
-def _require(net: NetParameter, name: str) -> None:
+def _parsed(text: str, name: str, message: M) -> M:
+    if not text.strip():
+        raise InputError(f"{name} is empty; a prototxt was expected.")
+    try:
+        text_format.Parse(text, message)
+    except text_format.ParseError as error:
+        raise InputError(explain(error, text, name)) from None
+    _require(message, name)
+    return message
+
+
+def _require(net: Message, name: str) -> None:
     """Caffe aborts where a required field is missing; Python's parsers let it pass."""
     missing: list[str] = net.FindInitializationErrors()  # type: ignore[attr-defined]  # not in the stubs
     if missing:

@@ -11,6 +11,7 @@ from caffe_viz.errors import near
 from caffe_viz.netdef.net_pb2 import (
     DESCRIPTOR,
     LayerParameter,
+    NetParameter,
     SolverParameter,
     V1LayerParameter,
 )
@@ -73,6 +74,8 @@ def _field_advice(message: str, field: str) -> str:
     fields = DESCRIPTOR.message_types_by_name[message].fields_by_name
     if message == "NetParameter" and field in SolverParameter.DESCRIPTOR.fields_by_name:
         return " This is a solver's prototxt: give the net that it names (net: or train_net:)."
+    if message == "SolverParameter" and field in NetParameter.DESCRIPTOR.fields_by_name:
+        return " This is a net's prototxt: give the solver.prototxt that names it."
     if message == "LayerParameter" and field in V1LayerParameter.DESCRIPTOR.fields_by_name:
         return f" {field} is of old `layers`; new `layer` has param {{ lr_mult: 1 decay_mult: 1 }}."
     if message == "V1LayerParameter" and field in LayerParameter.DESCRIPTOR.fields_by_name:

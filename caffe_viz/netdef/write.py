@@ -10,7 +10,7 @@ from google.protobuf.message import EncodeError
 from caffe_viz.errors import InputError
 from caffe_viz.files import write_whole
 from caffe_viz.netdef.blobs import MESSAGE_LIMIT
-from caffe_viz.netdef.net_pb2 import NetParameter
+from caffe_viz.netdef.net_pb2 import NetParameter, SolverState
 
 
 def write_net(net: NetParameter, path: str | Path) -> None:
@@ -29,11 +29,25 @@ def write_weights(net: NetParameter, path: str | Path) -> None:
         InputError: the weights take more than the 2 GiB of a protobuf message, or miss a required field.
         RunError: it cannot be written; what was there before is still there.
     """
-    size = net.ByteSize()
+    _write(net, path, "caffemodel")
+
+
+def write_state(state: SolverState, path: str | Path) -> None:
+    """Write a solverstate; missing folders are made.
+
+    Raises:
+        InputError: it takes more than the 2 GiB of a protobuf message.
+        RunError: it cannot be written; what was there before is still there.
+    """
+    _write(state, path, "solverstate")
+
+
+def _write(message: NetParameter | SolverState, path: str | Path, kind: str) -> None:
+    size = message.ByteSize()
     if size > MESSAGE_LIMIT:
-        raise InputError(f"{path}: the weights take {size:,} bytes; a caffemodel has at most 2 GiB.")
+        raise InputError(f"{path}: the values take {size:,} bytes; a {kind} has at most 2 GiB.")
     try:
-        data = net.SerializeToString()
+        data = message.SerializeToString()
     except EncodeError as error:
-        raise InputError(f"{path}: these weights cannot be written: {error}.") from None
+        raise InputError(f"{path}: this {kind} cannot be written: {error}.") from None
     write_whole(path, data)
