@@ -84,6 +84,9 @@ OUTPUTS = [
         )
     ],
     outputs(f"{SSD} keep_top_k: 0".replace("keep_top_k: 20", "")),
+    # Equal confidences, and any sign.
+    outputs(f"code_type: CENTER_SIZE {NMS}", b=np.round(confidences(2, 3), 1)),
+    outputs(f"code_type: CENTER_SIZE {NMS}", b=np.log(confidences(2, 3))),
     # The first image, and then no image, has anything.
     outputs(f"{SSD}", b=confidences(2, 3) * [[0], [0.001]]),
     outputs(f"{SSD}", images=3, b=confidences(3, 3) * 0.001),
@@ -223,6 +226,16 @@ LOSSES = [
     ],
     losses(f"{CENTER} nms_param {{ nms_threshold: 0.2 top_k: 30 }} use_prior_for_nms: true", DOWN),
     losses(f"{CENTER} neg_pos_ratio: 0.7", DOWN),
+    losses(f"{CENTER} neg_pos_ratio: 30 neg_overlap: 0.1", DOWN),
+    losses(
+        "mining_type: HARD_EXAMPLE sample_size: 12 nms_param { nms_threshold: 0.3 top_k: 30 }", DOWN
+    ),  # boxes inside out
+    losses(f"{CENTER} bp_inside: true use_prior_for_matching: false overlap_threshold: 0.05", DOWN),
+    # Each box twice.
+    *[
+        losses(f"{CENTER} match_type: {m}", DOWN, rows=truth(0, 0, 2).repeat(2, 2))
+        for m in ("BIPARTITE", "PER_PREDICTION")
+    ],
     losses(CENTER, "propagate_down: true propagate_down: false propagate_down: false propagate_down: false"),
     losses(CENTER, "propagate_down: false propagate_down: true propagate_down: false propagate_down: false"),
     *[
@@ -283,7 +296,10 @@ PROPOSALS = [
         f"{RATIOS} scale: 16 scale: 22.5 base_size: 8 feat_stride: 16 min_size: 24 nms_thresh: 0.9", 6
     ),  # many score 0
     proposals("ratio: 1 scale: 16 min_size: 1000 nms_thresh: 0.2", 1),  # all score 0
-    proposals(f"{RATIOS} scale: 64 pre_nms_topn: 60 nms_thresh: 0.1", 3, images=3, room=(5, 4), small=1.5),
+    proposals(f"{RATIOS} scale: 64 pre_nms_topn: 40 nms_thresh: 0.4", 3, images=3, room=(5, 4), small=1.5),
+    proposals(
+        "ratio: 1 scale: 16 nms_thresh: 0 min_size: 1", 1, small=0.05
+    ),  # less than a pixel between boxes
     proposals(
         f"{RATIOS} {SCALES} min_size: 90 nms_thresh: 0.95 pre_nms_topn: 1500 post_nms_topn: 1200",
         9,

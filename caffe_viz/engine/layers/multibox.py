@@ -119,7 +119,7 @@ def _decoded(p: MultiBoxLossParameter, codes: Tensor, priors: Priors) -> Tensor:
 
 
 def _matches(p: MultiBoxLossParameter, image: Image, priors: Priors) -> tuple[Tensor, Tensor]:
-    """The box of each prior (L, P), or NOTHING or IGNORED; and (P) its overlap, where L is 1."""
+    """The box of each prior (L, P), or NOTHING or IGNORED; and (P) its largest overlap, where L is 1."""
     kinds, overlaps = image.codes.shape[1], image.codes.new_zeros(len(priors.boxes))
     match = image.labels.new_full((kinds, len(priors.boxes)), NOTHING)
     if p.use_prior_for_matching and len(image.boxes):
@@ -139,7 +139,7 @@ def _matches(p: MultiBoxLossParameter, image: Image, priors: Priors) -> tuple[Te
 
 
 def _matched(p: MultiBoxLossParameter, boxes: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-    """(P) the place in truth (G, 4) for each box (P, 4), (P) the overlap with it, or else the largest one.
+    """(P) the place in truth (G, 4) for each box (P, 4), or NOTHING or IGNORED; (P) its largest overlap.
 
     First each of the truth takes the box that it overlaps most, the best pair first; then, PER_PREDICTION,
     each box that is left takes what it overlaps enough.
@@ -157,7 +157,7 @@ def _matched(p: MultiBoxLossParameter, boxes: Tensor, truth: Tensor) -> tuple[Te
         box, own = best // len(truth), best % len(truth)
         if free[box, own] <= 0:
             break
-        match[box], largest[box] = own, free[box, own]
+        match[box] = own
         free[box], free[:, own] = 0, 0
     if p.match_type == p.PER_PREDICTION:
         enough = (match == NOTHING) & (largest > 0) & (largest >= p.overlap_threshold)

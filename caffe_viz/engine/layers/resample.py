@@ -57,7 +57,7 @@ def _bilinear_interpolate(call: Call, bottoms: list[Tensor], params: list[Tensor
         else:
             places = (steps + 0.5) * (x.shape[axis] / size) - 0.5
         places = places.clamp(0, last)
-        low = places.floor().clamp(max=last - 1)
+        low = places.floor()
         x = _mixed(x, axis, low, low + 1 - places, places - low)
     return x
 
