@@ -3,8 +3,8 @@
 
     python benchmarks/engine.py [--nets caffenet vgg16] [--batches 1 8] [--rounds 5]
 
-Forward, and forward with backward to the input, without gradients of weights (the auxiliary net of
-`ascend`, which is how Caffe does it fastest). The three take turns; figures are the medians of the rounds.
+Forward of the deploy net, and forward with backward to the input, without gradients of weights (the auxiliary
+net of `ascend`, which is how Caffe does it fastest). The three take turns; figures are medians of the rounds.
 At the end the time to load a caffemodel of CaffeNet's size, and how much memory that takes.
 """
 
@@ -28,6 +28,7 @@ from torch import Tensor
 import caffe_viz as cv
 from caffe_viz.netdef import NetParameter, blob_array, write_weights
 from caffe_viz.parity import seeded_weights
+from caffe_viz.surgery import with_batch
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGETS = {"caffenet": ("conv3", "conv5", "prob"), "squeezenet_v1.0": ("conv10",), "vgg16": ("prob",)}
@@ -78,18 +79,25 @@ PLAIN = {"caffenet": caffenet, "squeezenet_v1.0": squeezenet, "vgg16": vgg16}
 Run = Callable[[], object]
 
 
-def runs_of_net(engine: str, aux: cv.Auxiliary, weights: NetParameter) -> tuple[Run, Run]:
+def runs_of_net(engine: str, net: NetParameter, aux: cv.Auxiliary, weights: NetParameter) -> tuple[Run, Run]:
     """(forward, forward and backward) of a net of either engine."""
-    net = cv.load_net(aux.message, weights, engine=engine, checked=False)
-    net.params[aux.image_layer][0].data[...] = image(aux)
-    net.blobs[aux.selector].data[...] = aux.select([0] * aux.image_shape[0])
+    plain = cv.load_net(with_batch(net, aux.image_shape[0]), weights, engine=engine, checked=False)
+    plain.blobs["data"].data[...] = image(aux)
+    selector = aux.select([0] * aux.image_shape[0])
+    whole = cv.load_net(aux.message, weights, engine=engine, checked=False)
+    whole.params[aux.image_layer][0].data[...] = image(aux)
+    whole.blobs[aux.selector].data[...] = selector
+
+    def forward() -> object:
+        out = plain.forward(end=aux.layer)[aux.activation]
+        return (out.sum((2, 3)) * selector if out.ndim > 2 else out * selector).sum()
 
     def both() -> object:
-        net.forward()
-        net.backward()
-        return net.params[aux.image_layer][0].diff[0, 0, 0, 0]
+        whole.forward()
+        whole.backward()
+        return whole.params[aux.image_layer][0].diff[0, 0, 0, 0]
 
-    return lambda: float(net.forward()[aux.objective]), both
+    return forward, both
 
 
 def runs_of_function(name: str, aux: cv.Auxiliary, weights: NetParameter) -> tuple[Run, Run]:
@@ -120,8 +128,7 @@ def compare(name: str, layer: str, batch: int, rounds: int) -> None:
     net = cv.read_net(ROOT / "prototxt" / name / "deploy.prototxt")
     weights = seeded_weights(net)
     aux = cv.auxiliary_net(net, layer, batch=batch)
-    makers = {"caffe": runs_of_net, "torch": runs_of_net}
-    pairs = {engine: make(engine, aux, weights) for engine, make in makers.items()}
+    pairs = {engine: runs_of_net(engine, net, aux, weights) for engine in ("caffe", "torch")}
     pairs["plain"] = runs_of_function(name, aux, weights)
     for part, title in enumerate(("forward", "both")):
         results = {engine: float(pair[part]()) for engine, pair in pairs.items()}  # type: ignore[arg-type]
@@ -141,16 +148,20 @@ def compare(name: str, layer: str, batch: int, rounds: int) -> None:
 
 
 LOAD = """
-import resource, sys, time
+import sys, time
 import caffe_viz as cv
 from caffe_viz.backend import module
 module("torch")
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def memory(name):
+    lines = dict(line.split(":") for line in open("/proc/self/status") if line.startswith("Vm"))
+    return int(lines[name].split()[0])
+before = memory("VmRSS")
+open("/proc/self/clear_refs", "w").write("5")  # the peak begins anew
 for _ in range(2):
     start = time.perf_counter()
     net = cv.load_net(sys.argv[1], sys.argv[2], engine="torch", checked=sys.argv[3] == "checked")
     seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    peak = memory("VmHWM") - before
     print(seconds, peak)
     del net
     cv.checking._check.cache_clear()
@@ -160,7 +171,7 @@ for _ in range(2):
 def load() -> None:
     """Twice in a process of its own: memory that a virtual machine never used before is slow to get.
 
-    Memory is measured by the first load's peak.
+    Memory is measured by the first load's peak, on Linux.
     """
     prototxt = ROOT / "prototxt" / "caffenet" / "deploy.prototxt"
     with tempfile.TemporaryDirectory() as folder:
@@ -185,11 +196,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
     print(
-        f"torch {torch.__version__}, {torch.get_num_threads()} threads; milliseconds, medians of {given.rounds} rounds"
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads; ms, medians of {given.rounds} rounds"
     )
-    print(
-        f"{'net':16} {'layer':7} batch  {'':8} {'caffe':>8} {'engine':>8} {'plain':>8}   caffe/engine   engine/plain"
-    )
+    columns = f"{'caffe':>8} {'engine':>8} {'plain':>8}   caffe/engine   engine/plain"
+    print(f"{'net':16} {'layer':7} batch  {'':8} {columns}", flush=True)
     for name in given.nets:
         for layer in TARGETS[name]:
             for batch in given.batches:

@@ -97,6 +97,12 @@ class Memory:
             self._make, self._tensor, self._host = make, None, None
             self._host_is_newer = self.kept = False
 
+    def vacate(self) -> None:
+        """Give the values up, before others replace them; their memory is warm, and the next to be taken."""
+        if not self.held:
+            self._make, self._tensor, self._host = None, None, None
+            self._host_is_newer = False
+
     def resize(self, count: int) -> None:
         """Room for `count` values; what was there stays if it was enough, as in Caffe."""
         if count > self.count:
@@ -170,11 +176,11 @@ class Blob:
 
     def tensor(self) -> Tensor:
         """The values on the device, in the blob's shape; shares their memory."""
-        return self._data.tensor()[: self.count].view(self._shape)
+        return self._shaped(self._data.tensor())
 
     def gradient(self) -> Tensor:
         """The diff on the device, in the blob's shape; shares its memory."""
-        return self._diff.tensor()[: self.count].view(self._shape)
+        return self._shaped(self._diff.tensor())
 
     def take(self, values: Tensor) -> None:
         """Take values, and their shape."""
@@ -196,6 +202,9 @@ class Blob:
     def memories(self) -> tuple[Memory, Memory]:
         """Of data and of diff."""
         return self._data, self._diff
+
+    def _shaped(self, flat: Tensor) -> Tensor:
+        return (flat if flat.numel() == self.count else flat[: self.count]).view(self._shape)
 
     def _view(self, memory: Memory) -> Array:
         return memory.array()[: self.count].reshape(self._shape)

@@ -82,6 +82,9 @@ class Layer:
             self.tops[0].share(self.blobs[0])  # which may have another net's memory since
         if self._alias:
             return
+        self.drop()
+        for top in self.tops if self.bottoms and not self.in_place else ():
+            top.memories[0].vacate()
         tape = self._record() if self._differentiable() else None
         if tape is None:
             with torch.no_grad():
@@ -92,6 +95,10 @@ class Layer:
         for top, values in zip(self.tops, tops, strict=False):
             if values is not None:
                 top.take(self._own(values))
+
+    def drop(self) -> None:
+        """Forget the last forward, which another one follows."""
+        self._tape = None
 
     def backward(self) -> None:
         """Compute the diffs of the bottoms from those of the tops; those of parameters wait to be read."""
@@ -164,7 +171,8 @@ class Layer:
         if self.in_place:
             return values
         place = values.untyped_storage().data_ptr()
-        others = (b.tensor().untyped_storage().data_ptr() for b in (*self.bottoms, *self.blobs))
+        read = (b.memories[0].tensor() for b in (*self.bottoms, *self.blobs))
+        others = (tensor.untyped_storage().data_ptr() for tensor in read)
         return values.clone() if place in others else values
 
     def _join(self) -> None:
@@ -182,6 +190,8 @@ class Layer:
         if not any(self.down):
             return
         wanted = [b for b, down in zip(self.bottoms, self.down, strict=True) if down]
+        for blob in wanted:
+            blob.memories[1].vacate()
         found = _gradients(tape.tops, seeds, tape.bottoms)
         taken = {seed.untyped_storage().data_ptr() for seed in seeds}
         for blob, gradient in zip(wanted, found, strict=True):

@@ -193,6 +193,8 @@ class Net:
     def _forward(self, first: int, last: int) -> float:
         """As pycaffe's: layers by index; returns the loss of those that ran."""
         loss, wiring = 0.0, self._wiring
+        for layer in self.layers[first : last + 1]:
+            layer.drop()
         for place in range(first, last + 1):
             self.layers[place].forward()
             for i in wiring.tops[place]:

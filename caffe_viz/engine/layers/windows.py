@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import reduce
 from typing import Any
 
 import torch
@@ -76,66 +77,101 @@ def pooling(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor |
     room = tuple(TABLE["Pooling"].function(call.param, (tuple(x.shape),)).tops[0][2:])
     if p.pool == p.AVE:
         return _average(x, kernel, stride, pad, room)
-    values, places = _maximum(x, kernel, stride, pad, room)
-    return [values, places.to(torch.float32)][: call.tops]
+    if call.tops == 1 and not x.requires_grad:
+        return _largest(_padded(x, kernel, stride, pad, room, LOWEST), kernel, stride, room)
+    padded = _padded(x, kernel, stride, pad, room, LOWEST)
+    values, at = _Maximum.apply(padded, kernel, stride)
+    if call.tops == 1:
+        return [values]
+    rows, columns = at // padded.shape[3] - pad[0], at % padded.shape[3] - pad[1]
+    return [values, (rows * x.shape[3] + columns).to(torch.float32)]
 
 
 Pair = tuple[int, int]
 
 
-def _ends(x: Tensor, kernel: Pair, stride: Pair, pad: Pair, room: Sequence[int]) -> list[int]:
-    """Padding (left, right, top, bottom) with which whole windows make exactly `room`; cuts if negative."""
+def _padded(x: Tensor, kernel: Pair, stride: Pair, pad: Pair, room: Sequence[int], value: float) -> Tensor:
+    """Whole windows for all of `room`."""
     below, right = (
-        (n - 1) * s + k - size - p
+        max(0, (n - 1) * s + k - size - p)
         for n, s, k, size, p in zip(room, stride, kernel, x.shape[2:], pad, strict=True)
     )
-    return [pad[1], right, pad[0], below]
+    ends = [pad[1], right, pad[0], below]
+    return F.pad(x, ends, value=value) if any(ends) else x
 
 
-def _torch_fits(x: Tensor, kernel: Pair, stride: Pair, pad: Pair, room: Sequence[int]) -> bool:
-    """Whether torch's windows without ceil mode are Caffe's; it takes pads of half a kernel at most."""
-    places = [
-        (size + 2 * p - k) // s + 1 for size, k, s, p in zip(x.shape[2:], kernel, stride, pad, strict=True)
-    ]
-    return places == list(room) and all(2 * p <= k for p, k in zip(pad, kernel, strict=True))
+def _slices(axis: int, kernel: int, stride: int, count: int) -> list[tuple[slice, ...]]:
+    """Where the first, the second .. value of each of `count` windows along an axis stands."""
+    before = [slice(None)] * axis
+    return [(*before, slice(i, i + (count - 1) * stride + 1, stride)) for i in range(kernel)]
 
 
-def _torch_ceils(x: Tensor, kernel: Pair, stride: Pair, pad: Pair, room: Sequence[int]) -> bool:
-    """The same with ceil mode, whose last window torch drops where it begins behind the input."""
+def _largest(x: Tensor, kernel: Pair, stride: Pair, room: Sequence[int]) -> Tensor:
+    """The maximum of each window: by whole rows, ten times as fast as torch's, which goes by windows."""
+    if kernel == tuple(x.shape[2:]):
+        return x.amax((2, 3), keepdim=True)
+    for axis in (3, 2):
+        k, s, n = kernel[axis - 2], stride[axis - 2], room[axis - 2]
+        x = reduce(torch.maximum, (x[at] for at in _slices(axis, k, s, n)))
+    return x
 
-    def places(size: int, k: int, s: int, p: int) -> int:
-        count = -(-(size + 2 * p - k) // s) + 1
-        return count - ((count - 1) * s >= size + p)
 
-    found = [places(*each) for each in zip(x.shape[2:], kernel, stride, pad, strict=True)]
-    return found == list(room) and all(2 * p <= k for p, k in zip(pad, kernel, strict=True))
+class _Maximum(torch.autograd.Function):
+    """The maximum of each window and its place in the map; of equal values the first one, as in Caffe."""
 
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, kernel: Pair, stride: Pair) -> tuple[Tensor, Tensor]:
+        # Channels last, torch's pooling is vectorised; its backward is fast without.
+        last = x.contiguous(memory_format=torch.channels_last)
+        values, places = F.max_pool2d(last, kernel, stride, return_indices=True)
+        places = places.contiguous()
+        ctx.windows = kernel, stride
+        ctx.save_for_backward(x, places)
+        ctx.mark_non_differentiable(places)
+        return values.contiguous(), places
 
-def _maximum(x: Tensor, kernel: Pair, stride: Pair, pad: Pair, room: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Of equal values the first one counts, as in Caffe."""
-    for fits, ceil in ((_torch_fits, False), (_torch_ceils, True)):
-        if fits(x, kernel, stride, pad, room):
-            return F.max_pool2d(x, kernel, stride, pad, 1, ceil, return_indices=True)
-    padded = F.pad(x, _ends(x, kernel, stride, pad, room), value=LOWEST)
-    values, places = F.max_pool2d(padded, kernel, stride, return_indices=True)
-    rows, columns = places // padded.shape[3] - pad[0], places % padded.shape[3] - pad[1]
-    return values, rows * x.shape[3] + columns
+    @staticmethod
+    def backward(ctx: Any, *seeds: Tensor) -> tuple[Tensor | None, ...]:
+        (x, places), (kernel, stride) = ctx.saved_tensors, ctx.windows
+        pull = torch.ops.aten.max_pool2d_with_indices_backward
+        seed = seeds[0].contiguous()
+        return pull(seed, x, kernel, stride, (0, 0), (1, 1), False, places), None, None
 
 
 def _average(x: Tensor, kernel: Pair, stride: Pair, pad: Pair, room: Sequence[int]) -> Tensor:
     """Divides by the window inside the padded input, so zeros of the padding count."""
     if kernel == tuple(x.shape[2:]) and pad == (0, 0):
         return x.mean((2, 3), keepdim=True)
-    for fits, ceil in ((_torch_fits, False), (_torch_ceils, True)):
-        if fits(x, kernel, stride, pad, room):
-            return F.avg_pool2d(x, kernel, stride, pad, ceil)
-    sums = F.avg_pool2d(F.pad(x, _ends(x, kernel, stride, pad, room)), kernel, stride, divisor_override=1)
+    sums: Tensor = _Sums.apply(_padded(x, kernel, stride, pad, room, 0), kernel, stride, room)
     sizes = [
         [min(i * s + k, size + 2 * p) - i * s for i in range(n)]
         for n, s, k, size, p in zip(room, stride, kernel, x.shape[2:], pad, strict=True)
     ]
     rows, columns = (torch.tensor(each, dtype=x.dtype, device=x.device) for each in sizes)
     return sums / (rows[:, None] * columns)
+
+
+class _Sums(torch.autograd.Function):
+    """The sum of each window, by whole rows."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, kernel: Pair, stride: Pair, room: Sequence[int]) -> Tensor:
+        ctx.window, ctx.shapes = (kernel, stride, room), []
+        for axis in (3, 2):
+            ctx.shapes.append(x.shape)
+            k, s, n = kernel[axis - 2], stride[axis - 2], room[axis - 2]
+            x = reduce(torch.add, (x[at] for at in _slices(axis, k, s, n)))
+        return x.clone() if kernel == (1, 1) else x
+
+    @staticmethod
+    def backward(ctx: Any, *seeds: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,), (kernel, stride, room) = seeds, ctx.window
+        for axis, shape in zip((2, 3), reversed(ctx.shapes), strict=True):
+            spread = gradient.new_zeros(shape)
+            for at in _slices(axis, kernel[axis - 2], stride[axis - 2], room[axis - 2]):
+                spread[at] += gradient
+            gradient = spread
+        return gradient, None, None, None
 
 
 @layer("LRN")
