@@ -24,13 +24,37 @@ CAT = REPOSITORY / "examples" / "cat.png"
 
 
 @pytest.fixture(scope="module")
-def cifar(networks: Path, caffe: Any) -> Any:
+def cifar(networks: Path, engine: str) -> Any:
     folder = networks / "caffenet_cifar10"
-    return cv.load_net(folder / "deploy.prototxt", folder / "caffenet_cifar10.caffemodel")
+    return cv.load_net(folder / "deploy.prototxt", folder / "caffenet_cifar10.caffemodel", engine=engine)
 
 
-def test_the_cat_is_a_cat(cifar: Any) -> None:
+@pytest.fixture(scope="module")
+def both(networks: Path, caffe: Any) -> tuple[Any, Any]:
+    """The shipped net on real Caffe and on the embedded engine."""
+    pytest.importorskip("torch", reason="the engine torch is not installed")
+    folder = networks / "caffenet_cifar10"
+    paths = folder / "deploy.prototxt", folder / "caffenet_cifar10.caffemodel"
+    return cv.load_net(*paths, engine="caffe"), cv.load_net(*paths, engine="torch")
+
+
+def test_both_engines_show_the_same(both: tuple[Any, Any]) -> None:
+    a, b = (cv.show_activations(net, CAT) for net in both)
+    for name, array in a.arrays.items():
+        np.testing.assert_allclose(b.arrays[name], array, rtol=0, atol=1e-4 * np.abs(array).max())
+    a, b = (cv.show_gradients(net, CAT, blobs=["data", "conv1", "pool2"]) for net in both)
+    pairs = [(a.blobs[name], b.blobs[name]) for name in a.blobs]
+    for name, arrays in a.params.items():
+        pairs += zip(arrays, b.params[name], strict=True)
+    assert len(pairs) == 3 + 2 * 8
+    for real, ours in pairs:
+        np.testing.assert_allclose(ours, real, rtol=0, atol=1e-4 * np.abs(real).max())
+
+
+def test_the_cat_is_a_cat(cifar: Any, engine: str) -> None:
     found = cv.show_activations(cifar, CAT)
+    assert found.engine == engine
+    assert found.table.title == f"activations ({engine})"
     assert found.top(1)[0][:2] == (3, "cat")
     assert found.states["conv1"] == "post-ReLU (relu1, in place)"
     assert "post-ReLU (relu1, in place)" in repr(found)
@@ -43,20 +67,20 @@ def test_the_cat_is_a_cat(cifar: Any) -> None:
     assert "<table>" in found._repr_html_()
 
 
-def test_a_net_and_its_two_files_give_the_same(cifar: Any, networks: Path) -> None:
+def test_a_net_and_its_two_files_give_the_same(cifar: Any, engine: str, networks: Path) -> None:
     folder = networks / "caffenet_cifar10"
     files = Network(
         folder / "deploy.prototxt", folder / "caffenet_cifar10.caffemodel",
-        cv.Preprocess.near(folder / "deploy.prototxt"),
+        cv.Preprocess.near(folder / "deploy.prototxt"), engine,
     )  # fmt: skip
     a, b = (cv.show_activations(net, CAT, ["fc8"]).arrays["fc8"] for net in (cifar, files))
     np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(cv.show_weights(cifar, "conv1").rgb, cv.show_weights(files, "conv1").rgb)
 
 
-def test_changed_parameters_are_seen(networks: Path, caffe: Any) -> None:
+def test_changed_parameters_are_seen(networks: Path, engine: str) -> None:
     folder = networks / "caffenet_cifar10"
-    net = cv.load_net(folder / "deploy.prototxt", folder / "caffenet_cifar10.caffemodel")
+    net = cv.load_net(folder / "deploy.prototxt", folder / "caffenet_cifar10.caffemodel", engine=engine)
     before = cv.show_weights(net, "conv1", [0]).rgb
     net.params["conv1"][0].data[0] *= np.random.default_rng(0).normal(size=(3, 7, 7))
     assert not np.array_equal(cv.show_weights(net, "conv1", [0]).rgb, before)
@@ -69,13 +93,13 @@ def test_shapes_of_net_path_and_message(cifar: Any, networks: Path) -> None:
     assert cv.shapes(path)._repr_html_().count("<table>") == 4
 
 
-def test_gradient_of_a_class_is_that_of_force_backward(cifar: Any, networks: Path) -> None:
+def test_gradient_of_a_class_is_that_of_force_backward(cifar: Any, engine: str, networks: Path) -> None:
     found = cv.show_gradients(cifar, CAT, "fc8", 3, ["data", "conv2"])
     folder = networks / "caffenet_cifar10"
     message = cv.read_net(folder / "deploy.prototxt")
     message.force_backward = True
     del message.layer[-1]  # the softmax
-    net = cv.load_net(message, cv.read_weights(folder / "caffenet_cifar10.caffemodel"))
+    net = cv.load_net(message, cv.read_weights(folder / "caffenet_cifar10.caffemodel"), engine=engine)
     net.blobs["data"].data[...] = Network.of(cifar).pixels(CAT)
     net.forward()
     net.blobs["fc8"].diff[...] = 0
@@ -86,6 +110,7 @@ def test_gradient_of_a_class_is_that_of_force_backward(cifar: Any, networks: Pat
     np.testing.assert_allclose(found.params["conv3"][0], net.params["conv3"][0].diff, rtol=1e-3, atol=1e-4)
     assert "image" not in found.params
     assert found.target == "fc8[3]"
+    assert found.table.title == f"gradient of fc8[3] ({engine})"
     assert found.picture("data")._repr_png_().startswith(PNG)
 
 
@@ -95,7 +120,7 @@ def test_gradient_of_the_strongest_class_by_default(cifar: Any) -> None:
         cv.show_gradients(cifar, CAT, index=10)
 
 
-def test_maximized_shows_and_saves(cifar: Any, tmp_path: Path) -> None:
+def test_maximized_shows_and_saves(cifar: Any, engine: str, tmp_path: Path) -> None:
     found = cv.maximize(cifar, "conv2", [3, 40], steps=6, save_every=3)
     assert list(found.pictures) == [3, 40]
     assert found._repr_png_().startswith(PNG)
@@ -105,7 +130,8 @@ def test_maximized_shows_and_saves(cifar: Any, tmp_path: Path) -> None:
         "conv2_plain_objective.png", "conv2_plain_sheet.png",
     ]  # fmt: skip
     assert sorted(p.name for p in tmp_path.iterdir()) == names
-    assert "conv2, plain ascent" in repr(found)
+    assert f"conv2, plain ascent ({engine})" in repr(found)
+    assert cv.Ascent.load(tmp_path / "conv2_plain.npz").engine == engine
 
 
 def test_classes_are_titled_by_their_labels(cifar: Any) -> None:
@@ -127,7 +153,7 @@ def test_an_interrupt_in_maximize_keeps_what_there_is(cifar: Any) -> None:
     assert found.ascent.filters == (0, 1, 2, 3)
 
 
-def test_data_that_is_no_picture(caffe: Any, tmp_path: Path) -> None:
+def test_data_that_is_no_picture(engine: str, tmp_path: Path) -> None:
     """The asker's net: 7 channels, 96 wide, 11 filters of 1 x 5, one of them planted."""
     text = """
     layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 8 dim: 7 dim: 1 dim: 96 } } }
@@ -139,7 +165,7 @@ def test_data_that_is_no_picture(caffe: Any, tmp_path: Path) -> None:
     rng, weights = np.random.default_rng(0), NetParameter()
     for name, shapes in {"conv1": [(11, 7, 1, 5), (11,)], "ip": [(4, 11 * 92), (4,)]}.items():
         weights.layer.add(name=name, blobs=[make_blob(rng.normal(size=s)) for s in shapes])
-    net = cv.load_net(parse_net(text), weights)
+    net = cv.load_net(parse_net(text), weights, engine=engine)
     assert cv.show_weights(net, "conv1").shape[2] == 3
     found = cv.maximize(net, "conv1", [0, 10])
     assert found.ascent.images.shape == (2, 7, 1, 5)
@@ -184,11 +210,11 @@ def test_relu_state() -> None:
     assert relu_state(net, "data") == ""
 
 
-def test_squeezenet_sees_what_is_there(caffe: Any, shared: Path) -> None:
+def test_squeezenet_sees_what_is_there(engine: str, shared: Path) -> None:
     folder = shared / "models" / "squeezenet_v1.0"
     labels = tuple((folder / "labels.txt").read_text().splitlines())
     preprocess = cv.Preprocess(mean=(104, 117, 123), resize=None, labels=labels)
-    net = Network(folder / "deploy.prototxt", folder / "squeezenet_v1.0.caffemodel", preprocess)
+    net = Network(folder / "deploy.prototxt", folder / "squeezenet_v1.0.caffemodel", preprocess, engine)
     seen = {}
     for image in sorted((shared / "images").glob("ILSVRC*.jpg")):
         found = cv.show_activations(net, image, ["pool_final"])
@@ -213,14 +239,14 @@ assert "matplotlib.pyplot" not in sys.modules
     assert (tmp_path / "a.png").read_bytes().startswith(PNG)
 
 
-def test_odd_layer_names_stay_in_the_folder(caffe: Any, tmp_path: Path) -> None:
+def test_odd_layer_names_stay_in_the_folder(engine: str, tmp_path: Path) -> None:
     text = """
     layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 8 dim: 8 } } }
     layer { name: "../x" type: "Convolution" bottom: "data" top: "../x" convolution_param { num_output: 2 kernel_size: 3 } }
     layer { name: "..-x" type: "ReLU" bottom: "../x" top: "..-x" }
     """
     save_png(tmp_path / "image.png", np.zeros((8, 8, 3)))
-    net = cv.load_net(parse_net(text))
+    net = cv.load_net(parse_net(text), engine=engine)
     made = cv.show_activations(net, np.zeros((3, 8, 8), np.float32))
     paths = made.save(tmp_path / "out")
     assert len(set(paths)) == 3
