@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_viz.backend import load_net
+from caffe_viz.checking.layers import NO_BACKWARD
 from caffe_viz.geometry import Geometry, measure
 from caffe_viz.netdef import LayerParameter, NetParameter, for_phase, make_blob
 from caffe_viz.surgery import NO_GRADIENT
@@ -84,7 +85,7 @@ def compare(
         RunError: an engine is not installed.
     """
     message = for_phase(net)
-    backward = not any(layer.type in NO_GRADIENT for layer in message.layer)
+    backward = not any(layer.type in NO_GRADIENT | NO_BACKWARD for layer in message.layer)
     message.force_backward = backward
     trained = seeded_weights(message, seed) if weights is None else weights
     real, ours = (load_net(message, trained, engine=engine) for engine in ("caffe", "torch"))

@@ -12,12 +12,13 @@ UNUSABLE = {
     "Data": _NO_DATABASE,
     "ImageData": _NO_OPENCV,
     "MemoryData": "Caffe aborts on forward unless set_input_arrays was called; use an Input layer",
+    "PSROIPooling": "Caffe has no CPU code for it: forward aborts",
     "Python": "it would run the code of a Python module, and this Caffe is built without it",
     "VideoData": _NO_OPENCV,
     "WindowData": _NO_OPENCV,
 }
 # Those of them that the embedded engine has.
-EMBEDDED = {"ImageData", "MemoryData"}
+EMBEDDED = {"ImageData", "MemoryData", "PSROIPooling"}
 # Types whose backward aborts if force_backward asks for the gradient of a bottom they have none for.
 NO_BACKWARD = {
     "Accuracy",

@@ -1,0 +1,97 @@
+"""Both engines on whole nets: those of the project, trained ones, and one with a planted difference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from caffe_viz import parity
+from caffe_viz.images import Preprocess
+from caffe_viz.netdef import parse_net, read_net, read_weights
+from caffe_viz.surgery import with_batch
+
+pytest.importorskip("torch", reason="the engine torch is not installed")
+
+ROOT = Path(__file__).resolve().parent.parent
+QUICK = ["alexnet", "caffenet", "caffenet_cifar10", "lenet", "squeezenet_v1.1"]
+LARGE = ["googlenet", "resnet50", "squeezenet_v1.0", "vgg16"]
+
+
+def compare(folder: Path) -> parity.Parity:
+    weights = next(folder.glob("*.caffemodel"), None)
+    return parity.compare(
+        with_batch(read_net(folder / "deploy.prototxt"), 1),
+        None if weights is None else read_weights(weights),
+        amplitude=64 * Preprocess.near(folder / "deploy.prototxt").scale,
+    )
+
+
+def agree(found: parity.Parity) -> None:
+    assert found.first is None
+    assert found.forward <= found.limit
+    assert found.gradient is not None
+    assert found.gradient <= found.limit
+
+
+@pytest.mark.parametrize("name", [*QUICK, *(pytest.param(n, marks=pytest.mark.slow) for n in LARGE)])
+def test_networks_agree(caffe: Any, name: str) -> None:
+    agree(compare(ROOT / "prototxt" / name))
+
+
+@pytest.mark.parametrize("name", ["cifar10_quick_v1", "lenet_mnist_v1", "squeezenet_v1.0"])
+def test_trained_models_agree(caffe: Any, shared: Path, name: str) -> None:
+    agree(compare(shared / "models" / name))
+
+
+def test_the_first_layer_that_differs_is_named(caffe: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from caffe_viz.engine.table import LAYERS, Kind
+
+    real = LAYERS["LRN"]
+
+    def wrong(call: Any, bottoms: Any, params: Any) -> Any:
+        return real.function(call, bottoms, params) * 1.001
+
+    monkeypatch.setitem(LAYERS, "LRN", Kind(wrong, True, (), lambda param: ()))
+    found = compare(ROOT / "prototxt" / "caffenet_cifar10")
+    assert found.first is not None
+    assert found.first.layer == "norm1"
+    assert found.first.forward == pytest.approx(1e-3, rel=0.05)
+
+
+def test_nets_without_a_gradient_are_compared_forward(caffe: Any) -> None:
+    text = """
+    layer { name: "a" type: "Input" top: "a" input_param { shape { dim: 2 dim: 3 dim: 4 dim: 4 } } }
+    layer { name: "u" type: "Upsample" bottom: "a" top: "u" upsample_param { scale: 2 } }
+    layer { name: "m" type: "ArgMax" bottom: "u" top: "m" }"""
+    found = parity.compare(parse_net(text))
+    assert (found.forward, found.gradient, found.scattered) == (0, None, None)
+
+
+def test_apart() -> None:
+    a = np.array([1, -4, 2], np.float32)
+    assert parity.apart(a, a) == 0
+    assert parity.apart(a, np.array([1, -4, 4], np.float32)) == 0.5
+    assert parity.apart(a, a[:2]) == np.inf
+    nan = np.array([np.nan, 1], np.float32)
+    assert parity.apart(nan, nan) == 0
+    assert parity.apart(nan, np.array([1, 1], np.float32)) == np.inf
+    assert parity.apart(np.zeros(2, np.float32), np.zeros(2, np.float32)) == 0
+
+
+def test_seeded_weights_keep_values_in_range() -> None:
+    """From layer to layer they neither vanish nor grow, or a difference could not be seen."""
+    from caffe_viz import load_net
+
+    net = load_net(
+        read_net(ROOT / "prototxt/googlenet/deploy.prototxt"),
+        parity.seeded_weights(read_net(ROOT / "prototxt/googlenet/deploy.prototxt")),
+        engine="torch",
+    )
+    out = net.forward(
+        data=np.random.default_rng(0).normal(0, 64, net.blobs["data"].shape), blobs=list(net.blobs)
+    )
+    for name in ("conv1/7x7_s2", "inception_3a/output", "inception_5b/output", "loss3/classifier"):
+        assert 0.5 < np.abs(out[name]).max() < 2000
