@@ -28,7 +28,7 @@ from torch import Tensor
 import caffe_viz as cv
 from caffe_viz.netdef import NetParameter, blob_array, write_weights
 from caffe_viz.parity import seeded_weights
-from caffe_viz.surgery import with_batch
+from caffe_viz.surgery import Auxiliary, with_batch
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGETS = {"caffenet": ("conv3", "conv5", "prob"), "squeezenet_v1.0": ("conv10",), "vgg16": ("prob",)}
@@ -79,7 +79,7 @@ PLAIN = {"caffenet": caffenet, "squeezenet_v1.0": squeezenet, "vgg16": vgg16}
 Run = Callable[[], object]
 
 
-def runs_of_net(engine: str, net: NetParameter, aux: cv.Auxiliary, weights: NetParameter) -> tuple[Run, Run]:
+def runs_of_net(engine: str, net: NetParameter, aux: Auxiliary, weights: NetParameter) -> tuple[Run, Run]:
     """(forward, forward and backward) of a net of either engine."""
     plain = cv.load_net(with_batch(net, aux.image_shape[0]), weights, engine=engine, checked=False)
     plain.blobs["data"].data[...] = image(aux)
@@ -100,7 +100,7 @@ def runs_of_net(engine: str, net: NetParameter, aux: cv.Auxiliary, weights: NetP
     return forward, both
 
 
-def runs_of_function(name: str, aux: cv.Auxiliary, weights: NetParameter) -> tuple[Run, Run]:
+def runs_of_function(name: str, aux: Auxiliary, weights: NetParameter) -> tuple[Run, Run]:
     """The same of the function written by hand."""
     tensors = {x.name: tuple(torch.from_numpy(blob_array(b)) for b in x.blobs) for x in weights.layer}
     selector = torch.from_numpy(aux.select([0] * aux.image_shape[0]))
@@ -120,7 +120,7 @@ def runs_of_function(name: str, aux: cv.Auxiliary, weights: NetParameter) -> tup
     return forward, both
 
 
-def image(aux: cv.Auxiliary) -> np.ndarray:
+def image(aux: Auxiliary) -> np.ndarray:
     return np.random.default_rng(0).normal(0, 50, aux.image_shape).astype(np.float32)
 
 

@@ -19,7 +19,7 @@ from caffe_viz.surgery import with_batch
 
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- written by scripts/parity_table.py -->\n", "<!-- end -->\n"
-HEAD = "| net | weights | layers | forward | gradient | gradient, each on its own decisions |\n|---|---|---|---|---|---|\n"
+HEAD = "| net | weights | layers | forward | gradient | gradient, decisions its own |\n" + "|---" * 6 + "|\n"
 
 
 def row(folder: Path) -> str:
