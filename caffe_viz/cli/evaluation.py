@@ -1,0 +1,91 @@
+"""The command `evaluate`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from caffe_viz.cli.app import INTERRUPTED, app
+from caffe_viz.cli.images import Images
+from caffe_viz.cli.options import AllowCode, Device, Engine, Json, Output, PreprocessFile, Prototxt, Weights
+from caffe_viz.cli.parts import open_network, print_files, progress_bar
+
+
+@app.command()
+def evaluate(
+    prototxt: Prototxt,
+    weights: Weights,
+    image: Images,
+    count: Annotated[
+        int | None, typer.Option(min=1, help="Take so many of the images, evenly spaced [default: all].")
+    ] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(help="As of attribute; again for more [default: each image's likeliest class]."),
+    ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(help="A method of attribute; again for more [default: all that fit the net]."),
+    ] = None,
+    layer: Annotated[
+        str | None,
+        typer.Option(help="The maps that a CAM reads [default: the last spatial ones that no pooling made]."),
+    ] = None,
+    check: Annotated[
+        list[str] | None,
+        typer.Option(help="curves: deletion and insertion; sanity: random weights [default: both]."),
+    ] = None,
+    points: Annotated[int, typer.Option(min=1, help="Steps of a curve.")] = 64,
+    samples: Annotated[int, typer.Option(min=1, help="Of smoothgrad: noisy copies.")] = 50,
+    steps: Annotated[int, typer.Option(min=1, help="Of integrated gradients.")] = 64,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
+    write: Annotated[
+        Path | None,
+        typer.Option(
+            help="Put the tables into this Markdown file too, between their marks.", show_default=False
+        ),
+    ] = None,
+    preprocess: PreprocessFile = None,
+    engine: Engine = "auto",
+    device: Device = "cpu",
+    allow_code: AllowCode = False,
+    output: Output = Path("out"),
+    as_json: Json = False,
+) -> None:
+    """How right attributions are: deletion, insertion, random weights. Ctrl-C keeps finished images."""
+    from caffe_viz.attribution import Settings
+    from caffe_viz.files import need_folder
+    from caffe_viz.views.evaluated import CHECKS, need_checks, show_evaluation
+    from caffe_viz.views.markdown import need_marks
+
+    need_folder(output)
+    checks = need_checks(check or CHECKS)
+    network = open_network(prototxt, weights, preprocess, engine, device, allow_code)
+    if write is not None:
+        need_marks(write, network.message.name, checks)
+    settings = Settings(samples=samples, steps=steps, seed=seed)
+    with progress_bar("evaluation") as report:
+        found = show_evaluation(
+            network, image, target, method or "all", layer, count=count, checks=checks, points=points,
+            settings=settings, on_progress=lambda done, total: report(done, total, ""),
+        )  # fmt: skip
+    paths = found.save(output)
+    if write is not None and not found.interrupted:
+        found.write(write, network.message.name)
+        paths.append(write)
+    if as_json:
+        made = {name: table.to_json() for name, table in found.tables.items()}
+        told = {"failed": list(found.sanity.failed)} if found.sanity else {}
+        more = {"refused": dict(found.refused), "settings": asdict(settings), "files": list(map(str, paths))}
+        print(json.dumps(made | told | more))
+    else:
+        print(found)
+        print_files(paths)
+    if found.interrupted:
+        print("interrupted: these are the images that were finished", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED)

@@ -1,0 +1,197 @@
+"""Deletion and insertion curves: the score while the pixels that a map holds for important go, or come.
+
+Source: Petsiuk, Das, Saenko, RISE, arXiv:1806.07421.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caffe_viz.classification import answer_blobs
+from caffe_viz.errors import InputError
+from caffe_viz.evaluation.baselines import BASELINES
+from caffe_viz.evaluation.cases import Array, Cases
+from caffe_viz.evaluation.measures import Floats, area
+from caffe_viz.evaluation.saved import load, save
+
+BLUR = 16  # deviation of the blur: this part of the shorter side
+
+
+@dataclass(frozen=True)
+class Curves:
+    """R cases by M methods, baselines among them: the score after each of S shares of the pixels.
+
+    `deletion` (M, R, S) begins with the image and ends with the zero blob, the training's mean image;
+    `insertion` (M, R, S) begins with the image blurred and ends with the image. Scores are probabilities, by
+    a softmax over the classes, or of a filter its activation, as `unit` says. `asked` cases were wanted:
+    there are fewer if the run was interrupted.
+    """
+
+    engine: str
+    unit: str
+    names: tuple[str, ...]
+    targets: tuple[str, ...]
+    methods: tuple[str, ...]
+    asked: int
+    shares: Floats
+    deletion: Array
+    insertion: Array
+
+    @property
+    def interrupted(self) -> bool:
+        return len(self.names) < self.asked
+
+    @property
+    def deletion_areas(self) -> Floats:
+        """(M, R); the lower, the better."""
+        return area(self.shares, self.deletion)
+
+    @property
+    def insertion_areas(self) -> Floats:
+        """(M, R); the higher, the better."""
+        return area(self.shares, self.insertion)
+
+    def beats(self, method: str, baseline: str) -> tuple[int, int]:
+        """In how many cases its deletion area, and its insertion area, is better than that of `baseline`."""
+        m, other = self.methods.index(method), self.methods.index(baseline)
+        lower = self.deletion_areas[m] < self.deletion_areas[other]
+        higher = self.insertion_areas[m] > self.insertion_areas[other]
+        return int(lower.sum()), int(higher.sum())
+
+    def save(self, path: str | Path) -> None:
+        """Write all of it as npz."""
+        save(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Curves:
+        """What `save` wrote.
+
+        Raises:
+            InputError: the file is missing or is none of these.
+        """
+        return load(cls, path)
+
+
+def curves(
+    cases: Cases,
+    *,
+    points: int = 64,
+    seed: int = 0,
+    on_progress: Callable[[float], None] = lambda share: None,
+) -> Curves:
+    """Delete and insert pixels in the order of every method's maps, and of the baselines', in `points` steps.
+
+    Equal values of a map go in random order; that and the random maps come from `seed`. `on_progress` is
+    told the share that is done. Ctrl-C keeps the cases that are finished, where there is one.
+
+    Raises:
+        InputError: less than one point.
+    """
+    if points < 1:
+        raise InputError(f"points is {points}: 1 or more is expected.")
+    counts = _counts(points, cases.size)
+    judge = Judge(cases)
+    rows = list[Array]()
+    try:
+        for row in range(len(cases)):
+            rows.append(
+                _row(
+                    cases, judge, row, counts, seed, lambda part: on_progress((len(rows) + part) / len(cases))
+                )
+            )
+    except KeyboardInterrupt:
+        if not rows:
+            raise
+    both = np.stack(rows, axis=2)  # (2, M, R, S)
+    return Curves(
+        cases.probe.engine, judge.unit, cases.names[: len(rows)],
+        tuple(map(str, cases.targets[: len(rows)])), (*cases.methods, *BASELINES), len(cases),
+        counts / counts[-1], both[0], both[1],
+    )  # fmt: skip
+
+
+class Judge:
+    """Scores of targets: a class's probability among all classes, anything else's own value."""
+
+    def __init__(self, cases: Cases) -> None:
+        self._probe, self._targets = cases.probe, cases.targets
+        self._blob = cases.targets[0].blob
+        writer = next(x for x in self._probe.layers() if self._blob in x.top)
+        of_classes = (
+            self._blob == answer_blobs(self._probe.network.message)[1] and cases.targets[0].place is None
+        )
+        self._softmax = of_classes and self._probe.shape(self._blob)[0] > 1 and writer.type != "Sigmoid"
+        self.unit = "probability" if self._softmax else "score"
+
+    def __call__(self, images: Array, row: int) -> Array:
+        """(N, C, H, W) -> (N,)."""
+        values = self._probe.forward(images, [self._blob])[self._blob].astype(np.float64)
+        target = self._targets[row]
+        if not self._softmax:
+            seed = target.seed(values.shape[1:])
+            return np.asarray((values * seed).reshape(len(values), -1).sum(1), np.float32)
+        scores = values.reshape(*values.shape[:2], -1).mean(2)
+        powers = np.exp(scores - scores.max(1, keepdims=True))
+        return np.asarray(powers[:, target.index] / powers.sum(1), np.float32)
+
+
+def order(values: Array, rng: np.random.Generator) -> NDArray[np.intp]:
+    """A map (H, W) -> the place of each pixel, the highest value first, equal ones in random order."""
+    flat = values.ravel()
+    places = np.empty(flat.size, np.intp)
+    places[np.lexsort((rng.random(flat.size), -flat))] = np.arange(flat.size)
+    return places.reshape(values.shape)
+
+
+def blurred(image: Array) -> Array:
+    """(C, H, W), by a Gaussian whose deviation is a sixteenth of the shorter side."""
+    from scipy.ndimage import gaussian_filter
+
+    deviation = min(image.shape[1:]) / BLUR
+    return np.asarray(gaussian_filter(image, (0, deviation, deviation), mode="nearest"), np.float32)
+
+
+def _counts(points: int, size: tuple[int, int]) -> NDArray[np.intp]:
+    """(S,): numbers of pixels, from 0 to all."""
+    total = size[0] * size[1]
+    return np.asarray(np.unique(np.linspace(0, total, points + 1).round()), np.intp)
+
+
+def _row(
+    cases: Cases, judge: Judge, row: int, counts: NDArray[np.intp], seed: int, report: Callable[[float], None]
+) -> Array:
+    """(2, M, S) of one case: deletion and insertion."""
+    rng = np.random.default_rng([seed, row])
+    maps = list[Array]()
+    work = len(cases.methods) + 2  # the curves take as long as two maps, to say something
+    for method in cases.methods:
+        maps.append(cases.map(row, method))
+        report(len(maps) / work)
+    maps += [make(cases.size, rng) for make in BASELINES.values()]
+    places = [order(values, rng) for values in maps]
+    image = cases.images[row]
+    ways = (image, np.zeros_like(image)), (blurred(image), image)
+    total = 2 * len(places) * (len(counts) - 2)
+    between, steps = np.empty(total, np.float32), _steps(ways, places, counts[1:-1])
+    for first in range(0, total, cases.probe.batch):
+        part = slice(first, min(first + cases.probe.batch, total))
+        between[part] = judge(np.stack([next(steps) for _ in range(part.start, part.stop)]), row)
+        report((len(cases.methods) + 2 * part.stop / total) / work)
+    ends = judge(np.stack([end for way in ways for end in way]), row).reshape(2, 1, 2)
+    ends = np.broadcast_to(ends, (2, len(places), 2))
+    return np.concatenate([ends[..., :1], between.reshape(2, len(places), -1), ends[..., 1:]], axis=2)
+
+
+def _steps(
+    ways: tuple[tuple[Array, Array], ...], places: list[NDArray[np.intp]], counts: NDArray[np.intp]
+) -> Iterator[Array]:
+    """The images (C, H, W) between the ends of each way, by each order, after so many pixels each."""
+    for start, end in ways:
+        for place in places:
+            for count in counts:
+                yield np.where(place < count, end, start)

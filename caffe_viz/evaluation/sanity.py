@@ -1,0 +1,161 @@
+"""Whether maps follow what the net has learned: weights become random, from the top layer down.
+
+A map that stays as it was shows the image, not the net's answer.
+Source: Adebayo and others, Sanity checks for saliency maps, arXiv:1810.03292 (cascading randomisation).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from caffe_viz.errors import RunError
+from caffe_viz.evaluation.cases import Array, Cases
+from caffe_viz.evaluation.measures import rank_correlation, ssim
+from caffe_viz.evaluation.saved import load, save
+from caffe_viz.probe import Probe
+
+LIMIT = 0.5
+RULE = (
+    f"a method fails if, with the upper half of the layers random, the rank correlation of its maps with "
+    f"those of the trained net is above {LIMIT} in the mean over cases"
+)
+
+
+@dataclass(frozen=True)
+class Sanity:
+    """R cases by M methods: how like the map of the trained net it is when L layers, one by one, are random.
+
+    `layers` (L,) are in the order in which their weights became random, the top one first; each stays so.
+    `correlation` (M, L, R) is Spearman's, `similarity` (M, L, R) SSIM; NaN where the trained net's map is the
+    same everywhere. `asked` cases were wanted: there are fewer if the run was interrupted.
+    """
+
+    engine: str
+    names: tuple[str, ...]
+    targets: tuple[str, ...]
+    methods: tuple[str, ...]
+    asked: int
+    layers: tuple[str, ...]
+    correlation: Array
+    similarity: Array
+
+    @property
+    def interrupted(self) -> bool:
+        return len(self.names) < self.asked
+
+    @property
+    def half(self) -> int:
+        """The place in `layers` at which the upper half of them is random."""
+        return (len(self.layers) - 1) // 2
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """The methods that fail by RULE."""
+        found = mean(self.correlation[:, self.half])
+        return tuple(name for name, value in zip(self.methods, found, strict=True) if value > LIMIT)
+
+    def save(self, path: str | Path) -> None:
+        """Write all of it as npz."""
+        save(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Sanity:
+        """What `save` wrote.
+
+        Raises:
+            InputError: the file is missing or is none of these.
+        """
+        return load(cls, path)
+
+
+def mean(values: Array) -> Array:
+    """(..., R) -> (...): over the cases that have a value; NaN where none has."""
+    known = np.isfinite(values)
+    count = known.sum(-1)
+    total = np.where(known, values, 0).sum(-1)
+    out = np.full(total.shape, np.nan, np.float32)
+    return np.asarray(np.divide(total, count, out=out, where=count > 0))
+
+
+def sanity(
+    cases: Cases, *, seed: int = 0, on_progress: Callable[[float], None] = lambda share: None
+) -> Sanity:
+    """The maps of every method again and again, after one layer more got random weights; then all go back.
+
+    The random weights of a case come from `seed` and its number. `on_progress` is told the share that is
+    done. Ctrl-C keeps the cases that are finished, where there is one.
+
+    Raises:
+        RunError: no layer that the target depends on has weights.
+    """
+    layers = weighted_layers(cases.probe, cases.targets[0].blob)
+    if not layers:
+        raise RunError(f"{cases.targets[0]}: no layer before it has weights that could be made random.")
+    rows = list[Array]()
+    try:
+        for row in range(len(cases)):
+            rows.append(_row(cases, row, layers, seed, lambda s: on_progress((len(rows) + s) / len(cases))))
+    except KeyboardInterrupt:
+        if not rows:
+            raise
+    both = np.stack(rows, axis=-1)  # (2, M, L, R)
+    return Sanity(
+        cases.probe.engine, cases.names[: len(rows)], tuple(map(str, cases.targets[: len(rows)])),
+        cases.methods, len(cases), layers, both[0], both[1],
+    )  # fmt: skip
+
+
+def weighted_layers(probe: Probe, blob: str) -> tuple[str, ...]:
+    """The layers with weights that `blob` depends on, the top one first."""
+    needed, found = {blob}, list[str]()
+    for layer in reversed(probe.layers()):
+        if needed.intersection(layer.top):
+            needed.update(layer.bottom)
+            if layer.name in probe.net.params and probe.image not in layer.top:
+                found.append(layer.name)
+    return tuple(found)
+
+
+@contextmanager
+def cascade(net: Any, layers: Sequence[str], rng: np.random.Generator) -> Iterator[Iterator[str]]:
+    """Gives one layer of `layers` after another once its weights in `net` are random; all go back at the end.
+
+    Each blob of weights gets its own values in random order: as many, as large, of the same mean, and no
+    variance below 0.
+    """
+    kept = [[np.array(blob.data) for blob in net.params[name]] for name in layers]
+    try:
+        yield _shuffled(net, layers, rng)
+    finally:
+        for name, arrays in zip(layers, kept, strict=True):
+            for blob, values in zip(net.params[name], arrays, strict=True):
+                blob.data[...] = values
+
+
+def _shuffled(net: Any, layers: Sequence[str], rng: np.random.Generator) -> Iterator[str]:
+    for name in layers:
+        for blob in net.params[name]:
+            values = np.array(blob.data)
+            blob.data[...] = rng.permutation(values.ravel()).reshape(values.shape)
+        yield name
+
+
+def _row(
+    cases: Cases, row: int, layers: tuple[str, ...], seed: int, report: Callable[[float], None]
+) -> Array:
+    """(2, M, L) of one case: rank correlation and SSIM."""
+    found = np.empty((2, len(cases.methods), len(layers)), np.float32)
+    originals = [cases.map(row, method) for method in cases.methods]
+    with cascade(cases.probe.net, layers, np.random.default_rng([seed, row])) as stages:
+        for k, _ in enumerate(stages):
+            for m, (method, original) in enumerate(zip(cases.methods, originals, strict=True)):
+                values = cases.map(row, method)
+                found[:, m, k] = rank_correlation(original, values), ssim(original, values)
+                report((k + (m + 1) / len(originals)) / len(layers))
+    return found

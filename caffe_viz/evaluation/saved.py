@@ -1,0 +1,42 @@
+"""Frozen results of arrays, names and numbers <-> npz."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from caffe_viz.errors import InputError
+from caffe_viz.files import write_whole
+
+T = TypeVar("T")
+
+
+def save(result: Any, path: str | Path) -> None:
+    """Write the dataclass `result`, whole or not at all."""
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **{f.name: getattr(result, f.name) for f in fields(result)})
+    write_whole(path, stream.getvalue())
+
+
+def load(cls: type[T], path: str | Path) -> T:
+    """What `save` wrote of a `cls`.
+
+    Raises:
+        InputError: the file is missing or is none of these.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as saved:
+            return cls(**{f.name: _value(saved[f.name]) for f in fields(cls)})  # type: ignore[arg-type]
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} is no saved {cls.__name__.lower()}: {str(error).rstrip('.')}.") from None
+
+
+def _value(array: Any) -> Any:
+    if array.ndim == 0:
+        return array.item()
+    return tuple(array.tolist()) if array.dtype.kind == "U" else array
