@@ -11,6 +11,7 @@ import pytest
 
 from caffe_viz.errors import InputError
 from caffe_viz.netdef import BlobProto, NetParameter, blob_array, make_blob, read_weights, write_weights
+from caffe_viz.netdef.copying import without_blobs
 from caffe_viz.netdef.stored import MessageBlob, StoredBlob, stored_layers
 
 
@@ -30,6 +31,7 @@ def agree(path: Path, kind: type) -> None:
     assert [x.name for x in found] == [x.name for x in expected.layer]
     for mine, theirs in zip(found, expected.layer, strict=True):
         assert len(mine.blobs) == len(theirs.blobs)
+        assert mine.message == without_blobs(theirs)
         for blob, proto in zip(mine.blobs, theirs.blobs, strict=True):
             assert type(blob) is kind
             np.testing.assert_array_equal(blob.array(), blob_array(proto))

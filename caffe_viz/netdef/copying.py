@@ -6,7 +6,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from caffe_viz.netdef.net_pb2 import NetParameter
+from caffe_viz.netdef.net_pb2 import LayerParameter, NetParameter
 
 
 def assign(message: Message, field: str, value: Any) -> None:
@@ -25,5 +25,14 @@ def without_layers(net: NetParameter) -> NetParameter:
     out = NetParameter()
     for field, value in net.ListFields():
         if field.name not in ("layers", "layer"):
+            assign(out, field.name, value)
+    return out
+
+
+def without_blobs(layer: LayerParameter) -> LayerParameter:
+    """A copy of everything but the weights."""
+    out = LayerParameter()
+    for field, value in layer.ListFields():
+        if field.name != "blobs":
             assign(out, field.name, value)
     return out

@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 
 from caffe_viz.errors import InputError
 from caffe_viz.netdef.blobs import blob_array, blob_shape
+from caffe_viz.netdef.copying import without_blobs
 from caffe_viz.netdef.net_pb2 import BlobProto, LayerParameter, NetParameter, V1LayerParameter
 from caffe_viz.netdef.read import read_weights
+from caffe_viz.netdef.upgrade import upgrade
 
 Array = NDArray[np.float32]
 M = TypeVar("M", bound=Message)
@@ -80,10 +82,11 @@ class MessageBlob:
 
 
 class StoredLayer(NamedTuple):
-    """The name of a layer and its blobs."""
+    """The name of a layer, its blobs, and its message without them, as V2."""
 
     name: str
     blobs: Sequence[StoredBlob | MessageBlob]
+    message: LayerParameter
 
 
 def stored_layers(weights: NetParameter | Path | str) -> list[StoredLayer]:
@@ -97,7 +100,9 @@ def stored_layers(weights: NetParameter | Path | str) -> list[StoredLayer]:
             return list(_layers(Path(weights)))
         except (_NotPlain, DecodeError, OSError, ValueError):
             weights = read_weights(weights)
-    return [StoredLayer(x.name, [MessageBlob(blob) for blob in x.blobs]) for x in weights.layer]
+    return [
+        StoredLayer(x.name, [MessageBlob(blob) for blob in x.blobs], without_blobs(x)) for x in weights.layer
+    ]
 
 
 class _NotPlain(Exception):
@@ -142,7 +147,9 @@ def _layers_in(data: mmap.mmap, path: Path) -> Iterator[StoredLayer]:
             raise _NotPlain  # V0
         blobs = [_blob(data, x, path) for x in inside if x.number == place]
         blobs_found = blobs_found or bool(blobs)
-        yield StoredLayer(layer.name, blobs)
+        if isinstance(layer, V1LayerParameter):
+            layer = upgrade(NetParameter(layers=[layer]), str(path), weights=True).layer[0]
+        yield StoredLayer(layer.name, blobs, layer)
     if not blobs_found:
         raise _NotPlain
 

@@ -1,0 +1,11 @@
+"""Two caffemodels: what changed in each layer and filter; needs no engine."""
+
+from caffe_viz.comparing.compare import compare
+from caffe_viz.comparing.duplicates import SAME_DIRECTION
+from caffe_viz.comparing.filters import DEAD
+from caffe_viz.comparing.result import Change, Diff, FilterChange, LayerDiff, Pair, Shown, Side
+
+__all__ = [
+    "DEAD", "SAME_DIRECTION", "Change", "Diff", "FilterChange", "LayerDiff", "Pair", "Shown", "Side",
+    "compare",
+]  # fmt: skip
