@@ -1,0 +1,188 @@
+"""The commands `train` and `evolution`."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from caffe_viz.cli.app import INTERRUPTED, app
+from caffe_viz.cli.options import AllowCode, Engine, Json, Output, PreprocessFile
+from caffe_viz.cli.parts import preprocess_of, print_files
+from caffe_viz.errors import CaffeVizError, InputError
+
+if TYPE_CHECKING:
+    from caffe_viz.recording import Step
+
+LINE_EVERY = 10.0  # seconds from one plain line to the next, where there is no terminal
+SMOOTHED = 50  # iterations whose losses are averaged for the eye
+
+
+@app.command()
+def train(
+    solver: Annotated[Path, typer.Argument(help="A solver.prototxt.", show_default=False)],
+    data: Annotated[
+        Path | None,
+        typer.Option(help="CLASS/NAME.jpg in a folder or .zip, or an .npz; for Input and MemoryData nets."),
+    ] = None,
+    test_data: Annotated[
+        Path | None, typer.Option(help="The same, to test on [default: what the solver's test net reads].")
+    ] = None,
+    record: Annotated[
+        Path | None, typer.Option(help="Record kernels, gradients, norms and scores in this file.")
+    ] = None,
+    layer: Annotated[
+        list[str] | None,
+        typer.Option(help="Record its weights in full, again for more, or all [default: the first kernels]."),
+    ] = None,
+    every: Annotated[
+        str | None,
+        typer.Option(
+            help="epoch, or iterations between two periods of the record [default: epoch of --data]."
+        ),
+    ] = None,
+    snapshot: Annotated[Path | None, typer.Option(help="Go on from this solverstate.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Begin with this caffemodel.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the order of the data.", min=0)] = 0,
+    preprocess: PreprocessFile = None,
+    engine: Engine = "auto",
+    allow_code: AllowCode = False,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder of snapshots that have no snapshot_prefix.")
+    ] = Path("out"),
+) -> None:
+    """Train a net up to the solver's max_iter. Ctrl-C takes a snapshot, from which --snapshot goes on."""
+    from caffe_viz.training import Training
+
+    training = Training(
+        solver, record=record, layers="all" if layer == ["all"] else layer, every=_every(every),
+        snapshot=snapshot, weights=weights, data=data, test_data=test_data,
+        preprocess=preprocess_of(solver, preprocess), seed=seed, engine=engine, allow_code=allow_code,
+        output=output,
+    )  # fmt: skip
+    line = ProgressLine(training.solver.iter, training.settings.max_iter)
+    interrupted = False
+    try:
+        with interruptible() as asked:
+            for step in training:
+                line.show(step)
+                if asked:
+                    interrupted = True
+                    break
+    except CaffeVizError:
+        line.end()
+        print_files(training.finish())
+        raise
+    line.end()
+    print_files(training.finish() + ([] if record is None else [record]))
+    if interrupted:
+        print(
+            f"interrupted after iteration {training.solver.iter}; --snapshot goes on from it", file=sys.stderr
+        )
+        raise typer.Exit(INTERRUPTED)
+
+
+@app.command()
+def evolution(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            help="A record of `train`, or two snapshots or more (.caffemodel).", show_default=False
+        ),
+    ],
+    preprocess: Annotated[
+        Path | None, typer.Option("--preprocess", help="For the order of colours [default: BGR].")
+    ] = None,
+    output: Output = Path("out"),
+    as_json: Json = False,
+) -> None:
+    """How a net changed while it learned: kernels over time, gradients, updates, curves, histograms."""
+    from caffe_viz.images import Preprocess
+    from caffe_viz.views.evolved import show_evolution
+
+    order = "BGR" if preprocess is None else Preprocess.from_toml(preprocess).channel_order
+    found = show_evolution(files[0] if len(files) == 1 else files, channel_order=order)
+    paths = found.save(output)
+    if as_json:
+        made = {"engine": found.record.head.engine, "periods": found.table.to_json()}
+        print(json.dumps(made | {"files": list(map(str, paths))}))
+    else:
+        print(found)
+        print_files(paths)
+    if found.record.note:
+        print(found.record.note, file=sys.stderr)
+
+
+class ProgressLine:
+    """Loss, scores, learning rate, time left: one line that changes on a terminal, else one now and then."""
+
+    def __init__(self, start: int, end: int) -> None:
+        self._start, self._end, self._begun = start, end, time.monotonic()
+        self._losses: list[float] = []
+        self._scores: dict[str, float] = {}
+        self._shown = float("-inf")
+        self._live = sys.stderr.isatty()
+
+    def show(self, step: Step) -> None:
+        """Say it, if it is time or a period has ended."""
+        self._losses = [*self._losses[1 - SMOOTHED :], step.loss]
+        self._scores = step.scores or self._scores
+        now = time.monotonic()
+        due = now - self._shown > (0.1 if self._live else LINE_EVERY)
+        if due or step.scores is not None or step.iteration == self._end:
+            self._shown = now
+            print(self._words(step, now), end="\033[K\r" if self._live else "\n", file=sys.stderr, flush=True)
+        if self._live and step.scores:
+            print(file=sys.stderr)  # the line of a period stays
+
+    def end(self) -> None:
+        """Leave the line."""
+        if self._live:
+            print(file=sys.stderr)
+
+    def _words(self, step: Step, now: float) -> str:
+        loss = sum(self._losses) / len(self._losses)
+        scores = "".join(f"  test {name} {value:.4g}" for name, value in self._scores.items())
+        left = (now - self._begun) / (step.iteration - self._start) * (self._end - step.iteration)
+        return (
+            f"iteration {step.iteration:,} of {self._end:,}  loss {loss:.4g}{scores}  rate {step.rate:.3g}  "
+            f"{_clock(left)} left"
+        )
+
+
+@contextmanager
+def interruptible() -> Iterator[list[int]]:
+    """Ctrl-C is noted in the list that is given; a second one interrupts as usual."""
+    asked: list[int] = []
+    usual = signal.getsignal(signal.SIGINT)
+
+    def note(number: int, frame: Any) -> None:
+        asked.append(number)
+        signal.signal(signal.SIGINT, usual)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, usual)
+
+
+def _every(given: str | None) -> int | str | None:
+    if given is None or given == "epoch":
+        return given
+    if not given.isdigit() or not int(given):
+        raise InputError(f"--every {given!r}: give epoch, or a number of iterations, as 500.")
+    return int(given)
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

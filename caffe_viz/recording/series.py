@@ -1,0 +1,72 @@
+"""Snapshots of a training as a record: what a plain series of caffemodels tells, with no recorder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from caffe_viz.errors import InputError
+from caffe_viz.netdef import StoredLayer, stored_layers
+from caffe_viz.recording.periods import BINS, Head, Parameter, Period, histogram
+from caffe_viz.recording.record import Frame, Record, Values
+
+
+def of_snapshots(paths: Sequence[str | Path]) -> Record:
+    """The record of a series of caffemodels, in the order of their iterations (NAME_iter_500.caffemodel).
+
+    Weights, their norms and histograms are there; what only a recorder sees is NaN. Files without an
+    iteration in their name are numbered as they are given.
+
+    Raises:
+        InputError: fewer than two files, one cannot be read, or they are not of one net.
+    """
+    if len(paths) < 2:
+        raise InputError("a series of snapshots takes two caffemodels or more.")
+    files = [Path(path) for path in paths]
+    numbers = [_iteration(file) for file in files]
+    known = [number for number in numbers if number is not None]
+    if len(known) < len(files):
+        pairs = list(enumerate(files))
+    else:
+        pairs = sorted(zip(known, files, strict=True))
+    layers = [stored_layers(file) for _, file in pairs]
+    parameters = _parameters(layers[0])
+    for (_, file), some in zip(pairs, layers, strict=True):
+        if _parameters(some) != parameters:
+            raise InputError(f"{file} has other layers or shapes than {pairs[0][1]}: not one net.")
+    head = Head(pairs[0][1].stem, "", "", 0, parameters, ())
+    return Record(head, tuple(_frame(number, file) for number, file in pairs))
+
+
+def _iteration(file: Path) -> int | None:
+    found = re.search(r"_iter_(\d+)$", file.stem)
+    return int(found[1]) if found else None
+
+
+def _parameters(layers: Sequence[StoredLayer]) -> tuple[Parameter, ...]:
+    return tuple(
+        Parameter(layer.name, i, tuple(blob.array().shape), True)
+        for layer in layers
+        for i, blob in enumerate(layer.blobs)
+    )
+
+
+def _values(file: Path) -> Values:
+    arrays = [blob.array() for layer in stored_layers(file) for blob in layer.blobs]
+    return {f"w{k}": array for k, array in enumerate(arrays)}
+
+
+def _frame(iteration: int, file: Path) -> Frame:
+    arrays = list(_values(file).values())
+    counts, low, high = zip(*map(histogram, arrays), strict=True)
+    nothing = np.full(len(arrays), np.nan, np.float32)
+    norms = np.array([np.linalg.norm(array) for array in arrays], np.float32)
+    period = Period(
+        iteration, np.empty(0, np.float32), np.nan, nothing, norms, nothing,
+        np.array(counts).reshape(-1, BINS), np.array(low, np.float32), np.array(high, np.float32),
+        np.empty(0, np.float32), {},
+    )  # fmt: skip
+    return Frame(period, lambda: _values(file))

@@ -1,0 +1,122 @@
+"""A training from files: the solver, what feeds it, what records it, its snapshots."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from caffe_viz.errors import InputError
+from caffe_viz.images import Preprocess
+from caffe_viz.netdef import SolverParameter
+from caffe_viz.recording import Recorder, Step, TestNet
+from caffe_viz.training.feeds import BatchFeed, Images, Slots, examples_of
+from caffe_viz.training.solvers import fill, load_solver, load_test_net, read_settings, restore
+
+PathLike = str | Path
+
+
+class Training:
+    """Iterate for its steps, up to the solver's max_iter; an iteration that was begun is always finished.
+
+    `data` and `test_data`, images in folders of their classes, such archives, or files .npz, feed nets that
+    have no data of their own, in the order of `seed`. It begins with a `snapshot` (a solverstate) or with
+    `weights`. `every` is by default an epoch of the data, else the solver's test_interval. `layers` None:
+    the first with kernels. For these, and for `record`, see `Recorder`; for the rest `load_solver`.
+
+    Raises:
+        InputError, RunError: as those do.
+    """
+
+    def __init__(
+        self,
+        solver: PathLike,
+        *,
+        record: PathLike | None = None,
+        layers: Sequence[str] | str | None = None,
+        every: int | str | None = None,
+        snapshot: PathLike | None = None,
+        weights: PathLike | None = None,
+        data: PathLike | None = None,
+        test_data: PathLike | None = None,
+        preprocess: Preprocess | None = None,
+        seed: int = 0,
+        engine: str = "auto",
+        allow_code: bool = False,
+        output: PathLike = "out",
+    ) -> None:
+        if snapshot is not None and weights is not None:
+            raise InputError("give a snapshot or weights: a snapshot has weights of its own.")
+        self.settings = read_settings(solver, output)
+        self.solver = load_solver(self.settings, engine=engine, allow_code=allow_code)
+        images = preprocess or Preprocess.near(solver)
+        feed = None if data is None else _feed(self.solver.net, Path(data), images, seed, self.settings)
+        if feed is None:
+            _need_data(self.solver.net)
+        test = None
+        if test_data is not None:
+            net = load_test_net(self.settings, engine=engine, allow_code=allow_code)
+            test = _test(net, Path(test_data), images, feed)
+        if snapshot is not None:
+            restore(self.solver, snapshot)
+        if weights is not None:
+            fill(self.solver, weights)
+        if self.solver.iter >= self.settings.max_iter:
+            raise InputError(
+                f"the solver is at iteration {self.solver.iter} of max_iter {self.settings.max_iter}."
+            )
+        kept = _first_kernels(self.solver.net) if layers is None else layers
+        self.recorder = Recorder(
+            self.solver, record, layers=() if record is None else kept,
+            every=every or _every(feed, self.settings), feed=feed, test=test,
+        )  # fmt: skip
+        self._saved = -1 if snapshot is None else self.solver.iter
+
+    def __iter__(self) -> Iterator[Step]:
+        while self.solver.iter < self.settings.max_iter:
+            yield self.recorder.step()
+
+    def finish(self) -> list[Path]:
+        """End the record and take a snapshot of what is there, unless there is one; its files.
+
+        Raises:
+            RunError: they cannot be written.
+        """
+        self.recorder.close()
+        iteration = self.solver.iter
+        ending = ".h5" if self.settings.snapshot_format == SolverParameter.HDF5 else ""
+        stem = f"{self.settings.snapshot_prefix}_iter_{iteration}"
+        if (
+            not (self.settings.snapshot and iteration % self.settings.snapshot == 0)
+            and iteration != self._saved
+        ):
+            self.solver.snapshot()
+        return [Path(f"{stem}.{kind}{ending}") for kind in ("caffemodel", "solverstate")]
+
+
+def _feed(net: Any, source: Path, preprocess: Preprocess, seed: int, settings: SolverParameter) -> BatchFeed:
+    slots = Slots.of(net)
+    return BatchFeed(net, slots, examples_of(source, preprocess, slots), seed, settings.iter_size)
+
+
+def _test(net: Any, source: Path, preprocess: Preprocess, training: BatchFeed | None) -> TestNet:
+    """All whole batches of `source`; images have the classes that those of the training have."""
+    slots = Slots.of(net)
+    taught = training.examples if training is not None else None
+    classes = taught.classes if isinstance(taught, Images) else ()
+    feed = BatchFeed(net, slots, examples_of(source, preprocess, slots, classes))
+    return TestNet(net, feed.epoch, feed)
+
+
+def _need_data(net: Any) -> None:
+    waiting = [layer.type for layer in net.layers if layer.type in ("Input", "MemoryData")]
+    if waiting:
+        raise InputError(f"the net has a layer {waiting[0]}, which waits for data: give them (--data).")
+
+
+def _every(feed: BatchFeed | None, settings: SolverParameter) -> int | str:
+    return "epoch" if feed is not None or not settings.test_interval else settings.test_interval
+
+
+def _first_kernels(net: Any) -> list[str]:
+    return next(([name] for name, blobs in net.params.items() if blobs[0].data.ndim == 4), [])

@@ -1,0 +1,175 @@
+"""Solvers from files, looked at before an engine sees them: what is wrong ends in one line."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import text_format
+
+from caffe_viz import netdef
+from caffe_viz.backend import chosen, load_net, module
+from caffe_viz.checking import check_messages, existing_file, fits, probe, raise_for
+from caffe_viz.errors import InputError
+from caffe_viz.files import h5py, need_folder, safe_name
+from caffe_viz.netdef import NetParameter, SolverParameter
+from caffe_viz.solving import check_solver, net_to_train, nets_to_test
+
+HISTORIES = {"Adam": 2, "AdaDelta": 2}  # arrays that a rule keeps of each parameter, others one
+DATA = ("DummyData",)  # whose fillers are its data
+
+
+def read_settings(path: str | Path, output: str | Path = "out") -> SolverParameter:
+    """A solver.prototxt; nets that are not in the working folder, where Caffe looks, are taken beside it.
+
+    Without a snapshot_prefix, snapshots go into `output`.
+
+    Raises:
+        InputError: it cannot be read, or Caffe would abort with it.
+        RunError: no snapshot could be written.
+    """
+    file = existing_file(path, "prototxt")
+    settings = netdef.read_solver(file)
+    for field in ("net", "train_net"):
+        if settings.HasField(field):
+            setattr(settings, field, _beside(file, getattr(settings, field)))
+    for i, name in enumerate(settings.test_net):
+        settings.test_net[i] = _beside(file, name)
+    check_solver(settings, settings.type, str(file))
+    if not settings.HasField("snapshot_prefix"):
+        settings.snapshot_prefix = str(Path(output) / safe_name(net_to_train(settings).name or "net"))
+    folder = Path(settings.snapshot_prefix).parent
+    need_folder(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    return settings
+
+
+def load_solver(
+    solver: str | Path | SolverParameter, *, engine: str = "auto", allow_code: bool = False
+) -> Any:
+    """A solver of pycaffe, of the type that a solver.prototxt names; its attribute `settings` is the message.
+
+    Raises:
+        InputError: Caffe would abort with its settings or one of its nets.
+        RunError: the engine is not installed.
+    """
+    settings = solver if isinstance(solver, SolverParameter) else read_settings(solver)
+    name = chosen(engine)
+    _check(net_to_train(settings), "TRAIN", name, allow_code)
+    for net in nets_to_test(settings):
+        _check(net, "TEST", name, allow_code)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "solver.prototxt"
+        file.write_text(text_format.MessageToString(settings), encoding="utf-8")
+        made = module(name).get_solver(str(file))
+    made.settings = settings
+    return made
+
+
+def load_test_net(settings: SolverParameter, *, engine: str = "auto", allow_code: bool = False) -> Any:
+    """The first test net of a solver, made without random numbers, of which the training then has as many.
+
+    Raises:
+        InputError: Caffe would abort with it, or it draws random numbers when it runs.
+    """
+    nets = nets_to_test(settings)
+    net = without_fillers(nets[0] if nets else net_to_train(settings))
+    for layer in net.layer:
+        if any(filler.type != "constant" for filler in layer.dummy_data_param.data_filler):
+            raise InputError(f"test net: layer {layer.name!r} would draw from the training's random numbers.")
+    _check(net, "TEST", chosen(engine), allow_code)
+    return load_net(net, phase="TEST", engine=engine, checked=False)
+
+
+def restore(solver: Any, snapshot: str | Path) -> None:
+    """Go on from a snapshot, a solverstate.
+
+    Raises:
+        InputError: it cannot be read, its weights are missing, or it is of another net or rule.
+    """
+    file = existing_file(snapshot, "solverstate")
+    learned = _learned_hdf5(file) if file.suffix == ".h5" else _learned(solver, file)
+    if learned and not Path(learned).is_file():
+        raise InputError(
+            f"{file} names the weights {learned}, which are not there; the working folder counts."
+        )
+    if learned and not learned.endswith(".h5"):
+        fill(solver, learned)
+    solver.restore(str(file))
+
+
+def fill(solver: Any, weights: str | Path) -> None:
+    """Begin with the weights of a caffemodel.
+
+    Raises:
+        InputError: it cannot be read, or a shape differs.
+    """
+    file = existing_file(weights, "caffemodel")
+    net = net_to_train(solver.settings)
+    found = check_messages(net, netdef.stored_layers(file), phase="TRAIN", allow_code=True)
+    raise_for(found, f"{file} and net {net.name!r}")
+    solver.net.copy_from(str(file))
+
+
+def without_fillers(net: NetParameter) -> NetParameter:
+    """A copy whose parameters begin as zeros."""
+    out = NetParameter()
+    out.CopyFrom(net)
+    for layer in out.layer:
+        if layer.type not in DATA:
+            for _, part in layer.ListFields():
+                for field, _ in part.ListFields() if hasattr(part, "ListFields") else ():
+                    if field.message_type is not None and field.message_type.name == "FillerParameter":
+                        part.ClearField(field.name)
+    return out
+
+
+def _beside(solver: Path, name: str) -> str:
+    """The path of a net that a solver's file names."""
+    there = solver.parent / name
+    return str(there) if not Path(name).exists() and there.exists() else name
+
+
+def _check(net: NetParameter, phase: str, engine: str, allow_code: bool) -> None:
+    name = f"net {net.name!r}"
+    raise_for(check_messages(_as_inputs(net), phase=phase, engine=engine, allow_code=allow_code), name)
+    if engine == "caffe":
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "net.prototxt"
+            netdef.write_net(net, file)
+            raise_for(probe(file, None, phase=phase), name)
+
+
+def _as_inputs(net: NetParameter) -> NetParameter:
+    """A copy with Input for MemoryData, which is fine where arrays are given to it."""
+    out = NetParameter()
+    out.CopyFrom(net)
+    for layer in out.layer:
+        if layer.type == "MemoryData":
+            p = layer.memory_data_param
+            shapes = [p.batch_size, p.channels, p.height, p.width], [p.batch_size]
+            layer.type = "Input"
+            layer.input_param.shape.extend(netdef.BlobShape(dim=shape) for shape in shapes)
+    return out
+
+
+def _learned(solver: Any, file: Path) -> str:
+    """The path of the weights; raises InputError if the state does not fit the solver."""
+    state = netdef.read_state(file)
+    blobs = {blob.data.ctypes.data: blob for blobs in solver.net.params.values() for blob in blobs}
+    shapes = [blob.data.shape for blob in blobs.values()] * HISTORIES.get(solver.settings.type, 1)
+    fine = len(state.history) == len(shapes) and all(map(fits, state.history, shapes))
+    if not fine:
+        raise InputError(f"{file} is the state of another net or solver type: its history has other shapes.")
+    return state.learned_net
+
+
+def _learned_hdf5(file: Path) -> str:
+    try:
+        with h5py().File(file, "r") as state:
+            learned = state["learned_net"][()] if "learned_net" in state else b""
+            state["iter"], state["history"]
+    except (OSError, KeyError) as error:
+        raise InputError(f"{file} is no solverstate: {error}.") from None
+    return learned.decode() if isinstance(learned, bytes) else str(learned)

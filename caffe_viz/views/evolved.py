@@ -1,0 +1,202 @@
+"""How a net changed while it learned: a record, or a series of snapshots, as pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from caffe_viz import tables
+from caffe_viz.errors import InputError
+from caffe_viz.figures import Picture
+from caffe_viz.figures.evolution import (
+    kernel_film,
+    kernels_over_time,
+    layer_curves,
+    ridges,
+    training_curves,
+)
+from caffe_viz.files import safe_name
+from caffe_viz.images import save_gif
+from caffe_viz.network import PathLike
+from caffe_viz.recording import Record
+from caffe_viz.recording.series import of_snapshots
+
+
+@dataclass(frozen=True, repr=False)
+class Evolution:
+    """A record, to look at; `channel_order` is that of kernels that see 3 channels."""
+
+    record: Record
+    channel_order: str = "BGR"
+
+    @property
+    def curves(self) -> Picture:
+        """Loss of each iteration, and the scores of the test net."""
+        record = self.record
+        names = list(dict.fromkeys(name for period in record.periods for name in period.scores))
+        scores = [(name, record.iterations, record.scores(name)) for name in names]
+        return training_curves(record.losses, scores)
+
+    @property
+    def gradients(self) -> Picture:
+        """The L2 norm of the gradient of each layer's weights."""
+        return self._per_layer("gradients", "norm of the gradient of the weights")
+
+    @property
+    def ratios(self) -> Picture:
+        """The update-to-weight ratio of each layer's weights; about 1e-3 is usual."""
+        return self._per_layer("ratios", "norm of the update / norm of the weights")
+
+    @property
+    def norms(self) -> Picture:
+        """The L2 norm of each layer's weights, the start too."""
+        values = np.array([frame.period.weights for frame in self.record.frames])
+        at = [frame.period.iteration for frame in self.record.frames]
+        return layer_curves(at, values[:, self._weights], self._names, "norm of the weights")
+
+    @property
+    def dead(self) -> Picture:
+        """The share of units of each rectifier that were never active in a period."""
+        values = 100 * self.record.curve("dead")
+        ylabel = "dead units, %"
+        return layer_curves(self.record.iterations, values, self.record.head.relus, ylabel, log=False)
+
+    @property
+    def ridges(self) -> Picture:
+        """The histograms of each layer's weights over time."""
+        frames = [frame.period for frame in self.record.frames]
+        found = [
+            (name, [p.counts[k] for p in frames], [p.low[k] for p in frames], [p.high[k] for p in frames])
+            for name, k in zip(self._names, self._weights, strict=True)
+        ]
+        return ridges(found, self._moments)
+
+    def kernels(self, layer: str | None = None) -> Picture:
+        """The kernels of `layer` (None: the first that is kept) over time, one row for each moment.
+
+        Raises:
+            InputError: no such layer, its values are not kept, or they are no kernels.
+        """
+        return kernels_over_time(self._kernels(layer), self._moments, self.channel_order)
+
+    def film(self, layer: str | None = None) -> list[Picture]:
+        """The same as frames; raises as `kernels`."""
+        moments = [f"iteration {moment}" for moment in self._moments]
+        return kernel_film(self._kernels(layer), moments, self.channel_order)
+
+    @property
+    def table(self) -> tables.Table:
+        record, rows = self.record, list[tuple[Any, ...]]()
+        names = list(dict.fromkeys(name for period in record.periods for name in period.scores))
+        for period, ratios in zip(record.periods, record.ratios, strict=True):
+            loss = float(np.mean(period.losses)) if period.losses.size else np.nan
+            ratio = (
+                np.nanmedian(ratios[self._weights]) if np.isfinite(ratios[self._weights]).any() else np.nan
+            )
+            gradient = np.linalg.norm(period.gradients)
+            dead = 100 * float(np.mean(period.dead)) if period.dead.size else np.nan
+            values = (
+                loss,
+                *(period.scores.get(n, np.nan) for n in names),
+                period.rate,
+                gradient,
+                ratio,
+                dead,
+            )
+            rows.append((period.iteration, *map(_short, values)))
+        columns = (
+            "iteration", "mean loss", *(f"test {name}" for name in names), "rate", "norm of all gradients",
+            "median update / weights", "dead units %",
+        )  # fmt: skip
+        engine = f" ({record.head.engine})" if record.head.engine else ""
+        return tables.Table(f"training of {record.head.net or 'a net'}{engine}", columns, tuple(rows))
+
+    def save(self, folder: PathLike) -> list[Path]:
+        """Write all pictures that there is something for, and a GIF of each kept layer's kernels."""
+        paths: list[Path] = []
+        for name, picture in self._pictures():
+            paths.append(Path(folder) / f"evolution_{name}.png")
+            picture.save(paths[-1])
+        for layer in self._kept:
+            stem = f"{safe_name(layer)}_evolution"
+            paths += [Path(folder) / f"{stem}.png", Path(folder) / f"{stem}.gif"]
+            self.kernels(layer).save(paths[-2])
+            frames = [frame.rgb for frame in self.film(layer)]
+            ms = max(40, min(500, 6000 // len(frames)))
+            save_gif(paths[-1], [*frames, *[frames[-1]] * (1000 // ms)], ms)
+        return paths
+
+    def _pictures(self) -> Iterator[tuple[str, Picture]]:
+        record = self.record
+        if np.isfinite(record.losses[1]).any():
+            yield "curves", self.curves
+        if record.periods and np.isfinite(record.curve("gradients")[:, self._weights]).any():
+            yield "gradients", self.gradients
+            yield "ratios", self.ratios
+        if record.periods and record.head.relus:
+            yield "dead", self.dead
+        if self._weights:
+            yield "norms", self.norms
+            yield "histograms", self.ridges
+
+    def _per_layer(self, name: str, ylabel: str) -> Picture:
+        record = self.record
+        values = record.ratios if name == "ratios" else record.curve(name)
+        return layer_curves(record.iterations, values[:, self._weights], self._names, ylabel)
+
+    def _kernels(self, layer: str | None) -> Any:
+        if layer is None and not self._kept:
+            raise InputError("the record keeps no kernels in full: record with --layer conv1, or all.")
+        name = layer or self._kept[0]
+        values = self.record.values(name)[1]
+        if values.ndim != 5:
+            shape = values.shape[1:]
+            raise InputError(f"layer {name!r} has weights of {shape}; kernels have four axes (O, I, H, W).")
+        return values
+
+    @cached_property
+    def _kept(self) -> list[str]:
+        """Layers whose kernels are kept."""
+        return [p.layer for p in self.record.head.parameters if p.kept and not p.blob and len(p.shape) == 4]
+
+    @cached_property
+    def _weights(self) -> list[int]:
+        """The numbers of the parameters that are weights: not biases, nor statistics of one axis."""
+        every = self.record.head.parameters
+        return [k for k, p in enumerate(every) if not p.blob and len(p.shape) > 1]
+
+    @property
+    def _names(self) -> list[str]:
+        return [self.record.head.parameters[k].layer for k in self._weights]
+
+    @property
+    def _moments(self) -> list[str]:
+        return [f"{frame.period.iteration:,}" for frame in self.record.frames]
+
+    def __repr__(self) -> str:
+        return str(self.table)
+
+    def _repr_png_(self) -> bytes:
+        return next(picture for _, picture in self._pictures())._repr_png_()
+
+
+def show_evolution(source: PathLike | Sequence[PathLike], *, channel_order: str = "BGR") -> Evolution:
+    """How a net changed: `source` is the record that a `Recorder` wrote, or several caffemodels.
+
+    Raises:
+        InputError: it cannot be read, or the caffemodels are not of one net.
+    """
+    paths = [Path(source)] if isinstance(source, str | Path) else [Path(path) for path in source]
+    if len(paths) == 1 and ".caffemodel" not in paths[0].name:
+        return Evolution(Record.load(paths[0]), channel_order)
+    return Evolution(of_snapshots(paths), channel_order)
+
+
+def _short(value: Any) -> float | None:
+    """Four digits, or None for what was not measured."""
+    return float(f"{float(value):.4g}") if np.isfinite(value) else None
