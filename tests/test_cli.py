@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
-import signal
 import subprocess
 import sys
+from contextlib import redirect_stdout
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from caffe_viz.cli import main
+from caffe_viz.cli.app import app
 from caffe_viz.cli.parts import numbers
 from caffe_viz.errors import InputError
 from caffe_viz.geometry import measure
@@ -26,6 +30,17 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, check=False
     )
+
+
+def here(*arguments: object) -> str:
+    """What a command prints, run in this process: it starts no second engine."""
+    out = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out):
+        patch.setattr(sys, "argv", ["caffe-viz", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+    assert not end.value.code
+    return out.getvalue()
 
 
 def test_shapes_equal_the_net(networks: Path) -> None:
@@ -135,21 +150,20 @@ def test_weights_writes_a_picture_of_each_layer(networks: Path, tmp_path: Path) 
     ]
 
 
-@pytest.mark.usefixtures("caffe")
-def test_activations_names_the_class_and_the_state(networks: Path, tmp_path: Path) -> None:
-    done = run(
-        "activations", *files(networks), "--image", CAT, "--layer", "conv1", "--layer", "prob", "-o", tmp_path
-    )
+def test_activations_names_the_class_and_the_state(engine: str, networks: Path, tmp_path: Path) -> None:
+    line = ("activations", *files(networks), "--image", CAT, "--engine", engine, "-o", tmp_path)
+    done = run(*line, "--layer", "conv1", "--layer", "prob")
     assert done.returncode == 0, done.stderr
+    assert f"activations ({engine})" in done.stdout
     assert "post-ReLU (relu1, in place)" in done.stdout
     assert "3  cat\n" in done.stdout
     assert sorted(p.name for p in tmp_path.iterdir()) == ["conv1_activations.png", "prob_activations.png"]
-    done = run("activations", *files(networks), "--image", CAT, "--layer", "prob", "--json", "-o", tmp_path)
-    assert json.loads(done.stdout)["top"][0]["label"] == "cat"
+    made = json.loads(here(*line, "--layer", "prob", "--json"))
+    assert made["top"][0]["label"] == "cat"
+    assert made["engine"] == engine
 
 
-@pytest.mark.usefixtures("caffe")
-def test_gradient_has_both_streams(networks: Path, tmp_path: Path) -> None:
+def test_gradient_has_both_streams(engine: str, networks: Path, tmp_path: Path) -> None:
     done = run(
         "gradient",
         *files(networks),
@@ -160,51 +174,86 @@ def test_gradient_has_both_streams(networks: Path, tmp_path: Path) -> None:
         "--blob",
         "conv1",
         "--json",
+        "--engine",
+        engine,
         "-o",
         tmp_path,
     )
     made = json.loads(done.stdout)
-    assert made["of"] == "fc8[3]"
+    assert (made["of"], made["engine"]) == ("fc8[3]", engine)
     streams = {row["blob"]: row["stream"] for row in made["gradients"]}
     assert (streams["conv1"], streams["conv1[0]"]) == ("data", "parameter")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["conv1_gradient.png", "data_gradient.png"]
 
 
-@pytest.mark.usefixtures("caffe")
-def test_ascend_writes_all_it_says(networks: Path, tmp_path: Path) -> None:
-    arguments = ("ascend", *files(networks), "--layer", "conv2", "--filters", "0:12:6", "--steps", 8, "-o")
+def test_ascend_writes_all_it_says(engine: str, networks: Path, tmp_path: Path) -> None:
+    arguments = (
+        "ascend", *files(networks), "--layer", "conv2", "--filters", "0:12:6", "--steps", 8,
+        "--engine", engine, "-o",
+    )  # fmt: skip
     done = run(*arguments, tmp_path / "a", "--json")
     made = json.loads(done.stdout)
+    assert made["engine"] == engine
     assert [row["filter"] for row in made["filters"]] == [0, 6]
     assert all(row["at its best"] > row["objective at start"] for row in made["filters"])
     assert sorted(made["files"]) == sorted(map(str, (tmp_path / "a").iterdir()))
     assert done.stderr == ""  # no bar where there is no terminal
-    run(*arguments, tmp_path / "b")
+    assert here(*arguments, tmp_path / "b").startswith(f"conv2, plain ascent ({engine})\n")
     sheet = "conv2_plain_sheet.png"
     assert (tmp_path / "a" / sheet).read_bytes() == (tmp_path / "b" / sheet).read_bytes()
 
 
-@pytest.mark.usefixtures("caffe")
-def test_ctrl_c_keeps_the_best_so_far(networks: Path, tmp_path: Path) -> None:
-    code = "from caffe_viz.cli import main; main()"
-    arguments = ["ascend", *files(networks), "--layer", "conv2", "--filters", "0:4", "--steps", "1000000"]
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, arguments), "-o", str(tmp_path)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    with pytest.raises(subprocess.TimeoutExpired):
-        process.wait(8)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert "best images so far" in err
-    assert "Traceback" not in err
+# Ctrl-C as the first steps arrive, or just before.
+INTERRUPTED = """
+import os, signal, sys
+from caffe_viz.ascent import Ascending
+from caffe_viz.cli import main
+noted, early = Ascending._progress, sys.argv.pop(1) == "early"
+def interrupted(self, event):
+    progress = None if early else noted(self, event)
+    os.kill(os.getpid(), signal.SIGINT)
+    return progress
+Ascending._progress = interrupted
+main()
+"""
+
+
+def interrupted(networks: Path, when: str, *options: object) -> subprocess.CompletedProcess[str]:
+    line = [
+        "ascend",
+        *files(networks),
+        "--layer",
+        "conv2",
+        "--filters",
+        "0:4",
+        "--steps",
+        "1000000",
+        *options,
+    ]
+    return subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, when, *map(str, line)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_ctrl_c_keeps_the_best_so_far(engine: str, networks: Path, tmp_path: Path) -> None:
+    done = interrupted(networks, "late", "--engine", engine, "-o", tmp_path)
+    assert done.returncode == 130
+    assert done.stderr == "interrupted: these are the best images so far\n"
     assert (tmp_path / "conv2_plain_sheet.png").exists()
-    assert out.count(".png") == 6
+    assert done.stdout.count(".png") == 6
 
 
-@pytest.mark.usefixtures("caffe")
-def test_every_filter_dead_is_a_failed_run(tmp_path: Path) -> None:
+def test_ctrl_c_before_the_first_step_leaves_no_picture(networks: Path, tmp_path: Path) -> None:
+    done = interrupted(networks, "early", "-o", tmp_path)
+    assert done.returncode == 130
+    assert done.stderr == "interrupted before the first step: there are no images\n"
+    assert not list(tmp_path.glob("*.png"))
+
+
+def test_every_filter_dead_is_a_failed_run(engine: str, tmp_path: Path) -> None:
     (tmp_path / "net.prototxt").write_text(
         'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 8 dim: 8 } } }'
         'layer { name: "conv" type: "Convolution" bottom: "data" top: "conv" convolution_param { num_output: 2 kernel_size: 3 } }'
@@ -218,6 +267,8 @@ def test_every_filter_dead_is_a_failed_run(tmp_path: Path) -> None:
         tmp_path / "net.caffemodel",
         "--layer",
         "conv",
+        "--engine",
+        engine,
         "-o",
         tmp_path / "out",
     )
@@ -265,14 +316,12 @@ def test_filters() -> None:
         (("weights", "{net}", "{weights}", "--layer", "conv_1"), "Did you mean 'conv1'"),
         (("ascend", "{net}", "{weights}", "--layer", "conv3", "--filters", "96"), "filters 0 to 95, not 96"),
         (("ascend", "{net}", "{net}", "--layer", "conv3"), "swapped"),
-        (("ascend", "{net}", "{weights}", "--layer", "conv3", "--engine", "torch8"), "engine 'torch8'"),
         (("ascend", "{net}", "{weights}", "--layer", "fc6", "--size", "40x40"), "'fc6' (InnerProduct) has weights"),
         (("activations", "{net}", "{weights}", "--image", "{net}"), "deploy.prototxt"),
         (("gradient", "{net}", "{weights}", "--image", "{cat}", "--layer", "fc9"), "no layer 'fc9'"),
         (("activations", "{net}", "{weights}", "--image", "{cat}", "--preprocess", "no.toml"), "no.toml"),
     ],
 )  # fmt: skip
-@pytest.mark.usefixtures("caffe")
 def test_bad_input_of_each_command(
     networks: Path, tmp_path: Path, arguments: tuple[str, ...], words: str
 ) -> None:
@@ -281,6 +330,48 @@ def test_bad_input_of_each_command(
     assert done.returncode == 2, done.stderr
     assert words in done.stderr
     assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+WRONG = [
+    (("--engine", "torch8"), "engine 'torch8' is unknown. Did you mean 'torch'?"),
+    (("--engine", "caffe", "--device", "cuda"), "device 'cuda' needs the engine torch"),
+    (("--device", "gpu8"), "device 'gpu8' cannot be used"),
+]
+ENGINE_COMMANDS = {
+    c.callback.__name__: signature(c.callback).parameters
+    for c in app.registered_commands
+    if "engine" in signature(c.callback).parameters
+}
+
+
+def test_these_commands_take_an_engine() -> None:
+    assert {"activations", "gradient", "ascend", "attribute", "classify", "top"} <= set(ENGINE_COMMANDS)
+
+
+@pytest.mark.parametrize("command", ENGINE_COMMANDS)
+def test_wrong_engines_and_devices_are_one_line(
+    command: str,
+    networks: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """In this process: the engine torch is then imported once."""
+    pytest.importorskip("torch", reason="the engine torch is not installed")
+    options = ENGINE_COMMANDS[command]
+    line: list[object] = ["caffe-viz", command, *files(networks)]
+    line += ["--image", CAT] if "image" in options else []
+    line += ["--layer", "conv3"] if "layer" in options else []
+    line += ["-o", tmp_path / "out"] if "output" in options else []
+    for wrong, words in WRONG:
+        monkeypatch.setattr(sys, "argv", [*map(str, line), *wrong])
+        with pytest.raises(SystemExit) as end:
+            main()
+        out, err = capfd.readouterr()
+        assert end.value.code == 2, err
+        assert words in err
+        assert (err.count("\n"), out) == (1, "")
     assert not (tmp_path / "out").exists()
 
 

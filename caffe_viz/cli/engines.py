@@ -141,7 +141,12 @@ def ascend(
         print(found.table)
         print_files(paths)
     if found.interrupted:
-        print("interrupted: these are the best images so far", file=sys.stderr)
+        kept = (
+            ": these are the best images so far"
+            if found.ascent.filters
+            else " before the first step: there are no images"
+        )
+        print(f"interrupted{kept}", file=sys.stderr)
         raise typer.Exit(INTERRUPTED)
     if not found.ascent.filters:
         raise RunError(f"layer {layer!r}: every chosen filter is dead, so nothing was drawn.")
