@@ -66,10 +66,8 @@ def _need_global_average(probe: Probe, target: Target, layer: LayerParameter) ->
     p, maps = layer.pooling_param, probe.shape(layer.bottom[0])
     if p.pool != net_pb2.PoolingParameter.AVE:
         _refuse(target, layer, "takes no average")
-    padded = p.pad or p.pad_h or p.pad_w
-    kernel = (p.kernel_h or p.kernel_size, p.kernel_w or p.kernel_size)
-    whole = p.global_pooling or (not padded and kernel[0] >= maps[1] and kernel[1] >= maps[2])
-    if not whole or probe.shape(layer.top[0])[1:] != (1, 1):
+    padded = not p.global_pooling and (p.pad or p.pad_h or p.pad_w)  # Caffe's mean counts the padding too
+    if padded or probe.shape(layer.top[0])[1:] != (1, 1):
         _refuse(target, layer, f"does not pool the whole {maps[1]} x {maps[2]} maps")
 
 
