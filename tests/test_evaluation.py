@@ -253,7 +253,13 @@ def test_chance_comes_from_the_seed(engine: str) -> None:
 
 
 def parameters(net: Any) -> dict[tuple[str, int], np.ndarray]:
-    return {(name, k): np.array(b.data) for name, some in net.params.items() for k, b in enumerate(some)}
+    """All but the image, which a probe keeps in a layer of its own."""
+    return {
+        (name, k): np.array(b.data)
+        for name, some in net.params.items()
+        for k, b in enumerate(some)
+        if name != "image"
+    }
 
 
 def test_layers_from_the_top_down_become_random_and_go_back(engine: str) -> None:
@@ -329,6 +335,13 @@ def test_nothing_to_make_random(engine: str) -> None:
     c = cases(probe, np.ones((1, 3, 4, 4), np.float32), [0], ["gradient"])
     with pytest.raises(RunError, match="no layer before it has weights"):
         sanity(c)
+
+
+def test_a_method_without_maps_is_said() -> None:
+    nothing = np.full((1, 2, 2), np.nan, np.float32)
+    s = Sanity("caffe", ("a", "b"), ("0", "0"), ("flat",), 2, ("top", "low"), nothing, nothing)
+    assert s.failed == ()
+    assert sanity_table(s).rows == (("flat", *[None] * 10, "no map"),)
 
 
 # What does not fit.

@@ -30,7 +30,7 @@ def evaluate(
     ] = None,
     method: Annotated[
         list[str] | None,
-        typer.Option(help="A method of attribute; again for more [default: all that fit the net]."),
+        typer.Option(help="A method of attribute; again for more [default: all, where they fit]."),
     ] = None,
     layer: Annotated[
         str | None,
@@ -68,10 +68,11 @@ def evaluate(
     network = open_network(prototxt, weights, preprocess, engine, device, allow_code)
     if write is not None:
         need_marks(write, network.message.name, checks)
+    methods = "all" if method in (None, ["all"]) else method
     settings = Settings(samples=samples, steps=steps, seed=seed)
     with progress_bar("evaluation") as report:
         found = show_evaluation(
-            network, image, target, method or "all", layer, count=count, checks=checks, points=points,
+            network, image, target, methods, layer, count=count, checks=checks, points=points,
             settings=settings, on_progress=lambda done, total: report(done, total, ""),
         )  # fmt: skip
     paths = found.save(output)

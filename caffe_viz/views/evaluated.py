@@ -190,7 +190,8 @@ def sanity_table(s: Sanity) -> tables.Table:
             for found in (s.correlation, s.similarity)
             for place in stages.values()
         ]
-        rows.append((method, *values, "fails" if method in s.failed else ""))
+        blank = "no map" if values[0] is None else ""
+        rows.append((method, *values, "fails" if method in s.failed else blank))
     columns = (*(f"rank {stage}" for stage in stages), *(f"SSIM {stage}" for stage in stages))
     title = f"{len(s.layers)} layers random from the top down, {len(s.names):,} cases ({s.engine})"
     return tables.Table(title, ("method", *columns, "check"), tuple(rows))
