@@ -138,8 +138,8 @@ class _ByNorm(torch.autograd.Function):
         (x, scale, norm, y), (seed,) = ctx.saved_tensors, seeds
         down = learns = None
         if ctx.needs_input_grad[0]:
-            along = (x * seed).sum(ctx.axes, keepdim=True) / (norm * norm)
-            down = (seed - x * along) / norm * scale
+            along = x * (x * seed).sum(ctx.axes, keepdim=True)
+            down = (seed - along / (norm * norm)) / norm * scale
         if ctx.needs_input_grad[1]:
             learns = (y * seed).sum((0, 2, 3), keepdim=True)[0]
             learns = (learns if scale.numel() > 1 else learns.sum().view(1, 1, 1)) / scale

@@ -52,24 +52,21 @@ def _transformed(
 
 def _states(call: Call, bottoms: list[Tensor]) -> list[Tensor]:
     """Those before the first step, (N, D): given ones, else those that the last forward ended in."""
-    count, (streams, size) = (
-        STATES[call.param.type],
-        (bottoms[0].shape[1], call.param.recurrent_param.num_output),
-    )
+    count, streams, size = STATES[call.param.type], bottoms[0].shape[1], call.param.recurrent_param.num_output
     if call.param.recurrent_param.expose_hidden:
-        return [b.detach().view(streams, size) for b in bottoms[-count:]]
-    kept: list[Tensor] = call.state.get("states", [])
-    if not kept or kept[0].numel() < streams * size:
-        return [bottoms[0].new_zeros(streams, size) for _ in range(count)]
-    return [state.reshape(-1)[: streams * size].view(streams, size) for state in kept]
+        return [b.view(streams, size) for b in bottoms[-count:]]
+    kept = call.state.get("states")
+    if kept is None or kept.shape[1] < streams * size:
+        kept = call.state["states"] = bottoms[0].new_zeros(count, streams * size)
+    return [state[: streams * size].view(streams, size) for state in kept]
 
 
 def _left(call: Call, *states: Tensor) -> list[Tensor]:
     """The states after the last step, as further tops if exposed; no gradient comes back through them."""
-    found = [state.detach().clone() for state in states]
     if call.param.recurrent_param.expose_hidden:
-        return found
-    call.state["states"] = found
+        return [state.detach().clone() for state in states]
+    for kept, state in zip(call.state["states"], states, strict=True):
+        kept[: state.numel()] = state.detach().flatten()  # fewer streams than before leave the rest
     return []
 
 
