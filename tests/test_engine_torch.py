@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bad_nets import BAD_NETS
 
 import caffe_viz as cv
 from caffe_viz.errors import InputError
@@ -33,16 +32,6 @@ DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 def test_every_type_of_caffe_is_there_or_left_out_with_a_reason() -> None:
     """Types that geometry knows: real Caffe's, which test_geometry_caffe.py compares."""
     assert set(TABLE) <= set(LAYERS) | set(LEFT_OUT)
-
-
-# Real Caffe's own troubles, and one that depends on the machine's memory.
-ONLY_CAFFES = {"memory data", "more than the memory", "engine", "engine of a relu"}
-
-
-@pytest.mark.parametrize("name", sorted(set(BAD_NETS) - ONLY_CAFFES))
-def test_bad_nets_raise(name: str) -> None:
-    with pytest.raises(InputError):
-        cv.load_net(parse_net(BAD_NETS[name].text), engine="torch")
 
 
 def test_names_are_corrected() -> None:

@@ -175,7 +175,8 @@ def ascend(
     clearer shapes. The image begins as grey with a little noise from `seed`, or as `start` (C, H, W) in
     units of the input. Its `size` (H, W) is by default the layer's receptive field and a margin, at most the
     net's input. `neuron` climbs one neuron of the map, at a place or in the centre (True), instead of its
-    mean. The same arguments give the same numbers, with any number of `jobs` (processes; None: all cores).
+    mean. The same arguments give the same numbers, with any number of `jobs` (processes; None: one per core,
+    or one in all on another device than the CPU).
     Without `preprocess` the input is no picture: it begins at 0, and a pixel is 1/64 of its unit.
 
     Source: Simonyan et al., Deep Inside Convolutional Networks, 2014 (without its L2 term when plain).
@@ -209,7 +210,7 @@ def ascend(
         )
     recipe = Recipe(METHODS[method], steps, rate * unit, grey, NOISE * unit, seed, start, place, save_every)
     job = Job(auxiliary, _of_layers(given, auxiliary.message), runner, device, recipe)
-    return Ascending(job, batches, jobs or _cores(), method)
+    return Ascending(job, batches, jobs or (_cores() if device == "cpu" else 1), method)
 
 
 def canvas_size(net: NetParameter, layer: str) -> tuple[int, int] | None:
