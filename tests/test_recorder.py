@@ -199,7 +199,7 @@ def test_wrong_options_are_refused(options: dict[str, Any], reason: str, engine:
 def test_a_solver_of_pycaffe_needs_its_settings(caffe: Any, tmp_path: Path) -> None:
     path = str(solver(tmp_path, "caffe").settings.net)
     bare = caffe.get_solver(path.replace("net.prototxt", "solver.prototxt"))
-    with pytest.raises(InputError, match="give settings, its solver.prototxt"):
+    with pytest.raises(InputError, match="give settings, its solver"):
         Recorder(bare, every=1)
     seen = Recorder(bare, every=1, feed=Cycle(bare.net), settings=tmp_path / "solver.prototxt")
     seen.step(2)

@@ -93,9 +93,7 @@ def train(
 def evolution(
     files: Annotated[
         list[Path],
-        typer.Argument(
-            help="A record of `train`, or two snapshots or more (.caffemodel).", show_default=False
-        ),
+        typer.Argument(help="A record of `train`, or several caffemodels.", show_default=False),
     ],
     preprocess: Annotated[
         Path | None, typer.Option("--preprocess", help="For the order of colours [default: BGR].")

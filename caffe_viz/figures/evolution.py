@@ -103,6 +103,8 @@ def layer_curves(
         for column, colour in zip(array.T, colours, strict=True):
             axes.plot(at, column, color=colour, linewidth=1.3, marker=_marker(at), markersize=3)
         axes.set(xlabel="iteration", ylabel=ylabel, yscale="log" if log else "linear")
+        if not log:
+            axes.set_ylim(0, max(1, 1.05 * float(np.nanmax(array))))
         _whole_numbers(axes)
         _name_layers(legend, names, colours)
         return rasterise(figure)
@@ -136,10 +138,11 @@ def training_curves(
             colour = (BLUE, ORANGE, "#009E73", "#CC79A7")[k % 4]
             axes[1, 0].plot(at, values, color=colour, marker="o", markersize=4, label=clean(f"test {name}"))
         if others:
-            axes[1, 0].set(xlabel="iteration", ylabel="score", xlim=top.get_xlim())
+            axes[1, 0].set(xlabel="iteration", ylabel="score")
             axes[1, 0].legend(frameon=False, labelcolor=GREY)
         for one in axes.ravel():
             _whole_numbers(one)
+            one.set_xlim(0, x[-1] * 1.01)
         return rasterise(figure)
 
 

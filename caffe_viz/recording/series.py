@@ -28,10 +28,8 @@ def of_snapshots(paths: Sequence[str | Path]) -> Record:
     files = [Path(path) for path in paths]
     numbers = [_iteration(file) for file in files]
     known = [number for number in numbers if number is not None]
-    if len(known) < len(files):
-        pairs = list(enumerate(files))
-    else:
-        pairs = sorted(zip(known, files, strict=True))
+    named = len(known) == len(files)
+    pairs = sorted(zip(known, files, strict=True)) if named else list(enumerate(files))
     layers = [stored_layers(file) for _, file in pairs]
     parameters = _parameters(layers[0])
     for (_, file), some in zip(pairs, layers, strict=True):

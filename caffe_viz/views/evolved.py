@@ -91,27 +91,18 @@ class Evolution:
 
     @property
     def table(self) -> tables.Table:
+        """A row for each period; the update-to-weight ratio is the geometric mean over layers."""
         record, rows = self.record, list[tuple[Any, ...]]()
         names = list(dict.fromkeys(name for period in record.periods for name in period.scores))
         for period, ratios in zip(record.periods, record.ratios, strict=True):
-            loss = float(np.mean(period.losses)) if period.losses.size else np.nan
-            ratio = (
-                np.nanmedian(ratios[self._weights]) if np.isfinite(ratios[self._weights]).any() else np.nan
-            )
-            gradient = np.linalg.norm(period.gradients)
-            dead = 100 * float(np.mean(period.dead)) if period.dead.size else np.nan
-            values = (
-                loss,
-                *(period.scores.get(n, np.nan) for n in names),
-                period.rate,
-                gradient,
-                ratio,
-                dead,
-            )
+            scores = (period.scores.get(name, np.nan) for name in names)
+            gradient, ratio = np.linalg.norm(period.gradients), _mean(np.log(ratios[self._weights]))
+            dead = 100 * _mean(period.dead)
+            values = (_mean(period.losses), *scores, period.rate, gradient, np.exp(ratio), dead)
             rows.append((period.iteration, *map(_short, values)))
         columns = (
             "iteration", "mean loss", *(f"test {name}" for name in names), "rate", "norm of all gradients",
-            "median update / weights", "dead units %",
+            "update / weights", "dead units %",
         )  # fmt: skip
         engine = f" ({record.head.engine})" if record.head.engine else ""
         return tables.Table(f"training of {record.head.net or 'a net'}{engine}", columns, tuple(rows))
@@ -195,6 +186,12 @@ def show_evolution(source: PathLike | Sequence[PathLike], *, channel_order: str 
     if len(paths) == 1 and ".caffemodel" not in paths[0].name:
         return Evolution(Record.load(paths[0]), channel_order)
     return Evolution(of_snapshots(paths), channel_order)
+
+
+def _mean(values: Any) -> float:
+    """Of those that are finite; NaN if none is."""
+    finite = np.asarray(values)[np.isfinite(values)]
+    return float(finite.mean()) if finite.size else float("nan")
 
 
 def _short(value: Any) -> float | None:
