@@ -20,17 +20,17 @@ layer {
 }
 layer { name: "norm" type: "BatchNorm" bottom: "conv" top: "norm" }
 layer {
-  name: "scale" type: "Scale" bottom: "norm" top: "norm" scale_param { bias_term: true }
+  name: "scale" type: "Scale" bottom: "norm" top: "scale" scale_param { bias_term: true }
   param { lr_mult: 1 } param { lr_mult: 2 decay_mult: 0 }
 }
-layer { name: "tanh" type: "TanH" bottom: "norm" top: "norm" }
+layer { name: "tanh" type: "TanH" bottom: "scale" top: "scale" }
 layer {
-  name: "ip1" type: "InnerProduct" bottom: "norm" top: "ip1"
+  name: "ip1" type: "InnerProduct" bottom: "scale" top: "ip1"
   param { name: "shared" } param { lr_mult: 0 }
   inner_product_param { num_output: 5 }
 }
 layer {
-  name: "ip2" type: "InnerProduct" bottom: "norm" top: "ip2" param { name: "shared" lr_mult: 0.5 decay_mult: 2 }
+  name: "ip2" type: "InnerProduct" bottom: "scale" top: "ip2" param { name: "shared" lr_mult: 0.5 decay_mult: 2 }
   inner_product_param { num_output: 5 bias_term: false }
 }
 layer { name: "sum" type: "Eltwise" bottom: "ip1" bottom: "ip2" top: "sum" }
@@ -47,8 +47,8 @@ LABELS = np.random.default_rng(4).integers(0, 5, (12, 1, 1, 1)).astype(np.float3
 def written(folder: Path, settings: str = "", net: str = NET) -> str:
     """The path of a solver of `net`; `settings` replace those of SETTINGS with the same names."""
     (folder / "net.prototxt").write_text(net)
-    own = {line.partition(":")[0] for line in fields(settings)}
-    kept = [line for line in fields(SETTINGS) if line.partition(":")[0] not in own]
+    own = {name_of(line) for line in fields(settings)}
+    kept = [line for line in fields(SETTINGS) if name_of(line) not in own]
     text = [*kept, *fields(settings)]
     if not {"net", "train_net", "net_param", "train_net_param"} & own:
         text.append(f'net: "{folder}/net.prototxt"')
@@ -67,6 +67,10 @@ def fields(settings: str) -> list[str]:
         else:
             found += [f"{a} {b}" for a, b in zip(words[::2], words[1::2], strict=True)]
     return [line for line in found if line.strip()]
+
+
+def name_of(line: str) -> str:
+    return line.split()[0].rstrip(":")
 
 
 def ready(solver: Any, seed: int = 5) -> Any:

@@ -34,7 +34,7 @@ class Memory:
 
     def __init__(self, count: int, device: torch.device, make: Callable[[], Tensor] | None = None) -> None:
         self.count, self.device = count, device
-        self.owing: set[Owing] = set()  # what still adds to these values
+        self.owing: dict[Owing, None] = {}  # what still adds to these values
         self.kept = False  # work put off reads these values, so who may change them gets a copy
         self._make = make  # zeros by default
         self._tensor: Tensor | None = None
@@ -49,7 +49,10 @@ class Memory:
 
     def tensor(self) -> Tensor:
         """The values, flat, on the device."""
-        self._settle()
+        self.settle()
+        return self._values()
+
+    def _values(self) -> Tensor:
         if self._tensor is None and self._host is None:
             made = self._make() if self._make else torch.zeros(self.count, device=self.device)
             self._tensor = made.reshape(-1).to(self.device)
@@ -61,7 +64,7 @@ class Memory:
 
     def array(self) -> Array:
         """The values, flat, as an array that may be written into."""
-        self._settle()
+        self.settle()
         held = self._held()
         if self.device.type != "cpu":
             return self._downloaded(held)
@@ -87,7 +90,7 @@ class Memory:
     def add(self, values: Tensor) -> None:
         """Add `values` (contiguous, on the device, nobody else's)."""
         blank = self._tensor is None and self._host is None and self._make is None
-        self.adopt(values if blank else self.tensor() + values.reshape(-1))
+        self.adopt(values if blank else self._values() + values.reshape(-1))
 
     def renew(self, make: Callable[[], Tensor] | None = None) -> None:
         """New values, which are made when somebody looks; zeros by default."""
@@ -103,14 +106,15 @@ class Memory:
             self._make, self._tensor, self._host = None, None, None
             self._host_is_newer = False
 
+    def settle(self) -> None:
+        """Add what is owing, in the order in which it came: sums must not depend on who looks when."""
+        while self.owing:
+            next(iter(self.owing)).settle()
+
     def resize(self, count: int) -> None:
         """Room for `count` values; what was there stays if it was enough, as in Caffe."""
         if count > self.count:
             self.__init__(count, self.device)  # type: ignore[misc]
-
-    def _settle(self) -> None:
-        while self.owing:
-            next(iter(self.owing)).settle()
 
     def _held(self) -> Array | None:
         return None if self._array is None else self._array()

@@ -144,7 +144,7 @@ class Layer:
         """Drop gradients of parameters that nobody has read."""
         self._pending = None
         for blob in self.blobs:
-            blob.memories[1].owing.discard(self)
+            blob.memories[1].owing.pop(self, None)
 
     def _differentiable(self) -> bool:
         return self.backs and self.kind.gradient and (any(self.down) or any(self.learns))
@@ -209,10 +209,12 @@ class Layer:
         read = [blob.memories[0] for blob in (*self.bottoms, *self.blobs)]
         read += [blob.memories[1] for blob in self.tops]
         if any(memory.held for memory in (*read, *results)):
+            for memory in results:
+                memory.settle()  # other layers', if they share a parameter
             self.settle()
             return
         for memory in results:
-            memory.owing.add(self)
+            memory.owing[self] = None
         for memory in read:
             memory.kept = True
 

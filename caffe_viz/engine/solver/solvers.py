@@ -108,8 +108,8 @@ class Solver:
         self._drops = solving.next_step(p, self._iter, self._drops)
         rate = solving.learning_rate(p, self._iter, self._drops)
         for net in (self.net, *self.test_nets):
-            for layer in net.layers:
-                layer.settle()  # what was put off needs the weights that are changed here
+            for blob in (blob for layer in net.layers for blob in layer.blobs):
+                blob.memories[1].settle()  # what was put off needs the weights that are changed here
         with torch.no_grad():
             scale = self._clip() / p.iter_size
             for one in self._params:
