@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Train prototxt/caffenet_cifar10 with real Caffe's solver.
+"""Train prototxt/caffenet_cifar10, with the solver of real Caffe or of the embedded engine (--engine torch).
 
     python scripts/train_caffenet_cifar10.py cifar10-jpeg.zip         (train|test)/CLASS/NAME.jpg
     python scripts/train_caffenet_cifar10.py cifar-10-python.tar.gz    the public archive
@@ -26,6 +26,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from caffe_viz import backend
 
 FOLDER = Path(__file__).resolve().parent.parent / "prototxt" / "caffenet_cifar10"
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -123,21 +125,18 @@ def accuracy(net: Any, images: Images, labels: Labels) -> float:
     return right / len(images)
 
 
-def solver_of(folder: Path, epochs: int) -> Any:
-    """Caffe's solver; the prototxt's net path is relative to its folder."""
-    os.environ.setdefault("GLOG_minloglevel", "2")
-    import caffe
-
+def solver_of(folder: Path, epochs: int, engine: str) -> Any:
+    """The engine's solver; the prototxt's net path is relative to its folder."""
     text = (folder / "solver.prototxt").read_text(encoding="utf-8")
     text = text.replace('net: "', f'net: "{folder}/').replace("max_iter: 7000", f"max_iter: {500 * epochs}")
     with tempfile.NamedTemporaryFile("w", suffix=".prototxt") as file:
         file.write(text)
         file.flush()
-        return caffe.get_solver(file.name)
+        return backend.module(engine).get_solver(file.name)
 
 
-def train(data: dict[str, tuple[Images, Labels]], epochs: int, output: Path) -> float:
-    solver = solver_of(FOLDER, epochs)
+def train(data: dict[str, tuple[Images, Labels]], epochs: int, output: Path, engine: str) -> float:
+    solver = solver_of(FOLDER, epochs, engine)
     net = solver.net
     feed = batches(*data["train"], len(net.blobs["data"].data), np.random.default_rng(1))
     start, loss = time.monotonic(), []
@@ -152,14 +151,11 @@ def train(data: dict[str, tuple[Images, Labels]], epochs: int, output: Path) -> 
             partial = output.with_name("." + output.name)
             net.save(str(partial))
             os.replace(partial, output)
-    return evaluate(data, output)
+    return evaluate(data, output, engine)
 
 
-def evaluate(data: dict[str, tuple[Images, Labels]], weights: Path) -> float:
-    os.environ.setdefault("GLOG_minloglevel", "2")
-    import caffe
-
-    net = caffe.Net(str(FOLDER / "train_val.prototxt"), caffe.TEST, weights=str(weights))
+def evaluate(data: dict[str, tuple[Images, Labels]], weights: Path, engine: str) -> float:
+    net = backend.load_net(FOLDER / "train_val.prototxt", weights, engine=engine)
     return accuracy(net, *data["test"])
 
 
@@ -169,13 +165,16 @@ def main() -> int:
     )
     parser.add_argument("archive", type=Path)
     parser.add_argument("--epochs", type=int, default=14)
+    parser.add_argument("--engine", choices=backend.ENGINES, default="auto")
     parser.add_argument("--evaluate", action="store_true", help="only measure the weights that are there")
     parser.add_argument("-o", "--output", type=Path, default=FOLDER / "caffenet_cifar10.caffemodel")
     options = parser.parse_args()
     data = (read_zip if zipfile.is_zipfile(options.archive) else read_python_archive)(options.archive)
     print({part: images.shape for part, (images, _) in data.items()}, flush=True)
-    measure_only = options.evaluate
-    got = evaluate(data, options.output) if measure_only else train(data, options.epochs, options.output)
+    if options.evaluate:
+        got = evaluate(data, options.output, options.engine)
+    else:
+        got = train(data, options.epochs, options.output, options.engine)
     print(f"accuracy on {len(data['test'][1])} test images: {100 * got:.2f} %")
     return 0
 
