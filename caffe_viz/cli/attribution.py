@@ -31,8 +31,8 @@ def attribute(
         list[str] | None,
         typer.Option(
             help="gradient, gradient-x-input, smoothgrad, integrated-gradients, guided-backprop, deconvnet, "
-            "cam, grad-cam, grad-cam++, layer-cam, score-cam, guided-grad-cam, occlusion, all; again for more "
-            "[default: grad-cam]."
+            "cam, grad-cam, grad-cam++, layer-cam, score-cam, guided-grad-cam, occlusion, all; again for "
+            "more [default: grad-cam]."
         ),
     ] = None,
     layer: Annotated[
