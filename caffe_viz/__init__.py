@@ -20,9 +20,18 @@ if TYPE_CHECKING:
     from caffe_viz.netdef import read_net, read_weights, write_net, write_weights
     from caffe_viz.probe import forward, gradient
     from caffe_viz.published import download
+    from caffe_viz.recording import Record, Recorder
     from caffe_viz.surgery import auxiliary_net
     from caffe_viz.tiling import vis_square
-    from caffe_viz.views import maximize, shapes, show_activations, show_gradients, show_weights
+    from caffe_viz.training import load_solver
+    from caffe_viz.views import (
+        maximize,
+        shapes,
+        show_activations,
+        show_evolution,
+        show_gradients,
+        show_weights,
+    )
 
 __version__ = "0.1.0"
 
@@ -38,16 +47,25 @@ _PUBLIC = {
     "netdef": ("read_net", "read_weights", "write_net", "write_weights"),
     "probe": ("forward", "gradient"),
     "published": ("download",),
+    "recording": ("Record", "Recorder"),
     "surgery": ("auxiliary_net",),
     "tiling": ("vis_square",),
-    "views": ("maximize", "shapes", "show_activations", "show_gradients", "show_weights"),
+    "training": ("load_solver",),
+    "views": (
+        "maximize",
+        "shapes",
+        "show_activations",
+        "show_evolution",
+        "show_gradients",
+        "show_weights",
+    ),
 }
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 __all__ = [
-    "Ascent", "CaffeVizError", "InputError", "Picture", "Preprocess", "RunError", "ascend", "auxiliary_net",
-    "check", "download", "forward", "gradient", "load_image", "load_net", "maximize", "measure", "read_net",
-    "read_weights", "shapes", "show_activations", "show_gradients", "show_weights", "vis_square",
-    "write_net", "write_weights",
+    "Ascent", "CaffeVizError", "InputError", "Picture", "Preprocess", "Record", "Recorder", "RunError",
+    "ascend", "auxiliary_net", "check", "download", "forward", "gradient", "load_image", "load_net",
+    "load_solver", "maximize", "measure", "read_net", "read_weights", "shapes", "show_activations",
+    "show_evolution", "show_gradients", "show_weights", "vis_square", "write_net", "write_weights",
 ]  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from recorder_toy import BATCH, MEMORY, PARAMETERS, SMOOTH, Cycle, examples, plain, solver, weights
+from recorder_toy import BATCH, LAYERS, MEMORY, PARAMETERS, SMOOTH, Cycle, examples, plain, solver, weights
 
 from caffe_viz.errors import InputError, RunError
 from caffe_viz.recording import Record, Recorder, TestNet
@@ -142,8 +142,17 @@ def test_dead_units_are_those_never_active_in_the_period(engine: str, tmp_path: 
     seen.step(2)
     made.net.params["conv"][1].data[2] = 0  # wakes up in the second period
     seen.step(2)
+    made.net.params["conv"][1].data[:2] = -1000  # and others die before the third
+    seen.step(2)
     assert seen.record.head.relus == ("relu",)
-    np.testing.assert_allclose(seen.record.curve("dead"), [[0.5], [0.25]])
+    np.testing.assert_allclose(seen.record.curve("dead"), [[0.5], [0.25], [0.75]])
+
+
+def test_only_what_a_rectifier_left_last_is_counted(engine: str, tmp_path: Path) -> None:
+    """A Power in place lifts what the ReLU made 0: its blob says nothing of dead units."""
+    power = 'layer { name: "up" type: "Power" bottom: "conv" top: "conv" power_param { shift: 1 } }'
+    lifted = LAYERS.replace('layer { name: "fc"', f'{power}\nlayer {{ name: "fc"', 1)
+    assert recorder(solver(tmp_path, engine, layers=lifted), every=1).record.head.relus == ()
 
 
 def test_histograms_count_every_weight(engine: str, tmp_path: Path) -> None:

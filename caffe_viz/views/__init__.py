@@ -6,6 +6,7 @@ Nothing here prints or opens a window. `net` is a `caffe.Net` from `load_net`, o
 from caffe_viz.tables import Shapes
 from caffe_viz.views.attributed import Attributed, show_attribution
 from caffe_viz.views.classified import Classified, classify
+from caffe_viz.views.evolved import Evolution, show_evolution
 from caffe_viz.views.files import first_kernels, shapes, show_weights
 from caffe_viz.views.maximized import Maximized, maximize
 from caffe_viz.views.streams import Activations, GradientView, show_activations, show_gradients
@@ -15,6 +16,7 @@ __all__ = [
     "Activations",
     "Attributed",
     "Classified",
+    "Evolution",
     "GradientView",
     "Maximized",
     "Shapes",
@@ -25,6 +27,7 @@ __all__ = [
     "shapes",
     "show_activations",
     "show_attribution",
+    "show_evolution",
     "show_gradients",
     "show_weights",
     "top_images",
