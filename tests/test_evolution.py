@@ -151,6 +151,16 @@ def test_a_record_becomes_pictures(recorded: Path, tmp_path: Path) -> None:
         found.kernels("fc")
 
 
+def test_of_a_long_training_some_moments_are_drawn(tmp_path: Path) -> None:
+    made = solver(tmp_path, "torch")
+    seen = Recorder(made, layers=["conv"], every=1, feed=Cycle(made.net))
+    seen.step(150)
+    found = Evolution(seen.record)
+    assert len(found.film()) == 60
+    assert (found._moments[0], found._moments[-1]) == ("0", "150")
+    assert len(found.table.rows) == 150
+
+
 def test_a_series_of_snapshots_is_a_record(engine: str, tmp_path: Path) -> None:
     paths = series(tmp_path, engine)
     record = of_snapshots(paths)

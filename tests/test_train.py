@@ -203,6 +203,26 @@ def test_the_state_of_another_net_is_refused(engine: str, tmp_path: Path) -> Non
         np.testing.assert_array_equal(a, b)
 
 
+def test_states_in_hdf5_are_looked_at_too(engine: str, tmp_path: Path) -> None:
+    pytest.importorskip("h5py")
+    more = "snapshot_format: HDF5"
+    first = load_solver(write_solver(tmp_path, more=more), engine=engine)
+    plain(first, 2)
+    first.snapshot()
+    state = tmp_path / "toy_iter_2.solverstate.h5"
+    second = load_solver(write_solver(tmp_path, more=more), engine=engine)
+    restore(second, state)
+    assert second.iter == 2
+    for a, b in zip(weights(first.net), weights(second.net), strict=True):
+        np.testing.assert_array_equal(a, b)
+    adam = load_solver(write_solver(tmp_path, more=f'{more} type: "Adam"'), engine=engine)
+    with pytest.raises(InputError, match="another net or solver type"):
+        restore(adam, state)
+    state.write_bytes(b"nothing")
+    with pytest.raises(InputError, match="no solverstate"):
+        restore(second, state)
+
+
 def test_snapshots_have_a_place_without_a_prefix(engine: str, tmp_path: Path) -> None:
     path = write_solver(tmp_path)
     path.write_text(path.read_text().replace("snapshot_prefix", "# snapshot_prefix"))

@@ -89,7 +89,7 @@ def restore(solver: Any, snapshot: str | Path) -> None:
         InputError: it cannot be read, its weights are missing, or it is of another net or rule.
     """
     file = existing_file(snapshot, "solverstate")
-    learned = _learned_hdf5(file) if file.suffix == ".h5" else _learned(solver, file)
+    learned = _learned(solver, file)
     if learned and not Path(learned).is_file():
         raise InputError(
             f"{file} names the weights {learned}, which are not there; the working folder counts."
@@ -155,21 +155,28 @@ def _as_inputs(net: NetParameter) -> NetParameter:
 
 
 def _learned(solver: Any, file: Path) -> str:
-    """The path of the weights; raises InputError if the state does not fit the solver."""
-    state = netdef.read_state(file)
+    """The path of the weights that a state names; raises InputError if it does not fit the solver."""
     blobs = {blob.data.ctypes.data: blob for blobs in solver.net.params.values() for blob in blobs}
     shapes = [blob.data.shape for blob in blobs.values()] * HISTORIES.get(solver.settings.type, 1)
-    fine = len(state.history) == len(shapes) and all(map(fits, state.history, shapes))
+    if file.suffix == ".h5":
+        learned, found = _state_hdf5(file)
+        fine = found == shapes
+    else:
+        state = netdef.read_state(file)
+        learned = state.learned_net
+        fine = len(state.history) == len(shapes) and all(map(fits, state.history, shapes))
     if not fine:
         raise InputError(f"{file} is the state of another net or solver type: its history has other shapes.")
-    return state.learned_net
+    return learned
 
 
-def _learned_hdf5(file: Path) -> str:
+def _state_hdf5(file: Path) -> tuple[str, list[tuple[int, ...]]]:
+    """The path of the weights, and the shapes of the history."""
     try:
         with h5py().File(file, "r") as state:
             learned = state["learned_net"][()] if "learned_net" in state else b""
-            state["iter"], state["history"]
-    except (OSError, KeyError) as error:
+            history = state["history"] if "iter" in state else {}
+            shapes = [tuple(map(int, history[str(i)].shape)) for i in range(len(history))]
+    except (OSError, KeyError, AttributeError) as error:
         raise InputError(f"{file} is no solverstate: {error}.") from None
-    return learned.decode() if isinstance(learned, bytes) else str(learned)
+    return learned.decode() if isinstance(learned, bytes) else str(learned), shapes

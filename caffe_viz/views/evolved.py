@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ from caffe_viz.images import save_gif
 from caffe_viz.network import PathLike
 from caffe_viz.recording import Record
 from caffe_viz.recording.series import of_snapshots
+
+MOMENTS = 60  # that pictures and films show of a long training
 
 
 @dataclass(frozen=True, repr=False)
@@ -69,7 +71,7 @@ class Evolution:
     @property
     def ridges(self) -> Picture:
         """The histograms of each layer's weights over time."""
-        frames = [frame.period for frame in self.record.frames]
+        frames = [frame.period for frame in self._shown.frames]
         found = [
             (name, [p.counts[k] for p in frames], [p.low[k] for p in frames], [p.high[k] for p in frames])
             for name, k in zip(self._names, self._weights, strict=True)
@@ -144,11 +146,18 @@ class Evolution:
         if layer is None and not self._kept:
             raise InputError("the record keeps no kernels in full: record with --layer conv1, or all.")
         name = layer or self._kept[0]
-        values = self.record.values(name)[1]
+        values = self._shown.values(name)[1]
         if values.ndim != 5:
             shape = values.shape[1:]
             raise InputError(f"layer {name!r} has weights of {shape}; kernels have four axes (O, I, H, W).")
         return values
+
+    @cached_property
+    def _shown(self) -> Record:
+        """The record with some of its moments, evenly chosen, where there are many."""
+        frames = self.record.frames
+        chosen = np.unique(np.linspace(0, len(frames) - 1, min(MOMENTS, len(frames))).round().astype(int))
+        return replace(self.record, frames=tuple(frames[k] for k in chosen))
 
     @cached_property
     def _kept(self) -> list[str]:
@@ -167,7 +176,7 @@ class Evolution:
 
     @property
     def _moments(self) -> list[str]:
-        return [f"{frame.period.iteration:,}" for frame in self.record.frames]
+        return [f"{frame.period.iteration:,}" for frame in self._shown.frames]
 
     def __repr__(self) -> str:
         return str(self.table)
