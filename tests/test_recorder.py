@@ -19,6 +19,7 @@ from recorder_toy import BATCH, LAYERS, MEMORY, PARAMETERS, SMOOTH, Cycle, examp
 from caffe_viz.errors import InputError, RunError
 from caffe_viz.recording import Record, Recorder, TestNet
 from caffe_viz.recording.blocks import Appender, Blocks
+from caffe_viz.recording.periods import unpack
 from caffe_viz.training.solvers import load_test_net, restore
 
 KINDS = ["SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam"]
@@ -271,9 +272,11 @@ def test_flipped_bits_are_seen(tmp_path: Path) -> None:
 def test_no_pickle_and_no_bomb_is_opened(tmp_path: Path) -> None:
     made = recorder(solver(tmp_path, "torch"), tmp_path / "a.record", every=1)
     made.close()
+    record = Record.load(tmp_path / "a.record")
+    arrays = unpack(record.frames[0].period.to_bytes())
     zipped, pickled = io.BytesIO(), io.BytesIO()
-    np.savez_compressed(zipped, w0=np.zeros(10**6))
-    np.savez(pickled, w0=np.array([{}], object))
+    np.savez_compressed(zipped, **arrays)  # 1000 times as large when unpacked, if it had zeros
+    np.savez(pickled, **{**arrays, "losses": np.array([{}], object)})
     for content in (zipped, pickled, io.BytesIO(b"nothing")):
         path = tmp_path / f"{len(content.getvalue())}.record"
         path.write_bytes((tmp_path / "a.record").read_bytes())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import sys
 import time
@@ -136,7 +137,10 @@ class ProgressLine:
         due = now - self._shown > (0.1 if self._live else LINE_EVERY)
         if due or step.scores is not None or step.iteration == self._end:
             self._shown = now
-            print(self._words(step, now), end="\033[K\r" if self._live else "\n", file=sys.stderr, flush=True)
+            words = self._words(step, now)
+            if self._live:  # a line that wraps could not be written over
+                words = words[: shutil.get_terminal_size().columns - 1]
+            print(words, end="\033[K\r" if self._live else "\n", file=sys.stderr, flush=True)
         if self._live and step.scores:
             print(file=sys.stderr)  # the line of a period stays
 
