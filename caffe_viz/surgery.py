@@ -17,8 +17,8 @@ Shape = tuple[int, ...]
 # Their Backward aborts the process in real Caffe (NOT_IMPLEMENTED, or a CHECK on propagate_down).
 # Types whose backward aborts in this Caffe, or does nothing without a word.
 NO_GRADIENT = frozenset({"Accuracy", "ArgMax", "DetectionEvaluate", "DetectionOutput", "Embed", "Threshold"})
-NO_GRADIENT |= {"BilinearInterpolate", "HardSigmoid", "HardSwish", "MaxUnPool", "MultiBoxLoss", "PSROIPooling"}
-NO_GRADIENT |= {"Pad", "PixelShuffle", "Upsample"}
+NO_GRADIENT |= {"BilinearInterpolate", "HardSigmoid", "HardSwish", "MaxUnPool", "MultiBoxLoss", "Pad"}
+NO_GRADIENT |= {"PixelShuffle", "PSROIPooling", "Upsample"}
 
 
 @dataclass(frozen=True)

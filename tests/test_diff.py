@@ -166,19 +166,60 @@ def test_dead_whatever_the_share_of_the_others(alive: int) -> None:
 def test_a_duplicated_filter_is_found_whatever_its_length() -> None:
     def plant(values: Arrays) -> None:
         values["conv1"][0][6] = 3 * values["conv1"][0][1]
-        values["fc3"][0][4] = -values["fc3"][0][0]  # the other direction is none
+        rows = values["fc3"][0]
+        rows[4], rows[6], rows[9] = -rows[0], 2 * rows[0], -2 * rows[0]  # 0 and 6, 4 and 9; no opposite ones
+        rows[[11, 12]] = rows[0] * 1e-5  # dead
 
     found = diff(plant)
     sides = layer(found, "conv1")
     assert sides.a is not None
     assert sides.b is not None
     assert (sides.a.pairs, sides.b.pairs, sides.b.copies) == (0, 1, 1)
+    rows = layer(found, "fc3").b
+    assert rows is not None
+    assert [(p.first, p.second) for p in rows.duplicates] == [(0, 6), (4, 9)]
     (pair,) = sides.b.duplicates
     assert (pair.first, pair.second, pair.cosine) == (1, 6, pytest.approx(1, abs=1e-6))
     shown = next(x for x in found.shown if x.kind == "duplicates")
     assert (shown.layer, shown.file) == ("conv1", "B")
     np.testing.assert_allclose(shown.first, shown.second, atol=1e-6)
-    assert "duplicated pairs of filters: 0 -> 1: conv1 0 -> 1 (1 and 6)" in summary(found)
+    words = "duplicated pairs of filters: 0 -> 3: conv1 0 -> 1 (1 and 6); fc3 0 -> 2 (0 and 6, 4 and 9)"
+    assert words in summary(found)
+
+
+def test_duplicates_of_either_file_are_shown() -> None:
+    """Once where both have them."""
+    before, after = arrays(), arrays()
+    before["conv1"][0][6] = before["conv1"][0][1]
+    before["fc3"][0][2] = before["fc3"][0][0]
+    after["fc3"][0][2] = after["fc3"][0][0]
+    found = compare(message(before), message(after))
+    shown = [(x.layer, x.file) for x in found.shown if x.kind == "duplicates"]
+    assert shown == [("conv1", "A"), ("fc3", "A and B")]
+
+
+def test_filters_are_shown_of_the_first_layer_and_the_four_most_changed() -> None:
+    rng = np.random.default_rng(0)
+    given = {f"fc{k}": [rng.normal(size=(6, 9))] for k in range(8)}
+    amounts = [0.0, 0.1, 0.9, 0.2, 0.8, 0.7, 0.3, 0.6]
+    after = {name: [blobs[0] * (1 + x)] for (name, blobs), x in zip(given.items(), amounts, strict=True)}
+    found = compare(message(given), message(after))
+    assert [x.layer for x in found.shown] == ["fc1", "fc2", "fc4", "fc5", "fc7"]
+    assert [x.name for x in found.ranked][:3] == ["fc2", "fc4", "fc5"]
+    chosen = compare(message(given), message(after), layers=["fc6", "fc3"], count=2)
+    assert [(x.layer, len(x.first)) for x in chosen.shown] == [("fc3", 2), ("fc6", 2)]
+
+
+def test_a_bias_alone_is_a_change() -> None:
+    def plant(values: Arrays) -> None:
+        values["fc3"][1][0] += 1
+
+    found = diff(plant)
+    assert [x.state for x in found.layers] == ["same", "same", "changed", "same"]
+    change = layer(found, "fc3").change
+    assert change is not None
+    assert (change.relative, change.changed) == (0, 0)
+    assert (change.others[0] or 0) > 0.05
 
 
 def test_filters_of_two_groups_are_no_duplicates() -> None:
@@ -243,6 +284,13 @@ def test_a_new_head_of_the_same_shape_is_no_renamed_one() -> None:
     assert "only in A: fc4 (5 20)\nonly in B: score (5 20)" in summary(found)
 
 
+def test_positive_vectors_are_not_all_alike() -> None:
+    """Scales of two unrelated layers have a cosine near 1."""
+    rng = np.random.default_rng(0)
+    found = compare(*(message({name: [rng.uniform(0.8, 1, 64)]}) for name in ("old", "new")))
+    assert [x.state for x in found.layers] == ["only in B", "only in A"]
+
+
 def test_all_layers_renamed_find_their_own() -> None:
     """Among layers of one shape, BatchNorm's positive vectors too."""
     rng = np.random.default_rng(0)
@@ -254,7 +302,7 @@ def test_all_layers_renamed_find_their_own() -> None:
     assert {x.state for x in found.layers} == {"same"}
 
 
-def test_another_shape_is_a_new_head_or_a_pruned_layer() -> None:
+def test_another_shape_is_a_new_head_or_a_pruned_layer(tmp_path: Path) -> None:
     def plant(values: Arrays) -> None:
         values["fc4"] = [np.random.default_rng(9).normal(size=(9, 20)), np.zeros(9)]
         values["conv1"] = [x[[0, 3, 4]] for x in values["conv1"]]
@@ -263,6 +311,8 @@ def test_another_shape_is_a_new_head_or_a_pruned_layer() -> None:
     found = diff(plant)
     assert [x.state for x in found.layers] == ["other shape", "other shape", "same", "other shape"]
     assert [x.kept for x in found.layers] == [3, None, None, 0]
+    found.save(tmp_path / "diff.npz")
+    assert Diff.load(tmp_path / "diff.npz").layers == found.layers
     assert "conv1 (8 3 5 5 -> 3 3 5 5; A has 3 of B's 3 filters)" in summary(found)
     assert "conv2 (12 4 3 3 -> 12 2 3 3)" in summary(found)
 
@@ -350,11 +400,12 @@ def test_from_zero_has_no_relative_change() -> None:
 
 
 def test_two_layers_of_one_name_are_matched_in_turn() -> None:
-    one = message(arrays())
-    other = message(arrays())
-    for net in (one, other):
+    after = arrays()
+    after["fc3"][0] = np.random.default_rng(9).normal(size=(20, 60))
+    nets = message(arrays()), message(after)
+    for net in nets:
         net.layer.add(name="fc3", type="InnerProduct", blobs=[make_blob(np.eye(3))])
-    assert [x.state for x in compare(one, other).layers] == ["same"] * 5
+    assert [x.state for x in compare(*nets).layers] == ["same", "same", "changed", "same", "same"]
 
 
 def test_the_prototxt_says_what_the_caffemodel_does_not() -> None:
@@ -499,7 +550,7 @@ def test_bad_input_is_one_line(
 
 
 def test_names_of_layers_stay_in_the_folder_and_in_the_text(tmp_path: Path) -> None:
-    hostile = ["../../up", "<script>alert(1)</script>", "a/b", "a-b", "\x1b[2J$x_{", "猫\n", ""]
+    hostile = ["../../up", "<script>alert(1)</script>", "a/b", "a-b", "\x1b[2J$x_{", "猫\n", "", "x" * 9999]
     before, after = NetParameter(), NetParameter()
     rng = np.random.default_rng(0)
     for name in hostile:
@@ -510,6 +561,8 @@ def test_names_of_layers_stay_in_the_folder_and_in_the_text(tmp_path: Path) -> N
     paths = found.save(tmp_path / "in" / "out")
     assert len(set(paths)) == 3 + len(hostile)
     assert {p.parent for p in tmp_path.rglob("*.*")} == {tmp_path / "in" / "out"}
+    assert max(map(len, str(found.table).splitlines())) < 250
+    assert found.bars.shape[1] < 1200
     assert "\x1b" not in str(found.table) + "".join(found.summary)
     assert "\n" not in "".join(found.summary)
     assert "<script" not in found._repr_html_()

@@ -327,7 +327,13 @@ class TestSplits:
 
 
 def test_every_type_has_a_toy() -> None:
-    stored = {"Data", "HDF5Data", "AnnotatedData", "ImageData", "HDF5Output"}  # need files that only a training has
+    stored = {
+        "Data",
+        "HDF5Data",
+        "AnnotatedData",
+        "ImageData",
+        "HDF5Output",
+    }  # need files that only a training has
     assert set(TABLE) - stored == {toy.type for toy in GOOD}
 
 

@@ -174,7 +174,7 @@ def _pooling(layer: LayerParameter, bottoms: Shapes) -> Out:
 
 
 def pyramid(room: Sequence[int], height: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """(kernel, pad) of each level's pooling, height and width; level l has 2^l x 2^l bins, stride is the kernel."""
+    """(kernel, pad) of each level's pooling, height and width; level l has 2^l x 2^l bins, a stride each."""
     levels = []
     for bins in (2**level for level in range(height)):
         kernels = [-(-size // bins) for size in room]

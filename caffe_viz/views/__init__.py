@@ -6,6 +6,7 @@ Nothing here prints or opens a window. `net` is a `caffe.Net` from `load_net`, o
 from caffe_viz.tables import Shapes
 from caffe_viz.views.attributed import Attributed, show_attribution
 from caffe_viz.views.classified import Classified, classify
+from caffe_viz.views.compared import Compared, compare_weights
 from caffe_viz.views.evolved import Evolution, show_evolution
 from caffe_viz.views.files import first_kernels, shapes, show_weights
 from caffe_viz.views.maximized import Maximized, maximize
@@ -16,12 +17,14 @@ __all__ = [
     "Activations",
     "Attributed",
     "Classified",
+    "Compared",
     "Evolution",
     "GradientView",
     "Maximized",
     "Shapes",
     "Topmost",
     "classify",
+    "compare_weights",
     "first_kernels",
     "maximize",
     "shapes",

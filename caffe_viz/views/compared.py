@@ -23,6 +23,7 @@ from caffe_viz.network import Network, PathLike
 from caffe_viz.tables import Table, dims
 
 NAMED = 6  # layers or filters in a line of the summary
+LONGEST = 80  # characters of a layer's name that are shown
 HEADS = {"changed": ("A", "B", "B - A"), "duplicates": ("first", "second", "difference")}
 
 
@@ -75,7 +76,9 @@ class Compared:
         write_whole(paths[1], (json.dumps(self.to_json(), indent=1) + "\n").encode())
         self.bars.save(paths[2])
         for one in self.diff.shown:
-            stem = f"{safe_name(one.layer)}_{one.kind}" + (f"_{one.file}" if len(one.file) == 1 else "")
+            stem = f"{safe_name(one.layer)[:LONGEST]}_{one.kind}" + (
+                f"_{one.file}" if len(one.file) == 1 else ""
+            )
             path = folder / f"{stem}.png"
             if path in paths:  # two names that differ only in what a file name cannot have
                 path = folder / f"{stem}_{len(paths)}.png"
@@ -88,7 +91,7 @@ class Compared:
         return {"summary": list(self.summary), **self.diff.to_json()}
 
     def _drawn(self, one: Shown) -> Picture:
-        said = f"{one.layer}: " + (
+        said = f"{_short(one.layer)}: " + (
             "the filters that changed most"
             if one.kind == "changed"
             else f"filters of one direction in {one.file}, scaled to norm 1"
@@ -237,7 +240,13 @@ def _pairs(side: Side) -> int:
 
 
 def _title(x: LayerDiff) -> str:
-    return clean(f"{x.a.name} -> {x.name}" if x.renamed and x.a else x.name)
+    return " -> ".join(map(_short, [x.a.name, x.name] if x.renamed and x.a else [x.name]))
+
+
+def _short(name: str) -> str:
+    """A layer's name, which a file may make endless."""
+    words = clean(name)
+    return words if len(words) <= LONGEST else f"{words[: LONGEST - 1]}…"
 
 
 def _shapes(x: LayerDiff) -> str:

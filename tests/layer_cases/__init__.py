@@ -44,7 +44,9 @@ class LayerCase:
         return f"{self.toy}{', TRAIN' if self.train else ''}"
 
 
-def cases(kind: str, field_name: str, *settings: str, on: str = "2 6 9 8", tops: int = 1, **more: object) -> list[LayerCase]:
+def cases(
+    kind: str, field_name: str, *settings: str, on: str = "2 6 9 8", tops: int = 1, **more: object
+) -> list[LayerCase]:
     """Cases of one type: its defaults if no settings are given, on inputs of the shapes `on`, "2 3, 2 3"."""
     return [
         LayerCase(Toy(kind, on.split(", "), f"{field_name} {{ {s} }}" if field_name else s, tops), **more)  # type: ignore[arg-type]
