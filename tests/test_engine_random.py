@@ -249,7 +249,7 @@ def nudged(arrays: Arrays) -> Arrays:
     }
 
 
-@settings(max_examples=150, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=200, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 @given(net=nets(), phase=st.sampled_from([0, 1]), module=st.sampled_from([Engine, Holding]))
 def test_the_engines_agree(caffe_runs: CaffeRuns, net: NetParameter, phase: int, module: Any) -> None:
     note(str(net))
@@ -262,14 +262,17 @@ def differences(caffe_runs: CaffeRuns, module: Any, net: NetParameter, phase: in
     inputs, params = filled(net)
     case = Case(str(net), inputs, True, phase, params)
     theirs, mine = caffe_runs.run(case), run(module, case)
-    again = caffe_runs.run(Case(str(net), nudged(inputs), True, phase, nudged(params)))
     assert theirs is not None, "real Caffe aborts on this net"
-    assert again is not None
     assert list(mine) == list(theirs)
     gaps = {name: apart(values, mine[name]) for name, values in theirs.items()}
+    over = {name: gap for name, gap in gaps.items() if not gap <= LIMIT}
     if not net.force_backward and any(x.type == "Scale" for x in net.layer):
         # Scale uses a diff that nobody wants as a scratch pad.
-        gaps = {name: gap for name, gap in gaps.items() if not name.startswith("diff")}
+        over = {name: gap for name, gap in over.items() if not name.startswith("diff")}
+    if not over:
+        return {}
+    again = caffe_runs.run(Case(str(net), nudged(inputs), True, phase, nudged(params)))
+    assert again is not None
     return {
-        name: gap for name, gap in gaps.items() if not gap <= LIMIT + 20 * apart(theirs[name], again[name])
+        name: gap for name, gap in over.items() if not gap <= LIMIT + 20 * apart(theirs[name], again[name])
     }
