@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -95,3 +96,40 @@ def values(solver: Any, side: str = "data") -> dict[str, np.ndarray]:
         for name, blobs in solver.net.params.items()
         for i, blob in enumerate(blobs)
     }
+
+
+ROOT = Path(__file__).resolve().parent.parent / "prototxt"
+
+
+def lenet(batch: int) -> str:
+    """The shipped LeNet with labels and a loss."""
+    text = (ROOT / "lenet/deploy.prototxt").read_text()
+    text = text.replace('top: "data"', 'top: "data" top: "label"', 1)
+    text = text.replace(
+        "dim: 64 dim: 1 dim: 28 dim: 28 }", f"dim: {batch} dim: 1 dim: 28 dim: 28 }} shape {{ dim: {batch} }}"
+    )
+    body = text[: text.rindex("layer {")]
+    return body + 'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip2" bottom: "label" top: "loss" }'
+
+
+def caffenet_cifar10(batch: int) -> str:
+    """The shipped net without dropout, whose random numbers no two engines share."""
+    text = (ROOT / "caffenet_cifar10/train_val.prototxt").read_text()
+    return text.replace("dropout_ratio: 0.3", "dropout_ratio: 0").replace("dim: 100", f"dim: {batch}")
+
+
+def batches(shape: tuple[int, ...], count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Noisy copies of ten patterns, values from 0 to 1, and which pattern each is."""
+    rng = np.random.default_rng(2)
+    patterns = rng.random((10, *shape[1:])) < 0.2
+    for _ in range(count):
+        labels = rng.integers(0, 10, shape[0])
+        yield np.clip(patterns[labels] + 0.3 * rng.normal(size=shape), 0, 1), labels
+
+
+def learn(solver: Any, images: np.ndarray, labels: np.ndarray) -> float:
+    """One iteration; the loss before it."""
+    solver.net.blobs["data"].data[...] = images
+    solver.net.blobs["label"].data[...] = labels
+    solver.step(1)
+    return float(solver.net.blobs["loss"].data)

@@ -360,7 +360,8 @@ def test_wrong_engines_and_devices_are_one_line(
     """In this process: the engine torch is then imported once."""
     pytest.importorskip("torch", reason="the engine torch is not installed")
     options = ENGINE_COMMANDS[command]
-    line: list[object] = ["caffe-viz", command, *files(networks)]
+    solver = networks / "caffenet_cifar10" / "solver.prototxt"
+    line: list[object] = ["caffe-viz", command, *([solver] if "solver" in options else files(networks))]
     line += ["--image", CAT] if "image" in options else []
     line += ["--layer", "conv3"] if "layer" in options else []
     line += ["-o", tmp_path / "out"] if "output" in options else []

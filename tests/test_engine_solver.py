@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from solver_toys import IMAGES, LABELS, NET, ready, values, written
+from solver_toys import IMAGES, LABELS, NET, batches, caffenet_cifar10, learn, lenet, ready, values, written
 
 pytest.importorskip("torch", reason="the engine torch is not installed")
 
@@ -433,6 +433,42 @@ def test_what_is_no_snapshot_of_this_net_is_said_and_changes_nothing(tmp_path: P
         assert "\n" not in str(caught.value)
         assert own.iter == 1
         assert worst(before, values(own)) == 0
+
+
+# --- real nets ------------------------------------------------------------------------------
+
+# Of LeNet those of Caffe's MNIST example, whose base_lr 0.01 is for batches of 64.
+NETS_AND_RATES = {
+    "lenet": (lenet, 'base_lr: 0.002 weight_decay: 0.0005 lr_policy: "inv" gamma: 0.0001 power: 0.75'),
+    "caffenet_cifar10": (caffenet_cifar10, 'base_lr: 0.002 weight_decay: 0.001 lr_policy: "poly" power: 1 max_iter: 7000'),
+}  # fmt: skip
+
+
+def weighted(solver: Any) -> Any:
+    """`solver` with weights that keep the size of activations."""
+    rng = np.random.default_rng(1)
+    for blobs in solver.net.params.values():
+        blobs[0].data[...] = rng.normal(size=blobs[0].data.shape) / np.sqrt(np.prod(blobs[0].data.shape[1:]))
+        blobs[1].data[...] = 0
+    return solver
+
+
+@pytest.mark.parametrize("name", NETS_AND_RATES)
+def test_losses_of_100_steps_each_from_the_weights_of_caffe(caffe: Any, tmp_path: Path, name: str) -> None:
+    """Each step begins with Caffe's snapshot: runs that go on alone part by rounding, Caffe from itself too."""
+    net, settings = NETS_AND_RATES[name]
+    path = written(tmp_path, f'{settings} snapshot_prefix: "{tmp_path}/s"', net(8))
+    real, own = weighted(caffe.get_solver(path)), ours.get_solver(path)
+    losses = []
+    for i, batch in enumerate(batches(real.net.blobs["data"].data.shape, 100)):
+        real.snapshot()
+        own.restore(f"{tmp_path}/s_iter_{i}.solverstate")
+        losses.append([learn(solver, *batch) for solver in (real, own)])
+        for file in tmp_path.glob("s_*"):
+            file.unlink()
+    theirs, mine = np.transpose(losses)
+    np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-5)
+    assert theirs[-10:].mean() < 0.7 * theirs[0], "nothing was learned"
 
 
 # --- bad input ----------------------------------------------------------------------------

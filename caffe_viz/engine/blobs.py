@@ -202,6 +202,10 @@ class Blob:
         if diff:
             self._diff = other._diff
 
+    def share_diff(self, other: Blob) -> None:
+        """Have the diff of `other`."""
+        self._diff = other._diff
+
     @property
     def memories(self) -> tuple[Memory, Memory]:
         """Of data and of diff."""

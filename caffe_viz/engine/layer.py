@@ -16,6 +16,9 @@ from caffe_viz.geometry.stored import WITH_FILES
 from caffe_viz.geometry.table import Out, text
 from caffe_viz.netdef import LayerParameter
 
+# Types whose bottom takes the top's diff over when they go backward; others share it from the start.
+LATE = ("Flatten", "Permute")
+
 
 @dataclass
 class Tape:
@@ -70,7 +73,7 @@ class Layer:
         self._alias = out.aliases or self.type == "Parameter"
         for top, shape in zip(self.tops, out.tops, strict=True):
             if self._alias:
-                top.share((self.bottoms or self.blobs)[0], diff=self.type != "Split")
+                top.share((self.bottoms or self.blobs)[0], diff=self.type not in ("Split", *LATE))
             if self.bottoms or top.shape != shape:
                 top.reshape(*shape)
 
@@ -102,6 +105,8 @@ class Layer:
 
     def backward(self) -> None:
         """Compute the diffs of the bottoms from those of the tops; those of parameters wait to be read."""
+        if self.backs and self._alias and self.type in LATE:
+            self.bottoms[0].share_diff(self.tops[0])
         if not self.backs or (self._alias and self.type != "Split"):
             return
         if self.type == "Split":
@@ -198,7 +203,9 @@ class Layer:
             values = torch.zeros_like(blob.tensor()) if gradient is None else gradient.contiguous()
             # Autograd hands the top's diff itself on, to several bottoms too, where a layer only adds.
             place = values.untyped_storage().data_ptr()
-            blob.take_gradient(values.clone() if place in taken and not self.in_place else values)
+            # In place that may stay, unless gradients of parameters still need it.
+            stays = place not in taken or (self.in_place and self._pending is None)
+            blob.take_gradient(values if stays else values.clone())
             taken.add(place)
 
     def _put_off(self, tape: Tape, seeds: Sequence[Tensor | None]) -> None:

@@ -44,7 +44,8 @@ Fillers = Callable[[LayerParameter], Sequence[Filler]]
 class Kind:
     """A layer type: its function, whether it has a gradient, the bottoms that never get one, its fillers.
 
-    `starts` says that it runs once, too, when the net is made.
+    `starts` says that it runs once, too, when the net is made; `always`, that it computes all its gradients
+    whenever it goes backward, wanted or not.
     """
 
     function: Function
@@ -52,6 +53,7 @@ class Kind:
     labels: tuple[int, ...]
     fillers: Fillers
     starts: bool = False
+    always: bool = False
 
 
 LAYERS: dict[str, Kind] = {}
@@ -71,18 +73,20 @@ def layer(
     fillers: Fillers = lambda param: (),
     shapes: Callable[[LayerParameter, Shapes], Out] | None = None,
     starts: bool = False,
+    always: bool = False,
 ) -> Callable[[F], F]:
     """Enter a function as what layers of `types` compute.
 
     `labels` are the bottoms that `force_backward` leaves out (Caffe's AllowForceBackward), from the end if
     negative. `fillers` gives a filler per parameter; those not given are filled with 0. `shapes` is the shape
     rule of a type that geometry does not know; by default its top is shaped like its first bottom. `starts`:
-    the function runs once, too, when the net is made.
+    the function runs once, too, when the net is made. `always`: all gradients are computed whenever the layer
+    goes backward, where Caffe's does not ask which are wanted.
     """
 
     def enter(function: F) -> F:
         for name in types:
-            LAYERS[name] = Kind(function, gradient, labels, fillers, starts)
+            LAYERS[name] = Kind(function, gradient, labels, fillers, starts, always)
             if shapes or name not in TABLE:
                 rule(name, bottoms=(0, None), tops=(0, None))(shapes or _like_first)
         return function

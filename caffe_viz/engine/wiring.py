@@ -107,8 +107,8 @@ class _Walk:
             below = [made.names[i] for i in bottoms]
             under.update(below if counts else ())
             skipped.update(name for name, down in zip(below, layer.down, strict=True) if not down)
-        if made.message.force_backward:
-            for layer in made.layers:
+        for layer in made.layers:
+            if made.message.force_backward or (layer.backs and layer.kind.always):
                 _force(layer)
 
     def _top(self, param: LayerParameter, place: int, bottoms: list[int]) -> int:

@@ -13,7 +13,7 @@ from caffe_viz.geometry.table import legacy
 from caffe_viz.netdef import LayerParameter
 
 
-@layer("BatchNorm")
+@layer("BatchNorm", always=True)
 def _batch_norm(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
     (x,) = bottoms
     return _with_stored(call, x, params) if _uses_stored(call) else _with_own(call, x, params)
@@ -23,7 +23,7 @@ def _kyle_fillers(param: LayerParameter) -> list[Filler]:
     return [constant(0)] * 3 + [constant(1), constant(0)] * param.batch_norm_param.use_alpha_beta
 
 
-@layer("BatchNormKyle", fillers=_kyle_fillers)
+@layer("BatchNormKyle", fillers=_kyle_fillers, always=True)
 def _batch_norm_kyle(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
     y = _batch_norm(call, bottoms, params)
     assert isinstance(y, Tensor)

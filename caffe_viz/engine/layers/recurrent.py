@@ -23,7 +23,7 @@ def _fillers(param: LayerParameter) -> list[Filler]:
     return [weights, bias, *static, weights, *([] if param.type == "LSTM" else [weights, bias])]
 
 
-@layer("LSTM", labels=(1,), fillers=_fillers)
+@layer("LSTM", labels=(1,), fillers=_fillers, always=True)
 def _lstm(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Sequence[Tensor]:
     inputs, (weights,) = _transformed(call, bottoms, params, 1)
     hidden, cells = _states(call, bottoms)
@@ -31,7 +31,7 @@ def _lstm(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Sequence[T
     return [out, *_left(call, out[-1:], cell)]
 
 
-@layer("RNN", labels=(1,), fillers=_fillers)
+@layer("RNN", labels=(1,), fillers=_fillers, always=True)
 def _rnn(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Sequence[Tensor]:
     inputs, (weights, out_weights, out_bias) = _transformed(call, bottoms, params, 3)
     (hidden,) = _states(call, bottoms)
