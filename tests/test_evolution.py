@@ -22,7 +22,7 @@ from caffe_viz.figures.evolution import (
     ridges,
     training_curves,
 )
-from caffe_viz.recording import Record, Recorder
+from caffe_viz.recording import Recorder
 from caffe_viz.recording.series import of_snapshots
 from caffe_viz.views.evolved import Evolution, show_evolution
 
@@ -207,17 +207,3 @@ def test_command(recorded: Path, tmp_path: Path) -> None:
     assert "is no record of a training" in wrong.stderr
     missing = run(tmp_path / "no.record")
     assert "there is no such record" in missing.stderr
-
-
-def test_the_record_that_is_shipped() -> None:
-    """Four epochs of caffenet_cifar10 on real Caffe."""
-    record = Record.load(REPOSITORY / "examples" / "caffenet_cifar10.record")
-    assert record.head.engine == "caffe"
-    assert record.iterations.tolist() == [500, 1000, 1500, 2000]
-    assert record.curve("gradients").shape == (4, 16)
-    assert record.losses[0].tolist() == list(range(1, 2001))
-    assert record.values("conv1")[1].shape == (5, 48, 3, 7, 7)
-    scores = record.scores("accuracy")
-    assert scores[-1] > 0.6
-    assert record.losses[1][-100:].mean() < 0.6 * record.losses[1][:100].mean()
-    assert (REPOSITORY / "examples" / "caffenet_cifar10.record").stat().st_size < 10**6

@@ -39,9 +39,7 @@ def read_settings(path: str | Path, output: str | Path = "out") -> SolverParamet
     check_solver(settings, settings.type, str(file))
     if not settings.HasField("snapshot_prefix"):
         settings.snapshot_prefix = str(Path(output) / safe_name(net_to_train(settings).name or "net"))
-    folder = Path(settings.snapshot_prefix).parent
-    need_folder(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    need_folder(Path(settings.snapshot_prefix).parent)
     return settings
 
 
@@ -59,6 +57,7 @@ def load_solver(
     _check(net_to_train(settings), "TRAIN", name, allow_code)
     for net in nets_to_test(settings):
         _check(net, "TEST", name, allow_code)
+    Path(settings.snapshot_prefix).parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "solver.prototxt"
         file.write_text(text_format.MessageToString(settings), encoding="utf-8")
