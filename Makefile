@@ -5,6 +5,7 @@ PYTHON ?= $(shell if [ -x /usr/bin/python3 ] && [ "$(call version,python3)" != "
 VENV ?= .venv
 RUN = $(VENV)/bin/python
 PIP = $(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt
+no_pip = { echo 'pip could not install what is needed (its reason stands above). Is the network there?' >&2; exit 1; }
 START := $(shell date +%s)
 say = @seconds=$$(($$(date +%s) - $(START))); printf '[%d:%02d] %s\n' $$((seconds / 60)) $$((seconds % 60))
 
@@ -16,12 +17,12 @@ demo: $(VENV)/ready ## install what is needed, draw the pictures of the shipped 
 	$(say) "drawing"
 	@$(RUN) scripts/demo.py
 
-test: caffe ## install everything, real Caffe included, and run every test
+test: $(VENV)/dev caffe ## install everything, real Caffe included, and run every test
 	$(say) "testing"
 	@OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -n 2
 	$(say) "tests done"
 
-check: $(VENV)/ready ## ruff, ruff format, mypy
+check: $(VENV)/dev ## ruff, ruff format, mypy
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy
@@ -39,6 +40,10 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	'move it away or name another, VENV=...' >&2; exit 1; }
 	@$(PYTHON) -m venv --clear $(VENV) || { echo 'No environment could be made. On Debian and Ubuntu:' \
 	'sudo apt-get install python3-venv' >&2; exit 1; }
-	@{ $(PIP) --upgrade 'pip>=25.3' && $(PIP) --build-constraint constraints.txt --group dev -e ".[torch]"; } || { echo 'pip could' \
-	'not install what is needed (its reason stands above). Is the network there?' >&2; exit 1; }
+	@{ $(PIP) --upgrade 'pip>=25.3' && $(PIP) --build-constraint constraints.txt -e ".[torch]"; } || $(no_pip)
+	@touch $@
+
+# What tests and checks need beside it.
+$(VENV)/dev: $(VENV)/ready
+	@$(PIP) --group dev || $(no_pip)
 	@touch $@

@@ -71,7 +71,7 @@ class Solver:
         if p.snapshot_after_train and not self._due(p.snapshot):
             self.snapshot()
         if self._due(p.display):
-            self.net.forward()
+            _forward(self.net)
         if self._due(p.test_interval):
             self._test()
 
@@ -89,8 +89,8 @@ class Solver:
             for on_start, _ in self._callbacks:
                 on_start()
             for _ in range(p.iter_size):
-                self.net.forward()
-                self.net.backward()
+                last_layer = _forward(self.net)
+                self.net._backward(last_layer, 0)
             for _, on_gradients_ready in self._callbacks:
                 on_gradients_ready()
             self.apply_update()
@@ -153,7 +153,7 @@ class Solver:
         for net, count in zip(self.test_nets, self.param.test_iter, strict=True):
             net.share_with(self.net)
             for _ in range(count):
-                net.forward()
+                _forward(net)
 
 
 class SGDSolver(Solver):
@@ -214,6 +214,13 @@ def _read(solver: Path | SolverParameter) -> tuple[SolverParameter, str]:
     if isinstance(solver, SolverParameter):
         return solver, "the solver"
     return netdef.read_solver(os.fspath(solver)), os.fspath(solver)
+
+
+def _forward(net: Net) -> int:
+    """All layers, without arrays of what they give; returns the last one's number."""
+    last = len(net.layers) - 1
+    net._forward(0, last)
+    return last
 
 
 def _net(message: NetParameter) -> Net:
