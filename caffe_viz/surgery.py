@@ -18,7 +18,7 @@ Shape = tuple[int, ...]
 # Types whose backward aborts in this Caffe, or does nothing without a word.
 NO_GRADIENT = frozenset({"Accuracy", "ArgMax", "DetectionEvaluate", "DetectionOutput", "Embed", "Threshold"})
 NO_GRADIENT |= {"BilinearInterpolate", "HardSigmoid", "HardSwish", "MaxUnPool", "MultiBoxLoss", "Pad"}
-NO_GRADIENT |= {"PixelShuffle", "PSROIPooling", "Upsample"}
+NO_GRADIENT |= {"PixelShuffle", "PSROIPooling", "Unsqueeze", "Upsample"}
 
 
 @dataclass(frozen=True)

@@ -125,11 +125,17 @@ def text_width(words: str, size: float = SIZE) -> float:
             )
 
 
+LONGEST = 300  # characters of a title that are measured at all
+
+
 def shorten(words: str, width: float, size: float = SIZE, *, keep: int = 0) -> str:
     """`words`, with an ellipsis before the last `keep` characters if they take more than `width` pixels."""
     words = clean(words)
     tail = words[len(words) - keep :] if keep < len(words) else ""
     head, short = words[: len(words) - len(tail)], words
+    if len(head) > LONGEST:
+        head = head[:LONGEST]
+        short = f"{head}…{tail}"
     while head and text_width(short, size) > width:
         head = head[:-1]
         short = f"{head.rstrip()}…{tail}"
