@@ -601,3 +601,26 @@ def test_the_command_interrupted(engine: str, tmp_path: Path, monkeypatch: pytes
     assert kept.interrupted
     assert kept.names == (str(image),)
     assert "gradient" not in (tmp_path / "docs.md").read_text()  # no half results in documents
+
+
+PHOTOGRAPHS = ["ILSVRC2012_val_00000610.jpg", "ILSVRC2012_val_00020333.jpg", "ILSVRC2012_val_00029739.jpg"]
+
+
+@pytest.mark.slow
+def test_grad_cam_is_better_than_chance_on_photographs(networks: Path, shared: Path) -> None:
+    """In each of the three; but random single pixels harm a net no less than the patches that it finds."""
+    folder = shared / "models" / "squeezenet_v1.0"
+    preprocess = Preprocess.near(networks / "squeezenet_v1.0" / "deploy.prototxt")
+    network = Network(folder / "deploy.prototxt", folder / "squeezenet_v1.0.caffemodel", preprocess)
+    images = [shared / "images" / name for name in PHOTOGRAPHS]
+    found = show_evaluation(network, images, methods="grad-cam", checks=["curves"], points=8).curves
+    assert found is not None
+    assert found.beats("grad-cam", "random-smooth") == (3, 3)
+    assert found.beats("grad-cam", "random")[1] == 3
+    deletion, insertion = (
+        dict(zip(found.methods, areas.mean(1), strict=True))
+        for areas in (found.deletion_areas, found.insertion_areas)
+    )
+    assert deletion["grad-cam"] < 0.5 * deletion["random-smooth"]
+    assert insertion["grad-cam"] > 1.2 * insertion["random-smooth"]
+    assert insertion["grad-cam"] > 2 * insertion["random"]
