@@ -1,0 +1,171 @@
+"""No example rots: every command and every Python block of README.md and docs/*.md is run as it stands."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import io
+import os
+import re
+import shlex
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import doc_pages
+import pytest
+import typer
+from doc_pages import PAGES, REPOSITORY, Block, Command
+
+from caffe_viz.cli import main
+from caffe_viz.cli.app import app
+from caffe_viz.images import load_image, save_png
+
+TASKS: Any = typer.main.get_command(app)
+INLINE = [(page, text) for page in PAGES for text in doc_pages.inline(page)]
+# Commands of README's table that are not run, and why.
+NOT_RUN = {"download": "fetches files", "train": "takes an hour"}
+TABLE = [text for page, text in INLINE if page.name == "README.md" and doc_pages.NET in text]
+FEW = {"attribute": ["--samples", "4", "--steps", "4"], "evaluate": ["--points", "4", "--samples", "2", "--steps", "2"]}  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The repository as a reader sees it, and files of their own: deploy.prototxt, net.caffemodel, photos/ .."""
+    for name in ("prototxt", "examples"):
+        for path in (REPOSITORY / name).rglob("*"):
+            if path.is_file() and "out" not in path.relative_to(REPOSITORY).parts:
+                _link(path, tmp_path / path.relative_to(REPOSITORY))
+    shipped = REPOSITORY / "prototxt" / "caffenet_cifar10"
+    for name in ("deploy.prototxt", "preprocess.toml", "labels.txt"):
+        _link(shipped / name, tmp_path / name)
+    _link(shipped / "caffenet_cifar10.caffemodel", tmp_path / "net.caffemodel")
+    _link(REPOSITORY / "examples" / "cat.png", tmp_path / "cat.png")
+    cat = load_image(REPOSITORY / "examples" / "cat.png")
+    for k in range(4):
+        save_png(tmp_path / "photos" / f"cat_{k}.png", cat[:280, 30 * k : 280 + 30 * k])
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def _link(path: Path, at: Path) -> None:
+    at.parent.mkdir(parents=True, exist_ok=True)
+    at.symlink_to(path)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_a_page_runs_as_it_stands(page: Path, folder: Path) -> None:
+    """Its blocks in their order, in one folder and one Python session."""
+    names: dict[str, Any] = {}
+    for block in doc_pages.blocks(page):
+        where = f"{page.name}:{block.line}"
+        if block.kind == "python":
+            run_python(block, names, where)
+        for command in block.commands if block.kind == "console" else ():
+            run_command(command, block, where)
+
+
+@pytest.mark.parametrize("text", TABLE)
+def test_commands_of_the_table_run(text: str, folder: Path) -> None:
+    words = shlex.split(text)
+    parse(words[1:])
+    if words[1] not in NOT_RUN:
+        code, _ = run_here([*words[1:], *FEW.get(words[1], [])])
+        assert code == 0
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_commands_in_sentences_have_these_options(page: Path) -> None:
+    for text in (text for at, text in INLINE if at == page):
+        words = shlex.split(text)[1:]
+        assert words[0] in TASKS.commands or words == ["--help"], text
+        if len(words) > 1:
+            parse(words)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_no_command_stands_where_no_test_sees_it(page: Path) -> None:
+    assert not doc_pages.loose(page), "write it as ```console, `$ caffe-viz ...`"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
+        assert ":" in target or (page.parent / target).exists(), f"{page.name} links {target}"
+
+
+def test_each_task_has_a_page() -> None:
+    index = (REPOSITORY / "docs" / "README.md").read_text(encoding="utf-8")
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES if page.parent.name == "docs")
+    assert {f"`{task}`" for task in TASKS.commands} <= set(re.findall(r"`[a-z]+`", index))
+    assert {task for task in TASKS.commands if f"caffe-viz {task} " not in text} == set()
+    pages = {page.name for page in PAGES if page.parent.name == "docs"} - {"README.md"}
+    assert pages <= set(re.findall(r"\]\(([^)#\s]+)", index))
+
+
+def run_command(command: Command, block: Block, where: str) -> None:
+    program, *words = command.words
+    if program == "cd":
+        os.chdir(words[0])
+    elif program != "caffe-viz":
+        check_other(command.words, where)
+    elif block.norun or (words[0] == "parity" and not _installed("caffe")):
+        parse(words)
+    else:
+        parse(words)
+        code, printed = run_here(words)
+        said = f"{where}: {' '.join(command.words)} ends with {code}\n{printed}"
+        assert (code in (1, 2)) if block.fails else (code == 0), said
+        rest = printed
+        for line in command.shown:
+            pattern = r".*?".join(re.escape(part) for part in re.split(r"\.\.+", " ".join(line.split())))
+            found = re.search(pattern, rest, re.S)
+            assert found, f"{where}: it does not print {line!r}, but\n{printed}"
+            rest = rest[found.end() :]
+
+
+def run_python(block: Block, names: dict[str, Any], where: str) -> None:
+    tree = ast.parse(block.text, where)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("caffe_viz"):
+            home = importlib.import_module(str(node.module))
+            assert all(hasattr(home, one.name) for one in node.names), f"{where}: {ast.unparse(node)}"
+    if not block.norun:
+        exec(compile(tree, where, "exec"), names)
+
+
+def check_other(words: tuple[str, ...], where: str) -> None:
+    """make, pip and scripts are not run, but there they must be."""
+    if words[0] == "make":
+        targets = re.findall(r"^([\w-]+):", (REPOSITORY / "Makefile").read_text(encoding="utf-8"), re.M)
+        assert set(words[1:]) <= set(targets), where
+    elif words[0] == "pip":
+        known = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
+        extras = re.findall(r"\[(\w+)\]", " ".join(words))
+        assert all(f"\n{extra} = [" in known for extra in extras), where
+    else:
+        scripts = [word for word in words if word.startswith(("scripts/", "benchmarks/"))]
+        assert scripts, f"{where}: {words[0]} is no command that the test knows"
+        assert all((REPOSITORY / script).is_file() for script in scripts), where
+
+
+def parse(words: list[str]) -> None:
+    """Fails on a task, an option or a value that there is not."""
+    if words != ["--help"]:
+        TASKS.commands[words[0]].make_context(words[0], list(words[1:]))
+
+
+def run_here(words: list[str]) -> tuple[int, str]:
+    """Exit code of a command, run in this process, and what it prints, spaces made one."""
+    out = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out):
+        patch.setattr(sys, "argv", ["caffe-viz", *words])
+        patch.setattr(sys, "stderr", out)
+        with pytest.raises(SystemExit) as end:
+            main()
+    return int(end.value.code or 0), " ".join(out.getvalue().split())
+
+
+def _installed(name: str) -> bool:
+    return importlib.util.find_spec(name) is not None
