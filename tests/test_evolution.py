@@ -157,7 +157,7 @@ def test_of_a_long_training_some_moments_are_drawn(tmp_path: Path) -> None:
     seen.step(150)
     found = Evolution(seen.record)
     assert len(found.film()) == 60
-    assert (found._moments[0], found._moments[-1]) == ("0", "150")
+    assert (found.moments[0], found.moments[-1]) == ("0", "150")
     assert len(found.table.rows) == 150
 
 

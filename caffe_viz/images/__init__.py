@@ -1,7 +1,7 @@
 """Images on disk and RGB in 0..1 <-> the pixels that a Caffe network takes."""
 
 from caffe_viz.images.album import Album
-from caffe_viz.images.files import load_image, png_bytes, save_gif, save_png
+from caffe_viz.images.files import jpeg_bytes, load_image, png_bytes, save_gif, save_png
 from caffe_viz.images.pixels import display_rgb, resized, stretched
 from caffe_viz.images.preprocess import Preprocess
 
@@ -9,6 +9,7 @@ __all__ = [
     "Album",
     "Preprocess",
     "display_rgb",
+    "jpeg_bytes",
     "load_image",
     "png_bytes",
     "resized",

@@ -78,9 +78,19 @@ def _rgb(image: Any) -> Floats:
 
 
 def png_bytes(rgb: ArrayLike) -> bytes:
-    """(H, W, 3) RGB in 0..1 -> the bytes of a PNG file, 8 bits per channel."""
+    """(H, W, 3) RGB in 0..1 -> the bytes of a PNG file, 8 bits per channel; one channel where all is grey."""
+    data, image = io.BytesIO(), _pillow(rgb)
+    red, *others = image.split()
+    if all(other == red for other in others):
+        image = red  # a third of the size
+    image.save(data, "png", compress_level=6)
+    return data.getvalue()
+
+
+def jpeg_bytes(rgb: ArrayLike) -> bytes:
+    """(H, W, 3) RGB in 0..1 -> the bytes of a JPEG file, for photographs among many."""
     data = io.BytesIO()
-    _pillow(rgb).save(data, "png", compress_level=6)
+    _pillow(rgb).save(data, "jpeg", quality=90, subsampling=0)
     return data.getvalue()
 
 

@@ -76,7 +76,7 @@ class Evolution:
             (name, [p.counts[k] for p in frames], [p.low[k] for p in frames], [p.high[k] for p in frames])
             for name, k in zip(self._names, self._weights, strict=True)
         ]
-        return ridges(found, self._moments)
+        return ridges(found, self.moments)
 
     def kernels(self, layer: str | None = None) -> Picture:
         """The kernels of `layer` (None: the first that is kept) over time, one row for each moment.
@@ -84,11 +84,11 @@ class Evolution:
         Raises:
             InputError: no such layer, its values are not kept, or they are no kernels.
         """
-        return kernels_over_time(self._kernels(layer), self._moments, self.channel_order)
+        return kernels_over_time(self._kernels(layer), self.moments, self.channel_order)
 
     def film(self, layer: str | None = None) -> list[Picture]:
         """The same as frames; raises as `kernels`."""
-        moments = [f"iteration {moment}" for moment in self._moments]
+        moments = [f"iteration {moment}" for moment in self.moments]
         return kernel_film(self._kernels(layer), moments, self.channel_order)
 
     @property
@@ -112,10 +112,10 @@ class Evolution:
     def save(self, folder: PathLike) -> list[Path]:
         """Write all pictures that there is something for, and a GIF of each kept layer's kernels."""
         paths: list[Path] = []
-        for name, picture in self._pictures():
+        for name, picture in self.pictures():
             paths.append(Path(folder) / f"evolution_{name}.png")
             picture.save(paths[-1])
-        for layer in self._kept:
+        for layer in self.kept:
             stem = f"{safe_name(layer)}_evolution"
             paths += [Path(folder) / f"{stem}.png", Path(folder) / f"{stem}.gif"]
             self.kernels(layer).save(paths[-2])
@@ -124,7 +124,8 @@ class Evolution:
             save_gif(paths[-1], [*frames, *[frames[-1]] * (1000 // ms)], ms)
         return paths
 
-    def _pictures(self) -> Iterator[tuple[str, Picture]]:
+    def pictures(self) -> Iterator[tuple[str, Picture]]:
+        """All that there is something for, by name, but kernels."""
         record = self.record
         if np.isfinite(record.losses[1]).any():
             yield "curves", self.curves
@@ -143,9 +144,9 @@ class Evolution:
         return layer_curves(record.iterations, values[:, self._weights], self._names, ylabel)
 
     def _kernels(self, layer: str | None) -> Any:
-        if layer is None and not self._kept:
+        if layer is None and not self.kept:
             raise InputError("the record keeps no kernels in full: record with --layer conv1, or all.")
-        name = layer or self._kept[0]
+        name = layer or self.kept[0]
         values = self._shown.values(name)[1]
         if values.ndim != 5:
             shape = values.shape[1:]
@@ -160,7 +161,7 @@ class Evolution:
         return replace(self.record, frames=tuple(frames[k] for k in chosen))
 
     @cached_property
-    def _kept(self) -> list[str]:
+    def kept(self) -> list[str]:
         """Layers whose kernels are kept."""
         return [p.layer for p in self.record.head.parameters if p.kept and not p.blob and len(p.shape) == 4]
 
@@ -175,14 +176,15 @@ class Evolution:
         return [self.record.head.parameters[k].layer for k in self._weights]
 
     @property
-    def _moments(self) -> list[str]:
+    def moments(self) -> list[str]:
+        """Iterations that kernels are shown of."""
         return [f"{frame.period.iteration:,}" for frame in self._shown.frames]
 
     def __repr__(self) -> str:
         return str(self.table)
 
     def _repr_png_(self) -> bytes:
-        return next(picture for _, picture in self._pictures())._repr_png_()
+        return next(picture for _, picture in self.pictures())._repr_png_()
 
 
 def show_evolution(source: PathLike | Sequence[PathLike], *, channel_order: str = "BGR") -> Evolution:
