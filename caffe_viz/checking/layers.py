@@ -33,24 +33,6 @@ NO_BACKWARD = {
     "PSROIPooling",
     "Threshold",
 }
-# Types that read their input after they overwrote it, or need it for backward: silently wrong in place.
-NOT_IN_PLACE = {
-    "AbsVal",
-    "Concat",
-    "Convolution",
-    "Crop",
-    "Deconvolution",
-    "Im2col",
-    "InnerProduct",
-    "LRN",
-    "Pad",
-    "Permute",
-    "Pooling",
-    "Resize",
-    "Slice",
-    "Tile",
-    "Upsample",
-}
 # Types that look for an engine, and the field where they look.
 ENGINES = {
     "Convolution": "convolution_param",

@@ -1,0 +1,181 @@
+"""Gradients through layers in place: on real Caffe wrong where the check says so, and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from caffe_viz.checking import check_messages
+from caffe_viz.netdef import parse_net
+
+INPUT = 'layer { name: "a" type: "Input" top: "a" input_param { shape { dim: 2 dim: 2 dim: 2 dim: 2 } } }'
+FACTORS = 'layer { name: "b" type: "Input" top: "b" input_param { shape { dim: 2 dim: 2 dim: 2 dim: 2 } } }'
+END = 'layer { name: "end" type: "Silence" bottom: "b" }'
+HEAD = "force_backward: true " + INPUT + FACTORS + END
+# Layers and how they are set; values stay away from their corners, and are positive where they must be.
+LAYERS = {
+    "BNLL": ("",),
+    "BatchNorm": ("batch_norm_param { use_global_stats: false }",),
+    "Bias": ("",),
+    "Dropout": ("",),
+    "ELU": ("", "elu_param { alpha: -0.5 }"),
+    "Exp": ("", "exp_param { base: 2 scale: 0.5 shift: 1 }"),
+    "Log": ("", "log_param { base: 10 scale: 2 shift: 1 }"),
+    "MVN": ("", "mvn_param { across_channels: true }", "mvn_param { normalize_variance: false }"),
+    "Normalize": ("", "norm_param { across_spatial: false }"),
+    "PReLU": ("",),
+    "Power": (
+        "", "power_param { scale: 3 shift: 1 }", "power_param { power: 2 scale: 2 shift: 1 }", "power_param { power: 1.7 }",
+        "power_param { power: 3 scale: -0.5 shift: 2 }", "power_param { power: 0 }", "power_param { scale: 0 shift: 4 }",
+    ),
+    "ReLU": ("", "relu_param { negative_slope: 0.1 }", "relu_param { negative_slope: -0.5 }"),
+    "ReLU6": ("",),
+    "Scale": ("", "scale_param { bias_term: true }"),
+    "Sigmoid": ("",),
+    "Softmax": ("",),
+    "TanH": ("",),
+    "Eltwise": ("eltwise_param { operation: PROD }",),
+}  # fmt: skip
+# Those that cannot be in place themselves, but may have a layer in place on their top.
+BEFORE = {
+    **LAYERS,
+    "AbsVal": ("",),
+    "Convolution": ("convolution_param { num_output: 2 kernel_size: 1 }",),
+    "Eltwise": (
+        "eltwise_param { operation: PROD }", "eltwise_param { operation: PROD stable_prod_grad: false }",
+        "eltwise_param { operation: SUM }", "eltwise_param { operation: MAX }",
+    ),
+    "InnerProduct": ("inner_product_param { num_output: 3 }",),
+    "LRN": ("lrn_param { local_size: 3 alpha: 2 }", "lrn_param { local_size: 3 alpha: 2 norm_region: WITHIN_CHANNEL }"),
+    "Pooling": ("pooling_param { kernel_size: 2 pool: AVE }",),
+}  # fmt: skip
+
+
+def layer(kind: str, settings: str, bottom: str, top: str) -> str:
+    second = 'bottom: "b" ' if kind in ("Eltwise", "BatchReindex") else ""
+    return f'layer {{ name: "x" type: "{kind}" bottom: "{bottom}" {second}top: "{top}" {settings} }}'
+
+
+def in_place(kind: str, settings: str) -> str:
+    """The layer in place on a Bias, whose own gradient needs nothing."""
+    first = 'layer { name: "first" type: "Bias" bottom: "a" top: "t" }'
+    return HEAD + first + layer(kind, settings, "t", "t")
+
+
+def before(kind: str, settings: str) -> str:
+    """The layer, and a Bias in place on its top."""
+    change = 'layer { name: "y" type: "Bias" bottom: "t" top: "t" bias_param { axis: 0 num_axes: -1 filler { value: 0.5 } } }'
+    return HEAD + layer(kind, settings, "a", "t") + change
+
+
+def net_cases() -> Iterator[Any]:
+    for place, layers in ((in_place, LAYERS), (before, BEFORE)):
+        for kind, some in layers.items():
+            for settings in some:
+                yield pytest.param(place(kind, settings), id=f"{place.__name__} {kind} {settings}")
+
+
+def error(net: Any, signed: bool) -> float:
+    """How far the gradients of `a` and of x's parameters are from central differences, over the largest."""
+    rng = np.random.default_rng(6)
+    for name, blobs in net.params.items():
+        for blob in blobs if name != "y" else ():
+            blob.data[...] = rng.uniform(0.5, 1.5, blob.data.shape)
+    shape = net.blobs["a"].data.shape
+    image = rng.uniform(0.5, 1.5, shape) * (rng.choice([-1, 1], shape) if signed else 1)
+    other = image + 0.3 * rng.choice([-1, 1], shape)
+    if "first" in net.params:
+        net.params["first"][0].data[...] = 0
+    seed = rng.normal(size=net.blobs["t"].data.shape)
+    params = [blob for blob in net.params.get("x", ()) if net.layer_dict["x"].type != "BatchNorm"]
+    values = [image, *(np.array(blob.data) for blob in params)]
+
+    def score() -> float:
+        net.blobs["b"].data[...] = other
+        for blob, array in zip((net.blobs["a"], *params), values, strict=True):
+            blob.data[...] = array
+        net.forward()
+        return float((net.blobs["t"].data * seed).sum(dtype=np.float64))
+
+    score()
+    net.blobs["t"].diff[...] = seed
+    net.backward()
+    gradients = [np.array(blob.diff, np.float64) for blob in (net.blobs["a"], *params)]
+    return max(off(values[i], gradient, score) for i, gradient in enumerate(gradients))
+
+
+def off(values: np.ndarray, gradient: np.ndarray, score: Callable[[], float], step: float = 2e-2) -> float:
+    """The largest distance between `gradient` and central differences of `score`, over the largest of these."""
+    wanted = np.empty(values.shape)
+    for place in np.ndindex(values.shape):
+        middle, ends = values[place], []
+        for sign in (-1, 1):
+            values[place] = middle + sign * step
+            ends.append(score())
+        values[place] = middle
+        wanted[place] = (ends[1] - ends[0]) / (2 * step)
+    return float(np.abs(gradient - wanted).max() / (np.abs(wanted).max() or 1))
+
+
+@pytest.mark.parametrize("text", list(net_cases()))
+def test_the_check_warns_where_gradients_of_caffe_are_wrong(caffe: Any, tmp_path: Path, text: str) -> None:
+    findings = check_messages(parse_net(text))
+    assert [f for f in findings if f.severity == "error"] == []
+    warned = [f for f in findings if "gradient is wrong in Caffe" in f.message]
+    (tmp_path / "net.prototxt").write_text(text)
+    found = error(caffe.Net(str(tmp_path / "net.prototxt"), caffe.TEST), "LU" in text or "BNLL" in text)
+    assert found > 0.05 if warned else found < 0.01
+    assert [f.where.split("'")[1] for f in warned] in ([], ["x"])
+
+
+@pytest.mark.parametrize("text", list(net_cases()))
+def test_gradients_of_the_embedded_engine_are_right(tmp_path: Path, text: str) -> None:
+    pycaffe = pytest.importorskip("caffe_viz.engine.pycaffe", reason="the engine torch is not installed")
+    assert [f for f in check_messages(parse_net(text), engine="torch") if "gradient" in f.message] == []
+    (tmp_path / "net.prototxt").write_text(text)
+    net = pycaffe.Net(str(tmp_path / "net.prototxt"), pycaffe.TEST)
+    assert error(net, "LU" in text or "BNLL" in text) < 0.01
+
+
+@pytest.mark.parametrize(("phase", "warned"), [("TRAIN", ["'s'"]), ("TEST", [])])
+def test_dropout_in_place_changes_values_in_training_only(phase: str, warned: list[str]) -> None:
+    net = (
+        INPUT
+        + 'layer { name: "s" type: "Sigmoid" bottom: "a" top: "s" } layer { name: "d" type: "Dropout" bottom: "s" top: "s" }'
+    )
+    found = [f.where.split()[1] for f in check_messages(parse_net(net), phase=phase)]
+    assert found == warned
+
+
+WRONG_VALUES = {
+    "BatchReindex": "", "Convolution": "convolution_param { num_output: 2 kernel_size: 1 bias_term: false }",
+    "Eltwise": "", "LRN": "lrn_param { local_size: 3 alpha: 2 }", "Pooling": "pooling_param { kernel_size: 1 }",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", WRONG_VALUES)
+def test_what_is_wrong_in_place_is_an_error(caffe: Any, tmp_path: Path, kind: str) -> None:
+    found = []
+    for top in ("t", "a"):
+        text = INPUT + FACTORS + END + layer(kind, WRONG_VALUES[kind], "a", top)
+        if kind == "BatchReindex":
+            text = text.replace("dim: 2 dim: 2 dim: 2 dim: 2", "dim: 2")
+        (tmp_path / "net.prototxt").write_text(text)
+        findings = check_messages(parse_net(text))
+        assert [f"{f.where} {f.message}" for f in findings if f.severity == "error"] == (
+            [f"layer 'x' ({kind}) cannot work in place: give its top another name than 'a'."]
+            if top == "a"
+            else []
+        )
+        net = caffe.Net(str(tmp_path / "net.prototxt"), caffe.TEST)
+        for blobs in net.params.values():
+            blobs[0].data[...] = 3
+        net.blobs["a"].data[...] = 1 + np.arange(net.blobs["a"].count).reshape(net.blobs["a"].data.shape)
+        net.blobs["b"].data[...] = np.eye(2)[0] if kind == "BatchReindex" else 1
+        net.forward()
+        found.append(np.array(net.blobs[top].data))
+    assert np.abs(found[0] - found[1]).max() > 0.1
