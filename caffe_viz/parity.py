@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from caffe_viz.backend import load_net
 from caffe_viz.checking.layers import NO_BACKWARD
 from caffe_viz.geometry import Geometry, measure
+from caffe_viz.markup import html_table
 from caffe_viz.netdef import LayerParameter, NetParameter, for_phase, make_blob
 from caffe_viz.surgery import NO_GRADIENT
 
 Array = NDArray[np.float32]
 LIMIT, DEEP_LIMIT, DEEP = 1e-4, 1e-3, 50  # of a blob's largest value; beyond 50 layers
+COLUMNS = ("layer", "type", "forward", "backward", "parameters")
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,21 @@ class Parity:
         forward = (x for x in self.layers if not x.forward <= self.limit)
         backward = (x for x in reversed(self.layers) if not x.worst <= self.limit)
         return next(forward, None) or next(backward, None)
+
+    @property
+    def rows(self) -> tuple[tuple[str | None, ...], ...]:
+        """Layer, type, and how far tops, bottom diffs and parameter diffs are apart; Split layers left out."""
+        return tuple(
+            (x.layer, x.type, *(None if v is None else f"{v:.1e}" for v in (x.forward, x.backward, x.params)))
+            for x in self.layers
+            if x.type != "Split"
+        )
+
+    def _repr_html_(self) -> str:
+        verdict = "agree" if self.first is None else f"differ from {self.first.layer} on"
+        cells = [[v or "" for v in row] for row in self.rows]
+        title = f"{self.name}: the engines {verdict} (limit {self.limit:.0e})"
+        return html_table(title, COLUMNS, cells, (False, False, True, True, True))
 
 
 def compare(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 from caffe_viz.geometry import Geometry
-from caffe_viz.parity import Parity
+from caffe_viz.markup import html_table
+from caffe_viz.parity import COLUMNS, Parity
 
 
 @dataclass(frozen=True)
@@ -22,19 +22,21 @@ class Table:
         """Aligned plain text; numbers to the right, with thousands separators."""
         cells = [self.columns, *(tuple(map(text, row)) for row in self.rows)]
         widths = [max(len(row[i]) for row in cells) for i in range(len(self.columns))]
-        right = [any(isinstance(row[i], int | float) for row in self.rows) for i in range(len(self.columns))]
         lines = [
             "  ".join(
-                c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right, strict=True)
+                c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, self._right, strict=True)
             ).rstrip()
             for row in cells
         ]
         return "\n".join([self.title, *lines])
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{escape(c)}</th>" for c in self.columns)
-        body = "".join(f"<tr>{''.join(f'<td>{escape(text(v))}</td>' for v in row)}</tr>" for row in self.rows)
-        return f"<table><caption>{escape(self.title)}</caption><tr>{head}</tr>{body}</table>"
+        return html_table(self.title, self.columns, [[*map(text, row)] for row in self.rows], self._right)
+
+    @property
+    def _right(self) -> list[bool]:
+        """Which columns hold numbers."""
+        return [any(isinstance(row[i], int | float) for row in self.rows) for i in range(len(self.columns))]
 
     def to_json(self) -> list[dict[str, Any]]:
         """One object per row; numbers stay numbers."""
@@ -105,12 +107,7 @@ def totals(geometry: Geometry) -> Table:
 
 def parity_table(parity: Parity) -> Table:
     """How far the engines are apart in each layer, over its largest value; Split layers are left out."""
-    rows = tuple(
-        (x.layer, x.type, *(None if v is None else f"{v:.1e}" for v in (x.forward, x.backward, x.params)))
-        for x in parity.layers
-        if x.type != "Split"
-    )
-    return Table(f"parity of {parity.name}", ("layer", "type", "forward", "backward", "parameters"), rows)
+    return Table(f"parity of {parity.name}", COLUMNS, parity.rows)
 
 
 @dataclass(frozen=True)

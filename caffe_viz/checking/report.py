@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from caffe_viz.errors import InputError
+from caffe_viz.markup import html_table
 
 Severity = Literal["error", "warning"]
 
@@ -42,6 +43,12 @@ class Report:
     @property
     def ok(self) -> bool:
         return not self.errors
+
+    def _repr_html_(self) -> str:
+        files = " and ".join(str(path) for path in (self.prototxt, self.weights) if path is not None)
+        title = f"{files}: {len(self.errors)} errors, {len(self.warnings)} warnings"
+        rows = [(f.severity, f.where, f.message) for f in self.findings]
+        return html_table(title, ("severity", "where", "what") if rows else (), rows)
 
     def raise_for_errors(self) -> None:
         """Raises InputError with the first error and the number of the others."""

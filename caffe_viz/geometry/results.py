@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from caffe_viz.errors import InputError, near
 from caffe_viz.geometry.fields import Field, Shape
+from caffe_viz.markup import html_table
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,16 @@ class Geometry:
                 return layer
         raise InputError(
             f"net {self.name!r} has no layer {name!r}.{near(name, [x.name for x in self.layers])}"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (x.name, x.type, ", ".join(" ".join(map(str, shape)) for shape in x.top_shapes), f"{x.macs:,}")
+            for x in self.layers
+        ]
+        title = f"{self.name}: {self.params:,} parameters, {self.macs:,} multiply-adds"
+        return html_table(
+            title, ("layer", "type", "shape", "multiply-adds"), rows, (False, False, False, True)
         )
 
     def blob(self, name: str) -> Shape:

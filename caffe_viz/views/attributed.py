@@ -18,13 +18,14 @@ from caffe_viz.files import safe_name
 from caffe_viz.images import Album
 from caffe_viz.network import Array, Network, PathLike
 from caffe_viz.probe import Probe
+from caffe_viz.views.rich import Look, Rich
 
 SIGNED = frozenset({"deconvnet", "guided-backprop", "guided-grad-cam"})  # shown as images, grey where 0
 FINE = frozenset({"gradient", "gradient-x-input", "integrated-gradients", "smoothgrad"})  # lost over an image
 
 
 @dataclass(frozen=True, repr=False)
-class Attributed:
+class Attributed(Rich):
     """The same images and targets explained by one method or several, as pictures.
 
     `refused` are methods that the net does not fit, with the reason. Drawing needs no engine:
@@ -139,9 +140,10 @@ class Attributed:
     def __repr__(self) -> str:
         return "\n".join([str(self.table), *(f"{method}: {reason}" for method, reason in self.refused)])
 
-    def _repr_png_(self) -> bytes:
-        a = self.attributions[0]
-        return (self.sheet() if len(self.attributions) > 1 else self.over(a.method))._repr_png_()
+    def _look(self) -> Look:
+        method = self.attributions[0].method
+        picture = self.sheet() if len(self.attributions) > 1 else self.over(method)
+        return Look([picture], [f"{name}: {reason}" for name, reason in self.refused], [self.table])
 
 
 def show_attribution(

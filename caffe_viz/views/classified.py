@@ -11,10 +11,11 @@ from caffe_viz.classification import Answer, Classifier
 from caffe_viz.errors import InputError
 from caffe_viz.images import Album, Preprocess
 from caffe_viz.network import Network, PathLike
+from caffe_viz.views.rich import Look, Rich
 
 
 @dataclass(frozen=True, repr=False)
-class Classified:
+class Classified(Rich):
     """The likeliest classes of each image, how the images got in, and what looks wrong about that."""
 
     answers: tuple[Answer, ...]
@@ -36,8 +37,8 @@ class Classified:
     def __repr__(self) -> str:
         return "\n".join([str(self.table), *(f"warning: {doubt}" for doubt in self.doubts)])
 
-    def _repr_html_(self) -> str:
-        return self.table._repr_html_()
+    def _look(self) -> Look:
+        return Look(lines=[f"warning: {doubt}" for doubt in self.doubts], tables=[self.table])
 
 
 def classify(

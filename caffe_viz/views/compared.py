@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from html import escape
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from caffe_viz.images import Preprocess
 from caffe_viz.netdef import NetParameter
 from caffe_viz.network import Network, PathLike
 from caffe_viz.tables import Table, dims
+from caffe_viz.views.rich import Look, Rich
 
 NAMED = 6  # layers or filters in a line of the summary
 LONGEST = 80  # characters of a layer's name that are shown
@@ -28,7 +28,7 @@ HEADS = {"changed": ("A", "B", "B - A"), "duplicates": ("first", "second", "diff
 
 
 @dataclass(frozen=True, repr=False)
-class Compared:
+class Compared(Rich):
     """What `Diff` holds, to look at: `Compared(Diff.load(file)).bars` needs none of the two files."""
 
     diff: Diff
@@ -104,8 +104,8 @@ class Compared:
     def __repr__(self) -> str:
         return "\n".join([*self.summary, "", str(self.table)])
 
-    def _repr_html_(self) -> str:
-        return f"<p>{'<br>'.join(map(escape, self.summary))}</p>{self.table._repr_html_()}"
+    def _look(self) -> Look:
+        return Look([self.bars], self.summary, [self.table])
 
 
 def compare_weights(

@@ -22,6 +22,7 @@ from caffe_viz.images import Album
 from caffe_viz.network import Array, Network, PathLike
 from caffe_viz.probe import Probe
 from caffe_viz.views.markdown import markdown, marks, need_marks
+from caffe_viz.views.rich import Look, Rich
 
 CHECKS = ("curves", "sanity")
 RANDOM = ("random", "random-smooth")
@@ -29,7 +30,7 @@ STAGES = (0.25, 0.5, 0.75, 1.0)  # of the layers, in the table
 
 
 @dataclass(frozen=True, repr=False)
-class Evaluated:
+class Evaluated(Rich):
     """What `Curves` and `Sanity` hold, to look at; one may be None. `refused` methods do not fit the net."""
 
     curves: Curves | None
@@ -107,8 +108,10 @@ class Evaluated:
             filter(None, [*words, *(f"{method}: {reason}" for method, reason in self.refused)])
         )
 
-    def _repr_png_(self) -> bytes:
-        return next(iter(self.pictures.values()))._repr_png_()
+    def _look(self) -> Look:
+        refused = [f"{method}: {reason}" for method, reason in self.refused]
+        lines = [line for line in (self.verdict, *refused) if line]
+        return Look([*self.pictures.values()], lines, [*self.tables.values()])
 
 
 def show_evaluation(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,13 @@ from caffe_viz.images import save_gif
 from caffe_viz.network import PathLike
 from caffe_viz.recording import Record
 from caffe_viz.recording.series import of_snapshots
+from caffe_viz.views.rich import Look, Rich
 
 MOMENTS = 60  # that pictures and films show of a long training
 
 
 @dataclass(frozen=True, repr=False)
-class Evolution:
+class Evolution(Rich):
     """A record, to look at; `channel_order` is that of kernels that see 3 channels."""
 
     record: Record
@@ -183,8 +185,8 @@ class Evolution:
     def __repr__(self) -> str:
         return str(self.table)
 
-    def _repr_png_(self) -> bytes:
-        return next(picture for _, picture in self.pictures())._repr_png_()
+    def _look(self) -> Look:
+        return Look([picture for _, picture in islice(self.pictures(), 1)], tables=[self.table])
 
 
 def show_evolution(source: PathLike | Sequence[PathLike], *, channel_order: str = "BGR") -> Evolution:

@@ -17,10 +17,11 @@ from caffe_viz.figures import Picture
 from caffe_viz.files import safe_name
 from caffe_viz.images import save_gif, stretched
 from caffe_viz.network import Array, Network, PathLike
+from caffe_viz.views.rich import Look, Rich
 
 
 @dataclass(frozen=True, repr=False)
-class Maximized:
+class Maximized(Rich):
     """Inputs that maximise filters, as pictures. `interrupted`: Ctrl-C came, these are the best so far."""
 
     ascent: Ascent
@@ -99,8 +100,8 @@ class Maximized:
     def __repr__(self) -> str:
         return str(self.table)
 
-    def _repr_png_(self) -> bytes:
-        return self.sheet._repr_png_()
+    def _look(self) -> Look:
+        return Look([self.sheet] if self.ascent.filters else [], tables=[self.table])
 
 
 def maximize(

@@ -17,6 +17,7 @@ from caffe_viz.netdef import NetParameter
 from caffe_viz.network import Array, Network, PathLike
 from caffe_viz.probe import relu_state
 from caffe_viz.surgery import auxiliary_net
+from caffe_viz.views.rich import Look, Rich
 
 STATISTICS = ("blob", "shape", "min", "mean", "max", "rms", "non-zero")
 
@@ -38,7 +39,7 @@ def draw(array: Array, title: str, labels: Sequence[str] = (), first: int | None
 
 
 @dataclass(frozen=True, repr=False)
-class Activations:
+class Activations(Rich):
     """What one image made of each blob, (C, H, W) or (K,), and whether that is pre- or post-ReLU."""
 
     arrays: Mapping[str, Array]
@@ -75,8 +76,8 @@ class Activations:
     def __repr__(self) -> str:
         return str(self.table)
 
-    def _repr_html_(self) -> str:
-        return self.table._repr_html_()
+    def _look(self) -> Look:
+        return Look([*map(self.picture, self.arrays)] if len(self.arrays) == 1 else [], tables=[self.table])
 
 
 def show_activations(net: Any, image: PathLike | Array, blobs: Sequence[str] | None = None) -> Activations:
@@ -103,7 +104,7 @@ def show_activations(net: Any, image: PathLike | Array, blobs: Sequence[str] | N
 
 
 @dataclass(frozen=True, repr=False)
-class GradientView:
+class GradientView(Rich):
     """The two streams of a backward pass from one filter: of blobs (C, H, W), and of parameters."""
 
     target: str
@@ -133,8 +134,8 @@ class GradientView:
     def __repr__(self) -> str:
         return str(self.table)
 
-    def _repr_html_(self) -> str:
-        return self.table._repr_html_()
+    def _look(self) -> Look:
+        return Look([*map(self.picture, self.blobs)] if len(self.blobs) == 1 else [], tables=[self.table])
 
 
 def score_layer(net: NetParameter) -> str:

@@ -19,10 +19,11 @@ from caffe_viz.network import Network, PathLike
 from caffe_viz.probe import relu_state
 from caffe_viz.tiling import grid
 from caffe_viz.top import Progress, Search, Top
+from caffe_viz.views.rich import Look, Rich
 
 
 @dataclass(frozen=True, repr=False)
-class Topmost:
+class Topmost(Rich):
     """What `Top` holds, to look at: `Topmost(Top.load(file)).sheet` needs no engine and no images."""
 
     top: Top
@@ -76,8 +77,8 @@ class Topmost:
     def __repr__(self) -> str:
         return str(self.table)
 
-    def _repr_png_(self) -> bytes:
-        return self.sheet._repr_png_()
+    def _look(self) -> Look:
+        return Look([self.sheet] if self.top.shown else [], tables=[self.table])
 
 
 def top_images(
