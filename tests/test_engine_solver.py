@@ -185,6 +185,33 @@ def test_watching_changes_nothing(tmp_path: Path) -> None:
     assert worst(values(plain, "diff"), values(watched, "diff")) == 0
 
 
+def test_gradients_of_a_shared_parameter_add_up_in_one_order(caffe: Any, tmp_path: Path) -> None:
+    """From the last of three layers to the first, also where the array of only one of them is held."""
+    layers = "".join(
+        f'layer {{ name: "ip{i}" type: "InnerProduct" bottom: "data" top: "ip{i}" param {{ name: "w" }} '
+        f"inner_product_param {{ num_output: 4 bias_term: false }} }}"
+        for i in range(3)
+    )
+    (tmp_path / "net.prototxt").write_text(f"force_backward: true {STATES.format(layers=layers)}")
+    rng = np.random.default_rng(0)
+    seeds = {f"ip{i}": 10.0**i * rng.normal(size=(2, 4)).astype(np.float32) for i in range(3)}
+    found = []
+    for held in (None, "ip0", "ip1", "ip2"):
+        net = ours.Net(str(tmp_path / "net.prototxt"), ours.TRAIN)
+        net.blobs["data"].data[...] = np.random.default_rng(1).normal(size=(2, 3))
+        net.forward()
+        for name, seed in seeds.items():
+            net.blobs[name].diff[...] = seed
+        array = net.blobs[held].diff if held else None
+        net.backward()
+        del array
+        found.append(np.array(net.params["ip0"][0].diff))
+    parts = [seeds[f"ip{i}"].T @ net.blobs["data"].data for i in range(3)]
+    assert not np.array_equal(parts[0] + parts[1] + parts[2], parts[2] + parts[1] + parts[0])
+    for one in found:
+        np.testing.assert_array_equal(one, found[0])
+
+
 def test_a_backward_after_an_update_uses_the_new_weights(caffe: Any, tmp_path: Path) -> None:
     path, found = written(tmp_path, "", "force_backward: true" + NET), []
     for each in (caffe, ours):
@@ -362,6 +389,19 @@ def test_snapshot_diff(caffe: Any, tmp_path: Path, kind: str) -> None:
         found.append(diffs_in(f"{tmp_path}/{name}_iter_2.caffemodel"))
     assert len(found[0]) > 5
     assert worst({n: found[0][n] for n in found[1]}, found[1]) <= LIMIT
+
+
+def test_the_name_of_the_weights_in_hdf5_ends_with_a_zero(caffe: Any, tmp_path: Path) -> None:
+    """Caffe takes the name as a C string: without its end it would read on, into whatever follows."""
+    from caffe_viz.files import h5py
+
+    found = []
+    for each in (caffe, ours):
+        solver = each.get_solver(written(tmp_path, f'snapshot_format: HDF5 snapshot_prefix: "{tmp_path}/s"'))
+        solver.snapshot()
+        with h5py().File(f"{tmp_path}/s_iter_0.solverstate.h5") as file:
+            found.append(file["learned_net"].id.get_type().get_size())
+    assert found == [len(f"{tmp_path}/s_iter_0.caffemodel.h5") + 1] * 2
 
 
 def diffs_in(model: str) -> Values:
