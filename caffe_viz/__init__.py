@@ -1,9 +1,12 @@
 """Look inside Caffe networks: from a prototxt and a caffemodel to numbers and pictures.
 
->>> import caffe_viz as cv
->>> net = cv.load_net("deploy.prototxt", "net.caffemodel")  # a caffe.Net, checked first  # doctest: +SKIP
->>> cv.shapes(net)  # doctest: +SKIP
->>> cv.maximize(net, "conv3", range(0, 160, 10)).save("out")  # doctest: +SKIP
+```python
+import caffe_viz as cv
+
+net = cv.load_net("deploy.prototxt", "net.caffemodel")  # a caffe.Net, checked first
+cv.shapes(net)
+cv.maximize(net, "conv3", range(0, 160, 10)).save("out")
+```
 """
 
 from importlib import import_module
@@ -25,12 +28,18 @@ if TYPE_CHECKING:
     from caffe_viz.tiling import vis_square
     from caffe_viz.training import load_solver
     from caffe_viz.views import (
+        classify,
+        compare_weights,
+        explore,
         maximize,
         shapes,
         show_activations,
+        show_attribution,
+        show_evaluation,
         show_evolution,
         show_gradients,
         show_weights,
+        top_images,
     )
 
 __version__ = "0.1.0"
@@ -52,20 +61,27 @@ _PUBLIC = {
     "tiling": ("vis_square",),
     "training": ("load_solver",),
     "views": (
+        "classify",
+        "compare_weights",
+        "explore",
         "maximize",
         "shapes",
         "show_activations",
+        "show_attribution",
+        "show_evaluation",
         "show_evolution",
         "show_gradients",
         "show_weights",
+        "top_images",
     ),
 }
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 __all__ = [
     "Ascent", "CaffeVizError", "InputError", "Picture", "Preprocess", "Record", "Recorder", "RunError",
-    "ascend", "auxiliary_net", "check", "download", "forward", "gradient", "load_image", "load_net",
-    "load_solver", "maximize", "measure", "read_net", "read_weights", "shapes", "show_activations",
-    "show_evolution", "show_gradients", "show_weights", "vis_square", "write_net", "write_weights",
+    "ascend", "auxiliary_net", "check", "classify", "compare_weights", "download", "explore", "forward",
+    "gradient", "load_image", "load_net", "load_solver", "maximize", "measure", "read_net", "read_weights",
+    "shapes", "show_activations", "show_attribution", "show_evaluation", "show_evolution", "show_gradients",
+    "show_weights", "top_images", "vis_square", "write_net", "write_weights",
 ]  # fmt: skip
 
 

@@ -75,7 +75,7 @@ class Parity:
 
     @property
     def rows(self) -> tuple[tuple[str | None, ...], ...]:
-        """Layer, type, and how far tops, bottom diffs and parameter diffs are apart; Split layers left out."""
+        """Layer, type, how far tops, bottom diffs and parameter diffs are apart; Split layers left out."""
         return tuple(
             (x.layer, x.type, *(None if v is None else f"{v:.1e}" for v in (x.forward, x.backward, x.params)))
             for x in self.layers

@@ -7,7 +7,9 @@ from caffe_viz.tables import Shapes
 from caffe_viz.views.attributed import Attributed, show_attribution
 from caffe_viz.views.classified import Classified, classify
 from caffe_viz.views.compared import Compared, compare_weights
+from caffe_viz.views.evaluated import Evaluated, show_evaluation
 from caffe_viz.views.evolved import Evolution, show_evolution
+from caffe_viz.views.explored import Explorer, explore
 from caffe_viz.views.files import first_kernels, shapes, show_weights
 from caffe_viz.views.maximized import Maximized, maximize
 from caffe_viz.views.streams import Activations, GradientView, show_activations, show_gradients
@@ -18,18 +20,22 @@ __all__ = [
     "Attributed",
     "Classified",
     "Compared",
+    "Evaluated",
     "Evolution",
+    "Explorer",
     "GradientView",
     "Maximized",
     "Shapes",
     "Topmost",
     "classify",
     "compare_weights",
+    "explore",
     "first_kernels",
     "maximize",
     "shapes",
     "show_activations",
     "show_attribution",
+    "show_evaluation",
     "show_evolution",
     "show_gradients",
     "show_weights",
