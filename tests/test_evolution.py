@@ -22,7 +22,7 @@ from caffe_viz.figures.evolution import (
     ridges,
     training_curves,
 )
-from caffe_viz.recording import Recorder
+from caffe_viz.recording import Record, Recorder
 from caffe_viz.recording.series import of_snapshots
 from caffe_viz.views.evolved import Evolution, show_evolution
 
@@ -207,3 +207,45 @@ def test_command(recorded: Path, tmp_path: Path) -> None:
     assert "is no record of a training" in wrong.stderr
     missing = run(tmp_path / "no.record")
     assert "there is no such record" in missing.stderr
+
+
+SHIPPED = REPOSITORY / "examples" / "caffenet_cifar10.record"
+
+
+def test_the_record_that_is_shipped() -> None:
+    """Four epochs of caffenet_cifar10 on real Caffe."""
+    record = Record.load(SHIPPED)
+    assert (record.head.engine, record.head.net) == ("caffe", "CaffeNet_CIFAR10")
+    assert record.iterations.tolist() == [500, 1000, 1500, 2000]
+    assert record.curve("gradients").shape == (4, 16)
+    assert record.losses[0].tolist() == list(range(1, 2001))
+    assert record.values("conv1")[1].shape == (5, 48, 3, 7, 7)
+    gradients = record.gradient("conv1").reshape(4, -1)
+    np.testing.assert_allclose(np.linalg.norm(gradients, axis=1), record.curve("gradients")[:, 0], rtol=1e-5)
+    np.testing.assert_allclose(record.scores("accuracy"), [0.4709, 0.5722, 0.6264, 0.656], atol=1e-6)
+    assert record.losses[1][-100:].mean() < 0.6 * record.losses[1][:100].mean()
+    assert SHIPPED.stat().st_size < 10**6
+
+
+def test_the_record_that_is_shipped_shows_something_at_once(tmp_path: Path) -> None:
+    """Kernels leave the noise they began with: neighbouring pixels come to agree."""
+    done = run(SHIPPED, "-o", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "training of CaffeNet_CIFAR10 (caffe)" in done.stdout
+    assert len(list(tmp_path.iterdir())) == 8
+    kernels = Record.load(SHIPPED).values("conv1")[1]
+    agree = [np.corrcoef(w[..., :-1].ravel(), w[..., 1:].ravel())[0, 1] for w in kernels]
+    assert abs(agree[0]) < 0.05
+    assert agree[-1] > 0.5
+
+
+@pytest.mark.parametrize(("x", "start"), [([500, 1000], 0), ([0, 10], 0), ([9000, 9500], 9000)])
+def test_time_begins_at_0_unless_the_pictures_begin_late(x: list[int], start: int) -> None:
+    from matplotlib.figure import Figure
+
+    from caffe_viz.figures.evolution import _over_time
+
+    axes = Figure().subplots()
+    _over_time(axes, np.array(x))
+    assert axes.get_xlim()[0] == pytest.approx(start, abs=0.01 * (x[1] - start) + 1e-9)
+    assert axes.get_xlim()[1] > x[1]

@@ -57,6 +57,7 @@ def test_four_epochs_give_the_array_of_gradients(engine: str, tmp_path: Path) ->
     made.step(20)
     record = made.record
     assert record.gradients.shape == (4, PARAMETERS)
+    assert (record.head.net, record.head.engine) == ("toy", engine)
     assert record.iterations.tolist() == [5, 10, 15, 20]
     shapes = [blob.data.shape for blobs in made.solver.net.params.values() for blob in blobs]
     assert [g.shape for g in record.gradients[3]] == shapes

@@ -101,11 +101,15 @@ def layer_curves(
         figure, (axes, legend) = _figure(10, 4.5, ncols=2, width_ratios=(5, 1))
         colours = _depth(len(names))
         for column, colour in zip(array.T, colours, strict=True):
-            axes.plot(at, column, color=colour, linewidth=1.3, marker=_marker(at), markersize=3)
+            axes.plot(
+                at, column, color=colour, linewidth=1.3, marker=_marker(at), markersize=3, clip_on=False
+            )
         axes.set(xlabel="iteration", ylabel=ylabel, yscale="log" if log else "linear")
-        if not log:
+        if log:
+            _plain_numbers(axes.yaxis)
+        else:
             axes.set_ylim(0, max(1, 1.05 * float(np.nanmax(array))))
-        _whole_numbers(axes)
+        _over_time(axes, at)
         _name_layers(legend, names, colours)
         return rasterise(figure)
 
@@ -129,7 +133,13 @@ def training_curves(
         top.plot(x, loss, color="#9ecae1", linewidth=0.6, label="training, each batch")
         span = max(1, len(loss) // 50)
         mean = np.convolve(loss, np.ones(span) / span, "valid")
-        top.plot(x[span - 1 :], mean, color=BLUE, linewidth=1.6, label=f"mean of {span}")
+        top.plot(
+            np.convolve(x, np.ones(span) / span, "valid"),
+            mean,
+            color=BLUE,
+            linewidth=1.6,
+            label=f"mean of {span}",
+        )
         for name, at, values in losses_too:
             top.plot(at, values, color=ORANGE, marker="o", markersize=4, label=clean(f"test {name}"))
         top.set(ylabel="loss", xlabel="" if others else "iteration")
@@ -141,8 +151,7 @@ def training_curves(
             axes[1, 0].set(xlabel="iteration", ylabel="score")
             axes[1, 0].legend(frameon=False, labelcolor=GREY)
         for one in axes.ravel():
-            _whole_numbers(one)
-            one.set_xlim(0, x[-1] * 1.01)
+            _over_time(one, x)
         return rasterise(figure)
 
 
@@ -247,6 +256,23 @@ def _marker(x: NDArray[Any]) -> str:
     return "o" if len(x) <= 30 else ""
 
 
-def _whole_numbers(axes: Any) -> None:
-    axes.margins(x=0.01)
+def _over_time(axes: Any, x: NDArray[Any]) -> None:
+    """Iterations, from 0 on unless what is drawn begins late."""
+    late = x[0] > x[-1] - x[0]
+    start = x[0] if late else 0
+    margin = 0.01 * max(1, x[-1] - start)
+    axes.set_xlim(start - margin * late, x[-1] + margin)
     axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+
+
+def _plain_numbers(axis: Any) -> None:
+    """0.5 and 2 in place of 5 x 10^-1 and 2 x 10^0."""
+    from matplotlib.ticker import LogFormatter
+
+    class Plain(LogFormatter):
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            return super().__call__(x, pos) and f"{x:g}"
+
+    for formatter in (axis.set_major_formatter, axis.set_minor_formatter):
+        formatter(Plain(labelOnlyBase=False, minor_thresholds=(1, 0.4)))

@@ -20,7 +20,7 @@ from caffe_viz.recording.measured import Feed, TestNet
 from caffe_viz.recording.periods import Floats, Head, Parameter, Period, Unfinished, histogram, pack
 from caffe_viz.recording.record import FRAME, HEAD, REST, VALUES, Record
 from caffe_viz.recording.units import Units
-from caffe_viz.solving import learning_rate, next_step
+from caffe_viz.solving import learning_rate, net_to_train, next_step
 
 Values = list[Floats]
 
@@ -217,8 +217,8 @@ class Recorder:
             for name, blobs in self._net.params.items()
             for i, blob in enumerate(blobs)
         )
-        net, engine = str(getattr(self._net, "name", "")), engine_name(self._net)
-        return Head(net, self.settings.type, engine, self._every, parameters, self._units.layers)
+        name, engine = _name(self._net, self.settings), engine_name(self._net)
+        return Head(name, self.settings.type, engine, self._every, parameters, self._units.layers)
 
 
 def _nothing() -> None:
@@ -229,6 +229,14 @@ def _call(method: weakref.WeakMethod[Callable[[], None]]) -> None:
     alive = method()
     if alive is not None:
         alive()
+
+
+def _name(net: Any, settings: SolverParameter) -> str:
+    """Of the net; real Caffe's do not tell."""
+    try:
+        return str(net.name if hasattr(net, "name") else net_to_train(settings).name)
+    except InputError:  # its file may have moved since
+        return ""
 
 
 def _settings(solver: Any, given: SolverParameter | str | Path | None) -> SolverParameter:
