@@ -13,6 +13,7 @@ from caffe_viz.views.explored import Explorer, explore
 from caffe_viz.views.files import first_kernels, shapes, show_weights
 from caffe_viz.views.maximized import Maximized, maximize
 from caffe_viz.views.streams import Activations, GradientView, show_activations, show_gradients
+from caffe_viz.views.structured import Structure, show_structure
 from caffe_viz.views.topmost import Topmost, top_images
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "GradientView",
     "Maximized",
     "Shapes",
+    "Structure",
     "Topmost",
     "classify",
     "compare_weights",
@@ -38,6 +40,7 @@ __all__ = [
     "show_evaluation",
     "show_evolution",
     "show_gradients",
+    "show_structure",
     "show_weights",
     "top_images",
 ]

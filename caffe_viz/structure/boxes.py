@@ -1,0 +1,128 @@
+"""What stands in a box of the drawing, and how large the box is. One unit is one pixel, one point of Graphviz."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+from functools import cache
+
+from caffe_viz.structure.graph import Blob, Graph, Layer, Node
+from caffe_viz.structure.modules import Module
+from caffe_viz.structure.palette import family
+from caffe_viz.structure.words import dims
+
+BIG, SMALL = 12.0, 11.0  # sizes of text
+LINE = 15.0  # from line to line
+PAD = 6.0  # from the box's border to its text, up and down
+STEM = 17.0  # below the box: where the line leaves and the blob's shape stands beside it
+LONGEST = 34  # characters of a name that are shown
+SHOWN_BLOBS = 3
+
+# Widths in ems of a wide face (DejaVu Sans), so that text fits in the faces of browsers too.
+_WIDTHS = {c: w for w, group in (
+    (0.3, "'ijlIJ"), (0.36, " ,./:;\\|f-()[]t"), (0.45, "!r"), (0.54, "\"*_`szc?"), (0.86, "w#+<=>^~MQO&×"),
+    (1.0, "m%W@"), (0.72, "ABCDGHKNRUVXYZ"),
+) for c in group}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Band:
+    """One row of a box: the layer that a click opens, its family, its lines of text."""
+
+    layer: Layer | None
+    family: str
+    lines: tuple[str, ...]
+    height: float
+
+
+@dataclass(frozen=True)
+class Face:
+    """A box: its rows from above, its size, the shape that leaves it, and all of it in one sentence."""
+
+    bands: tuple[Band, ...]
+    width: float
+    height: float
+    out: str
+    title: str
+
+
+def node_face(node: Node) -> Face:
+    """The box of a node: the layer, and a thin row for each that works in place on its top."""
+    head, *stacked = node.layers
+    bands = [_band(head, (short(head.name), short(f"{head.type} {head.words}".strip(), LONGEST + 8)))]
+    bands += [_band(layer, (short(f"{layer.name} · {layer.type}", LONGEST + 8),)) for layer in stacked]
+    return _face(bands, _outs(node.tops), node_title(node))
+
+
+def module_face(module: Module, graph: Graph) -> Face:
+    """The box of a folded module."""
+    nodes = [graph.nodes[n] for n in module.nodes]
+    layers = [layer for node in nodes for layer in node.layers]
+    params = sum(layer.params for layer in layers)
+    said = f"{len(layers)} layers" + (f", {params:,} parameters" if params else "")
+    lines = (short(module.name), said)
+    band = Band(None, "module", lines, 2 * LINE + 2 * PAD)
+    return _face([band], _outs(nodes[-1].tops), f"module {clean(module.name)}: {said}")
+
+
+def node_title(node: Node) -> str:
+    """All that is known of a node, a line for each layer."""
+    lines = []
+    for layer in node.layers:
+        params = f", {layer.params:,} parameters" if layer.params else ""
+        words = f" {layer.words}" if layer.words else ""
+        lines.append(f"{clean(layer.name)}: {clean(layer.type)}{words}{params}")
+    tops = [f"{clean(b.name)} {dims(b.shape)}" if b.shape is not None else clean(b.name) for b in node.tops]
+    return "\n".join([*lines, *([f"makes {', '.join(tops)}"] if tops else [])])
+
+
+def clean(words: str) -> str:
+    """One printable line: names from files may hold anything."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(words.split()))
+
+
+def short(words: str, most: int = LONGEST) -> str:
+    """`words` with an ellipsis in the middle if they are longer than `most` characters."""
+    words = clean(words[: 1000 * most])
+    if len(words) <= most:
+        return words
+    end = most // 3
+    return f"{words[: most - end - 1]}…{words[-end:]}"
+
+
+@cache
+def text_width(words: str, size: float) -> float:
+    """About the width of `words` in a sans-serif face of `size`, rather more than less."""
+    return size * sum(_width(c) for c in words)
+
+
+def _width(c: str) -> float:
+    if c in _WIDTHS:
+        return _WIDTHS[c]
+    if unicodedata.combining(c):
+        return 0.0
+    return 0.65 if c.isascii() else 1.0 if unicodedata.east_asian_width(c) in "WF" else 0.75
+
+
+def _band(layer: Layer, lines: tuple[str, ...]) -> Band:
+    height = len(lines) * LINE + (2 * PAD if len(lines) > 1 else 4)
+    return Band(layer, family(layer.type), lines, height)
+
+
+def _face(bands: list[Band], out: str, title: str) -> Face:
+    widths = [
+        text_width(line, BIG if i == 0 and len(band.lines) > 1 else SMALL) * (1.08 if i == 0 else 1)
+        for band in bands
+        for i, line in enumerate(band.lines)
+    ]
+    width = max(90.0, max(widths) + 20, 2 * text_width(out, SMALL) + 16)
+    return Face(tuple(bands), float(round(width)), sum(band.height for band in bands), out, title)
+
+
+def _outs(tops: tuple[Blob, ...]) -> str:
+    """What leaves a box: the shape, or names and shapes of several blobs."""
+    if len(tops) == 1:
+        return "" if tops[0].shape is None else dims(tops[0].shape)
+    said = [f"{short(b.name, 16)} {'' if b.shape is None else dims(b.shape)}".strip() for b in tops]
+    more = len(said) - SHOWN_BLOBS
+    return ", ".join(said[:SHOWN_BLOBS]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,108 @@
+"""Graphviz, which gives positions; what is written into its language is quoted here."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from caffe_viz.errors import RunError
+
+TIMEOUT = 60.0  # seconds
+INCH = 72.0
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A graph to lay out: sizes (width, height) of its boxes, edges (tail, head).
+
+    `spine`: pairs of boxes that shall stand one below the other. A box of no size is only a point.
+    """
+
+    sizes: Sequence[tuple[float, float]]
+    edges: Sequence[tuple[int, int]]
+    spine: Sequence[tuple[int, int]] = ()
+
+
+@dataclass(frozen=True)
+class Given:
+    """Centres of boxes and control points of Bezier curves (3 n + 1), y downwards."""
+
+    width: float
+    height: float
+    centres: tuple[Point, ...]
+    curves: tuple[tuple[Point, ...], ...]
+
+
+def program() -> str:
+    """Graphviz's `dot`, or the program of the package graphviz-pure, which takes the same flags.
+
+    Raises:
+        RunError: neither is there.
+    """
+    beside = str(Path(sys.executable).parent)
+    found = shutil.which("dot") or shutil.which("graphviz-pure") or shutil.which("graphviz-pure", path=beside)
+    if found is None:
+        raise RunError(
+            "a drawing needs Graphviz: pip install 'caffe-viz[report]', or install graphviz so that dot is found."
+        )
+    return found
+
+
+def positions(graphs: Sequence[Wanted]) -> list[Given]:
+    """Where the boxes and edges of each graph are, layer over layer; one run for all of them.
+
+    Raises:
+        RunError: no Graphviz, it failed, or it took longer than a minute.
+    """
+    text = "\n".join(map(_written, graphs))
+    try:
+        done = subprocess.run(
+            [program(), "-Tplain"], input=text.encode(), capture_output=True, timeout=TIMEOUT, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise RunError(f"Graphviz was not done after {TIMEOUT:.0f} seconds: the graph is too large.") from None
+    except OSError as error:
+        raise RunError(f"Graphviz ({program()}) cannot be started: {error.strerror}.") from None
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        raise RunError(f"Graphviz failed (exit code {done.returncode}): {said[0] if said else 'no message'}")
+    drawn = done.stdout.decode().split("\nstop\n")
+    return [_read(one, graph) for one, graph in zip(drawn, graphs, strict=False)]
+
+
+def _written(graph: Wanted) -> str:
+    """The graph in Graphviz's language; only numbers of ours go in, no names."""
+    lines = [
+        "digraph {",
+        "nodesep=0.25 ranksep=0.4",
+        'node [shape=box fixedsize=true label=""]',
+        "edge [arrowhead=none tailport=s headport=n]",
+    ]
+    lines += [f"{i} [width={w / INCH:.4f} height={h / INCH:.4f}]" for i, (w, h) in enumerate(graph.sizes)]
+    spine = set(graph.spine)
+    for edge in [*graph.edges, *spine.difference(graph.edges)]:
+        lines.append(f"{edge[0]} -> {edge[1]}" + (" [weight=1000]" if edge in spine else ""))
+    return "\n".join([*lines, "}"])
+
+
+def _read(text: str, graph: Wanted) -> Given:
+    """What Graphviz wrote (its format `plain`: inches, y upwards) of `graph`."""
+    width = height = 0.0
+    centres: dict[int, Point] = {}
+    curves: dict[tuple[int, int], list[tuple[Point, ...]]] = {}
+    for words in map(str.split, text.splitlines()):
+        if words[0] == "graph":
+            width, height = (float(w) * INCH for w in words[2:4])
+        elif words[0] == "node":
+            centres[int(words[1])] = (float(words[2]) * INCH, height - float(words[3]) * INCH)
+        elif words[0] == "edge":
+            numbers = [float(w) * INCH for w in words[4 : 4 + 2 * int(words[3])]]
+            points = tuple((x, height - y) for x, y in zip(numbers[::2], numbers[1::2], strict=True))
+            curves.setdefault((int(words[1]), int(words[2])), []).append(points)
+    drawn = tuple(curves[edge].pop(0) for edge in graph.edges)
+    return Given(width, height, tuple(centres[i] for i in range(len(graph.sizes))), drawn)

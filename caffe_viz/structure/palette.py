@@ -1,0 +1,40 @@
+"""Families of layer types, and the colours of a drawing."""
+
+from __future__ import annotations
+
+_FAMILIES = {
+    "data": "AnnotatedData Data DummyData HDF5Data ImageData Input MemoryData Parameter VideoData WindowData",
+    "convolution": "Convolution Deconvolution Im2col",
+    "inner product": "Embed InnerProduct LSTM LSTMUnit RNN",
+    "pooling": "MaxUnPool PSROIPooling Pooling ROIPooling SPP",
+    "activation": "AbsVal BNLL Clip ELU Exp Log PReLU Power ReLU ReLU6 Sigmoid Swish TanH Threshold",
+    "normalisation": "BN BatchNorm BatchNormKyle Bias Dropout LRN MVN Normalize Scale",
+    "join": "BatchReindex Concat Crop Eltwise Filter Slice",
+    "loss": "Accuracy ArgMax ContrastiveLoss DetectionEvaluate DetectionOutput EuclideanLoss HingeLoss "
+    "InfogainLoss MultiBoxLoss MultinomialLogisticLoss SigmoidCrossEntropyLoss SmoothL1Loss Softmax "
+    "SoftmaxWithLoss",
+}
+_FAMILY = {kind: family for family, kinds in _FAMILIES.items() for kind in kinds.split()}
+
+# family -> (in light, in dark mode); the text of a mode is readable on each colour of that mode.
+COLOURS = {
+    "data": ("#e1e5ec", "#3a424f"),
+    "convolution": ("#cbdffc", "#1e4178"),
+    "inner product": ("#ddd3fb", "#48357c"),
+    "pooling": ("#ffd8bd", "#6b3b1d"),
+    "activation": ("#ccedcf", "#1f5231"),
+    "normalisation": ("#fbedab", "#584a11"),
+    "join": ("#bfecec", "#14545c"),
+    "loss": ("#fbd0da", "#70263b"),
+    "other": ("#e8e3d8", "#4b453b"),
+    "module": ("#f3f5f8", "#20262f"),
+    "canvas": ("#ffffff", "#14181f"),
+    "text": ("#14181f", "#f3f5f8"),
+    "dim": ("#3f4753", "#c9d0da"),
+    "line": ("#66707f", "#98a2b1"),
+}
+
+
+def family(kind: str) -> str:
+    """The family of a layer type; `other` for those that the table does not have."""
+    return _FAMILY.get(kind, "other")
