@@ -1,0 +1,144 @@
+"""One page that shows a network: parts are made, kept on disk, and put into the page."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from caffe_viz.errors import CaffeVizError
+from caffe_viz.files import need_folder, safe_name, write_whole
+from caffe_viz.network import PathLike
+from caffe_viz.report.making import OutOfTime
+from caffe_viz.report.plan import Part, Plan
+from caffe_viz.report.shelf import Shelf
+from caffe_viz.report.subject import Subject
+
+__all__ = ["BUDGET", "Progress", "Reporting", "make_report"]
+
+BUDGET = 120.0  # seconds
+RESERVE = 0.05  # of them, for the last page
+WRITE_EVERY = 20.0  # seconds from one page to the next, while parts are made
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Seconds that have passed, of how many it may be; `note` says what went wrong."""
+
+    done: float
+    total: float
+    note: str = ""
+
+
+class Reporting:
+    """A report under way: iterate for its `Progress`; the page `path` shows, at any time, what is finished.
+
+    Parts that need seconds are always made, those that take long as long as there is time of `budget`
+    seconds. The same call goes on where an earlier one ended. `beside`: pictures lie in a folder beside the
+    page, not in it. `command` is what the page says it was made by.
+
+    Raises:
+        InputError: a file cannot be read, Caffe would abort on the net, or the folder holds something else.
+        RunError: no engine or no jinja2 is installed, or the folder cannot be written.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        folder: PathLike,
+        *,
+        budget: float = BUDGET,
+        beside: bool = False,
+        command: str = "",
+    ) -> None:
+        from caffe_viz.report.page import need_jinja2
+
+        need_jinja2()
+        need_folder(folder)
+        stem = f"{safe_name(subject.name)[:80]}_report"
+        self.subject, self.beside, self.command = subject, beside, command
+        self.path = Path(folder) / f"{stem}.html"
+        self.shelf = Shelf(Path(folder) / f"{stem}_parts", subject.identity)
+        self.left = 0  # parts that there was no time for
+        self._start, self._budget, self._written = time.monotonic(), budget, float("-inf")
+        self._deadline = self._start + (1 - RESERVE) * budget
+        self._plan = Plan(subject, self.shelf, lambda: time.monotonic() > self._deadline)
+
+    def __iter__(self) -> Iterator[Progress]:
+        needed = list(self._plan.needed())
+        for number, part in enumerate(needed):
+            yield self._progress(self._make(part), number / len(needed))
+        waiting = [part for part in self._plan.extra() if not self._is_kept(part)]
+        while (chosen := self._fitting(waiting)) is not None:
+            waiting.remove(chosen)
+            yield self._progress(self._make(chosen), 1)
+        self.left += len(waiting)
+        self.write()
+
+    def _fitting(self, waiting: list[Part]) -> Part | None:
+        """The first that there is time for, as far as is known by now how fast the machine is."""
+        rest = self._deadline - time.monotonic()
+        return next((part for part in waiting if part.seconds() < rest), None) if rest > 0 else None
+
+    def write(self) -> None:
+        """Write the page with what is finished, whole or not at all."""
+        from caffe_viz.report.page import page
+
+        write_whole(self.path, page(self.subject, self.shelf, self._plan, self.beside, self.command))
+        self._written = time.monotonic()
+
+    def _make(self, part: Part) -> str:
+        """A note if it could not be made."""
+        if self._is_kept(part):
+            return ""
+        try:
+            self.shelf.keep(part.key, part.make())
+        except OutOfTime:
+            self.left += 1
+            return ""
+        except Exception as error:  # one picture may fail in any way; the others are made
+            reason = str(error) if isinstance(error, CaffeVizError) else f"{type(error).__name__}: {error}"
+            self.shelf.fail(part.key, reason)
+            return f"{part.title}: {reason}"
+        if time.monotonic() - self._written > WRITE_EVERY:
+            self.write()
+        return ""
+
+    def _is_kept(self, part: Part) -> bool:
+        found = self.shelf.get(part.key)
+        return found is not None and not found.failed
+
+    @property
+    def _seconds(self) -> float:
+        return time.monotonic() - self._start
+
+    def _progress(self, note: str, share: float) -> Progress:
+        total = max(self._seconds / share if share else self._budget, self._budget)
+        return Progress(self._seconds, total, note)
+
+
+def make_report(
+    net: Any,
+    images: PathLike | Sequence[PathLike] = (),
+    folder: PathLike = "out",
+    *,
+    photos: PathLike | None = None,
+    record: PathLike | None = None,
+    budget: float = BUDGET,
+    beside: bool = False,
+) -> Path:
+    """One page about `net` and what it sees in `images`; the path of its HTML.
+
+    `photos` are many images, in which the places that activate each filter most are looked for; `record` is
+    that of the training. For the rest see `Reporting`.
+
+    Raises:
+        InputError, RunError: as `Reporting`.
+    """
+    given = [images] if isinstance(images, str | Path) else list(images)
+    reporting = Reporting(Subject.of(net, given, photos, record), folder, budget=budget, beside=beside)
+    for _ in reporting:
+        pass
+    return reporting.path

@@ -1,0 +1,269 @@
+"""The parts of a report, one function for each kind: what it shows -> values and pictures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from caffe_viz import figures
+from caffe_viz.ascent import ascend, canvas_size
+from caffe_viz.attribution import attribute, centre
+from caffe_viz.classification import answer_blobs
+from caffe_viz.comparing.changes import side_of
+from caffe_viz.comparing.filters import Stored
+from caffe_viz.errors import InputError
+from caffe_viz.figures import heat, signed_colours
+from caffe_viz.files import safe_name
+from caffe_viz.geometry import LayerGeometry, measure
+from caffe_viz.netdef import NetParameter
+from caffe_viz.network import Array
+from caffe_viz.probe import relu_state
+from caffe_viz.report.shelf import Made, Shelf, Shot
+from caffe_viz.report.subject import Subject
+from caffe_viz.surgery import auxiliary_net
+from caffe_viz.tiling import enlarge
+from caffe_viz.views import show_evolution
+from caffe_viz.views.attributed import SIGNED
+from caffe_viz.views.maximized import Maximized
+from caffe_viz.views.streams import draw, statistics
+from caffe_viz.views.topmost import searched, searching
+
+BINS = 60  # of histograms
+GUESSES = 5
+SIDE = 224  # pixels that small images are enlarged to
+PIXELS = 4_000_000  # of one picture of maps
+PLACES = 9  # of highest activation, for each filter
+STEPS = 40  # of an ascent
+METHOD = "regularised"
+
+
+class OutOfTime(Exception):
+    """The time for a part was up; what was done is thrown away."""
+
+
+def structure(subject: Subject) -> Made:
+    """The graph of layers as SVG."""
+    from caffe_viz.views.structured import show_structure
+
+    fragment = show_structure(subject.network).fragment(lambda index: f"#layer-{index}")
+    return Made({"svg": fragment})
+
+
+def weights(subject: Subject, layer: LayerGeometry) -> Made:
+    """Kernels where there are some, and the statistics of every parameter."""
+    message = _by_name(subject.network.message)[layer.name]
+    if layer.name not in subject.stored:
+        raise InputError("the caffemodel holds no weights under this name; layers may share another's.")
+    stored = Stored(subject.stored[layer.name], message, layer.name)
+    arrays = [stored.values(k) for k in range(len(layer.param_shapes))]
+    side = side_of(stored, arrays[0])
+    facts: dict[str, Any] = {
+        "filters": side.filters, "dead": list(side.dead), "copies": side.copies, "pairs": side.pairs,
+        "duplicates": [(p.first, p.second, p.cosine) for p in side.duplicates[:GUESSES]],
+        "blobs": [{"shape": list(a.shape), **_distribution(a)} for a in arrays],
+    }  # fmt: skip
+    if arrays[0].ndim != 4:
+        return Made(facts)
+    picture = figures.kernel_tiles(arrays[0], channel_order=subject.network.preprocess.channel_order)
+    return Made(facts, (Shot(picture.rgb, f"kernels of {layer.name}", _file(layer.name, "kernels")),))
+
+
+def answer(subject: Subject, number: int) -> Made:
+    """What the net saw, and the likeliest classes; `failed` where it ends in no value for each class."""
+    network, image = subject.network, subject.images[number]
+    shots = []
+    if network.pictures is not None:
+        rgb = _enlarged(network.pictures.to_display(image.pixels[None])[0])
+        shots.append(Shot(rgb, f"{image.name} as the net sees it", _file(image.name, "input"), photo=True))
+    facts: dict[str, Any] = {"guesses": [], "unit": "", "why": ""}
+    blob = answer_blobs(network.message)[0]
+    values = subject.blobs(number)[blob]
+    if values.size != len(values) or len(values) < 2:
+        return Made(
+            facts | {"why": f"the net ends in {blob}, {values.shape}: no value for each class."}, tuple(shots)
+        )
+    values = values.ravel()
+    labels = network.preprocess.labels
+    best = np.argsort(-values, kind="stable")[:GUESSES]
+    facts["guesses"] = [
+        (int(i), labels[i] if len(labels) == len(values) else "", _number(values[i])) for i in best
+    ]
+    softmax = any(x.type == "Softmax" and blob in x.top for x in network.message.layer)
+    facts["unit"] = "probability" if softmax else "score"
+    return Made(facts, tuple(shots))
+
+
+def activation(subject: Subject, number: int, layer: LayerGeometry, blob: str) -> Made:
+    """A blob for one image: maps as tiles, vectors as lines; and how active each filter is."""
+    array, image = subject.blobs(number)[blob], subject.images[number]
+    state = relu_state(subject.network.message, blob)
+    first = max(1, PIXELS // math.prod(array.shape[1:])) if array.ndim == 3 else None
+    title = f"{blob}  {state}".strip()
+    picture = draw(array, title, subject.network.preprocess.labels, first)
+    strength = array.reshape(len(array), -1).mean(1, dtype=np.float64) if array.ndim else array.ravel()
+    facts = {
+        "blob": blob, "state": state, "statistics": list(map(_plain, statistics(blob, array)[2:])),
+        "strength": [_number(v) for v in strength],
+    }  # fmt: skip
+    name = _file(f"{blob}_{image.name}", "activation")
+    return Made(facts, (Shot(picture.rgb, f"activations of {title} for {image.name}", name),))
+
+
+def attribution(subject: Subject, number: int, method: str, late: Callable[[], bool]) -> Made:
+    """The map of one method for an image's likeliest class, or why it does not fit; raises as `ascent`."""
+    image = subject.images[number]
+
+    def told(_: float) -> None:
+        if late():
+            raise OutOfTime
+
+    try:
+        a = attribute(subject.probe, image.pixels[None], None, method, names=[image.name], on_progress=told)
+    except InputError as error:
+        return Made({"refused": str(error)})
+    if method in SIGNED and a.channel_order:
+        picture = signed_colours(a.values[0], a.channel_order)
+    else:
+        picture = heat(a.maps[0])
+    y, _ = centre(a.maps[0])
+    facts = {
+        "refused": "",
+        "target": a.targets[0],
+        "score": _number(a.scores[0]),
+        "layer": f"{a.layer} {a.state}".strip(),
+        "empty": not np.isfinite(y),
+    }
+    alt = f"{method} for {a.targets[0]} in {image.name}"
+    return Made(facts, (Shot(_enlarged(picture), alt, _file(image.name, method)),))
+
+
+def ascent(subject: Subject, layer: LayerGeometry, filters: Sequence[int], late: Callable[[], bool]) -> Made:
+    """Inputs that maximise `filters`, one picture each.
+
+    Raises:
+        OutOfTime: it became `late` before they were finished.
+    """
+    network = subject.network
+    climbing = ascend(
+        network.message, network.trained, layer.name, filters, preprocess=network.pictures, method=METHOD,
+        steps=STEPS, engine=network.engine, device=network.device,
+    )  # fmt: skip
+    for _ in climbing:
+        if late():
+            raise OutOfTime
+    found = climbing.result
+    shown = Maximized(found, network)
+    shots = [
+        Shot(
+            _enlarged(picture.rgb, SIDE // 2),
+            f"input that maximises {title}",
+            _file(layer.name, f"{number}_ascent"),
+            photo=network.pictures is not None,
+        )
+        for (number, picture), title in zip(shown.pictures.items(), shown.titles, strict=True)
+    ]
+    facts = {
+        "titles": [_of_class(title, n) for title, n in zip(shown.titles, found.filters, strict=True)],
+        "values": [_number(value) for value in found.values],
+        "dead": list(found.dead),
+        "method": f"{METHOD}, {STEPS} steps",
+    }
+    return Made(facts, tuple(shots))
+
+
+def ascent_macs(subject: Subject, layer: LayerGeometry) -> int:
+    """Multiply-adds of one forward of the net that is climbed, for one filter."""
+    net = subject.network.message
+    return measure(auxiliary_net(net, layer.name, size=canvas_size(net, layer.name)).message).macs
+
+
+def places(
+    subject: Subject, layer: LayerGeometry, filters: Sequence[int], shelf: Shelf, late: Callable[[], bool]
+) -> Made:
+    """The places in the photos that activate `filters` most; raises as `ascent`, but goes on from there."""
+    assert subject.photos is not None
+    file = shelf.folder / f"layer-{layer.index:04d}-search.npz"
+    search = searching(subject.network, subject.photos, layer.name, filters, PLACES, file)
+
+    def told(_: Any) -> None:
+        if late():
+            search.save()
+            raise OutOfTime
+
+    found = searched(search, told)
+    search.forget()
+    top = found.top
+    facts = {"seen": top.seen, "dead": list(top.dead), "state": top.state}
+    if not top.shown:
+        return Made(facts)
+    return Made(
+        facts, (Shot(found.sheet.rgb, f"places that activate {layer.name} most", _file(layer.name, "top")),)
+    )
+
+
+def training(subject: Subject) -> Made:
+    """The record: curves, and the kernels of the first kept layer at each moment."""
+    assert subject.record is not None
+    order = subject.network.preprocess.channel_order
+    found = show_evolution(subject.record, channel_order=order)
+    shots = [Shot(p.rgb, f"training: {name}", f"training_{name}") for name, p in found.pictures()]
+    moments, layer = [], ""
+    if found.kept:
+        layer = found.kept[0]
+        moments = found.moments
+        shots += [
+            Shot(frame.rgb, f"kernels of {layer} after iteration {moment}", _file(layer, f"{moment}_kernels"))
+            for frame, moment in zip(found.film(layer), moments, strict=True)
+        ]
+    facts = {
+        "curves": [n for n, _ in found.pictures()],
+        "layer": layer,
+        "moments": moments,
+        "note": found.record.note,
+    }
+    return Made(facts, tuple(shots))
+
+
+def _distribution(array: Array) -> dict[str, Any]:
+    """Histogram and moments of a parameter; only of what is finite."""
+    flat = array.ravel()
+    good = flat[np.isfinite(flat)]
+    if not good.size:
+        return {"values": int(flat.size), "not_finite": int(flat.size)}
+    low, high = float(good.min()), float(good.max())
+    counts = np.histogram(good, BINS, (low, high) if low < high else (low - 0.5, high + 0.5))[0]
+    return {
+        "values": int(flat.size), "not_finite": int(flat.size - good.size), "min": low, "max": high,
+        "mean": float(good.mean(dtype=np.float64)), "deviation": float(good.std(dtype=np.float64)),
+        "zeros": int(flat.size - np.count_nonzero(flat)), "counts": counts.tolist(),
+    }  # fmt: skip
+
+
+def _of_class(title: str, number: int) -> str:
+    """The class of a filter, or its number: `fc8 3 cat` -> `3 cat`."""
+    return title[title.rindex(f" {number}") + 1 :]
+
+
+def _by_name(net: NetParameter) -> dict[str, Any]:
+    return {layer.name: layer for layer in net.layer}
+
+
+def _enlarged(rgb: Any, side: int = SIDE) -> Array:
+    array = np.asarray(rgb, np.float32)
+    return np.asarray(enlarge(array[None], max(1, round(side / max(array.shape[:2]))))[0])
+
+
+def _file(name: str, what: str) -> str:
+    return safe_name(f"{name.rsplit('/', 1)[-1]}_{what}")
+
+
+def _plain(value: Any) -> Any:
+    return _number(value) if isinstance(value, float) else value
+
+
+def _number(value: Any) -> float | None:
+    """For JSON, which has no NaN."""
+    return float(f"{float(value):.6g}") if np.isfinite(value) else None

@@ -1,0 +1,115 @@
+"""What is on the shelf -> one HTML page that asks nothing of the network."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from caffe_viz import tables
+from caffe_viz.errors import RunError
+from caffe_viz.report.plan import Plan
+from caffe_viz.report.sections import about, image_section, layer_section, unfinished
+from caffe_viz.report.shelf import Kept, Shelf
+from caffe_viz.report.subject import Subject
+from caffe_viz.views.streams import STATISTICS
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+STYLES, SCRIPTS = ("page.css", "graph.css"), ("page.js", "graph.js")
+
+
+def page(subject: Subject, shelf: Shelf, plan: Plan, beside: bool, command: str) -> bytes:
+    """The page; with `beside` its pictures are named, else they are in it."""
+    environment = _environment()
+    style, script = (_static(names) for names in (STYLES, SCRIPTS))
+
+    def source(shot: Kept) -> str:
+        if beside:
+            return f"{shelf.folder.name}/{shot.path.name}"
+        kind = "jpeg" if shot.path.suffix == ".jpg" else "png"
+        return f"data:image/{kind};base64,{base64.b64encode(shot.path.read_bytes()).decode('ascii')}"
+
+    images = [image_section(subject, shelf, number) for number in range(len(subject.images))]
+    layers = [layer_section(subject, shelf, plan, layer) for layer in subject.layers]
+    structure = shelf.get("structure")
+    html: str = environment.get_template("page.html").render(
+        subject=subject,
+        policy=_policy(style, script, beside),
+        style=_raw(style),
+        script=_raw(script),
+        source=source,
+        about=about(subject),
+        date=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        command=command,
+        structure=structure,
+        svg=_raw(structure.facts["svg"]) if structure and not structure.failed else None,
+        table=tables.layer_table(subject.network.geometry),
+        indices={str(layer.index) for layer in subject.layers},
+        images=images,
+        layers=layers,
+        training=shelf.get("training"),
+        statistics=STATISTICS[2:],
+        waiting=unfinished(subject, layers, images),
+        failures=sum(len(one.failures) for one in layers),
+    )
+    return html.encode()
+
+
+def need_jinja2() -> None:
+    """Raises RunError if the library is not installed."""
+    try:
+        import jinja2  # noqa: F401
+    except ImportError:
+        raise RunError("reports need jinja2: pip install 'caffe-viz[report]'.") from None
+
+
+def _environment() -> Any:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("caffe_viz.report"), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters |= {"number": _short, "text": tables.text, "bars": _bars}
+    return environment
+
+
+def _static(names: Sequence[str]) -> str:
+    folder = resources.files("caffe_viz.report") / "static"
+    return "\n".join((folder / name).read_text("utf-8") for name in names)
+
+
+def _policy(style: str, script: str, beside: bool) -> str:
+    """Nothing from outside, and of what is inside only what we wrote."""
+    images = "data: 'self' file:" if beside else "data:"
+    return (
+        f"default-src 'none'; img-src {images}; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
+        f"base-uri 'none'; form-action 'none'"
+    )
+
+
+def _hash(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+def _raw(text: str) -> Markup:
+    """Our own files, and the SVG, which has escaped what it holds."""
+    from markupsafe import Markup
+
+    return Markup(text)
+
+
+def _short(value: Any) -> str:
+    """Four digits, or a dash for what is not there."""
+    return "-" if value is None else f"{value:.4g}"
+
+
+def _bars(counts: Sequence[int], height: int = 40) -> list[tuple[int, float, float]]:
+    """Counts as (x, y, height) of bars 1 wide in a box `height` high; their square roots, as tails count."""
+    most = max(counts) ** 0.5 or 1
+    return [(x, height * (1 - c**0.5 / most), height * c**0.5 / most) for x, c in enumerate(counts) if c]

@@ -1,0 +1,213 @@
+"""Which parts a report has, in the order in which they are made."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TypeVar
+
+import numpy as np
+
+from caffe_viz.attribution import METHODS
+from caffe_viz.classification import answer_blobs
+from caffe_viz.geometry import LayerGeometry
+from caffe_viz.report import making
+from caffe_viz.report.shelf import Made, Shelf
+from caffe_viz.report.subject import Subject
+
+CLIMBED = frozenset({"Convolution", "Deconvolution", "InnerProduct"})  # layers that have filters
+FILTERS = 8  # that one part maximises
+FIRST = 4  # layers whose filters are maximised before the slow attributions
+# How many passes through the net a slow method takes, for each image; a backward counts as two.
+SLOW: dict[str, int] = {"smoothgrad": 150, "integrated-gradients": 192, "occlusion": 200, "score-cam": 600}
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One thing to make: its `key` on the shelf, what to call it, what makes it, how long that may take."""
+
+    key: str
+    title: str
+    make: Callable[[], Made]
+    seconds: Callable[[], float] = lambda: 0.0
+
+
+@dataclass
+class Pace:
+    """How fast ascents are on this machine, as far as it is known."""
+
+    macs_per_second: float = 1e10
+    start: float = 2.0  # seconds that the processes take to begin
+    _macs: float = field(default=0.0, repr=False)
+    _seconds: float = field(default=0.0, repr=False)
+
+    def climbed(self, macs: float, seconds: float) -> None:
+        """Learn from an ascent."""
+        self._macs += macs
+        self._seconds += max(seconds - self.start, 0.1)
+        self.macs_per_second = self._macs / self._seconds
+
+
+class Plan:
+    """The parts of `subject`: those that every report has, and those that are made while there is time."""
+
+    def __init__(self, subject: Subject, shelf: Shelf, late: Callable[[], bool]) -> None:
+        self.subject, self.shelf, self._late, self._pace = subject, shelf, late, Pace()
+        self._macs: dict[int, int] = {}  # of an ascent, by layer
+
+    def needed(self) -> Iterator[Part]:
+        """What takes seconds."""
+        subject = self.subject
+        yield Part("structure", "structure", lambda: making.structure(subject))
+        if subject.record is not None:
+            yield Part("training", "training", lambda: making.training(subject))
+        if subject.runs:
+            for layer in subject.layers:
+                if layer.param_shapes:
+                    yield Part(
+                        f"{layer_key(layer)}-weights", f"weights of {layer.name}",
+                        lambda layer=layer: making.weights(subject, layer),  # type: ignore[misc]
+                    )  # fmt: skip
+        for number in range(len(subject.images)):
+            yield from self._of_image(number)
+
+    def extra(self) -> Iterator[Part]:
+        """What takes long, the most telling first."""
+        layers = spread([x for x in self.subject.layers if self.has_filters(x) and self.subject.runs])
+        most = max((_filters(layer) for layer in layers), default=0)
+        for start in range(0, max(most, 1), FILTERS):
+            for number, layer in enumerate(layers):
+                if start == 0 and number == FIRST:
+                    yield from self._slow()
+                if start < _filters(layer):
+                    yield self._ascent(layer, start)
+                if start == 0 and self.subject.photos is not None:
+                    yield self._places(layer)
+            if start == 0 and len(layers) <= FIRST:
+                yield from self._slow()
+
+    def most_active(self, layer: LayerGeometry) -> list[int]:
+        """The filters of `layer`, those first that the images activate most; without images by number."""
+        parts = (
+            self.shelf.get(f"{image_key(k)}-{layer_key(layer)}-0") for k in range(len(self.subject.images))
+        )
+        known = [np.array(part.facts["strength"], float) for part in parts if part and not part.failed]
+        if not known:
+            return list(range(_filters(layer)))
+        return [int(k) for k in np.argsort(-np.nan_to_num(np.mean(known, axis=0)), kind="stable")]
+
+    @staticmethod
+    def has_filters(layer: LayerGeometry) -> bool:
+        """Whether inputs are looked for that maximise its filters."""
+        return layer.type in CLIMBED and _filters(layer) > 0
+
+    def ascents(self, layer: LayerGeometry) -> list[str]:
+        """The keys of all parts that maximise filters of `layer`."""
+        count = _filters(layer) if self.has_filters(layer) else 0
+        return [_ascent_key(layer, start) for start in range(0, count, FILTERS)]
+
+    def _of_image(self, number: int) -> Iterator[Part]:
+        subject, key, name = self.subject, image_key(number), self.subject.images[number].name
+        yield Part(f"{key}-answer", f"answer for {name}", lambda: making.answer(subject, number))
+        for method in METHODS:
+            if method not in SLOW:
+                yield self._attribution(number, method)
+        seen = set[str]()
+        for layer in subject.layers:
+            for k, blob in enumerate(layer.tops):
+                if blob not in seen:  # in-place layers have their values in it too
+                    seen.add(blob)
+                    yield Part(
+                        f"{key}-{layer_key(layer)}-{k}", f"activations of {blob} for {name}",
+                        lambda layer=layer, blob=blob: making.activation(subject, number, layer, blob),  # type: ignore[misc]
+                    )  # fmt: skip
+
+    def _slow(self) -> Iterator[Part]:
+        for method in SLOW:
+            for number in range(len(self.subject.images)):
+                yield self._attribution(number, method)
+
+    def _attribution(self, number: int, method: str) -> Part:
+        return Part(
+            method_key(number, method),
+            f"{method} for {self.subject.images[number].name}",
+            lambda: making.attribution(
+                self.subject, number, method, self._late if method in SLOW else lambda: False
+            ),
+            lambda: SLOW[method] * self._pass if method in SLOW else 0.0,
+        )
+
+    @cached_property
+    def _pass(self) -> float:
+        """Seconds of one forward."""
+        probe, pixels = self.subject.probe, self.subject.images[0].pixels[None]
+        blob = answer_blobs(self.subject.network.message)[0]
+        probe.forward(pixels, [blob])
+        began = time.monotonic()
+        probe.forward(pixels, [blob])
+        return time.monotonic() - began
+
+    def _ascent(self, layer: LayerGeometry, start: int) -> Part:
+        def macs() -> float:
+            count = min(FILTERS, _filters(layer) - start)
+            if layer.index not in self._macs:
+                self._macs[layer.index] = making.ascent_macs(self.subject, layer)
+            return 3.0 * self._macs[layer.index] * count * making.STEPS
+
+        def make() -> Made:
+            began = time.monotonic()
+            chosen = self.most_active(layer)[start : start + FILTERS]
+            made = making.ascent(self.subject, layer, chosen, self._late)
+            self._pace.climbed(macs(), time.monotonic() - began)
+            return made
+
+        return Part(
+            _ascent_key(layer, start), f"inputs that maximise filters of {layer.name}", make,
+            lambda: self._pace.start + macs() / self._pace.macs_per_second,
+        )  # fmt: skip
+
+    def _places(self, layer: LayerGeometry) -> Part:
+        def make() -> Made:
+            chosen = self.most_active(layer)[:FILTERS]
+            return making.places(self.subject, layer, chosen, self.shelf, self._late)
+
+        return Part(f"{layer_key(layer)}-places", f"places that activate {layer.name}", make)
+
+
+def image_key(number: int) -> str:
+    return f"image-{number:03d}"
+
+
+def method_key(number: int, method: str) -> str:
+    return f"{image_key(number)}-{method.replace('+', 'p')}"
+
+
+def spread(items: Sequence[T]) -> list[T]:
+    """From coarse to fine: the last, then those half-way, those half-way between these, ...
+
+    >>> spread("abcde")
+    ['e', 'a', 'c', 'b', 'd']
+    """
+    last = len(items) - 1
+
+    def fineness(number: int) -> int:
+        behind = last - number
+        return -(behind & -behind) if behind else -len(items)
+
+    return [items[number] for number in sorted(range(len(items)), key=fineness)]
+
+
+def layer_key(layer: LayerGeometry) -> str:
+    return f"layer-{layer.index:04d}"
+
+
+def _ascent_key(layer: LayerGeometry, start: int) -> str:
+    return f"{layer_key(layer)}-ascent-{start:05d}"
+
+
+def _filters(layer: LayerGeometry) -> int:
+    return layer.top_shapes[0][1] if layer.top_shapes and len(layer.top_shapes[0]) > 1 else 0

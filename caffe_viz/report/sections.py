@@ -1,0 +1,172 @@
+"""What the page shows of images and layers, gathered from the shelf; no HTML yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from google.protobuf import text_format
+
+from caffe_viz.attribution import METHODS
+from caffe_viz.errors import InputError
+from caffe_viz.geometry import LayerGeometry
+from caffe_viz.report.plan import Plan, image_key, layer_key, method_key
+from caffe_viz.report.shelf import Finished, Shelf
+from caffe_viz.report.subject import Subject
+from caffe_viz.views.classified import described
+
+
+@dataclass(frozen=True)
+class Attributions:
+    """The maps of one image: (method, part); and why others are not there, by reason."""
+
+    made: Sequence[tuple[str, Finished]]
+    refused: Sequence[tuple[str, str]]
+    waiting: Sequence[str]
+
+
+@dataclass(frozen=True)
+class ImageSection:
+    name: str
+    answer: Finished | None
+    attributions: Attributions
+
+
+@dataclass(frozen=True)
+class LayerSection:
+    """A layer with all that there is of it; `activations` are (number of the image, top, part).
+
+    `shown_at`: the layer that made the blob that this one works on in place.
+    """
+
+    layer: LayerGeometry
+    shown_at: LayerGeometry | None
+    facts: Sequence[tuple[str, str]]
+    prototxt: str
+    weights: Finished | None
+    activations: Sequence[tuple[int, str, Finished]]
+    ascents: Sequence[Finished]
+    places: Finished | None
+    failures: Sequence[tuple[str, str]]
+
+
+def about(subject: Subject) -> list[tuple[str, str]]:
+    g, network = subject.network.geometry, subject.network
+    field = next((x.field for x in reversed(g.layers) if x.field is not None), None)
+    rows = [
+        ("input", _input(subject)),
+        ("layers", f"{len(subject.layers):,}"),
+        ("parameters", f"{g.params:,} ({_bytes(g.param_bytes)})"),
+        ("multiply-adds", f"{g.macs:,} for one image"),
+        ("memory of blobs", f"{_bytes(g.blob_bytes)} for one image, and as much again for gradients"),
+    ]
+    if field is not None:
+        rows.append(("receptive field at the end", _times(field.size)))
+    if subject.runs:
+        rows += [("engine", subject.engine_name), ("images get in as", described(network))]
+    return rows
+
+
+def _input(subject: Subject) -> str:
+    try:
+        return f"{subject.network.data}, {_times(subject.network.shape)}"
+    except InputError:  # several inputs, none of which must be the image
+        return ", ".join(subject.network.geometry.inputs) or "data layers"
+
+
+def image_section(subject: Subject, shelf: Shelf, number: int) -> ImageSection:
+    made, refused, waiting = list[tuple[str, Finished]](), dict[str, list[str]](), list[str]()
+    for method in METHODS:
+        part = shelf.get(method_key(number, method))
+        if part is None:
+            waiting.append(method)
+        elif reason := part.failed or part.facts["refused"]:
+            refused.setdefault(reason, []).append(method)
+        else:
+            made.append((method, part))
+    reasons = [(", ".join(methods), reason) for reason, methods in refused.items()]
+    answer = shelf.get(f"{image_key(number)}-answer")
+    return ImageSection(subject.images[number].name, answer, Attributions(made, reasons, waiting))
+
+
+def layer_section(subject: Subject, shelf: Shelf, plan: Plan, layer: LayerGeometry) -> LayerSection:
+    key, failures = layer_key(layer), list[tuple[str, str]]()
+
+    def got(name: str, what: str) -> Finished | None:
+        part = shelf.get(name)
+        if part is not None and part.failed:
+            failures.append((what, part.failed))
+            return None
+        return part
+
+    weights = got(f"{key}-weights", "weights")
+    activations = []
+    for number, image in enumerate(subject.images):
+        for k, top in enumerate(layer.tops):
+            part = got(f"{image_key(number)}-{key}-{k}", f"activations of {top} for {image.name}")
+            if part is not None:
+                activations.append((number, top, part))
+    ascents = [part for name in plan.ascents(layer) if (part := got(name, "inputs that maximise filters"))]
+    places = got(f"{key}-places", "places of highest activation")
+    message = next((x for x in subject.network.message.layer if x.name == layer.name), None)
+    prototxt = "" if message is None else text_format.MessageToString(message, as_utf8=True)
+    return LayerSection(
+        layer,
+        _maker(subject, layer),
+        _facts(subject, layer),
+        prototxt,
+        weights,
+        activations,
+        ascents,
+        places,
+        failures,
+    )
+
+
+def _facts(subject: Subject, layer: LayerGeometry) -> list[tuple[str, str]]:
+    """What the table says of a layer, as words."""
+    rows = [
+        ("bottoms", ", ".join(_shaped(layer.bottoms, layer.bottom_shapes))),
+        ("tops", ", ".join(_shaped(layer.tops, layer.top_shapes))),
+        ("parameters", ", ".join(_times(shape) for shape in layer.param_shapes)),
+    ]
+    if layer.macs:
+        share = layer.macs / max(subject.network.geometry.macs, 1)
+        rows.append(("multiply-adds", f"{layer.macs:,} ({share:.1%} of the net)"))
+    if layer.field is not None:
+        size, stride = (_times(pair) for pair in (layer.field.size, layer.field.stride))
+        rows.append(("receptive field", f"{size}, stride {stride}"))
+    return [(name, value) for name, value in rows if value]
+
+
+def _maker(subject: Subject, layer: LayerGeometry) -> LayerGeometry | None:
+    if not layer.tops:
+        return None
+    first = next(x for x in subject.layers if layer.tops[0] in x.tops)
+    return None if first is layer else first
+
+
+def _shaped(names: Sequence[str], shapes: Sequence[tuple[int, ...]]) -> list[str]:
+    return [f"{n.split('_split_')[0]} ({_times(s)})" for n, s in zip(names, shapes, strict=True)]
+
+
+def unfinished(subject: Subject, layers: Sequence[LayerSection], images: Sequence[ImageSection]) -> list[str]:
+    """What there was no time for yet."""
+    found = []
+    if subject.runs:
+        climbed = [x for x in layers if Plan.has_filters(x.layer)]
+        without = [x.layer.name for x in climbed if not x.ascents and not x.failures]
+        if without:
+            found.append(f"pictures that maximise filters of {len(without)} of {len(climbed)} layers")
+    slow = list(dict.fromkeys(method for image in images for method in image.attributions.waiting))
+    if slow:
+        found.append(f"attributions by {', '.join(slow)}")
+    return found
+
+
+def _times(numbers: Sequence[float]) -> str:
+    return " x ".join(f"{n:g}" for n in numbers)
+
+
+def _bytes(size: int) -> str:
+    return f"{size / 2**20:.1f} MiB" if size >= 2**20 else f"{size / 2**10:.1f} KiB"

@@ -1,0 +1,121 @@
+"""Finished parts of a report on disk, so that an interrupted one goes on, and pictures lie beside a page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from caffe_viz.errors import InputError, RunError
+from caffe_viz.files import write_whole
+from caffe_viz.images import display_rgb, jpeg_bytes, png_bytes
+
+ABOUT = "about.json"  # of which report the parts are
+FORMAT = 1  # of the parts; another one begins anew
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A picture for the page: (H, W, 3) RGB in 0..1, what it shows in words, the name that it is saved by."""
+
+    rgb: ArrayLike
+    alt: str
+    name: str
+    photo: bool = False  # JPEG, a tenth of the size, where single pixels mean nothing
+
+
+@dataclass(frozen=True)
+class Made:
+    """What one part gives: values for the page, and pictures."""
+
+    facts: Mapping[str, Any]
+    shots: tuple[Shot, ...] = ()
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A picture on the shelf: its file, its size in pixels."""
+
+    path: Path
+    width: int
+    height: int
+    alt: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A part on the shelf; `failed` says why there is nothing else."""
+
+    facts: Mapping[str, Any]
+    shots: tuple[Kept, ...]
+    failed: str = ""
+
+
+class Shelf:
+    """Parts by key in a folder, those of one report: parts of another `identity` are thrown away.
+
+    A part is there when its JSON is, which is written last.
+
+    Raises:
+        InputError: the folder holds other things than parts.
+        RunError: it cannot be written.
+    """
+
+    def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
+        self.folder = folder
+        about = {"format": FORMAT, **identity}
+        if folder.exists() and self._about() != about:
+            self.clear()
+        write_whole(folder / ABOUT, json.dumps(about, indent=1).encode())
+
+    def get(self, key: str) -> Finished | None:
+        """The part, or None if it is not finished."""
+        try:
+            found = json.loads((self.folder / f"{key}.json").read_text("utf-8"))
+            shots = tuple(Kept(self.folder / file, *rest) for file, *rest in found["shots"])
+            return Finished(found["facts"], shots, found["failed"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def keep(self, key: str, made: Made) -> None:
+        """Write a part. Raises RunError if it cannot be written."""
+        shots = []
+        for number, shot in enumerate(made.shots):
+            rgb = display_rgb(shot.rgb)
+            file = f"{key}-{number}.{'jpg' if shot.photo else 'png'}"
+            write_whole(self.folder / file, (jpeg_bytes if shot.photo else png_bytes)(rgb))
+            shots.append((file, rgb.shape[1], rgb.shape[0], shot.alt, shot.name))
+        self._write(key, {"facts": dict(made.facts), "shots": shots, "failed": ""})
+
+    def fail(self, key: str, reason: str) -> None:
+        """Remember why there is no such part; the next run tries it again."""
+        self._write(key, {"facts": {}, "shots": [], "failed": reason})
+
+    def clear(self) -> None:
+        """Remove the folder with all parts; raises as the class does."""
+        if not self.folder.exists():
+            return
+        if self._about() is None and any(self.folder.iterdir()):
+            raise InputError(f"{self.folder} holds no parts of a report: name another folder by --output.")
+        try:
+            for path in self.folder.iterdir():
+                if path.suffix in (".json", ".png", ".jpg", ".npz", ".part"):
+                    path.unlink()
+            self.folder.rmdir()
+        except OSError as error:
+            raise RunError(f"{self.folder} cannot be removed: {error.strerror or error}.") from None
+
+    def _about(self) -> Any:
+        try:
+            return json.loads((self.folder / ABOUT).read_text("utf-8"))
+        except (OSError, ValueError):
+            return None
+
+    def _write(self, key: str, values: Mapping[str, Any]) -> None:
+        data = json.dumps(values, allow_nan=False).encode()
+        write_whole(self.folder / f"{key}.json", data)

@@ -1,0 +1,166 @@
+"""What a report is about: the network, the images, a record of its training; and the net at work."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from caffe_viz.backend import chosen
+from caffe_viz.errors import InputError
+from caffe_viz.geometry import LayerGeometry
+from caffe_viz.images import Album
+from caffe_viz.netdef import NetParameter, StoredLayer, stored_layers
+from caffe_viz.network import Array, Network, PathLike
+from caffe_viz.probe import Probe, forward
+
+
+@dataclass(frozen=True)
+class File:
+    """A file that the report was made of."""
+
+    what: str
+    path: str
+    size: int
+    sha256: str
+
+    @classmethod
+    def of(cls, what: str, path: PathLike) -> File:
+        """Raises InputError if it cannot be read."""
+        digest = hashlib.sha256()
+        try:
+            with Path(path).open("rb") as stream:
+                while block := stream.read(1 << 22):
+                    digest.update(block)
+                return cls(what, str(path), stream.tell(), digest.hexdigest())
+        except OSError as error:
+            raise InputError(f"{path} cannot be read: {error.strerror or error}.") from None
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image: its name, its pixels (C, H, W) in units of the input."""
+
+    name: str
+    pixels: Array
+
+
+@dataclass(frozen=True)
+class Subject:
+    """`photos` are many images, in which the places that activate each filter most are looked for."""
+
+    network: Network
+    images: tuple[Image, ...] = ()
+    photos: Album | None = None
+    record: Path | None = None
+    files: tuple[File, ...] = ()
+    _blobs: dict[int, Mapping[str, Array]] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def of(
+        cls,
+        net: Any,
+        images: Sequence[PathLike] = (),
+        photos: PathLike | None = None,
+        record: PathLike | None = None,
+    ) -> Subject:
+        """Everything is read and checked, so that what is wrong is said before the long work.
+
+        Raises:
+            InputError: a file cannot be read, or Caffe would abort on the net; images without weights.
+            RunError: no engine is installed.
+        """
+        network = Network.of(net)
+        if network.weights is None and (images or photos is not None):
+            raise InputError("images need a net with weights: give the caffemodel too.")
+        network.check()
+        if network.weights is not None:
+            chosen(network.engine, network.device)
+        album = Album.of(*images) if images else None
+        numbers = range(0 if album is None else len(album))
+        pictures = tuple(Image(album.name(k), network.pixels(album.load(k))) for k in numbers if album)
+        files = [
+            File.of(what, path)
+            for what, path in (
+                ("prototxt", network.prototxt), ("caffemodel", network.weights), ("record", record),
+            ) if isinstance(path, str | Path)
+        ]  # fmt: skip
+        return cls(
+            network, pictures, None if photos is None else Album.of(photos),
+            None if record is None else Path(record), tuple(files),
+        )  # fmt: skip
+
+    @property
+    def name(self) -> str:
+        return self.network.message.name or "network"
+
+    @property
+    def runs(self) -> bool:
+        """Whether there are weights, so that the net can be run."""
+        return self.network.weights is not None
+
+    @property
+    def engine_name(self) -> str:
+        """caffe or torch, or "" where nothing is run."""
+        return chosen(self.network.engine, self.network.device) if self.runs else ""
+
+    @property
+    def layers(self) -> list[LayerGeometry]:
+        """Those that the prototxt names: without the hidden Split layers."""
+        return [layer for layer in self.network.geometry.layers if layer.type != "Split"]
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What makes two reports the same, so that one can go on where the other ended."""
+        digest = hashlib.sha256()
+        for image in self.images:
+            digest.update(repr((image.name, image.pixels.shape)).encode())
+            digest.update(np.ascontiguousarray(image.pixels).tobytes())
+        return {
+            "net": _digest(self.network.message),
+            "weights": _digest(self.network.weights if self._in_memory else None),
+            "files": [(file.what, file.sha256) for file in self.files],
+            "preprocess": repr(self.network.preprocess),
+            "engine": self.engine_name,
+            "images": digest.hexdigest(),
+            "photos": "" if self.photos is None else self.photos.digest,
+        }
+
+    @property
+    def _in_memory(self) -> bool:
+        return isinstance(self.network.weights, NetParameter)
+
+    @cached_property
+    def stored(self) -> dict[str, StoredLayer]:
+        """The weights by layer, read when they are asked for."""
+        given = self.network.weights
+        return {} if given is None else {layer.name: layer for layer in stored_layers(given) if layer.blobs}
+
+    @cached_property
+    def probe(self) -> Probe:
+        """The net with no layer in place, for gradients."""
+        return Probe(self.network)
+
+    @cached_property
+    def _net(self) -> Any:
+        return self.network.load()
+
+    def blobs(self, number: int) -> Mapping[str, Array]:
+        """What image `number` makes of each blob, (C, H, W) or (K,), after layers that work in place."""
+        if number not in self._blobs:
+            self._blobs.clear()  # one image's blobs may take much memory
+            names = [name for name in self.network.geometry.blobs if "_split_" not in name]
+            found = forward(self._net, {self.network.data: self.images[number].pixels[None]}, names)
+            self._blobs[number] = {n: a[0] if a.ndim > 1 else a for n, a in found.items()}
+        return self._blobs[number]
+
+
+def _digest(message: Any) -> str:
+    if not isinstance(message, NetParameter):
+        return ""
+    return hashlib.sha256(message.SerializeToString(deterministic=True)).hexdigest()
