@@ -116,7 +116,7 @@ def _face(bands: list[Band], out: str, title: str) -> Face:
         for i, line in enumerate(band.lines)
     ]
     width = max(90.0, max(widths) + 20, 2 * text_width(out, SMALL) + 16)
-    return Face(tuple(bands), float(round(width)), sum(band.height for band in bands), out, title)
+    return Face(tuple(bands), 2.0 * round(width / 2), sum(band.height for band in bands), out, title)
 
 
 def _outs(tops: tuple[Blob, ...]) -> str:

@@ -13,7 +13,9 @@ from caffe_viz.errors import RunError
 
 TIMEOUT = 60.0  # seconds
 INCH = 72.0
+GAP = 29.0  # between two rows
 Point = tuple[float, float]
+Points = tuple[Point, ...]
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Given:
     width: float
     height: float
     centres: tuple[Point, ...]
-    curves: tuple[tuple[Point, ...], ...]
+    curves: tuple[Points, ...]
 
 
 def program() -> str:
@@ -79,22 +81,31 @@ def _written(graph: Wanted) -> str:
     """The graph in Graphviz's language; only numbers of ours go in, no names."""
     lines = [
         "digraph {",
-        "nodesep=0.25 ranksep=0.4",
+        f"nodesep=0.25 ranksep={GAP / INCH:.4f}",
         'node [shape=box fixedsize=true label=""]',
         "edge [arrowhead=none tailport=s headport=n]",
     ]
-    lines += [f"{i} [width={w / INCH:.4f} height={h / INCH:.4f}]" for i, (w, h) in enumerate(graph.sizes)]
     spine = set(graph.spine)
-    for edge in [*graph.edges, *spine.difference(graph.edges)]:
-        lines.append(f"{edge[0]} -> {edge[1]}" + (" [weight=1000]" if edge in spine else ""))
+    for tail, head in _ordered(graph.edges, graph.spine):
+        lines.append(f"{tail} -> {head}" + (" [weight=1000]" if (tail, head) in spine else ""))
+    lines += [f"{i} [width={w / INCH:.4f} height={h / INCH:.4f}]" for i, (w, h) in enumerate(graph.sizes)]
     return "\n".join([*lines, "}"])
+
+
+def _ordered(edges: Sequence[tuple[int, int]], spine: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """With what is missing of the spine amid the other edges of its tail: Graphviz begins with the order of edges."""
+    out = list(edges)
+    for pair in set(spine).difference(edges):
+        beside = [i for i, (tail, _) in enumerate(out) if tail == pair[0]]
+        out.insert(beside[len(beside) // 2], pair)
+    return out
 
 
 def _read(text: str, graph: Wanted) -> Given:
     """What Graphviz wrote (its format `plain`: inches, y upwards) of `graph`."""
     width = height = 0.0
     centres: dict[int, Point] = {}
-    curves: dict[tuple[int, int], list[tuple[Point, ...]]] = {}
+    curves: dict[tuple[int, int], list[Points]] = {}
     for words in map(str.split, text.splitlines()):
         if words[0] == "graph":
             width, height = (float(w) * INCH for w in words[2:4])

@@ -14,7 +14,7 @@ import numpy as np
 
 from caffe_viz.structure.boxes import STEM
 from caffe_viz.structure.graphviz import Point
-from caffe_viz.structure.layout import MARGIN, Layout, Unit
+from caffe_viz.structure.layout import MARGIN, Inside, Layout, Unit
 
 BEND = 30.0  # over so much of a line's end it moves to where it is wanted
 
@@ -68,41 +68,62 @@ class Axis:
 
 def place(layout: Layout, opened: Collection[int]) -> Placed:
     """The drawing with the modules of the units `opened` open; others stay folded."""
-    wide = Axis(Span(u.x, u.x + u.face.width, _size(u, True)[0]) for u in _open(layout, opened))
-    high = Axis(
-        Span(u.y, u.y + u.face.height + STEM, _size(u, True)[1] + STEM) for u in _open(layout, opened)
-    )
-    boxes = []
-    for i, unit in enumerate(layout.units):
-        width, height = _size(unit, i in opened)
-        left, right = wide(unit.x), wide(unit.x + unit.face.width)
-        top, bottom = high(unit.y), high(unit.y + unit.face.height + STEM)
-        x, y = (left + right - width) / 2, (top + bottom - height - STEM) / 2
-        boxes.append(Box(x + MARGIN, y + MARGIN, width, height, i in opened and unit.inside is not None))
+    insides = {i: layout.units[i].inside for i in opened}
+    states = [_State(unit, insides.get(i)) for i, unit in enumerate(layout.units)]
+    wide = Axis(span for state in states for span in state.across)
+    high = Axis(span for state in states for span in state.down)
+    boxes = tuple(state.box(wide, high) for state in states)
     wires = []
     for wire in layout.wires:
         points = [(wide(x) + MARGIN, high(y) + MARGIN) for x, y in wire.line.points]
-        tail, head = (_ends(layout.units[u], boxes[u]) for u in (wire.tail, wire.head))
-        wires.append(tuple(_bent(points, tail[1], head[0])))
+        ends = states[wire.tail].ends(boxes[wire.tail])[1], states[wire.head].ends(boxes[wire.head])[0]
+        wires.append(tuple(_bent(points, *ends)))
     size = wide(layout.width) + 2 * MARGIN, high(layout.height) + 2 * MARGIN
-    return Placed(*size, tuple(boxes), tuple(wires))
+    return Placed(*size, boxes, tuple(wires))
 
 
-def _open(layout: Layout, opened: Collection[int]) -> list[Unit]:
-    return [unit for i, unit in enumerate(layout.units) if i in opened and unit.inside is not None]
+@dataclass(frozen=True)
+class _State:
+    """A unit; with its inside where that is open."""
 
+    unit: Unit
+    inside: Inside | None
 
-def _size(unit: Unit, opened: bool) -> tuple[float, float]:
-    if opened and unit.inside is not None:
-        return unit.inside.width, unit.inside.height
-    return unit.face.width, unit.face.height
+    @property
+    def middle(self) -> float:
+        """Where lines enter, on the axis that is not warped."""
+        return self.unit.x + self.unit.face.width / 2
 
+    @property
+    def bottom(self) -> float:
+        return self.unit.y + self.unit.face.height + STEM
 
-def _ends(unit: Unit, box: Box) -> tuple[Point, Point]:
-    """Where lines enter a box, and where they leave the stem below it."""
-    middle = box.width / 2
-    entry, exit_ = (unit.inside.entry, unit.inside.exit) if box.open and unit.inside else (middle, middle)
-    return (box.x + entry, box.y), (box.x + exit_, box.y + box.height + STEM)
+    @property
+    def across(self) -> list[Span]:
+        """What an open module needs of the axis, left and right of where lines enter."""
+        if self.inside is None:
+            return []
+        left, right = self.inside.entry, self.inside.width - self.inside.entry
+        half = self.unit.face.width / 2
+        return [Span(self.unit.x, self.middle, left), Span(self.middle, self.middle + half, right)]
+
+    @property
+    def down(self) -> list[Span]:
+        return [] if self.inside is None else [Span(self.unit.y, self.bottom, self.inside.height + STEM)]
+
+    def box(self, wide: Axis, high: Axis) -> Box:
+        shown = self.inside or self.unit.face
+        left = self.inside.entry if self.inside else self.unit.face.width / 2
+        y = (high(self.unit.y) + high(self.bottom) - shown.height - STEM) / 2
+        x = wide(self.middle) - left
+        return Box(x + MARGIN, y + MARGIN, shown.width, shown.height, self.inside is not None)
+
+    def ends(self, box: Box) -> tuple[Point, Point]:
+        """Where lines enter the box, and where they leave the stem below it."""
+        entry = exit_ = box.width / 2
+        if self.inside:
+            entry, exit_ = self.inside.entry, self.inside.exit
+        return (box.x + entry, box.y), (box.x + exit_, box.y + box.height + STEM)
 
 
 def _bent(points: list[Point], tail: Point, head: Point) -> list[Point]:
