@@ -350,6 +350,24 @@ def test_bad_data_ends_with_a_snapshot_and_one_line(tmp_path: Path) -> None:
     assert ".solverstate" in done.stdout
 
 
+def test_a_training_that_diverges_ends_in_one_line(engine: str, tmp_path: Path) -> None:
+    """Real Caffe would go on with NaN, write outside the memory of its MAX pooling, and abort at the end."""
+    pool = (
+        'layer { name: "pool" type: "Pooling" bottom: "conv" top: "pool" pooling_param { kernel_size: 2 } }'
+    )
+    head, tail = LAYERS.split('layer { name: "fc"')
+    layers = head + pool + 'layer { name: "fc"' + tail.replace('bottom: "conv"', 'bottom: "pool"', 1)
+    layers = layers.replace('type: "TanH"', 'type: "ReLU"')
+    path = write_solver(tmp_path, layers=layers, max_iter=100)
+    path.write_text(path.read_text().replace("base_lr: 0.1", "base_lr: 100"))
+    done = run(path, "--data", write_npz(tmp_path / "a.npz"), "--engine", engine)
+    assert done.returncode == 1, done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert "the training has diverged (loss" in last
+    assert "lower base_lr than 100" in last
+    assert ".solverstate" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("more", "reason"),
     [

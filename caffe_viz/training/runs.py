@@ -6,7 +6,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from caffe_viz.errors import InputError
+import numpy as np
+
+from caffe_viz.backend import engine_name
+from caffe_viz.errors import InputError, RunError
 from caffe_viz.images import Preprocess
 from caffe_viz.netdef import SolverParameter
 from caffe_viz.recording import Recorder, Step, TestNet
@@ -14,6 +17,7 @@ from caffe_viz.training.feeds import BatchFeed, Images, Slots, examples_of
 from caffe_viz.training.solvers import fill, load_solver, load_test_net, read_settings, restore
 
 PathLike = str | Path
+DIVERGED = 1e6  # a weight that no net of use has, and whose products do not overflow yet
 
 
 class Training:
@@ -25,7 +29,7 @@ class Training:
     the first with kernels. For these, and for `record`, see `Recorder`; for the rest `load_solver`.
 
     Raises:
-        InputError, RunError: as those do.
+        InputError, RunError: as those do; RunError also where the training diverges.
     """
 
     def __init__(
@@ -74,7 +78,9 @@ class Training:
 
     def __iter__(self) -> Iterator[Step]:
         while self.solver.iter < self.settings.max_iter:
-            yield self.recorder.step()
+            step = self.recorder.step()
+            yield step
+            self._need_sane(step)
 
     def finish(self) -> list[Path]:
         """End the record and take a snapshot of what is there, unless there is one; its files.
@@ -92,6 +98,27 @@ class Training:
         ):
             self.solver.snapshot()
         return [Path(f"{stem}.{kind}{ending}") for kind in ("caffemodel", "solverstate")]
+
+    def _need_sane(self, step: Step) -> None:
+        """Caffe's MAX pooling, of values that are all NaN, writes outside its memory on backward.
+
+        The process then dies of it, sooner or later; so real Caffe is stopped before values overflow.
+        """
+        net = self.solver.net
+        largest = _largest(net) if engine_name(net) == "caffe" else 0.0
+        if np.isfinite(step.loss) and largest < DIVERGED:
+            return
+        weights = f", weights up to {largest:.1e}" if largest else ""
+        raise RunError(
+            f"iteration {step.iteration}: the training has diverged (loss {step.loss:g}{weights}): begin "
+            f"again with a lower base_lr than {self.settings.base_lr:g}, or from an earlier snapshot."
+        )
+
+
+def _largest(net: Any) -> float:
+    """The largest absolute value of all weights, NaN if there is one; without BatchNorm's sums."""
+    blobs = [blob for layer in net.layers if layer.type != "BatchNorm" for blob in layer.blobs]
+    return float(np.max([np.abs((blob.data.min(), blob.data.max())) for blob in blobs], initial=0))
 
 
 def _feed(net: Any, source: Path, preprocess: Preprocess, seed: int, settings: SolverParameter) -> BatchFeed:
