@@ -9,9 +9,9 @@ no_pip = { echo 'pip could not install what is needed (its reason stands above).
 START := $(shell date +%s)
 say = @seconds=$$(($$(date +%s) - $(START))); printf '[%d:%02d] %s\n' $$((seconds / 60)) $$((seconds % 60))
 
-.PHONY: help demo test check caffe
+.PHONY: help demo test check caffe docs docs-pictures
 help: ## list these targets
-	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST)
 
 demo: $(VENV)/ready ## install what is needed, draw the pictures of the shipped network into out/; no compiler, no root
 	$(say) "drawing"
@@ -30,6 +30,12 @@ check: $(VENV)/dev ## ruff, ruff format, mypy
 caffe: $(VENV)/ready ## build real Caffe once, install it into the environment
 	$(say) "real Caffe"
 	@$(RUN) scripts/install_caffe.py
+
+docs: $(VENV)/dev ## write the reference of the API into out/api
+	@$(RUN) scripts/api_pages.py
+
+docs-pictures: $(VENV)/dev ## draw the pictures of README and docs/ anew, and run docs/tour.ipynb
+	@OPENBLAS_NUM_THREADS=1 $(RUN) scripts/docs_pictures.py
 
 # The stamp is the last thing written: an interrupted installation is done again.
 $(VENV)/ready: pyproject.toml constraints.txt

@@ -10,7 +10,7 @@ from caffe_viz.markup import html_table
 from caffe_viz.parity import COLUMNS, Parity
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Table:
     """Rows of values under named columns."""
 
@@ -29,6 +29,8 @@ class Table:
             for row in cells
         ]
         return "\n".join([self.title, *lines])
+
+    __repr__ = __str__
 
     def _repr_html_(self) -> str:
         return html_table(self.title, self.columns, [[*map(text, row)] for row in self.rows], self._right)

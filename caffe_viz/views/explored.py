@@ -180,8 +180,11 @@ class Explorer:
     def _say(self, words: str) -> None:
         self.said.value = escape(" ".join(words.split()))
 
-    def _repr_mimebundle_(self, **asked: Any) -> Any:
-        return self.box._repr_mimebundle_(**asked)
+    def __repr__(self) -> str:
+        return f"Explorer of {self.network.message.name!r}"
+
+    def _repr_mimebundle_(self, **asked: Any) -> dict[str, Any]:
+        return {**self.box._repr_mimebundle_(**asked), "text/plain": repr(self)}
 
 
 def explore(net: Any, image: PathLike | None = None) -> Explorer:
