@@ -1,4 +1,4 @@
-"""What stands in a box of the drawing, and how large the box is. One unit is one pixel, one point of Graphviz."""
+"""What stands in a box of the drawing, and how large the box is; a unit is a pixel and Graphviz's point."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import cache
 from caffe_viz.structure.graph import Blob, Graph, Layer, Node
 from caffe_viz.structure.modules import Module
 from caffe_viz.structure.palette import family
-from caffe_viz.structure.words import dims
+from caffe_viz.structure.words import TIMES, dims
 
 BIG, SMALL = 12.0, 11.0  # sizes of text
 LINE = 15.0  # from line to line
@@ -20,8 +20,8 @@ SHOWN_BLOBS = 3
 
 # Widths in ems of a wide face (DejaVu Sans), so that text fits in the faces of browsers too.
 _WIDTHS = {c: w for w, group in (
-    (0.3, "'ijlIJ"), (0.36, " ,./:;\\|f-()[]t"), (0.45, "!r"), (0.54, "\"*_`szc?"), (0.86, "w#+<=>^~MQO&×"),
-    (1.0, "m%W@"), (0.72, "ABCDGHKNRUVXYZ"),
+    (0.3, "'ijlIJ"), (0.36, " ,./:;\\|f-()[]t"), (0.45, "!r"), (0.54, "\"*_`szc?"),
+    (0.72, "ABCDGHKNRUVXYZ"), (0.86, "w#+<=>^~MQO&" + TIMES), (1.0, "m%W@"),
 ) for c in group}  # fmt: skip
 
 
@@ -74,6 +74,12 @@ def node_title(node: Node) -> str:
         lines.append(f"{clean(layer.name)}: {clean(layer.type)}{words}{params}")
     tops = [f"{clean(b.name)} {dims(b.shape)}" if b.shape is not None else clean(b.name) for b in node.tops]
     return "\n".join([*lines, *([f"makes {', '.join(tops)}"] if tops else [])])
+
+
+def baselines(band: Band, y: float) -> list[float]:
+    """Where the lines of a row at `y` stand."""
+    free = (band.height - LINE * len(band.lines)) / 2
+    return [y + free + LINE * (i + 1) - 4 for i in range(len(band.lines))]
 
 
 def clean(words: str) -> str:

@@ -1,4 +1,4 @@
-"""The layers of a net as a graph to be drawn: what works in place is stacked, hidden Split layers are gone."""
+"""The layers of a net as a graph to draw: what works in place is stacked, hidden Split layers are gone."""
 
 from __future__ import annotations
 

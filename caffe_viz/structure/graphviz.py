@@ -50,7 +50,7 @@ def program() -> str:
     found = shutil.which("dot") or shutil.which("graphviz-pure") or shutil.which("graphviz-pure", path=beside)
     if found is None:
         raise RunError(
-            "a drawing needs Graphviz: pip install 'caffe-viz[report]', or install graphviz so that dot is found."
+            "a drawing needs Graphviz: pip install 'caffe-viz[report]', or install graphviz with its dot."
         )
     return found
 
@@ -67,7 +67,7 @@ def positions(graphs: Sequence[Wanted]) -> list[Given]:
             [program(), "-Tplain"], input=text.encode(), capture_output=True, timeout=TIMEOUT, check=False
         )
     except subprocess.TimeoutExpired:
-        raise RunError(f"Graphviz was not done after {TIMEOUT:.0f} seconds: the graph is too large.") from None
+        raise RunError(f"Graphviz took more than {TIMEOUT:.0f} seconds: the graph is too large.") from None
     except OSError as error:
         raise RunError(f"Graphviz ({program()}) cannot be started: {error.strerror}.") from None
     if done.returncode != 0:
@@ -93,7 +93,7 @@ def _written(graph: Wanted) -> str:
 
 
 def _ordered(edges: Sequence[tuple[int, int]], spine: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """With what is missing of the spine amid the other edges of its tail: Graphviz begins with the order of edges."""
+    """With what is missing of the spine amid its tail's edges: Graphviz starts from the order of edges."""
     out = list(edges)
     for pair in set(spine).difference(edges):
         beside = [i for i, (tail, _) in enumerate(out) if tail == pair[0]]

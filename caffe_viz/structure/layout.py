@@ -48,7 +48,7 @@ class Inside:
 
 @dataclass(frozen=True)
 class Unit:
-    """A node, or a module with its inside; (x, y) is the upper left corner of its face while all are folded."""
+    """A node, or a module with its inside; (x, y) is the face's upper left corner while all are folded."""
 
     x: float
     y: float
@@ -101,7 +101,9 @@ def lay_out(graph: Graph) -> Layout:
         Unit(*_corner(centre, face), face, None if n in folded else n, folded.get(n), insides.get(n))
         for n, face, centre in zip(firsts, outer, given.centres, strict=True)
     )
-    wires = tuple(Wire(*ends, line) for ends, line in zip(whole.wanted.edges, whole.lines(given), strict=True))
+    wires = tuple(
+        Wire(*ends, line) for ends, line in zip(whole.wanted.edges, whole.lines(given), strict=True)
+    )
     return Layout(graph, given.width, given.height, units, wires)
 
 

@@ -16,7 +16,7 @@ _FAMILIES = {
 }
 _FAMILY = {kind: family for family, kinds in _FAMILIES.items() for kind in kinds.split()}
 
-# family -> (in light, in dark mode); the text of a mode is readable on each colour of that mode.
+# Name -> (in light, in dark mode); the text of a mode is readable on each fill of that mode.
 COLOURS = {
     "data": ("#e1e5ec", "#3a424f"),
     "convolution": ("#cbdffc", "#1e4178"),
@@ -33,6 +33,7 @@ COLOURS = {
     "dim": ("#3f4753", "#c9d0da"),
     "line": ("#66707f", "#98a2b1"),
 }
+FILLS = [name for name in COLOURS if name not in ("text", "dim", "line")]
 
 
 def family(kind: str) -> str:

@@ -1,13 +1,14 @@
 """Open and folded modules: the axes are warped, so that what was apart stays apart and in order.
 
 A point t of an axis moves to the integral of 1 + max over the open modules m that cover s of
-(open size of m - folded size of m) / folded size of m, for s from 0 to t. report/static/graph.js does the same.
+(open size of m - folded size of m) / folded size of m, s from 0 to t. report/static/graph.js does the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -54,7 +55,7 @@ class Axis:
         spans = list(spans)
         ends = sorted({t for span in spans for t in (span.start, span.end)})
         self.old, self.new = ends or [0.0], ends[:1] or [0.0]
-        for start, end in zip(ends, ends[1:], strict=False):
+        for start, end in pairwise(ends):
             over = [s.size / (s.end - s.start) for s in spans if s.start <= start and end <= s.end]
             self.new = [*self.new, self.new[-1] + (end - start) * max([1.0, *over])]
 

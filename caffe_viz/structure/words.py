@@ -1,4 +1,4 @@
-"""What matters of a layer in a few words, as papers write it: `7×7, 64, /2`."""
+"""What matters of a layer in a few words, as papers write it: kernel, filters, /stride."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 from caffe_viz.geometry.fields import Shape
 from caffe_viz.netdef import LayerParameter
 
+TIMES = "\N{MULTIPLICATION SIGN}"
+
 
 def describe(layer: LayerParameter, axes: int) -> str:
     """The settings of `layer` that a reader of a drawing looks for; `axes` is its number of spatial axes."""
@@ -16,8 +18,8 @@ def describe(layer: LayerParameter, axes: int) -> str:
 
 
 def dims(shape: Shape) -> str:
-    """(64, 56, 56) -> 64 × 56 × 56; a single number has no axes."""
-    return " × ".join(map(str, shape)) or "1"
+    """A shape in words, with multiplication signs; a single number has no axes."""
+    return f" {TIMES} ".join(map(str, shape)) or "1"
 
 
 def _sides(param: Any, name: str, pair: str, axes: int) -> tuple[int, ...]:
@@ -32,7 +34,7 @@ def _sides(param: Any, name: str, pair: str, axes: int) -> tuple[int, ...]:
 
 
 def _window(sizes: Sequence[int]) -> str:
-    return "×".join(map(str, sizes[:4]))
+    return TIMES.join(map(str, sizes[:4]))
 
 
 def _step(strides: Sequence[int]) -> str:
@@ -58,8 +60,8 @@ def _pooling(layer: LayerParameter, axes: int) -> list[str]:
     how = param.PoolMethod.Name(param.pool).lower()
     if param.global_pooling:
         return [f"{how} global"]
-    size, stride = (_sides(param, name, pair, 2) for name, pair in (("kernel_size", "kernel"), ("stride",) * 2))
-    return [f"{how} {_window(size)}", _step(stride)]
+    size = _sides(param, "kernel_size", "kernel", 2)
+    return [f"{how} {_window(size)}", _step(_sides(param, "stride", "stride", 2))]
 
 
 def _eltwise(layer: LayerParameter, axes: int) -> list[str]:
@@ -77,7 +79,7 @@ def _one(param: str, name: str, form: str = "{}") -> Callable[[LayerParameter, i
 
 def _axis(param: str) -> Callable[[LayerParameter, int], list[str]]:
     """The axis, where it is not the channels'."""
-    return lambda layer, axes: [f"axis {a}"] if (a := getattr(getattr(layer, param), "axis")) != 1 else []
+    return lambda layer, axes: [f"axis {a}"] if (a := getattr(layer, param).axis) != 1 else []
 
 
 _WORDS: dict[str, Callable[[LayerParameter, int], list[str]]] = {

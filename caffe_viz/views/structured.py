@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
+from caffe_viz.errors import InputError, near
+from caffe_viz.figures import Picture
+from caffe_viz.figures.structure import draw_structure
+from caffe_viz.files import write_whole
 from caffe_viz.netdef import NetParameter, read_net
+from caffe_viz.network import PathLike
 from caffe_viz.structure import Graph, Layout, lay_out, read_graph, svg
+from caffe_viz.structure.boxes import short
+from caffe_viz.structure.dot import dot
+
+NAMED = 12  # modules that a summary names
 
 
 @dataclass(frozen=True, repr=False)
@@ -26,9 +36,45 @@ class Structure:
         """A whole SVG file, in light or dark as its viewer is; `fold` draws each module as one box."""
         return svg.standalone(self.layout, fold=fold)
 
+    def picture(self, *, fold: bool = False) -> Picture:
+        """The same in light colours."""
+        return draw_structure(self.layout, fold=fold)
+
     def fragment(self, link: Callable[[int], str | None] = lambda index: None) -> str:
         """The drawing for a page with graph.css and graph.js; `link` gives the address of a layer's index."""
         return svg.fragment(self.layout, link)
+
+    def save(self, folder: PathLike, formats: Iterable[str] = ("svg",), *, fold: bool = False) -> list[Path]:
+        """Write structure.svg, .png, .dot into `folder`; .dot needs no Graphviz.
+
+        Raises:
+            InputError: another format.
+            RunError: there is no Graphviz, or a file cannot be written.
+        """
+        made = {
+            "svg": lambda: self.svg(fold=fold).encode(),
+            "png": lambda: self.picture(fold=fold)._repr_png_(),
+            "dot": lambda: dot(self.graph, fold=fold).encode(),
+        }
+        paths = []
+        for form in dict.fromkeys(formats):
+            if form not in made:
+                raise InputError(f"format {form!r} is unknown.{near(form, made)}")
+            paths.append(Path(folder) / f"structure.{form}")
+            write_whole(paths[-1], made[form]())
+        return paths
+
+    def to_json(self) -> dict[str, Any]:
+        """What is drawn: boxes with their layers, modules with theirs."""
+        boxes = [[layer.name for layer in node.layers] for node in self.graph.nodes]
+        modules = {m.name: [name for n in m.nodes for name in boxes[n]] for m in self.graph.modules}
+        return {"net": self.graph.name, "boxes": boxes, "modules": modules}
+
+    def __repr__(self) -> str:
+        names = [short(m.name) for m in self.graph.modules]
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        said = f", {len(names)} modules: {', '.join(names[:NAMED])}{more}" if names else ""
+        return f"{short(self.graph.name) or 'net'}: {len(self.graph.nodes)} boxes{said}"
 
     def _repr_svg_(self) -> str:
         return self.svg()

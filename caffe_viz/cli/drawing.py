@@ -1,0 +1,47 @@
+"""The command `draw`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from caffe_viz.cli.app import app
+from caffe_viz.cli.options import Json, Output, Prototxt
+from caffe_viz.cli.parts import print_files
+
+
+class Format(str, Enum):
+    """What a drawing is written as."""
+
+    SVG = "svg"
+    PNG = "png"
+    DOT = "dot"
+
+
+@app.command()
+def draw(
+    prototxt: Prototxt,
+    format: Annotated[list[Format] | None, typer.Option(help="Again for more [default: svg].")] = None,
+    fold: Annotated[bool, typer.Option("--fold", help="Each module as one box.")] = False,
+    output: Output = Path("out"),
+    as_json: Json = False,
+) -> None:
+    """The graph of layers as a picture: branches, modules, shapes; needs no weights, no engine."""
+    from caffe_viz.files import need_folder
+    from caffe_viz.views import show_structure
+
+    need_folder(output)
+    shown = show_structure(prototxt)
+    paths = shown.save(output, [one.value for one in format or [Format.SVG]], fold=fold)
+    if shown.graph.unmeasured:
+        print(f"without shapes: {shown.graph.unmeasured}", file=sys.stderr)
+    if as_json:
+        print(json.dumps(shown.to_json() | {"files": list(map(str, paths))}))
+        return
+    print(shown)
+    print_files(paths)
