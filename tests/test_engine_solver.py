@@ -512,6 +512,31 @@ def test_losses_of_100_steps_each_from_the_weights_of_caffe(caffe: Any, tmp_path
     assert theirs[-20:].mean() < theirs[:20].mean() - 0.01, "nothing was learned"
 
 
+def smooth(batch: int) -> str:
+    """caffenet_cifar10 without decisions that rounding can turn over: TanH for ReLU, means for maxima."""
+    return caffenet_cifar10(batch).replace('"ReLU"', '"TanH"').replace("pool: MAX", "pool: AVE")
+
+
+FREE = {
+    "lenet": (lenet, 64, 'weight_decay: 0.0005 lr_policy: "inv" gamma: 0.0001 power: 0.75'),
+    "caffenet_cifar10, smooth": (smooth, 8, 'weight_decay: 0.001 lr_policy: "fixed"'),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FREE)
+def test_losses_of_100_steps_alone(caffe: Any, tmp_path: Path, name: str) -> None:
+    """From the same weights and batches, with the momentum and base_lr of the nets' own solvers."""
+    net, size, settings = FREE[name]
+    path = written(tmp_path, f"base_lr: 0.01 momentum: 0.9 {settings}", net(size))
+    both = [weighted(module.get_solver(path)) for module in (caffe, ours)]
+    shape = both[0].net.blobs["data"].data.shape
+    losses = [[learn(solver, *batch) for solver in both] for batch in batches(shape, 100)]
+    theirs, mine = np.transpose(losses)
+    np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-4)
+    assert theirs[-10:].mean() < 0.2 * theirs[:10].mean(), "nothing was learned"
+
+
 # --- bad input ----------------------------------------------------------------------------
 
 SHARED = NET.replace("lr_mult: 0.5 decay_mult: 2", "lr_mult: 0.5").replace(
