@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from caffe_viz.probe import forward, gradient
     from caffe_viz.published import download
     from caffe_viz.recording import Record, Recorder
+    from caffe_viz.report import make_report
     from caffe_viz.surgery import auxiliary_net
     from caffe_viz.tiling import vis_square
     from caffe_viz.training import load_solver
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         show_evaluation,
         show_evolution,
         show_gradients,
+        show_structure,
         show_weights,
         top_images,
     )
@@ -57,6 +59,7 @@ _PUBLIC = {
     "probe": ("forward", "gradient"),
     "published": ("download",),
     "recording": ("Record", "Recorder"),
+    "report": ("make_report",),
     "surgery": ("auxiliary_net",),
     "tiling": ("vis_square",),
     "training": ("load_solver",),
@@ -71,6 +74,7 @@ _PUBLIC = {
         "show_evaluation",
         "show_evolution",
         "show_gradients",
+        "show_structure",
         "show_weights",
         "top_images",
     ),
@@ -79,9 +83,9 @@ _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 __all__ = [
     "Ascent", "CaffeVizError", "InputError", "Picture", "Preprocess", "Record", "Recorder", "RunError",
     "ascend", "auxiliary_net", "check", "classify", "compare_weights", "download", "explore", "forward",
-    "gradient", "load_image", "load_net", "load_solver", "maximize", "measure", "read_net", "read_weights",
-    "shapes", "show_activations", "show_attribution", "show_evaluation", "show_evolution", "show_gradients",
-    "show_weights", "top_images", "vis_square", "write_net", "write_weights",
+    "gradient", "load_image", "load_net", "load_solver", "make_report", "maximize", "measure", "read_net",
+    "read_weights", "shapes", "show_activations", "show_attribution", "show_evaluation", "show_evolution",
+    "show_gradients", "show_structure", "show_weights", "top_images", "vis_square", "write_net", "write_weights",
 ]  # fmt: skip
 
 

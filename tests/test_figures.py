@@ -451,3 +451,11 @@ def test_text_fits_pictures_of_every_size() -> None:
     for n in awkward[:: len(awkward) // 8]:
         assert write_on(np.ones((n, 40, 3), np.float32), []).shape == (n, 40, 3)
         assert write_on(np.ones((40, n, 3), np.float32), []).shape == (40, n, 3)
+
+
+@pytest.mark.parametrize("plot", [vector_plot, prob_plot])
+def test_an_endless_title_leaves_the_plot_as_it_is(plot: Any) -> None:
+    values = np.linspace(0, 1, 12)
+    assert plot(values, title="x" * 3000).shape == plot(values, title="x").shape
+    rows = [np.flatnonzero(plot(values, title=words).rgb[60:].min((1, 2)) < 1) for words in ("x" * 3000, "x")]
+    assert abs(len(rows[0]) - len(rows[1])) < 3  # the axes kept their place

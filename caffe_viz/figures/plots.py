@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from caffe_viz.errors import InputError
-from caffe_viz.figures.picture import DPI, GREY, Picture, clean, plain_style, rasterise, shorten
+from caffe_viz.figures.picture import DPI, GREY, Picture, plain_style, rasterise, shorten
 from caffe_viz.tiling import finite
 
 BLUE, ORANGE = "#0072B2", "#D55E00"
@@ -30,7 +30,7 @@ def vector_plot(values: ArrayLike, title: str = "") -> Picture:
     positive = array[array > 0]
     with plain_style():
         figure, (line, bars) = _figure(9, 6, nrows=2, height_ratios=(3, 2))
-        line.set_title(clean(title), parse_math=False)
+        line.set_title(shorten(title, 760, 10), parse_math=False)
         _line(line, array)
         line.set(xlabel="index", ylabel="value")
         if positive.size:
@@ -57,7 +57,7 @@ def prob_plot(prob: ArrayLike, labels: Sequence[str] = (), title: str = "") -> P
     top = np.argsort(-array, kind="stable")[:TOP]
     with plain_style():
         figure, (line, names) = _figure(11, 4, ncols=2, width_ratios=(3, 2))
-        line.set_title(clean(title), parse_math=False)
+        line.set_title(shorten(title, 560, 10), parse_math=False)
         _line(line, array)
         line.plot(top, array[top], "o", color=ORANGE, markersize=4, clip_on=False)
         line.set(

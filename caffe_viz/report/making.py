@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from caffe_viz.views import show_evolution
 from caffe_viz.views.attributed import SIGNED
 from caffe_viz.views.maximized import Maximized
 from caffe_viz.views.streams import draw, statistics
+from caffe_viz.views.structured import show_structure
 from caffe_viz.views.topmost import searched, searching
 
 BINS = 60  # of histograms
@@ -46,9 +48,7 @@ class OutOfTime(Exception):
 
 def structure(subject: Subject) -> Made:
     """The graph of layers as SVG."""
-    from caffe_viz.views.structured import show_structure
-
-    fragment = show_structure(subject.network).fragment(lambda index: f"#layer-{index}")
+    fragment = show_structure(subject.network.message).fragment(lambda index: f"#layer-{index}")
     return Made({"svg": fragment})
 
 
@@ -77,7 +77,9 @@ def answer(subject: Subject, number: int) -> Made:
     shots = []
     if network.pictures is not None:
         rgb = _enlarged(network.pictures.to_display(image.pixels[None])[0])
-        shots.append(Shot(rgb, f"{image.name} as the net sees it", _file(image.name, "input"), photo=True))
+        shots.append(
+            Shot(rgb, f"{image.name} as the net sees it", _file(_stem(image.name), "input"), photo=True)
+        )
     facts: dict[str, Any] = {"guesses": [], "unit": "", "why": ""}
     blob = answer_blobs(network.message)[0]
     values = subject.blobs(number)[blob]
@@ -108,7 +110,7 @@ def activation(subject: Subject, number: int, layer: LayerGeometry, blob: str) -
         "blob": blob, "state": state, "statistics": list(map(_plain, statistics(blob, array)[2:])),
         "strength": [_number(v) for v in strength],
     }  # fmt: skip
-    name = _file(f"{blob}_{image.name}", "activation")
+    name = _file(f"{blob}_{_stem(image.name)}", "activation")
     return Made(facts, (Shot(picture.rgb, f"activations of {title} for {image.name}", name),))
 
 
@@ -137,7 +139,7 @@ def attribution(subject: Subject, number: int, method: str, late: Callable[[], b
         "empty": not np.isfinite(y),
     }
     alt = f"{method} for {a.targets[0]} in {image.name}"
-    return Made(facts, (Shot(_enlarged(picture), alt, _file(image.name, method)),))
+    return Made(facts, (Shot(_enlarged(picture), alt, _file(_stem(image.name), method)),))
 
 
 def ascent(subject: Subject, layer: LayerGeometry, filters: Sequence[int], late: Callable[[], bool]) -> Made:
@@ -256,8 +258,12 @@ def _enlarged(rgb: Any, side: int = SIDE) -> Array:
     return np.asarray(enlarge(array[None], max(1, round(side / max(array.shape[:2]))))[0])
 
 
+def _stem(path: str) -> str:
+    return PurePath(path).stem
+
+
 def _file(name: str, what: str) -> str:
-    return safe_name(f"{name.rsplit('/', 1)[-1]}_{what}")
+    return safe_name(f"{name}_{what}"[-100:])
 
 
 def _plain(value: Any) -> Any:

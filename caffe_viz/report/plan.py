@@ -10,9 +10,12 @@ from typing import TypeVar
 
 import numpy as np
 
-from caffe_viz.attribution import METHODS
+from caffe_viz.attribution import METHODS, Settings
+from caffe_viz.attribution.targets import class_target, find_layer
 from caffe_viz.classification import answer_blobs
+from caffe_viz.errors import InputError
 from caffe_viz.geometry import LayerGeometry
+from caffe_viz.probe import Probe
 from caffe_viz.report import making
 from caffe_viz.report.shelf import Made, Shelf
 from caffe_viz.report.subject import Subject
@@ -20,8 +23,13 @@ from caffe_viz.report.subject import Subject
 CLIMBED = frozenset({"Convolution", "Deconvolution", "InnerProduct"})  # layers that have filters
 FILTERS = 8  # that one part maximises
 FIRST = 4  # layers whose filters are maximised before the slow attributions
-# How many passes through the net a slow method takes, for each image; a backward counts as two.
-SLOW: dict[str, int] = {"smoothgrad": 150, "integrated-gradients": 192, "occlusion": 200, "score-cam": 600}
+# About how many passes through the net a slow method takes, a backward counting as two; by probe.
+SLOW: dict[str, Callable[[Probe], int]] = {
+    "smoothgrad": lambda _: 3 * Settings().samples,
+    "integrated-gradients": lambda _: 3 * Settings().steps,
+    "occlusion": lambda _: 14 * 14,  # squares of a seventh of the side, by half of that
+    "score-cam": lambda probe: probe.shape(find_layer(probe, None, class_target(probe, 0)))[0],
+}
 
 T = TypeVar("T")
 
@@ -138,8 +146,15 @@ class Plan:
             lambda: making.attribution(
                 self.subject, number, method, self._late if method in SLOW else lambda: False
             ),
-            lambda: SLOW[method] * self._pass if method in SLOW else 0.0,
+            lambda: self._seconds(method),
         )
+
+    def _seconds(self, method: str) -> float:
+        """About how long a method takes; 0 where that does not matter, or nothing fits."""
+        try:
+            return SLOW[method](self.subject.probe) * self._pass if method in SLOW else 0.0
+        except InputError:  # which is what making it will say
+            return 0.0
 
     @cached_property
     def _pass(self) -> float:

@@ -68,10 +68,10 @@ class Shelf:
 
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
         self.folder = folder
-        about = {"format": FORMAT, **identity}
-        if folder.exists() and self._about() != about:
+        about = json.dumps({"format": FORMAT, **identity}, indent=1)
+        if folder.exists() and self._about() != json.loads(about):
             self.clear()
-        write_whole(folder / ABOUT, json.dumps(about, indent=1).encode())
+        write_whole(folder / ABOUT, about.encode())
 
     def get(self, key: str) -> Finished | None:
         """The part, or None if it is not finished."""

@@ -1,0 +1,410 @@
+"""The report of a network: what is made, kept, gone on with, left out; and what the page says. No browser here."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from attribution_toy import pooled
+
+from caffe_viz import netdef, tables
+from caffe_viz.errors import InputError, RunError
+from caffe_viz.images import Preprocess, load_image, save_png
+from caffe_viz.network import Network
+from caffe_viz.report import Reporting, make_report, making
+from caffe_viz.report.plan import Plan, spread
+from caffe_viz.report.shelf import Made, Shelf, Shot
+from caffe_viz.report.subject import Subject
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+CAT = REPOSITORY / "examples" / "cat.png"
+HOSTILE = ('<script>alert("1")</script>', "../../up", "\"quoted' & é日本", "x" * 3000)
+
+
+class Elements(HTMLParser):
+    """Tags with their attributes, and the words that a reader sees."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.words: list[str] = []
+        self._hidden = 0
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+        self._hidden += tag in ("script", "style")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._hidden -= tag in ("script", "style")
+
+    def handle_data(self, data: str) -> None:
+        if not self._hidden:
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+    def all(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Path:
+    """A folder with the two files of a small net, how images get in, and two images."""
+    message, weights = pooled()
+    netdef.write_net(message, tmp_path / "deploy.prototxt")
+    netdef.write_weights(weights, tmp_path / "toy.caffemodel")
+    (tmp_path / "preprocess.toml").write_text(
+        'mean = [100, 110, 120]\nscale = 0.015625\nresize = false\nlabels = "labels.txt"\n', encoding="utf-8"
+    )
+    (tmp_path / "labels.txt").write_text("ant\nbee\ncat\ndog\neel\nfox\n", encoding="utf-8")
+    (tmp_path / "images").mkdir()
+    for number in range(2):
+        rgb = np.random.default_rng(number).random((40, 40, 3)).astype(np.float32)
+        save_png(tmp_path / "images" / f"{number}.png", rgb)
+    return tmp_path
+
+
+def subject(toy: Path, engine: str = "auto", **more: Any) -> Subject:
+    network = Network(
+        toy / "deploy.prototxt", toy / "toy.caffemodel", Preprocess.near(toy / "deploy.prototxt"), engine
+    )
+    return Subject.of(network, **{"images": [toy / "images"], **more})
+
+
+def finish(reporting: Reporting) -> Elements:
+    for _ in reporting:
+        pass
+    return Elements(reporting.path.read_text("utf-8"))
+
+
+def test_everything_of_a_small_net(toy: Path, engine: str, tmp_path: Path) -> None:
+    reporting = Reporting(subject(toy, engine, photos=toy / "images"), tmp_path / "out", budget=60)
+    page = finish(reporting)
+    assert reporting.left == 0
+    assert "no time" not in page.text
+    assert "could not be made" not in page.text
+    for words in (f"engine {engine}", "3 x 31 x 27", "as the net sees it", "guided-grad-cam", "score-cam"):
+        assert words in page.text
+    saved = [button["data-save"] for button in page.all("button") if "data-save" in button]
+    for name in (
+        "conv1_kernels.png", "conv1_0_activation.png", "fc_5_ascent.jpg", "conv2_top.png", "0_input.jpg",
+        "1_occlusion.png",
+    ):  # fmt: skip
+        assert name in saved, name
+    assert sum("_ascent" in name for name in saved) == 8 + 12 + 6  # every filter of conv1, conv2 and fc
+    assert all(int(image["width"]) and int(image["height"]) and "alt" in image for image in page.all("img"))
+
+
+def test_the_page_asks_nothing_of_the_network_and_runs_nothing_but_its_script(
+    toy: Path, tmp_path: Path
+) -> None:
+    page = finish(Reporting(subject(toy), tmp_path / "out", budget=0))
+    policy = next(m["content"] for m in page.all("meta") if m.get("http-equiv"))
+    assert policy.startswith("default-src 'none'; img-src data:; style-src 'sha256-")
+    assert len(page.all("script")) == 1
+    assert "unsafe" not in policy
+    for tag, attributes in page.tags:
+        assert not any(name.startswith("on") or name == "style" for name in attributes), tag
+        for name in ("src", "href", "action", "srcset"):
+            assert attributes.get(name, "#").startswith(("#", "data:image/")) or name not in attributes
+    assert not page.all("link")
+
+
+def test_names_are_text_whatever_they_hold(tmp_path: Path) -> None:
+    message, weights = pooled()
+    renamed = dict(zip(("conv1", "conv2", "pool1", "fc"), HOSTILE, strict=True))
+    for net in (message, weights):
+        for layer in net.layer:
+            layer.name = renamed.get(layer.name, layer.name)
+            for blobs in (layer.bottom, layer.top):
+                blobs[:] = [renamed.get(blob, blob) for blob in blobs]
+    message.name = "</title><script>alert(2)</script>"
+    preprocess = Preprocess(mean=(100,), scale=1 / 64, resize=None, labels=("</script><b>", *"abcde"))
+    image = tmp_path / "<img src=x onerror=alert(3)>.png"
+    save_png(image, load_image(CAT))
+    folder = tmp_path / "out"
+    page = finish(
+        Reporting(
+            Subject.of(Network(message, weights, preprocess), [image]), folder, budget=15, command=HOSTILE[0]
+        )
+    )
+    assert len(page.all("script")) == 1
+    assert not page.all("b")
+    assert all(name in page.text for name in HOSTILE[:3])
+    assert "<img src=x onerror=alert(3)>.png" in page.text
+    assert "could not be made" not in page.text
+    assert {path.parent for path in folder.rglob("*") if path.is_file()} == {
+        folder,
+        next(folder.glob("*_parts")),
+    }
+    for button in page.all("button"):
+        assert re.fullmatch(r"[\w.-]*", button.get("data-save", ""))
+
+
+def test_the_table_has_the_numbers_of_shapes(toy: Path, tmp_path: Path) -> None:
+    page = finish(Reporting(subject(toy), tmp_path / "out", budget=0))
+    about = subject(toy)
+    for row in tables.layer_table(about.network.geometry).rows:
+        assert " ".join(" ".join(map(tables.text, row)).split()) in page.text
+    values = [int(cell["data-value"]) for cell in page.all("td") if "data-value" in cell]
+    assert sum(x.macs for x in about.network.geometry.layers) == sum(values[1::2])
+
+
+def test_dead_and_repeated_filters_are_named(toy: Path, tmp_path: Path) -> None:
+    weights = netdef.read_weights(toy / "toy.caffemodel")
+    layer = next(x for x in weights.layer if x.name == "conv2")
+    array = netdef.blob_array(layer.blobs[0])
+    array[3] = 0
+    array[7] = 2 * array[5]
+    layer.blobs[0].CopyFrom(netdef.make_blob(array))
+    netdef.write_weights(weights, toy / "toy.caffemodel")
+    page = finish(Reporting(subject(toy, images=()), tmp_path / "out", budget=0))
+    assert (
+        "12 filters; 1 dead (weights next to 0): 3; 1 repeat an earlier one: 5 and 7 (cosine 1.000)"
+        in page.text
+    )
+
+
+def test_an_interrupted_report_goes_on(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, made = tmp_path / "out", list[str]()
+    real = making.activation
+
+    def counted(subject: Subject, number: int, layer: Any, blob: str) -> Made:
+        if len(made) == 3:
+            raise KeyboardInterrupt
+        made.append(f"{number} {blob}")
+        return real(subject, number, layer, blob)
+
+    monkeypatch.setattr(making, "activation", counted)
+    first = Reporting(subject(toy), folder, budget=0)
+    with pytest.raises(KeyboardInterrupt):
+        finish(first)
+    first.write()
+    page = Elements(first.path.read_text("utf-8"))
+    names = [b["data-save"] for b in page.all("button") if "_activation" in b.get("data-save", "")]
+    assert len(names) == 3
+    done, made[:] = made[:], []
+    monkeypatch.setattr(making, "activation", lambda *a: made.append(f"{a[1]} {a[3]}") or real(*a))
+    page = finish(Reporting(subject(toy), folder, budget=0))
+    assert not set(done) & set(made)
+    assert len(done) + len(made) == 2 * 7  # two images, seven blobs
+    made.clear()
+    finish(Reporting(subject(toy), folder, budget=0))
+    assert not made
+
+
+def test_ctrl_c_leaves_a_page_and_the_same_command_ends_it(toy: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    command = [
+        sys.executable, "-m", "caffe_viz.cli", "report", str(toy / "deploy.prototxt"), str(toy / "toy.caffemodel"),
+        "--image", str(toy / "images"), "--budget", "300", "--output", str(folder),
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    limit = time.monotonic() + 60
+    while not list(folder.glob("*_parts/image-000-*.json")):
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.strip() == "interrupted: the page shows what was finished; the same command goes on"
+    page = Elements((folder / "pooled_report.html").read_text("utf-8"))
+    assert "There was no time yet for pictures" in page.text
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    page = Elements((folder / "pooled_report.html").read_text("utf-8"))
+    assert "no time" not in page.text
+    assert shlex.join(["caffe-viz", "report", *command[4:]]) in page.text
+
+
+def test_another_net_begins_anew_and_foreign_folders_are_left_alone(toy: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    first = Reporting(subject(toy), folder, budget=0)
+    finish(first)
+    kept = first.shelf.get("image-000-answer")
+    assert kept is not None
+    weights = netdef.read_weights(toy / "toy.caffemodel")
+    weights.layer[0].blobs[0].data[0] += 1
+    netdef.write_weights(weights, toy / "toy.caffemodel")
+    assert Reporting(subject(toy), folder, budget=0).shelf.get("image-000-answer") is None
+    strange = tmp_path / "other" / "pooled_report_parts"
+    strange.mkdir(parents=True)
+    (strange / "thesis.txt").write_text("mine")
+    with pytest.raises(InputError, match="holds no parts of a report"):
+        Reporting(subject(toy), tmp_path / "other")
+    assert (strange / "thesis.txt").exists()
+
+
+def test_one_failure_does_not_cost_the_rest(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = making.activation
+
+    def failing(subject: Subject, number: int, layer: Any, blob: str) -> Made:
+        if blob == "pool1":
+            raise RunError("the disk is on <fire>.")
+        return real(subject, number, layer, blob)
+
+    monkeypatch.setattr(making, "activation", failing)
+    reporting = Reporting(subject(toy), tmp_path / "out", budget=0)
+    notes = [progress.note for progress in reporting if progress.note]
+    page = Elements(reporting.path.read_text("utf-8"))
+    assert len(notes) == 2
+    assert notes[0].endswith("0.png: the disk is on <fire>.")
+    assert page.text.count("could not be made: the disk is on <fire>.") == 2
+    assert "2 pictures could not be made" in page.text
+    assert sum("_activation" in b.get("data-save", "") for b in page.all("button")) == 12
+    monkeypatch.undo()  # what failed is tried again
+    assert "could not be made" not in finish(Reporting(subject(toy), tmp_path / "out", budget=0)).text
+
+
+def test_the_most_active_filters_come_first(toy: Path, tmp_path: Path) -> None:
+    about = subject(toy)
+    reporting = Reporting(about, tmp_path / "out", budget=0)
+    finish(reporting)
+    layer = about.network.geometry.layer("conv2")
+    strength = np.mean([about.blobs(n)["conv2"].mean((1, 2)) for n in range(2)], axis=0)
+    plan = Plan(about, reporting.shelf, lambda: False)
+    np.testing.assert_array_equal(plan.most_active(layer), np.argsort(-strength, kind="stable"))
+    blind = Plan(about, Shelf(tmp_path / "empty", {}), lambda: False)
+    assert blind.most_active(layer) == list(range(12))
+
+
+def test_coarse_to_fine() -> None:
+    assert spread(range(9)) == [8, 0, 4, 2, 6, 1, 3, 5, 7]
+    assert spread([]) == []
+
+
+def test_what_takes_long_stops_in_time(toy: Path, tmp_path: Path) -> None:
+    about = subject(toy)
+    layer = about.network.geometry.layer("conv1")
+    for late in (
+        lambda: making.ascent(about, layer, [0, 1], lambda: True),
+        lambda: making.attribution(about, 0, "occlusion", lambda: True),
+    ):
+        with pytest.raises(making.OutOfTime):
+            late()
+    page = finish(reporting := Reporting(about, tmp_path / "out", budget=0))
+    assert reporting.left == 4 + 2 * 4  # ascents of 8 filters at most, four slow methods for two images
+    assert "pictures that maximise filters of 3 of 3 layers; attributions by smoothgrad" in page.text
+
+
+def test_a_search_that_ran_out_of_time_goes_on(toy: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    for number in range(40):
+        save_png(
+            photos / f"{number:02d}.png", np.random.default_rng(number).random((8, 8, 3)).astype(np.float32)
+        )
+    about = subject(toy, photos=photos)
+    shelf, layer = Shelf(tmp_path / "shelf", {}), about.network.geometry.layer("conv1")
+    with pytest.raises(making.OutOfTime):
+        making.places(about, layer, [0, 1], shelf, lambda: True)
+    assert list(shelf.folder.glob("*.npz"))
+    seen = list[int]()
+    found = making.places(about, layer, [0, 1], shelf, lambda: bool(seen.append(1)))
+    whole = making.places(about, layer, [0, 1], Shelf(tmp_path / "new", {}), lambda: False)
+    assert found.facts == whole.facts == {"seen": 40, "dead": [], "state": found.facts["state"]}
+    np.testing.assert_array_equal(found.shots[0].rgb, whole.shots[0].rgb)
+
+
+def test_pictures_beside_the_page(toy: Path, tmp_path: Path) -> None:
+    page = finish(Reporting(subject(toy), tmp_path / "out", budget=0, beside=True))
+    sources = [image["src"] for image in page.all("img")]
+    assert sources
+    assert all((tmp_path / "out" / source).is_file() for source in sources)
+    assert (tmp_path / "out" / "pooled_report.html").stat().st_size < 500_000
+
+
+def test_without_weights_no_engine_is_needed(networks: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['torch'] = sys.modules['caffe'] = None\n"
+        "from caffe_viz import make_report; print(make_report(sys.argv[1], folder=sys.argv[2]))"
+    )
+    prototxt = networks / "googlenet" / "deploy.prototxt"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(prototxt), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    page = Elements(Path(done.stdout.strip()).read_text("utf-8"))
+    assert "parameters 6,998,552" in page.text
+    assert not page.all("img")
+
+
+def test_inputs_that_are_no_images(tmp_path: Path, engine: str) -> None:
+    prototxt = tmp_path / "deploy.prototxt"
+    prototxt.write_text(
+        'name: "rows"\n'
+        'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 8 dim: 8 dim: 7 dim: 96 } } }\n'
+        'layer { name: "conv1" type: "Convolution" bottom: "data" top: "conv1" convolution_param { num_output: 11 kernel_h: 1 kernel_w: 5 weight_filler { type: "xavier" } } }\n'
+    )
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "rows.npy", rng.normal(size=(8, 7, 96)).astype(np.float32))
+    weights = netdef.NetParameter()
+    weights.layer.add(
+        name="conv1", blobs=[netdef.make_blob(rng.normal(size=s)) for s in ((11, 8, 1, 5), (11,))]
+    )
+    network = Network(prototxt, weights, engine=engine)
+    page = finish(Reporting(Subject.of(network, [tmp_path / "rows.npy"]), tmp_path / "out", budget=30))
+    assert "no value for each class" in page.text
+    assert "8 x 7 x 96" in page.text
+    saved = [b["data-save"] for b in page.all("button") if "data-save" in b]
+    assert sum("_ascent.png" in name for name in saved) == 11
+    assert "could not be made" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"images": ["{toy}/nothing.png"]}, "there is no such image"),
+        ({"images": ["{toy}/labels.txt"]}, "no image of a known format"),
+        ({"record": "{toy}/nothing.record"}, "nothing.record cannot be read"),
+        ({"photos": "{toy}/nowhere"}, "there is no such image, folder"),
+    ],
+)
+def test_what_is_wrong_is_said_before_the_work(toy: Path, more: dict[str, Any], words: str) -> None:
+    def filled(value: Any) -> Any:
+        return [filled(x) for x in value] if isinstance(value, list) else value.format(toy=toy)
+
+    with pytest.raises(InputError, match=words):
+        subject(toy, **{name: filled(value) for name, value in more.items()})
+
+
+def test_images_need_weights(networks: Path) -> None:
+    with pytest.raises(InputError, match="give the caffemodel too"):
+        make_report(networks / "lenet" / "deploy.prototxt", CAT)
+
+
+def test_half_written_parts_are_none(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path / "shelf", {"net": 1})
+    shelf.keep("a", Made({"x": 1}, (Shot(np.ones((4, 6, 3)), "white", "w"),)))
+    found = shelf.get("a")
+    assert found is not None
+    assert (found.facts, found.shots[0].width, found.shots[0].height) == ({"x": 1}, 6, 4)
+    (tmp_path / "shelf" / "a.json").write_bytes(b'{"facts": {"x"')
+    assert shelf.get("a") is None
+    assert shelf.get("b") is None
+
+
+def test_report_as_json(toy: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "caffe_viz.cli", "report", str(toy / "deploy.prototxt"), "-o", str(tmp_path), "--json"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    made = json.loads(done.stdout)
+    assert made == {"files": [str(tmp_path / "pooled_report.html")], "left": 0, "interrupted": False}
