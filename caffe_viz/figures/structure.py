@@ -8,6 +8,7 @@ from caffe_viz.figures.picture import DPI, Picture, clean, plain_style, rasteris
 from caffe_viz.structure import Layout
 from caffe_viz.structure.boxes import BIG, SMALL, STEM, Face, baselines
 from caffe_viz.structure.graphviz import Points
+from caffe_viz.structure.heading import NARROWEST, SWATCH, Heading, heading
 from caffe_viz.structure.layout import Unit
 from caffe_viz.structure.palette import COLOURS
 from caffe_viz.structure.placing import Box, place
@@ -24,18 +25,33 @@ def draw_structure(layout: Layout, *, fold: bool = False) -> Picture:
     from matplotlib.figure import Figure
 
     placed = place(layout, () if fold else range(len(layout.units)))
-    width, height = placed.width, placed.height
+    width = max(placed.width, NARROWEST)
+    above = heading(layout.graph, width)
+    height = above.height + placed.height
     sharp = min(SHARP, LONGEST / max(width, height), (MOST / (width * height)) ** 0.5)
     with plain_style():
         figure: Any = Figure(figsize=(width / DPI, height / DPI), dpi=DPI * sharp)
         axes = figure.add_axes((0, 0, 1, 1))
-        axes.set(xlim=(0, width), ylim=(height, 0))
+        left = (width - placed.width) / 2
+        axes.set(xlim=(-left, width - left), ylim=(placed.height, -above.height))
         axes.axis("off")
+        _heading(axes, above, -left)
         for points in placed.wires:
             _line(axes, points, 0, 0, arrow=True)
         for unit, box in zip(layout.units, placed.boxes, strict=True):
             _unit(axes, unit, box)
         return rasterise(figure)
+
+
+def _heading(axes: Any, above: Heading, dx: float) -> None:
+    from matplotlib.patches import Rectangle
+
+    for i, (x, y, line) in enumerate(above.words):
+        look = {"ha": "left"} if i else {"ha": "left", "size": BIG, "weight": "bold"}
+        _words(axes, x + dx, y - above.height, line, **look)
+    for x, y, name in above.squares:
+        corner = x + dx, y - above.height
+        axes.add_patch(Rectangle(corner, SWATCH, SWATCH, fc=_colour(name), ec=_colour("line"), lw=POINT))
 
 
 def _unit(axes: Any, unit: Unit, box: Box) -> None:
@@ -79,7 +95,7 @@ def _outline(axes: Any, x: float, y: float, width: float, height: float, **look:
     from matplotlib.patches import FancyBboxPatch
 
     style = "round,pad=0,rounding_size=5"
-    made = FancyBboxPatch((x, y), width, height, style, edgecolor=_colour("line"), zorder=4, **look)
+    made = FancyBboxPatch((x, y), width, height, style, edgecolor=_colour("line"), linewidth=POINT, **look)
     made.set_zorder(2 if look["facecolor"] != "none" else 4)
     return axes.add_patch(made)
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from html import escape
 
-from caffe_viz.structure.boxes import BIG, LINE, SMALL, STEM, Band, Face, baselines, clean, short, text_width
+from caffe_viz.structure.boxes import BIG, STEM, Band, Face, baselines, clean, text_width
 from caffe_viz.structure.graph import Edge, Graph
 from caffe_viz.structure.graphviz import Point
+from caffe_viz.structure.heading import NARROWEST, SWATCH, Heading, heading, note, present
 from caffe_viz.structure.layout import MARGIN, Inside, Layout, Unit
-from caffe_viz.structure.palette import COLOURS, FILLS, family
+from caffe_viz.structure.palette import COLOURS, FILLS
 from caffe_viz.structure.placing import Box, place
 from caffe_viz.structure.words import dims
 
 Link = Callable[[int], str | None]  # index of a layer -> address, or None
-NARROWEST = 440.0  # of a file, so that its legend has room
 ARROW = 3.5  # half its width
 CORNER = 5.0
 _RULES = """\
@@ -46,13 +46,14 @@ def standalone(layout: Layout, *, fold: bool = False) -> str:
     opened = () if fold else range(len(layout.units))
     size = place(layout, opened)
     width = max(size.width, NARROWEST)
-    head, top = _heading(layout.graph, width)
-    place_in = f'transform="translate({_n((width - size.width) / 2)} {_n(top)})"'
+    above = heading(layout.graph, width)
+    moved = f'transform="translate({_n((width - size.width) / 2)} {_n(above.height)})"'
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="cvg cvg-drawing" role="group" '
-        f'aria-label="{escape(label(layout.graph))}" {_frame(width, top + size.height)}>\n'
-        f'<style>\n{style()}</style>\n<rect width="100%" height="100%" class="cvg-canvas"/>\n{head}'
-        f"<g {place_in}>\n{''.join(_body(layout, opened, lambda index: None, both=False))}</g>\n</svg>\n"
+        f'aria-label="{escape(label(layout.graph))}" {_frame(width, above.height + size.height)}>\n'
+        f'<style>\n{style()}</style>\n<rect width="100%" height="100%" class="cvg-canvas"/>\n'
+        f"{_heading(above)}<g {moved}>\n"
+        f"{''.join(_body(layout, opened, lambda index: None, both=False))}</g>\n</svg>\n"
     )
 
 
@@ -79,19 +80,6 @@ def label(graph: Graph) -> str:
     """The drawing's name for those who do not see it."""
     modules = f", {len(graph.modules)} modules" if graph.modules else ""
     return f"graph of the layers of {clean(graph.name) or 'the net'}: {len(graph.nodes)} boxes{modules}"
-
-
-def note(graph: Graph) -> str:
-    """What a reader of the shapes must know."""
-    if graph.unmeasured:
-        return f"Without shapes: {clean(graph.unmeasured)}"
-    return f"Shapes leave out the batch ({graph.batch})." if graph.batch else ""
-
-
-def present(graph: Graph) -> list[str]:
-    """The families that the graph has, in the order of the palette."""
-    found = {family(layer.type) for node in graph.nodes for layer in node.layers}
-    return [name for name in FILLS if name in found]
 
 
 def path(points: Sequence[Point], *, arrow: bool) -> str:
@@ -217,23 +205,17 @@ def _text(x: float, y: float, words: str, classes: str) -> str:
     return f'<text{named} x="{_n(x)}" y="{_n(y)}">{escape(words)}</text>'
 
 
-def _heading(graph: Graph, width: float) -> tuple[str, float]:
-    """The net's name, the note and the legend of a file, and their height."""
-    x, y = MARGIN, 24.0
-    out = [_text(x, y, short(graph.name, 50), "cvg-name cvg-left")]
-    if note(graph):
-        y += LINE
-        out.append(_text(x, y, short(note(graph), 60), "cvg-left"))
-    y += 8
-    for name in present(graph):
-        wide = text_width(name, SMALL) + 32
-        if x + wide > width:
-            x, y = MARGIN, y + 20
-        square = f'x="{_n(x)}" y="{_n(y)}" width="13" height="13"'
-        out.append(f'<rect class="cvg-{_slug(name)} cvg-swatch" {square}/>')
-        out.append(_text(x + 18, y + 11, name, "cvg-left"))
-        x += wide
-    return "\n".join(out) + "\n", y + 22
+def _heading(above: Heading) -> str:
+    side = f'width="{_n(SWATCH)}" height="{_n(SWATCH)}"'
+    squares = (
+        f'<rect class="cvg-{_slug(name)} cvg-swatch" x="{_n(x)}" y="{_n(y)}" {side}/>'
+        for x, y, name in above.squares
+    )
+    words = (
+        _text(x, y, line, "cvg-left" if i else "cvg-name cvg-left")
+        for i, (x, y, line) in enumerate(above.words)
+    )
+    return "\n".join((*words, *squares, ""))
 
 
 def _frame(width: float, height: float) -> str:
