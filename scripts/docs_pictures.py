@@ -95,7 +95,8 @@ def run_notebook(notebook: Any, folder: Path) -> None:
     own = KernelSpecManager(kernel_dirs=[])
     kernel = AsyncKernelManager(kernel_name=NATIVE_KERNEL_NAME, kernel_spec_manager=own)
     resources = {"metadata": {"path": str(folder)}}
-    NotebookClient(notebook, km=kernel, timeout=300, resources=resources).execute()
+    quiet = ["--IPKernelApp.log_level=40"]
+    NotebookClient(notebook, km=kernel, timeout=300, resources=resources, extra_arguments=quiet).execute()
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ class Block:
         assert not parts[0].strip(), f"line {self.line}: a console block begins with a command, `$ ...`"
         for part in parts[1:]:
             first, *rest = part.rstrip().split("\n")
-            yield Command(tuple(shlex.split(first)), tuple(rest))
+            yield Command(tuple(shlex.split(first, comments=True)), tuple(rest))
 
 
 def blocks(page: Path) -> list[Block]:

@@ -9,11 +9,13 @@ import os
 import re
 import shlex
 import sys
+from collections.abc import Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import doc_pages
+import numpy as np
 import pytest
 import typer
 from doc_pages import PAGES, REPOSITORY, Block, Command
@@ -24,10 +26,9 @@ from caffe_viz.images import load_image, save_png
 
 TASKS: Any = typer.main.get_command(app)
 INLINE = [(page, text) for page in PAGES for text in doc_pages.inline(page)]
-# Commands of README's table that are not run, and why.
-NOT_RUN = {"download": "fetches files", "train": "takes an hour"}
-TABLE = [text for page, text in INLINE if page.name == "README.md" and doc_pages.NET in text]
-FEW = {"attribute": ["--samples", "4", "--steps", "4"], "evaluate": ["--points", "4", "--samples", "2", "--steps", "2"]}  # fmt: skip
+TABLE = [text for page, text in INLINE if page == PAGES[0] and "prototxt/" in text]
+# What README's table leaves at its defaults, which take long.
+FEW = {"attribute": ["--samples", "4", "--steps", "4"], "evaluate": ["--count", "1", "--points", "4", "--samples", "2", "--steps", "2"]}  # fmt: skip
 
 
 @pytest.fixture
@@ -42,11 +43,23 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         _link(shipped / name, tmp_path / name)
     _link(shipped / "caffenet_cifar10.caffemodel", tmp_path / "net.caffemodel")
     _link(REPOSITORY / "examples" / "cat.png", tmp_path / "cat.png")
+    np.save(tmp_path / "image.npy", np.random.default_rng(0).normal(size=(3, 32, 32)).astype(np.float32))
     cat = load_image(REPOSITORY / "examples" / "cat.png")
     for k in range(4):
         save_png(tmp_path / "photos" / f"cat_{k}.png", cat[:280, 30 * k : 280 + 30 * k])
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def layer_types() -> Iterator[None]:
+    """README enters a layer type of its own: it is taken out again."""
+    kinds = pytest.importorskip("caffe_viz.engine.table", reason="the engine torch is not installed")
+    before = [dict(table) for table in (kinds.LAYERS, kinds.TABLE)]
+    yield
+    for table, old in zip((kinds.LAYERS, kinds.TABLE), before, strict=True):
+        for name in set(table) - set(old):
+            del table[name]
 
 
 def _link(path: Path, at: Path) -> None:
@@ -70,9 +83,7 @@ def test_a_page_runs_as_it_stands(page: Path, folder: Path) -> None:
 def test_commands_of_the_table_run(text: str, folder: Path) -> None:
     words = shlex.split(text)
     parse(words[1:])
-    if words[1] not in NOT_RUN:
-        code, _ = run_here([*words[1:], *FEW.get(words[1], [])])
-        assert code == 0
+    run_command(Command((*words, *FEW.get(words[1], [])), ()), Block("console", text, "", False, 0), text)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
