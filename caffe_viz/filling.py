@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,15 @@ from caffe_viz.netdef import NetParameter, StoredLayer, blob_shape, stored_layer
 def matches(net: Any, weights: Sequence[StoredLayer]) -> Iterator[tuple[Any, NDArray[np.float32]]]:
     """Parameters of `net` and copies of their values: to the first layer with the same name, as in Caffe.
 
-    Layers of the weights that hold none are passed over.
+    Layers of the weights that hold none are passed over. All are compared before the first is given.
 
     Raises:
-        InputError: a shape or the number of blobs differs; names the layer and both sides.
+        InputError: a shape or the number of blobs or values differs; names the layer and both sides.
     """
     targets: dict[str, Any] = {}
     for name, layer in zip(net._layer_names, net.layers, strict=True):
         targets.setdefault(name, layer)
+    found = list[tuple[Any, Any, tuple[int, ...]]]()
     for source in weights:
         if not source.blobs or source.name not in targets:
             continue
@@ -40,7 +42,14 @@ def matches(net: Any, weights: Sequence[StoredLayer]) -> Iterator[tuple[Any, NDA
                 raise InputError(
                     f"layer {source.name!r}, blob {index}: shape {shape}, the net has {there} there."
                 )
-            yield target, blob.array().reshape(there)
+            if blob.count != math.prod(there):
+                raise InputError(
+                    f"layer {source.name!r}, blob {index}: {blob.count} values for the shape {there}: the "
+                    f"weights are damaged."
+                )
+            found.append((target, blob, there))
+    for target, blob, there in found:
+        yield target, blob.array().reshape(there)
 
 
 def fill(net: Any, weights: NetParameter | Path) -> None:

@@ -16,6 +16,7 @@ from caffe_viz.checking import check, check_messages, raise_for
 from caffe_viz.errors import InputError
 from caffe_viz.geometry import Geometry, measure
 from caffe_viz.images import Preprocess, load_image
+from caffe_viz.images.album import load_array
 from caffe_viz.netdef import NetParameter
 from caffe_viz.surgery import image_input, with_batch
 
@@ -121,7 +122,7 @@ class Network:
         """
         shape = (self.shape[0], *(size or self.shape[1:]))
         if isinstance(image, str | Path) and Path(image).suffix.lower() == ".npy":
-            image = _blob_file(Path(image))
+            image = load_array(image)
             if image.shape != shape:
                 raise InputError(f"the array has the shape {image.shape}; input {self.data!r} takes {shape}.")
         if not isinstance(image, str | Path) and np.shape(image) == shape:
@@ -137,10 +138,3 @@ def _parameters(net: Any) -> NetParameter:
     for name, blobs in net.params.items():
         out.layer.add(name=name, blobs=[netdef.make_blob(blob.data) for blob in blobs])
     return out
-
-
-def _blob_file(path: Path) -> Array:
-    try:
-        return np.asarray(np.load(path, allow_pickle=False), np.float32)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as an array: {error}.") from None

@@ -494,6 +494,7 @@ def test_the_command(networks: Path, engine: str, tmp_path: Path) -> None:
         ("integrated-gradients", "fc8 3 cat"), ("integrated-gradients", "conv4 3"),
         ("grad-cam++", "fc8 3 cat"), ("grad-cam++", "conv4 3"),
     ]  # fmt: skip
+    assert told["engine"] == engine
     assert told["attributions"][0]["completeness error"] > 0
     assert told["settings"]["steps"] == 8
     assert all(Path(f).is_file() for f in told["files"])

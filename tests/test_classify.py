@@ -288,6 +288,10 @@ def test_answers_are_found_in_nets_of_every_ending() -> None:
     )
     assert answer_blobs(parse_net(TOY)) == ("prob", "score")
     assert answer_blobs(parse_net(loss)) == ("score", "score")
+    judged = TOY + 'layer { name: "best" type: "ArgMax" bottom: "prob" top: "best" }'
+    assert answer_blobs(parse_net(judged)) == ("prob", "score")
+    onward = 'layer { name: "fc" type: "InnerProduct" bottom: "prob" top: "fc" inner_product_param { num_output: 2 } }'
+    assert answer_blobs(parse_net(TOY + onward)) == ("fc", "fc")
     assert answer_blobs(parse_net(TOY[: TOY.index("layer { name: \"prob\"")])) == ("score", "score")  # fmt: skip
 
 

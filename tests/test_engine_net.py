@@ -306,6 +306,34 @@ def test_files_are_read_by_the_other_engine(make: Make, tmp_path: Path, form: st
     np.testing.assert_array_equal(again.forward()["fc"], expected)
 
 
+@pytest.mark.parametrize("defect", ["shape", "count"])
+def test_weights_that_do_not_fit_change_nothing(tmp_path: Path, defect: str) -> None:
+    """The last layer of the file is wrong; the first would have fitted."""
+    from caffe_viz import netdef
+    from caffe_viz.errors import InputError
+
+    pytest.importorskip("torch", reason="the engine torch is not installed")
+    (tmp_path / "net.prototxt").write_text(SMALL)
+    net = backend.module("torch").Net(str(tmp_path / "net.prototxt"), 1)
+    before = [np.array(blob.data) for blobs in net.params.values() for blob in blobs]
+    net.save(tmp_path / "a.caffemodel")
+    weights = netdef.read_weights(tmp_path / "a.caffemodel")
+    for layer in weights.layer:
+        for blob in layer.blobs:
+            blob.data[:] = [7.0] * len(blob.data)
+    last = weights.layer[-1].blobs[0]
+    if defect == "shape":
+        last.shape.dim[0] += 1
+        last.data.extend([7.0] * int(np.prod(last.shape.dim[1:])))
+    else:
+        del last.data[-1]
+    netdef.write_weights(weights, str(tmp_path / "b.caffemodel"))
+    with pytest.raises(InputError, match=r"layer 'fc', blob 0"):
+        net.copy_from(tmp_path / "b.caffemodel")
+    for old, blob in zip(before, (b for blobs in net.params.values() for b in blobs), strict=True):
+        np.testing.assert_array_equal(blob.data, old)
+
+
 def test_forward_all_fills_the_last_batch(make: Make) -> None:
     net = make(SMALL)
     values = np.random.default_rng(1).normal(size=(5, 3, 6, 5))

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -450,6 +451,19 @@ def test_saved_results_draw_without_an_engine(made: Evaluated, tmp_path: Path) -
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
 
 
+def test_results_of_different_images_are_not_loaded_together(made: Evaluated, tmp_path: Path) -> None:
+    assert made.curves is not None
+    assert made.sanity is not None
+    made.save(tmp_path)
+    first = replace(made.sanity, names=made.sanity.names[:1], targets=made.sanity.targets[:1])  # interrupted
+    first.save(tmp_path / "sanity.npz")
+    assert Evaluated.load(tmp_path).curves is not None
+    for change in ({"names": ("x", *made.sanity.names[1:])}, {"engine": "another"}):
+        replace(made.sanity, **change).save(tmp_path / "sanity.npz")
+        with pytest.raises(InputError, match=r"of different images, targets or engines: remove"):
+            Evaluated.load(tmp_path)
+
+
 def test_files_that_are_no_results(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds neither"):
         Evaluated.load(tmp_path)
@@ -562,7 +576,8 @@ def test_the_command(engine: str, tmp_path: Path) -> None:
     told = json.loads(done.stdout)
     assert [row["method"] for row in told["curves"]] == ["gradient", "grad-cam", *BASELINES]
     assert [row["method"] for row in told["sanity"]] == ["gradient", "grad-cam"]
-    assert set(told) == {"curves", "sanity", "failed", "refused", "settings", "files"}
+    assert set(told) == {"engine", "curves", "sanity", "failed", "refused", "settings", "files"}
+    assert told["engine"] == engine
     assert all(Path(f).is_file() for f in told["files"])
     assert "| grad-cam |" in (tmp_path / "docs.md").read_text()
     for arguments, message in (

@@ -14,7 +14,7 @@ from caffe_viz.classification.crops import TEN, need_margin, ten_crops
 from caffe_viz.classification.doubts import doubts_of_input, doubts_of_settings
 from caffe_viz.errors import InputError
 from caffe_viz.images import Album
-from caffe_viz.netdef import NetParameter
+from caffe_viz.netdef import LayerParameter, NetParameter
 from caffe_viz.network import Network
 from caffe_viz.streaming import Batch, Runner
 
@@ -22,6 +22,7 @@ __all__ = ["Answer", "Classifier", "Guess", "answer_blobs"]
 
 Array = NDArray[np.float32]
 FEW, MANY = 8, 128  # images that tell whether the input's scale looks right, and at most its channel order
+JUDGES = {"Accuracy", "ArgMax", "HDF5Output", "InfogainLoss", "MultinomialLogisticLoss", "Silence"}
 ENOUGH = 64  # images for the order: with fewer, a difference may be chance
 
 
@@ -119,15 +120,21 @@ class Classifier:
 def answer_blobs(net: NetParameter) -> tuple[str, str]:
     """The blob of the answer, by choice probabilities, and that of the scores that Softmax makes them of.
 
-    It is the last Softmax's, or else what a SoftmaxWithLoss takes, or else the last layer's first top.
+    It is the last Softmax's that nothing goes on from, or else what a SoftmaxWithLoss takes, or else the last
+    layer's first top.
     """
     for layer in reversed(net.layer):
-        if layer.type == "Softmax":
+        if layer.type == "Softmax" and _readers(net, layer) <= JUDGES:
             return layer.top[0], layer.bottom[0]
     for layer in reversed(net.layer):
         if layer.type == "SoftmaxWithLoss":
             return layer.bottom[0], layer.bottom[0]
     return net.layer[-1].top[0], net.layer[-1].top[0]
+
+
+def _readers(net: NetParameter, layer: LayerParameter) -> set[str]:
+    """The types of other layers that take what `layer` makes."""
+    return {x.type for x in net.layer if x.name != layer.name and layer.top[0] in x.bottom}
 
 
 def _classes(network: Network, blob: str) -> int:

@@ -74,6 +74,7 @@ def attribute(
     paths = found.save(output)
     if as_json:
         made = {
+            "engine": found.attributions[0].engine,
             "attributions": found.table.to_json(),
             "refused": dict(found.refused),
             "settings": asdict(settings),

@@ -6,7 +6,7 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -80,7 +80,8 @@ def evaluate(
         found.write(write, network.message.name)
         paths.append(write)
     if as_json:
-        made = {name: table.to_json() for name, table in found.tables.items()}
+        made: dict[str, Any] = {"engine": found.engine}
+        made |= {name: table.to_json() for name, table in found.tables.items()}
         told = {"failed": list(found.sanity.failed)} if found.sanity else {}
         more = {"refused": dict(found.refused), "settings": asdict(settings), "files": list(map(str, paths))}
         print(json.dumps(made | told | more))

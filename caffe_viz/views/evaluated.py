@@ -39,6 +39,11 @@ class Evaluated(Rich):
     interrupted: bool = False
 
     @property
+    def engine(self) -> str:
+        """The engine that made them."""
+        return next(one.engine for one in (self.curves, self.sanity) if one is not None)
+
+    @property
     def tables(self) -> dict[str, tables.Table]:
         """By the name of the check."""
         made = {}
@@ -80,16 +85,20 @@ class Evaluated(Rich):
         """The npz files that `save` wrote into `folder`, one or both.
 
         Raises:
-            InputError: there is none, or one is something else.
+            InputError: there is none, one is something else, or they are not of the same cases.
         """
         files = {name: Path(folder) / f"{name}.npz" for name in CHECKS}
         there = {name: file for name, file in files.items() if file.exists()}
         if not there:
             raise InputError(f"{folder} holds neither curves.npz nor sanity.npz.")
-        return cls(
-            Curves.load(there["curves"]) if "curves" in there else None,
-            Sanity.load(there["sanity"]) if "sanity" in there else None,
-        )
+        curves = Curves.load(there["curves"]) if "curves" in there else None
+        sanity = Sanity.load(there["sanity"]) if "sanity" in there else None
+        if curves is not None and sanity is not None and not _same_cases(curves, sanity):
+            raise InputError(
+                f"{folder} holds curves.npz and sanity.npz of different images, targets or engines: remove "
+                f"one of them, or give each evaluation a folder of its own (--output)."
+            )
+        return cls(curves, sanity)
 
     def write(self, path: PathLike, net: str) -> None:
         """Put the tables between their marks in a Markdown file; see `need_marks`."""
@@ -235,6 +244,14 @@ def need_checks(given: Sequence[str]) -> tuple[str, ...]:
         if name not in CHECKS:
             raise InputError(f"check {name!r} is unknown.{near(name, CHECKS)}")
     return tuple(name for name in CHECKS if name in given)
+
+
+def _same_cases(curves: Curves, sanity: Sanity) -> bool:
+    """Whether both are of the same images and targets; of an interrupted one only the first are there."""
+    most = min(len(curves.names), len(sanity.names))
+    both: tuple[Curves | Sanity, ...] = (curves, sanity)
+    heads = [(one.engine, one.asked, one.names[:most], one.targets[:most]) for one in both]
+    return heads[0] == heads[1]
 
 
 def _loaded(network: Network, images: Any, count: int | None) -> tuple[tuple[str, ...], Array]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from caffe_viz import backend, figures, probe, tables
+from caffe_viz.classification import answer_blobs
 from caffe_viz.errors import InputError, near
 from caffe_viz.figures import Picture
 from caffe_viz.files import safe_name
@@ -139,11 +140,9 @@ class GradientView(Rich):
 
 
 def score_layer(net: NetParameter) -> str:
-    """The layer whose values say what the net sees: the last one before a Softmax at the end."""
-    last = net.layer[-1]
-    if last.type != "Softmax":
-        return last.name
-    return next(x.name for x in reversed(net.layer[:-1]) if last.bottom[0] in x.top)
+    """The layer whose values say what the net sees, without its Softmax."""
+    scores = answer_blobs(net)[1]
+    return next(layer.name for layer in reversed(net.layer) if scores in layer.top)
 
 
 def show_gradients(

@@ -16,7 +16,6 @@ from caffe_viz.engine.blobs import Array
 from caffe_viz.engine.net import Net
 from caffe_viz.engine.weights import hdf5_opened, hdf5_written_whole
 from caffe_viz.errors import InputError
-from caffe_viz.filling import matches
 from caffe_viz.netdef import SolverParameter, SolverState
 
 PathLike = str | os.PathLike[str]
@@ -112,11 +111,7 @@ def _fill(net: Net, learned: str, state: str) -> None:
             f"{state} names the weights {learned}, which are not there: its paths are taken from the working "
             f"folder, here {os.getcwd()}."
         )
-    if learned.endswith(".h5"):
-        net.load_hdf5(learned)
-        return
-    for blob, values in list(matches(net, netdef.stored_layers(learned))):
-        blob.take(torch.from_numpy(values).to(net.device))
+    net.copy_from(learned)
 
 
 def _need_count(path: str, count: int, shapes: Shapes) -> None:
