@@ -16,7 +16,7 @@ LINE = 15.0  # from line to line
 PAD = 6.0  # from the box's border to its text, up and down
 STEM = 17.0  # below the box: where the line leaves and the blob's shape stands beside it
 LONGEST = 34  # characters of a name that are shown
-SHOWN_BLOBS = 3
+SHOWN_BLOBS = 2  # beside a box
 
 # Widths in ems of a wide face (DejaVu Sans), so that text fits in the faces of browsers too.
 _WIDTHS = {c: w for w, group in (
@@ -129,6 +129,6 @@ def _outs(tops: tuple[Blob, ...]) -> str:
     """What leaves a box: the shape, or names and shapes of several blobs."""
     if len(tops) == 1:
         return "" if tops[0].shape is None else dims(tops[0].shape)
-    said = [f"{short(b.name, 16)} {'' if b.shape is None else dims(b.shape)}".strip() for b in tops]
-    more = len(said) - SHOWN_BLOBS
-    return ", ".join(said[:SHOWN_BLOBS]) + (f" and {more} more" if more > 0 else "")
+    if len(tops) > SHOWN_BLOBS:
+        return f"{len(tops)} blobs"
+    return ", ".join(f"{short(b.name, 16)} {'' if b.shape is None else dims(b.shape)}".strip() for b in tops)

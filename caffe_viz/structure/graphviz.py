@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from caffe_viz.errors import RunError
 
 TIMEOUT = 60.0  # seconds
 INCH = 72.0
+SPINE, CHAIN = 1000, 50  # how much it matters that an edge is upright
 GAP = 29.0  # between two rows
 Point = tuple[float, float]
 Points = tuple[Point, ...]
@@ -20,7 +22,7 @@ Points = tuple[Point, ...]
 
 @dataclass(frozen=True)
 class Wanted:
-    """A graph to lay out: sizes (width, height) of its boxes, edges (tail, head).
+    """A graph to lay out: sizes (width, height) of its boxes, edges (tail, head), each once.
 
     `spine`: pairs of boxes that shall stand one below the other. A box of no size is only a point.
     """
@@ -85,9 +87,11 @@ def _written(graph: Wanted) -> str:
         'node [shape=box fixedsize=true label=""]',
         "edge [arrowhead=none tailport=s headport=n]",
     ]
-    spine = set(graph.spine)
+    spine, leaving, entering = set(graph.spine), *(Counter(e[k] for e in graph.edges) for k in (0, 1))
     for tail, head in _ordered(graph.edges, graph.spine):
-        lines.append(f"{tail} -> {head}" + (" [weight=1000]" if (tail, head) in spine else ""))
+        alone = leaving[tail] == entering[head] == 1
+        weight = SPINE if (tail, head) in spine else CHAIN if alone else 1
+        lines.append(f"{tail} -> {head} [weight={weight}]")
     lines += [f"{i} [width={w / INCH:.4f} height={h / INCH:.4f}]" for i, (w, h) in enumerate(graph.sizes)]
     return "\n".join([*lines, "}"])
 
@@ -105,7 +109,7 @@ def _read(text: str, graph: Wanted) -> Given:
     """What Graphviz wrote (its format `plain`: inches, y upwards) of `graph`."""
     width = height = 0.0
     centres: dict[int, Point] = {}
-    curves: dict[tuple[int, int], list[Points]] = {}
+    curves: dict[tuple[int, int], Points] = {}
     for words in map(str.split, text.splitlines()):
         if words[0] == "graph":
             width, height = (float(w) * INCH for w in words[2:4])
@@ -114,6 +118,6 @@ def _read(text: str, graph: Wanted) -> Given:
         elif words[0] == "edge":
             numbers = [float(w) * INCH for w in words[4 : 4 + 2 * int(words[3])]]
             points = tuple((x, height - y) for x, y in zip(numbers[::2], numbers[1::2], strict=True))
-            curves.setdefault((int(words[1]), int(words[2])), []).append(points)
-    drawn = tuple(curves[edge].pop(0) for edge in graph.edges)
-    return Given(width, height, tuple(centres[i] for i in range(len(graph.sizes))), drawn)
+            curves[int(words[1]), int(words[2])] = points
+    boxes = tuple(centres[i] for i in range(len(graph.sizes)))
+    return Given(width, height, boxes, tuple(curves[edge] for edge in graph.edges))

@@ -11,6 +11,7 @@ from caffe_viz.structure.palette import FILLS, family
 
 NARROWEST = 440.0  # of a drawing with a heading
 SWATCH = 13.0
+LONGEST = 60  # characters of the note
 
 
 @dataclass(frozen=True)
@@ -25,10 +26,11 @@ class Heading:
 def heading(graph: Graph, width: float) -> Heading:
     """The heading of a drawing of `width`, from its upper left corner."""
     x, y = MARGIN, 24.0
-    words, squares = [(x, y, short(graph.name, 50))], []
+    words, squares = [(x, y, short(graph.name, 50) or "a net without a name")], []
     if note(graph):
         y += LINE
-        words.append((x, y, short(note(graph), 60)))
+        said = note(graph)
+        words.append((x, y, said if len(said) <= LONGEST else f"{said[:LONGEST]}…"))
     y += 8
     for name in present(graph):
         wide = text_width(name, SMALL) + 32

@@ -109,16 +109,16 @@ def lay_out(graph: Graph) -> Layout:
 
 @dataclass(frozen=True)
 class _Sheet:
-    """What Graphviz lays out at once: boxes (None: a point), edges by (tail, head, blob)."""
+    """What Graphviz lays out at once: boxes (None: a point); lines by (tail, head), the edges of each."""
 
     faces: Sequence[Face | None]
-    bundles: Mapping[tuple[int, int, str], Sequence[Edge]]
+    bundles: Mapping[tuple[int, int], Sequence[Edge]]
     spine: Sequence[tuple[int, int]] = ()
 
     @property
     def wanted(self) -> Wanted:
         sizes = [POINT if face is None else _cell(face) for face in self.faces]
-        return Wanted(sizes, [(tail, head) for tail, head, _ in self.bundles], self.spine)
+        return Wanted(sizes, list(self.bundles), self.spine)
 
     def lines(self, given: Given, dx: float = 0, dy: float = 0) -> Iterator[Line]:
         """The lines of the edges, moved by (dx, dy)."""
@@ -127,11 +127,11 @@ class _Sheet:
 
 
 def _sheet(graph: Graph, faces: Sequence[Face | None], at: Mapping[int, int]) -> _Sheet:
-    """`at`: node -> its box; edges of one blob between the same two boxes are one line."""
-    bundles: dict[tuple[int, int, str], list[Edge]] = {}
+    """`at`: node -> its box; all edges between the same two boxes are one line."""
+    bundles: dict[tuple[int, int], list[Edge]] = {}
     for e in graph.edges:
         if e.tail in at and e.head in at and at[e.tail] != at[e.head]:
-            bundles.setdefault((at[e.tail], at[e.head], e.blob.name), []).append(e)
+            bundles.setdefault((at[e.tail], at[e.head]), []).append(e)
     return _Sheet(faces, bundles)
 
 
@@ -145,7 +145,7 @@ def _inner(graph: Graph, module: Module, faces: Sequence[Face]) -> _Sheet:
 def _spine(edges: Sequence[tuple[int, int]], last: int) -> Iterator[tuple[int, int]]:
     """The boxes that all lines pass, from where they leave to where they enter, in pairs."""
     before: list[list[int]] = [[] for _ in range(last + 1)]
-    for tail, head in dict.fromkeys(edges):
+    for tail, head in edges:
         before[head].append(tail)
     while last > 0 and (found := dominated(last, before)) is not None:
         yield found[1], last

@@ -7,12 +7,13 @@ _FAMILIES = {
     "convolution": "Convolution Deconvolution Im2col",
     "inner product": "Embed InnerProduct LSTM LSTMUnit RNN",
     "pooling": "MaxUnPool PSROIPooling Pooling ROIPooling SPP",
-    "activation": "AbsVal BNLL Clip ELU Exp Log PReLU Power ReLU ReLU6 Sigmoid Swish TanH Threshold",
+    "activation": "AbsVal BNLL Clip ELU Exp HardSigmoid HardSwish Log PReLU Power ReLU ReLU6 Sigmoid Swish "
+    "TanH Threshold",
     "normalisation": "BN BatchNorm BatchNormKyle Bias Dropout LRN MVN Normalize Scale",
     "join": "BatchReindex Concat Crop Eltwise Filter Slice",
-    "loss": "Accuracy ArgMax ContrastiveLoss DetectionEvaluate DetectionOutput EuclideanLoss HingeLoss "
-    "InfogainLoss MultiBoxLoss MultinomialLogisticLoss SigmoidCrossEntropyLoss SmoothL1Loss Softmax "
-    "SoftmaxWithLoss",
+    "output or loss": "Accuracy ArgMax ContrastiveLoss DetectionEvaluate DetectionOutput EuclideanLoss "
+    "HingeLoss InfogainLoss MultiBoxLoss MultinomialLogisticLoss SigmoidCrossEntropyLoss SmoothL1Loss "
+    "Softmax SoftmaxWithLoss",
 }
 _FAMILY = {kind: family for family, kinds in _FAMILIES.items() for kind in kinds.split()}
 
@@ -25,7 +26,7 @@ COLOURS = {
     "activation": ("#ccedcf", "#1f5231"),
     "normalisation": ("#fbedab", "#584a11"),
     "join": ("#bfecec", "#14545c"),
-    "loss": ("#fbd0da", "#70263b"),
+    "output or loss": ("#fbd0da", "#70263b"),
     "other": ("#e8e3d8", "#4b453b"),
     "module": ("#f3f5f8", "#20262f"),
     "canvas": ("#ffffff", "#14181f"),

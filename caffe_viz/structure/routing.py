@@ -45,7 +45,9 @@ def _bend(start: Point, end: Point) -> Points:
 
 def _meets(points: Points, cells: NDArray[np.float64]) -> bool:
     """Whether one of the points is in one of the cells (left, top, right, bottom)."""
-    xy = np.array(points)[:, None, :]
+    xy = np.array(points)
+    near = (cells[:, :2] < xy.max(0)).all(1) & (cells[:, 2:] > xy.min(0)).all(1)
+    cells, xy = cells[near], xy[:, None]
     return bool(((xy > cells[:, :2]) & (xy < cells[:, 2:])).all(-1).any())
 
 
