@@ -87,6 +87,8 @@ def execute(folder: Path) -> None:
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # times, which differ each time
+        for output in cell.get("outputs", []):  # a widget is gone with its kernel
+            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
     write_whole(folder / "tour.ipynb", nbformat.writes(notebook).encode())
 
 
