@@ -166,6 +166,23 @@ def test_devices_agree_with_the_cpu(device: str, networks: Path) -> None:
         np.testing.assert_allclose(mine, theirs, rtol=1e-3, atol=1e-4 * np.abs(theirs).max())
 
 
+@pytest.mark.parametrize("device", DEVICES)
+def test_statistics_are_kept_while_somebody_holds_their_arrays(device: str) -> None:
+    message = parse_net(DATA + 'layer { name: "b" type: "BatchNorm" bottom: "data" top: "b" }')
+    found = []
+    for hold in (False, True):
+        net = Net(message, 0, device=device)
+        net.blobs["data"].data[...] = np.random.default_rng(0).normal(3, 2, net.blobs["data"].shape)
+        held = [blob.data for blob in net.params["b"]] if hold else []
+        for _ in range(3):
+            net.forward()
+        found.append([np.array(blob.data) for blob in net.params["b"]])
+        del held
+    assert found[0][2] == pytest.approx(1 + 0.999 + 0.999**2)
+    for alone, watched in zip(*found, strict=True):
+        np.testing.assert_array_equal(watched, alone)
+
+
 def test_no_gpu_is_one_clear_line() -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")

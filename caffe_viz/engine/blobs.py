@@ -87,6 +87,10 @@ class Memory:
         self._tensor, self._host_is_newer, self.kept = flat, False, False
         self.count = flat.numel()
 
+    def changed(self) -> None:
+        """What `tensor` gave was changed in place: what the host has is older, held or not."""
+        self._host_is_newer = False
+
     def add(self, values: Tensor) -> None:
         """Add `values` (contiguous, on the device, nobody else's)."""
         blank = self._tensor is None and self._host is None and self._make is None

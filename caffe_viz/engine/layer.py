@@ -156,6 +156,8 @@ class Layer:
 
     def _compute(self, bottoms: list[Tensor], params: list[Tensor]) -> list[Any]:
         tops = self.kind.function(self.call, bottoms, params)
+        for i in self.call.changes:
+            self.blobs[i].memories[0].changed()
         return [tops] if isinstance(tops, Tensor) else list(tops)
 
     def _record(self) -> Tape:

@@ -21,7 +21,8 @@ class Call:
 
     `state` is the layer's own and lasts from one forward to the next; `generator` is where randomness comes
     from; `tops` counts tops that have no name too. The function may fill `replaces`: the places of parameters
-    whose diff its gradient replaces, where Caffe does not add to it.
+    whose diff its gradient replaces, where Caffe does not add to it; and `changes`: those that it has changed
+    in place.
     """
 
     param: LayerParameter
@@ -31,6 +32,7 @@ class Call:
     generator: torch.Generator
     state: dict[str, Any] = field(default_factory=dict)
     replaces: frozenset[int] = frozenset()
+    changes: frozenset[int] = frozenset()
 
 
 # Bottoms and parameters in Caffe's order and shapes -> tops. Autograd differentiates what it computes.

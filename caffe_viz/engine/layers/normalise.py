@@ -57,6 +57,7 @@ def _with_own(call: Call, x: Tensor, params: list[Tensor]) -> Tensor:
     unbiased = variance * (values / max(values - 1, 1))
     for stored, new in zip(params[:3], (mean, unbiased, torch.ones(1, device=x.device)), strict=True):
         stored.detach().mul_(p.moving_average_fraction).add_(new.view(-1))
+    call.changes = frozenset((0, 1, 2))
     return y
 
 
