@@ -14,7 +14,7 @@ def html_table(
 ) -> str:
     """A table of texts; columns of which `right` is true stand to the right, as numbers do.
 
-    >>> html_table("", ["n"], [["1"]], [True])[-63:]
+    >>> html_table("", ["n"], [["1"]], [True])[-66:]
     '<tr><td style="text-align:right">1</td></tr></tbody></table></div>'
     """
     # Notebooks align every cell to the right unless it says otherwise itself.

@@ -1,0 +1,67 @@
+"""The reference of the API: every public name is there and documented, its examples run."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import importlib
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import caffe_viz as cv
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PACKAGE = REPOSITORY / "caffe_viz"
+MODULES = [
+    ".".join(path.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__init__")
+    for path in sorted(PACKAGE.rglob("*.py"))
+    if ">>> " in path.read_text(encoding="utf-8")
+]
+
+
+def test_the_three_lists_of_public_names_agree() -> None:
+    """What type checkers see, what is loaded when first used, and what `*` imports."""
+    tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+    seen = {
+        alias.name: str(node.module).removeprefix("caffe_viz.")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("caffe_viz.")
+        for alias in node.names
+    }
+    assert seen == cv._HOME
+    assert cv.__all__ == sorted(seen)
+
+
+@pytest.mark.parametrize("name", cv.__all__)
+def test_a_public_name_is_documented(name: str) -> None:
+    value = getattr(cv, name)
+    first = (inspect.getdoc(value) or "").split("\n\n")[0]
+    assert first.endswith((".", ":"))
+    if inspect.isclass(value):
+        methods = [x for key, x in vars(value).items() if not key.startswith("_") and callable(x)]
+        assert all(inspect.getdoc(method) for method in methods)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_examples_in_docstrings_run(module: str) -> None:
+    tried = doctest.testmod(importlib.import_module(module))
+    assert tried.attempted
+    assert not tried.failed
+
+
+def test_the_pages_are_made(tmp_path: Path) -> None:
+    pytest.importorskip("pdoc", reason="pdoc is not installed")
+    words = [sys.executable, REPOSITORY / "scripts" / "api_pages.py", "--output", tmp_path / "api"]
+    done = subprocess.run([*map(str, words)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == [str(tmp_path / "api" / "index.html")]
+    page = (tmp_path / "api" / "caffe_viz.html").read_text(encoding="utf-8")
+    assert {name for name in cv.__all__ if f'id="{name}"' not in page} == set()
+    assert "The <code>top</code> classes of <code>images</code>" in page
+    rooms = {path.stem for path in (tmp_path / "api" / "caffe_viz").glob("*.html")}
+    assert {"views", "netdef", "engine", "probe", "report", "structure"} <= rooms
+    assert "cli" not in rooms
