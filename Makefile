@@ -9,7 +9,7 @@ no_pip = { echo 'pip could not install what is needed (its reason stands above).
 START := $(shell date +%s)
 say = @seconds=$$(($$(date +%s) - $(START))); printf '[%d:%02d] %s\n' $$((seconds / 60)) $$((seconds % 60))
 
-.PHONY: help demo test check caffe docs docs-pictures
+.PHONY: help demo test check caffe browser docs docs-pictures
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST)
 
@@ -17,7 +17,7 @@ demo: $(VENV)/ready ## install what is needed, draw the pictures of the shipped 
 	$(say) "drawing"
 	@$(RUN) scripts/demo.py
 
-test: $(VENV)/dev caffe ## install everything, real Caffe included, and run every test
+test: $(VENV)/dev caffe browser ## install everything, real Caffe included, and run every test
 	$(say) "testing"
 	@OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -n 2
 	$(say) "tests done"
@@ -30,6 +30,13 @@ check: $(VENV)/dev ## ruff, ruff format, mypy
 caffe: $(VENV)/ready ## build real Caffe once, install it into the environment
 	$(say) "real Caffe"
 	@$(RUN) scripts/install_caffe.py
+
+browser: ## the Chromium that tests of pages need: installed where root and apt can, else said how
+	@for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit 0; done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		{ apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends chromium; } \
+		>/dev/null || echo 'Chromium could not be installed: tests of pages are skipped' >&2; \
+	else echo 'no Chromium: tests of pages are skipped; on Debian: sudo apt-get install chromium' >&2; fi
 
 docs: $(VENV)/dev ## write the reference of the API into out/api
 	@$(RUN) scripts/api_pages.py
