@@ -350,6 +350,18 @@ def test_bad_data_ends_with_a_snapshot_and_one_line(tmp_path: Path) -> None:
     assert ".solverstate" in done.stdout
 
 
+def test_gradients_that_caffe_computes_wrongly_are_warned_of(engine: str, tmp_path: Path) -> None:
+    """In the toy, Dropout overwrites in place what TanH needs to go backward."""
+    training = Training(write_solver(tmp_path), data=write_npz(tmp_path / "a.npz"), engine=engine)
+    assert len(training.warnings) == (engine == "caffe")
+    done = run(write_solver(tmp_path, max_iter=2), "--data", tmp_path / "a.npz", "--engine", engine)
+    words = (
+        "warning: layer 'tanh' (TanH): its gradient is wrong in Caffe, as 'drop' overwrites its top 'tanh'"
+    )
+    assert (words in done.stderr) == (engine == "caffe")
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_training_that_diverges_ends_in_one_line(engine: str, tmp_path: Path) -> None:
     """Real Caffe would go on with NaN, write outside the memory of its MAX pooling, and abort at the end."""
     pool = (

@@ -68,6 +68,8 @@ def train(
         preprocess=preprocess_of(solver, preprocess), seed=seed, engine=engine, allow_code=allow_code,
         output=output,
     )  # fmt: skip
+    for warning in training.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     line = ProgressLine(training.solver.iter, training.settings.max_iter)
     interrupted = False
     try:

@@ -14,7 +14,14 @@ from caffe_viz.images import Preprocess
 from caffe_viz.netdef import SolverParameter
 from caffe_viz.recording import Recorder, Step, TestNet
 from caffe_viz.training.feeds import BatchFeed, Images, Slots, examples_of
-from caffe_viz.training.solvers import fill, load_solver, load_test_net, read_settings, restore
+from caffe_viz.training.solvers import (
+    fill,
+    load_solver,
+    load_test_net,
+    read_settings,
+    restore,
+    warnings_of,
+)
 
 PathLike = str | Path
 DIVERGED = 1e6  # a weight that no net of use has, and whose products do not overflow yet
@@ -27,6 +34,7 @@ class Training:
     have no data of their own, in the order of `seed`. It begins with a `snapshot` (a solverstate) or with
     `weights`. `every` is by default an epoch of the data, else the solver's test_interval. `layers` None:
     the first with kernels. For these, and for `record`, see `Recorder`; for the rest `load_solver`.
+    `warnings` are of `warnings_of`.
 
     Raises:
         InputError, RunError: as those do; RunError also where the training diverges.
@@ -53,6 +61,7 @@ class Training:
             raise InputError("give a snapshot or weights: a snapshot has weights of its own.")
         self.settings = read_settings(solver, output)
         self.solver = load_solver(self.settings, engine=engine, allow_code=allow_code)
+        self.warnings = warnings_of(self.settings, engine)
         images = preprocess or Preprocess.near(solver)
         feed = None if data is None else _feed(self.solver.net, Path(data), images, seed, self.settings)
         if feed is None:

@@ -66,6 +66,13 @@ def load_solver(
     return made
 
 
+def warnings_of(settings: SolverParameter, engine: str = "auto") -> tuple[str, ...]:
+    """What does not abort Caffe and may still spoil the training, such as gradients that it gets wrong."""
+    net = _as_inputs(net_to_train(settings))
+    found = check_messages(net, phase="TRAIN", engine=chosen(engine), allow_code=True)
+    return tuple(str(finding) for finding in found if finding.severity == "warning")
+
+
 def load_test_net(settings: SolverParameter, *, engine: str = "auto", allow_code: bool = False) -> Any:
     """The first test net of a solver, made without random numbers, of which the training then has as many.
 
