@@ -69,14 +69,17 @@ def positions(graphs: Sequence[Wanted]) -> list[Given]:
             [program(), "-Tplain"], input=text.encode(), capture_output=True, timeout=TIMEOUT, check=False
         )
     except subprocess.TimeoutExpired:
-        raise RunError(f"Graphviz took more than {TIMEOUT:.0f} seconds: the graph is too large.") from None
+        raise RunError(f"Graphviz took more than {TIMEOUT:g} seconds: the graph is too large.") from None
     except OSError as error:
         raise RunError(f"Graphviz ({program()}) cannot be started: {error.strerror}.") from None
     if done.returncode != 0:
         said = done.stderr.decode(errors="replace").strip().splitlines()
         raise RunError(f"Graphviz failed (exit code {done.returncode}): {said[0] if said else 'no message'}")
-    drawn = done.stdout.decode().split("\nstop\n")
-    return [_read(one, graph) for one, graph in zip(drawn, graphs, strict=False)]
+    try:
+        *drawn, _ = done.stdout.decode().split("\nstop\n")
+        return [_read(one, graph) for one, graph in zip(drawn, graphs, strict=True)]
+    except (IndexError, KeyError, ValueError):
+        raise RunError(f"Graphviz ({program()}) gave an answer that is not understood.") from None
 
 
 def _written(graph: Wanted) -> str:

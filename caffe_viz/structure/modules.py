@@ -97,19 +97,19 @@ class _Finder:
         return (inside, source) if closed else None
 
     def _named(self, nodes: list[int], source: int) -> Module:
-        """With the neighbours that carry the same name: the squeeze of a fire, the ReLU after a sum."""
+        """With neighbours that carry the same name, as the squeeze of a fire; no more of them than nodes."""
         prefix = self._prefix(nodes)
         if not prefix:
             return Module("", tuple(nodes), source)
-        size = len(prefix)
+        size, most = len(prefix), min(2 * len(nodes), LARGEST)
         while (
-            len(nodes) < LARGEST
+            len(nodes) < most
             and self.words[source][:size] == prefix
             and len(self.before[source]) == 1
             and set(nodes).issuperset(self.after[source])
         ):
             nodes, source = [source, *nodes], self.before[source][0]
-        while len(nodes) < LARGEST and len(self.after[nodes[-1]]) == 1:
+        while len(nodes) < most and len(self.after[nodes[-1]]) == 1:
             (after,) = self.after[nodes[-1]]
             if self.words[after][:size] != prefix or len(self.before[after]) > 1:
                 break

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from caffe_viz.structure.graphviz import GAP, Given, Point, Points, Wanted
 
-BENDS = 3  # plain ways from box to box
+BENDS = 4  # plain ways from box to box
 STEP = 6.0  # about this far apart are the points that a curve becomes
 
 
@@ -22,18 +22,20 @@ def lines(wanted: Wanted, given: Given) -> Iterator[Points]:
         start = given.centres[tail][0], corners[tail][3]
         end = given.centres[head][0], corners[head][1]
         others = np.delete(cells, (tail, head), axis=0)
-        ways = map(_sampled, (*_bends(start, end), (start, *curve[1:-1], end)))
+        lane = curve[len(curve) // 2][0]
+        ways = map(_sampled, (*_bends(start, end, lane), (start, *curve[1:-1], end)))
         yield next(way for k, way in enumerate(ways) if k == BENDS or not _meets(way, others))
 
 
-def _bends(start: Point, end: Point) -> tuple[Points, ...]:
-    """Down all the way, or between the first two rows, or between the last two."""
+def _bends(start: Point, end: Point, lane: float) -> tuple[Points, ...]:
+    """Down all the way, or between the first two rows, the last two, or both, with x `lane` in between."""
     (x0, y0), (x1, y1) = start, end
     early, late = min(y0 + GAP, y1), max(y1 - GAP, y0)
     return (
         _bend(start, end),
         (*_bend(start, (x1, early)), (x1, early), end, end),
         (start, start, (x0, late), *_bend((x0, late), end)),
+        (*_bend(start, (lane, early)), (lane, early), (lane, late), *_bend((lane, late), end)),
     )
 
 
