@@ -83,7 +83,9 @@ class Subject:
             chosen(network.engine, network.device)
         album = Album.of(*images) if images else None
         numbers = range(0 if album is None else len(album))
-        pictures = tuple(Image(album.name(k), network.pixels(album.load(k))) for k in numbers if album)
+        pixels = [network.pixels(album.load(k)) for k in numbers if album]
+        names = _short([album.name(k) for k in numbers if album])
+        pictures = tuple(map(Image, names, pixels))
         files = [
             File.of(what, path)
             for what, path in (
@@ -158,6 +160,12 @@ class Subject:
             found = forward(self._net, {self.network.data: self.images[number].pixels[None]}, names)
             self._blobs[number] = {n: a[0] if a.ndim > 1 else a for n, a in found.items()}
         return self._blobs[number]
+
+
+def _short(names: Sequence[str]) -> Sequence[str]:
+    """File names without their folders, where they still tell the images apart."""
+    short = [name.replace("\\", "/").rsplit("/", 1)[-1] for name in names]
+    return short if len(set(short)) == len(short) else names
 
 
 def _digest(message: Any) -> str:

@@ -82,7 +82,7 @@
     canvas.replaceChildren(shown);
     const caption = one("figcaption", figure);
     const where = button.closest("article, section").querySelector("h2, h3");
-    words.textContent = [where && where.textContent.trim(), caption && caption.textContent.replace(/\s+/g, " ").trim()].filter(Boolean).join(" – ");
+    words.textContent = [where && where.textContent.trim(), caption && caption.innerText.replace(/\s+/g, " ").trim()].filter(Boolean).join(" – ");
     save.href = last.src;
     save.download = button.dataset.save;
   };
