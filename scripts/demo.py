@@ -11,16 +11,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 NET = "prototxt/caffenet_cifar10/deploy.prototxt prototxt/caffenet_cifar10/caffenet_cifar10.caffemodel"
+CAT, RECORD = "examples/cat.png", "examples/caffenet_cifar10.record"
 COMMANDS = (
     f"shapes {NET}",
     f"weights {NET} --layer conv1 --layer conv2",
-    f"activations {NET} --image examples/cat.png",
-    f"gradient {NET} --image examples/cat.png --blob data --blob conv1",
-    f"ascend {NET} --layer conv1",
-    f"ascend {NET} --layer conv3 --filters 0:96:4",
+    f"activations {NET} --image {CAT}",
+    f"gradient {NET} --image {CAT} --blob data --blob conv1",
     f"ascend {NET} --layer conv3 --filters 0:96:4 --method regularised",
-    f"ascend {NET} --layer conv5 --filters 0:64:4 --method regularised",
     f"ascend {NET} --layer fc8 --method regularised --steps 80",
+    f"report {NET} --image {CAT} --record {RECORD} --budget 30",
 )
 
 
@@ -34,7 +33,7 @@ def main() -> int:
         ).returncode
         if code:
             return code
-    print(f"\nThe pictures are in {ROOT / 'out'}; look at fc8_regularised_sheet.png first.")
+    print(f"\nThe pictures are in {ROOT / 'out'}; CaffeNet_CIFAR10_report.html is the page that shows them.")
     return 0
 
 
