@@ -66,8 +66,9 @@ def main() -> int:
 def draw(name: str, folder: Path) -> None:
     command, made = PICTURES[name]
     with tempfile.TemporaryDirectory() as out:
-        words = [sys.executable, "-m", "caffe_viz.cli", *shlex.split(command), "-o", out]
-        subprocess.run(words, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        task, *words = shlex.split(command)
+        script = [sys.executable, str(ROOT / "scripts" / f"{task}.py")]
+        subprocess.run([*script, *words, "-o", out], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
         write_whole(folder / name, small_png((Path(out) / made).read_bytes()))
 
 
