@@ -65,8 +65,8 @@ def _unit(axes: Any, unit: Unit, box: Box) -> None:
         _line(axes, line.points, box.x, box.y, arrow=bool(line.edges))
     for spot in unit.inside.spots:
         _face(axes, spot.face, box.x + spot.x, box.y + spot.y)
-    exit_ = box.x + unit.inside.exit
-    _line(axes, ((0, 0), (0, STEM)), exit_, box.y + box.height, arrow=False)
+    middle = box.x + unit.inside.middle
+    _line(axes, ((0, 0), (0, STEM)), middle, box.y + box.height, arrow=False)
 
 
 def _face(axes: Any, face: Face, x: float, y: float) -> None:

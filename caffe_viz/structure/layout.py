@@ -36,12 +36,11 @@ class Line:
 
 @dataclass(frozen=True)
 class Inside:
-    """An open module from its upper left corner; lines enter at x `entry` above and leave at `exit` below."""
+    """An open module from its upper left corner; lines enter above and leave below at x `middle`."""
 
     width: float
     height: float
-    entry: float
-    exit: float
+    middle: float
     spots: tuple[Spot, ...]
     lines: tuple[Line, ...]
 
@@ -156,20 +155,19 @@ def _inside(sheet: _Sheet, given: Given, module: Module, folded: Face) -> Inside
     """The inside, with a title above it on the left of where lines enter."""
     x = given.centres[0][0]
     title = text_width(folded.bands[0].lines[0], BIG) + 40
-    entry = max(x + MARGIN, title, folded.width / 2)
-    width = entry + max(given.width - x + MARGIN, folded.width / 2)
-    dx = entry - x
+    middle = max(x + MARGIN, title, folded.width / 2)
+    width = middle + max(given.width - x + MARGIN, folded.width / 2)
+    dx = middle - x
     centres = [(x + dx, y + BAR) for x, y in given.centres]
     spots = tuple(
         Spot(*_corner(centre, face), face, node)
         for node, face, centre in zip(module.nodes, sheet.faces[1:], centres[1:], strict=True)
         if face is not None
     )
-    top, exit_ = centres[0][1], centres[-1][0]
+    (_, top), (last, _) = centres[0], centres[-1]
     height, end = given.height + BAR, spots[-1].y + _cell(spots[-1].face)[1]
-    ends = (Line(((entry, 0.0), (entry, top)), ()), Line(((exit_, end), (exit_, height)), ()))
-    drawn = (*ends, *sheet.lines(given, dx, BAR))
-    return Inside(width, height, entry, exit_, spots, drawn)
+    ends = (Line(((middle, 0.0), (middle, top)), ()), Line(((last, end), (middle, height)), ()))
+    return Inside(width, height, middle, spots, (*ends, *sheet.lines(given, dx, BAR)))
 
 
 def _cell(face: Face) -> tuple[float, float]:

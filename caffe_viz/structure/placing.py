@@ -17,8 +17,6 @@ from caffe_viz.structure.boxes import STEM
 from caffe_viz.structure.graphviz import Point
 from caffe_viz.structure.layout import MARGIN, Inside, Layout, Unit
 
-BEND = 30.0  # over so much of a line's end it moves to where it is wanted
-
 
 class Box(NamedTuple):
     """A box with its upper left corner; `open` modules show their inside."""
@@ -57,7 +55,7 @@ class Axis:
         self.old, self.new = ends or [0.0], ends[:1] or [0.0]
         for start, end in pairwise(ends):
             over = [s.size / (s.end - s.start) for s in spans if s.start <= start and end <= s.end]
-            self.new = [*self.new, self.new[-1] + (end - start) * max([1.0, *over])]
+            self.new.append(self.new[-1] + (end - start) * max([1.0, *over]))
 
     def __call__(self, t: float) -> float:
         if t <= self.old[0]:
@@ -74,13 +72,16 @@ def place(layout: Layout, opened: Collection[int]) -> Placed:
     wide = Axis(span for state in states for span in state.across)
     high = Axis(span for state in states for span in state.down)
     boxes = tuple(state.box(wide, high) for state in states)
-    wires = []
-    for wire in layout.wires:
-        points = [(wide(x) + MARGIN, high(y) + MARGIN) for x, y in wire.line.points]
-        ends = states[wire.tail].ends(boxes[wire.tail])[1], states[wire.head].ends(boxes[wire.head])[0]
-        wires.append(tuple(_bent(points, *ends)))
+    wires = tuple(
+        (
+            states[wire.tail].ends(boxes[wire.tail])[1],
+            *((wide(x) + MARGIN, high(y) + MARGIN) for x, y in wire.line.points),
+            states[wire.head].ends(boxes[wire.head])[0],
+        )
+        for wire in layout.wires
+    )
     size = wide(layout.width) + 2 * MARGIN, high(layout.height) + 2 * MARGIN
-    return Placed(*size, boxes, tuple(wires))
+    return Placed(*size, boxes, wires)
 
 
 @dataclass(frozen=True)
@@ -100,13 +101,20 @@ class _State:
         return self.unit.y + self.unit.face.height + STEM
 
     @property
+    def left(self) -> float:
+        """From the box's left side to where lines enter it."""
+        return self.inside.middle if self.inside else self.unit.face.width / 2
+
+    @property
     def across(self) -> list[Span]:
         """What an open module needs of the axis, left and right of where lines enter."""
         if self.inside is None:
             return []
-        left, right = self.inside.entry, self.inside.width - self.inside.entry
-        half = self.unit.face.width / 2
-        return [Span(self.unit.x, self.middle, left), Span(self.middle, self.middle + half, right)]
+        end = self.unit.x + self.unit.face.width
+        return [
+            Span(self.unit.x, self.middle, self.left),
+            Span(self.middle, end, self.inside.width - self.left),
+        ]
 
     @property
     def down(self) -> list[Span]:
@@ -114,31 +122,11 @@ class _State:
 
     def box(self, wide: Axis, high: Axis) -> Box:
         shown = self.inside or self.unit.face
-        left = self.inside.entry if self.inside else self.unit.face.width / 2
         y = (high(self.unit.y) + high(self.bottom) - shown.height - STEM) / 2
-        x = wide(self.middle) - left
+        x = wide(self.middle) - self.left
         return Box(x + MARGIN, y + MARGIN, shown.width, shown.height, self.inside is not None)
 
     def ends(self, box: Box) -> tuple[Point, Point]:
         """Where lines enter the box, and where they leave the stem below it."""
-        entry = exit_ = box.width / 2
-        if self.inside:
-            entry, exit_ = self.inside.entry, self.inside.exit
-        return (box.x + entry, box.y), (box.x + exit_, box.y + box.height + STEM)
-
-
-def _bent(points: list[Point], tail: Point, head: Point) -> list[Point]:
-    """`points` from `tail` to `head`: near its ends the line moves sideways, as far as it has to."""
-    (x0, y0), (x1, y1) = points[0], points[-1]
-    reach = max(min(BEND, (y1 - y0) / 2), 1.0)
-    out = [tail]
-    for x, y in points:
-        near_tail, near_head = _smooth(1 - (y - y0) / reach), _smooth(1 - (y1 - y) / reach)
-        out.append((x + (tail[0] - x0) * near_tail + (head[0] - x1) * near_head, y))
-    return [*out, head]
-
-
-def _smooth(t: float) -> float:
-    """0 below 0, 1 above 1, level at both ends."""
-    t = min(max(t, 0.0), 1.0)
-    return t * t * (3 - 2 * t)
+        x = box.x + self.left
+        return (x, box.y), (x, box.y + box.height + STEM)

@@ -69,7 +69,8 @@ def fragment(layout: Layout, link: Link) -> str:
     return (
         f'<figure class="cvg">\n<figcaption><ul class="cvg-legend">{legend}</ul>'
         f'<p class="cvg-note">{escape(note(layout.graph))}</p></figcaption>\n'
-        f'<div class="cvg-tools"></div>\n<div class="cvg-view" tabindex="0" role="region" {named}>\n'
+        f'<div class="cvg-tools"></div>\n'
+        '<div class="cvg-view" tabindex="0" role="region" aria-label="drawing">\n'
         f'<svg class="cvg-drawing" role="group" {named} {_frame(size.width, size.height)} '
         f'data-cells="{cells}">\n'
         f"{''.join(_body(layout, opened, link, both=True))}</svg>\n</div>\n</figure>\n"
@@ -110,7 +111,7 @@ def _unit(layout: Layout, unit: Unit, box: Box, link: Link, *, both: bool) -> It
     if both:
         data = f' data-unit="{" ".join(map(_n, (unit.x, unit.y, face.width, face.height)))}"'
         if inside:
-            numbers = (inside.width, inside.height, inside.entry, inside.exit)
+            numbers = (inside.width, inside.height, inside.middle)
             data += f' data-inside="{" ".join(map(_n, numbers))}"'
     yield f'<g{data} transform="translate({_n(box.x)} {_n(box.y)})">'
     if inside is None:
@@ -140,7 +141,7 @@ def _open(face: Face, inside: Inside, link: Link) -> Iterator[str]:
     yield f'<g class="cvg-toggle">{grip}{mark}{_text(23, 16, name, "cvg-name cvg-left")}</g>'
     for line in inside.lines:
         yield _line(line.points, line.edges)
-    yield _stem(inside.exit, inside.height, "")  # the shape stands inside
+    yield _stem(inside.middle, inside.height, "")  # the shape stands inside
     for spot in inside.spots:
         yield f'<g transform="translate({_n(spot.x)} {_n(spot.y)})">'
         yield from _face(spot.face, link)

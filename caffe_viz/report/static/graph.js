@@ -2,7 +2,7 @@
 // Places follow caffe_viz/structure/placing.py: both warp the axes alike.
 (() => {
   "use strict";
-  const BEND = 30, ARROW = 3.5, READABLE = 0.6, SMALLEST = 0.1, LARGEST = 4;
+  const ARROW = 3.5, READABLE = 0.6, SMALLEST = 0.1, LARGEST = 4;
 
   const numbers = (text) => text.split(" ").map(Number);
   const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
@@ -27,18 +27,6 @@
     };
   }
 
-  const smooth = (t) => ((t = clamp(t, 0, 1)), t * t * (3 - 2 * t));
-
-  // Points from `tail` to `head`: near its ends the line moves sideways, as far as it has to.
-  function bent(points, tail, head) {
-    const [x0, y0] = points[0], [x1, y1] = points[points.length - 1];
-    const reach = Math.max(Math.min(BEND, (y1 - y0) / 2), 1);
-    const between = points.map(([x, y]) => [
-      x + (tail[0] - x0) * smooth(1 - (y - y0) / reach) + (head[0] - x1) * smooth(1 - (y1 - y) / reach), y,
-    ]);
-    return [tail, ...between, head];
-  }
-
   function path(points) {
     const [x, y] = points[points.length - 1];
     const line = points.map((p) => p.map((v) => v.toFixed(1)).join(" ")).join("L");
@@ -52,9 +40,9 @@
       const [x, y, width, height] = numbers(group.dataset.unit);
       const unit = { group, x, y, width, height, middle: x + width / 2, bottom: y + height + stem, open: false };
       if (!group.dataset.inside) return unit;
-      const [w, h, entry, exit] = numbers(group.dataset.inside);
+      const [w, h, left] = numbers(group.dataset.inside);
       const [folded, opened] = [".cvg-folded", ".cvg-open"].map((name) => group.querySelector(`:scope > ${name}`));
-      return { ...unit, inside: { width: w, height: h, entry, exit }, folded, opened, open: !opened.hasAttribute("display") };
+      return { ...unit, inside: { width: w, height: h, left }, folded, opened, open: !opened.hasAttribute("display") };
     });
     const wires = [...svg.querySelectorAll("[data-wire]")].map((line) => ({
       line, ends: numbers(line.dataset.wire), points: line.dataset.points.split(" ").map((p) => p.split(",").map(Number)),
@@ -65,21 +53,21 @@
     function draw() {
       const open = modules.filter((unit) => unit.open);
       const across = axis(open.flatMap(({ x, width, middle, inside }) => [
-        [x, middle, inside.entry], [middle, x + width, inside.width - inside.entry],
+        [x, middle, inside.left], [middle, x + width, inside.width - inside.left],
       ]));
       const down = axis(open.map(({ y, bottom, inside }) => [y, bottom, inside.height + stem]));
       for (const unit of units) {
-        const { width, height, entry, exit } = unit.open ? unit.inside : { ...unit, entry: unit.width / 2, exit: unit.width / 2 };
-        const x = across(unit.middle) - entry + margin;
+        const { height, left } = unit.open ? unit.inside : { height: unit.height, left: unit.width / 2 };
+        const x = across(unit.middle) + margin;
         const y = (down(unit.y) + down(unit.bottom) - height - stem) / 2 + margin;
-        unit.group.setAttribute("transform", `translate(${x.toFixed(1)} ${y.toFixed(1)})`);
-        unit.entry = [x + entry, y];
-        unit.exit = [x + exit, y + height + stem];
+        unit.group.setAttribute("transform", `translate(${(x - left).toFixed(1)} ${y.toFixed(1)})`);
+        unit.entry = [x, y];
+        unit.exit = [x, y + height + stem];
         if (unit.inside) show(unit);
       }
       for (const { line, ends, points } of wires) {
         const moved = points.map(([x, y]) => [across(x) + margin, down(y) + margin]);
-        line.setAttribute("d", path(bent(moved, units[ends[0]].exit, units[ends[1]].entry)));
+        line.setAttribute("d", path([units[ends[0]].exit, ...moved, units[ends[1]].entry]));
       }
       size = [across(wide) + 2 * margin, down(high) + 2 * margin];
       svg.setAttribute("viewBox", `0 0 ${size[0]} ${size[1]}`);
