@@ -85,7 +85,8 @@ __all__ = [
     "ascend", "auxiliary_net", "check", "classify", "compare_weights", "download", "explore", "forward",
     "gradient", "load_image", "load_net", "load_solver", "make_report", "maximize", "measure", "read_net",
     "read_weights", "shapes", "show_activations", "show_attribution", "show_evaluation", "show_evolution",
-    "show_gradients", "show_structure", "show_weights", "top_images", "vis_square", "write_net", "write_weights",
+    "show_gradients", "show_structure", "show_weights", "top_images", "vis_square", "write_net",
+    "write_weights",
 ]  # fmt: skip
 
 
