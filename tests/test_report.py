@@ -93,7 +93,7 @@ def finish(reporting: Reporting) -> Elements:
 def test_everything_of_a_small_net(toy: Path, engine: str, tmp_path: Path) -> None:
     reporting = Reporting(subject(toy, engine, photos=toy / "images"), tmp_path / "out", budget=60)
     page = finish(reporting)
-    assert reporting.left == 0
+    assert reporting.unfinished == []
     assert "no time" not in page.text
     assert "could not be made" not in page.text
     for words in (f"engine {engine}", "3 x 31 x 27", "as the net sees it", "guided-grad-cam", "score-cam"):
@@ -222,7 +222,7 @@ def test_ctrl_c_leaves_a_page_and_the_same_command_ends_it(toy: Path, tmp_path: 
     assert process.returncode == 130
     assert errors.strip() == "interrupted: the page shows what was finished; the same command goes on"
     page = Elements((folder / "pooled_report.html").read_text("utf-8"))
-    assert "There was no time yet for pictures" in page.text
+    assert "There was no time yet for inputs that" in page.text
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     page = Elements((folder / "pooled_report.html").read_text("utf-8"))
@@ -298,8 +298,11 @@ def test_what_takes_long_stops_in_time(toy: Path, tmp_path: Path) -> None:
         with pytest.raises(making.OutOfTime):
             late()
     page = finish(reporting := Reporting(about, tmp_path / "out", budget=0))
-    assert reporting.left == 4 + 2 * 4  # ascents of 8 filters at most, four slow methods for two images
-    assert "pictures that maximise filters of 3 of 3 layers; attributions by smoothgrad" in page.text
+    assert reporting.unfinished == [
+        "inputs that maximise filters of 3 of 3 layers",
+        "attributions by smoothgrad, integrated-gradients, occlusion, score-cam",
+    ]
+    assert f"There was no time yet for {'; '.join(reporting.unfinished)}." in page.text
 
 
 def test_a_search_that_ran_out_of_time_goes_on(toy: Path, tmp_path: Path) -> None:
@@ -407,4 +410,4 @@ def test_report_as_json(toy: Path, tmp_path: Path) -> None:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     made = json.loads(done.stdout)
-    assert made == {"files": [str(tmp_path / "pooled_report.html")], "left": 0, "interrupted": False}
+    assert made == {"files": [str(tmp_path / "pooled_report.html")], "unfinished": [], "interrupted": False}

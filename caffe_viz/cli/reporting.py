@@ -74,19 +74,16 @@ def report(
         interrupted = True
         reporting.write()
     if as_json:
-        print(
-            json.dumps({"files": [str(reporting.path)], "left": reporting.left, "interrupted": interrupted})
-        )
+        made = {"unfinished": reporting.unfinished, "interrupted": interrupted}
+        print(json.dumps(made | {"files": [str(reporting.path)]}))
     else:
         print_files([reporting.path])
     if interrupted:
         print("interrupted: the page shows what was finished; the same command goes on", file=sys.stderr)
         raise typer.Exit(INTERRUPTED)
-    if reporting.left and not as_json:
-        print(
-            f"no time for {reporting.left} more parts: the same command goes on; --budget gives more seconds",
-            file=sys.stderr,
-        )
+    if reporting.unfinished and not as_json:
+        print(f"no time yet for {'; '.join(reporting.unfinished)}", file=sys.stderr)
+        print("the same command goes on; --budget gives more seconds", file=sys.stderr)
 
 
 def _command(files: list[Path], **options: object) -> str:

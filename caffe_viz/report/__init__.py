@@ -61,7 +61,6 @@ class Reporting:
         self.subject, self.beside, self.command = subject, beside, command
         self.path = Path(folder) / f"{stem}.html"
         self.shelf = Shelf(Path(folder) / f"{stem}_parts", subject.identity)
-        self.left = 0  # parts that there was no time for
         self._start, self._budget, self._written = time.monotonic(), budget, float("-inf")
         self._deadline = self._start + (1 - RESERVE) * budget
         self._plan = Plan(subject, self.shelf, lambda: time.monotonic() > self._deadline)
@@ -74,13 +73,17 @@ class Reporting:
         while (chosen := self._fitting(waiting)) is not None:
             waiting.remove(chosen)
             yield self._progress(self._make(chosen), 1)
-        self.left += len(waiting)
         self.write()
 
     def _fitting(self, waiting: list[Part]) -> Part | None:
         """The first that there is time for, as far as is known by now how fast the machine is."""
         rest = self._deadline - time.monotonic()
         return next((part for part in waiting if part.seconds() < rest), None) if rest > 0 else None
+
+    @property
+    def unfinished(self) -> list[str]:
+        """What there was no time for at all yet, in words."""
+        return self._plan.unfinished()
 
     def write(self) -> None:
         """Write the page with what is finished, whole or not at all."""
@@ -96,7 +99,6 @@ class Reporting:
         try:
             self.shelf.keep(part.key, part.make())
         except OutOfTime:
-            self.left += 1
             return ""
         except Exception as error:  # one picture may fail in any way; the others are made
             reason = str(error) if isinstance(error, CaffeVizError) else f"{type(error).__name__}: {error}"

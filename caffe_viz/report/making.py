@@ -105,10 +105,11 @@ def activation(subject: Subject, number: int, layer: LayerGeometry, blob: str) -
     first = max(1, PIXELS // math.prod(array.shape[1:])) if array.ndim == 3 else None
     title = f"{blob}  {state}".strip()
     picture = draw(array, title, subject.network.preprocess.labels, first)
-    strength = array.reshape(len(array), -1).mean(1, dtype=np.float64) if array.ndim else array.ravel()
+    rows = array.reshape(len(array), -1)
     facts = {
         "blob": blob, "state": state, "statistics": list(map(_plain, statistics(blob, array)[2:])),
-        "strength": [_number(v) for v in strength],
+        "strength": [_number(v) for v in rows.mean(1, dtype=np.float64)],
+        "silent": int((rows == 0).all(1).sum()) if array.ndim == 3 else 0,
     }  # fmt: skip
     name = _file(f"{blob}_{_stem(image.name)}", "activation")
     return Made(facts, (Shot(picture.rgb, f"activations of {title} for {image.name}", name),))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from caffe_viz import tables
 from caffe_viz.errors import RunError
 from caffe_viz.report.plan import Plan
-from caffe_viz.report.sections import about, image_section, layer_section, unfinished
+from caffe_viz.report.sections import about, image_section, layer_section
 from caffe_viz.report.shelf import Kept, Shelf
 from caffe_viz.report.subject import Subject
 from caffe_viz.views.streams import STATISTICS
@@ -54,7 +54,7 @@ def page(subject: Subject, shelf: Shelf, plan: Plan, beside: bool, command: str)
         layers=layers,
         training=shelf.get("training"),
         statistics=STATISTICS[2:],
-        waiting=unfinished(subject, layers, images),
+        waiting=plan.unfinished(),
         failures=sum(len(one.failures) for one in layers),
     )
     return html.encode()

@@ -108,6 +108,23 @@ class Plan:
             return list(range(_filters(layer)))
         return [int(k) for k in np.argsort(-np.nan_to_num(np.mean(known, axis=0)), kind="stable")]
 
+    def unfinished(self) -> list[str]:
+        """What there was no time for at all yet, in words."""
+        found, has = [], self.shelf.get
+        layers = [layer for layer in self.subject.layers if self.has_filters(layer) and self.subject.runs]
+        bare = [layer for layer in layers if not any(map(has, self.ascents(layer)))]
+        if bare:
+            found.append(f"inputs that maximise filters of {len(bare)} of {len(layers)} layers")
+        numbers = range(len(self.subject.images))
+        slow = [m for m in SLOW if not all(has(method_key(number, m)) for number in numbers)]
+        if slow:
+            found.append(f"attributions by {', '.join(slow)}")
+        if self.subject.photos is not None:
+            unseen = [layer for layer in layers if not has(places_key(layer))]
+            if unseen:
+                found.append(f"the places that activate {len(unseen)} of {len(layers)} layers most")
+        return found
+
     @staticmethod
     def has_filters(layer: LayerGeometry) -> bool:
         """Whether inputs are looked for that maximise its filters."""
@@ -190,7 +207,7 @@ class Plan:
             chosen = self.most_active(layer)[:FILTERS]
             return making.places(self.subject, layer, chosen, self.shelf, self._late)
 
-        return Part(f"{layer_key(layer)}-places", f"places that activate {layer.name}", make)
+        return Part(places_key(layer), f"places that activate {layer.name}", make)
 
 
 def image_key(number: int) -> str:
@@ -222,6 +239,10 @@ def layer_key(layer: LayerGeometry) -> str:
 
 def _ascent_key(layer: LayerGeometry, start: int) -> str:
     return f"{layer_key(layer)}-ascent-{start:05d}"
+
+
+def places_key(layer: LayerGeometry) -> str:
+    return f"{layer_key(layer)}-places"
 
 
 def _filters(layer: LayerGeometry) -> int:

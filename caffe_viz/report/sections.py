@@ -10,7 +10,7 @@ from google.protobuf import text_format
 from caffe_viz.attribution import METHODS
 from caffe_viz.errors import InputError
 from caffe_viz.geometry import LayerGeometry
-from caffe_viz.report.plan import Plan, image_key, layer_key, method_key
+from caffe_viz.report.plan import Plan, image_key, layer_key, method_key, places_key
 from caffe_viz.report.shelf import Finished, Shelf
 from caffe_viz.report.subject import Subject
 from caffe_viz.views.classified import described
@@ -107,7 +107,7 @@ def layer_section(subject: Subject, shelf: Shelf, plan: Plan, layer: LayerGeomet
             if part is not None:
                 activations.append((number, top, part))
     ascents = [part for name in plan.ascents(layer) if (part := got(name, "inputs that maximise filters"))]
-    places = got(f"{key}-places", "places of highest activation")
+    places = got(places_key(layer), "places of highest activation")
     message = next((x for x in subject.network.message.layer if x.name == layer.name), None)
     prototxt = "" if message is None else text_format.MessageToString(message, as_utf8=True)
     return LayerSection(
@@ -148,20 +148,6 @@ def _maker(subject: Subject, layer: LayerGeometry) -> LayerGeometry | None:
 
 def _shaped(names: Sequence[str], shapes: Sequence[tuple[int, ...]]) -> list[str]:
     return [f"{n.split('_split_')[0]} ({_times(s)})" for n, s in zip(names, shapes, strict=True)]
-
-
-def unfinished(subject: Subject, layers: Sequence[LayerSection], images: Sequence[ImageSection]) -> list[str]:
-    """What there was no time for yet."""
-    found = []
-    if subject.runs:
-        climbed = [x for x in layers if Plan.has_filters(x.layer)]
-        without = [x.layer.name for x in climbed if not x.ascents and not x.failures]
-        if without:
-            found.append(f"pictures that maximise filters of {len(without)} of {len(climbed)} layers")
-    slow = list(dict.fromkeys(method for image in images for method in image.attributions.waiting))
-    if slow:
-        found.append(f"attributions by {', '.join(slow)}")
-    return found
 
 
 def _times(numbers: Sequence[float]) -> str:

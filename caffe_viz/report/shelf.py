@@ -15,7 +15,7 @@ from caffe_viz.files import write_whole
 from caffe_viz.images import display_rgb, jpeg_bytes, png_bytes
 
 ABOUT = "about.json"  # of which report the parts are
-FORMAT = 1  # of the parts; another one begins anew
+FORMAT = 2  # of the parts; another one begins anew
 
 
 @dataclass(frozen=True)
