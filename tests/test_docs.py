@@ -29,7 +29,7 @@ INLINE = [(page, text) for page in PAGES for text in doc_pages.inline(page)]
 TABLE = [text for page, text in INLINE if page == PAGES[0] and "prototxt/" in text]
 MOST_BYTES = 100_000  # of a picture
 # What README's table leaves at its defaults, which take long.
-FEW = {"attribute": ["--samples", "4", "--steps", "4"], "evaluate": ["--count", "1", "--points", "4", "--samples", "2", "--steps", "2"]}  # fmt: skip
+FEW = {"report": ["--budget", "5"], "attribute": ["--samples", "4", "--steps", "4"], "evaluate": ["--count", "1", "--points", "4", "--samples", "2", "--steps", "2"]}  # fmt: skip
 
 
 @pytest.fixture
