@@ -140,8 +140,10 @@ def test_errors_are_one_line_and_pass(net: Any) -> None:
     assert "<b>" not in panel.said.value
     assert "\n" not in panel.said.value
     assert panel.shown.value == b""
+    assert panel.shown.layout.display == "none"
     assert panel.button.disabled is False
     panel.image.value = str(CAT)
+    assert panel.shown.layout.display == ""
     assert panel.said.value == ""
     panel.layer.value = "fc8"
     panel.what.value = "kernels"

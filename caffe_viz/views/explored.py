@@ -127,10 +127,10 @@ class Explorer:
                 self._drawn[asked] = QUESTIONS[asked.what].answer(
                     self.network, asked, self._image(asked), self._tell
                 )
-            self.shown.value = self._drawn[asked]._repr_png_()
+            self._show(self._drawn[asked]._repr_png_())
             self._say("")
         except CaffeVizError as error:
-            self.shown.value = b""
+            self._show(b"")
             self._say(str(error))
         finally:
             self.button.disabled = False
@@ -144,7 +144,7 @@ class Explorer:
         if QUESTIONS[asked.what].quick or asked in self._drawn:
             self.draw()
         else:
-            self.shown.value = b""
+            self._show(b"")
             self._say(f"{asked.what} takes a while: press draw.")
 
     def _settle(self) -> None:
@@ -176,6 +176,10 @@ class Explorer:
 
     def _tell(self, done: int, total: int) -> None:
         self._say(f"{self.what.value}: {100 * done // max(total, 1)} %")
+
+    def _show(self, png: bytes) -> None:
+        self.shown.value = png
+        self.shown.layout.display = "" if png else "none"  # browsers draw a torn picture for none
 
     def _say(self, words: str) -> None:
         self.said.value = escape(" ".join(words.split()))
