@@ -101,7 +101,7 @@ class Explorer:
         self.upload = w.FileUpload(accept="image/*", multiple=False)
         self.button = w.Button(description="draw", button_style="primary")
         self.said = w.HTML()
-        self.shown = w.Image(format="png", layout=w.Layout(max_width="100%", object_fit="contain"))
+        self.shown = w.Image(format="png", layout=w.Layout(max_width="100%", align_self="flex-start"))
         self._settle()
         for widget in (self.what, self.layer, self.filters, self.image, self.upload):
             widget.observe(self._changed, "value")
