@@ -514,6 +514,28 @@ def test_a_graphviz_that_fails_is_a_clear_error(
         show_structure(NETS / "lenet" / "deploy.prototxt").svg()
 
 
+def test_lines_that_graphviz_does_not_draw_are_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says so in a warning only, where it finds no way around the boxes."""
+    program = tmp_path / "dot"
+    program.write_text(f"#!/bin/sh\n{graphviz.program()} -Tplain | grep -v ^edge\n", encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    layout = lay_out(graph_of("squeezenet_v1.0"))
+    check_ends(layout, place(layout, range(len(layout.units))))
+
+
+def test_the_picture_of_the_page_is_what_draw_makes() -> None:
+    """Its words and colours; places differ between versions of Graphviz."""
+    shipped, made = (
+        [(e.tag, e.text) for e in ElementTree.fromstring(text).iter() if e.text and e.text.strip()]
+        for text in (
+            (REPOSITORY / "docs" / "googlenet.svg").read_text(encoding="utf-8"),
+            show_structure(NETS / "googlenet" / "deploy.prototxt").svg(),
+        )
+    )
+    assert shipped == made
+
+
 def test_the_view_takes_all_kinds_of_nets(engine: str) -> None:
     folder = NETS / "caffenet_cifar10"
     prototxt, weights = folder / "deploy.prototxt", folder / "caffenet_cifar10.caffemodel"

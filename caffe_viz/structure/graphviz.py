@@ -34,7 +34,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Given:
-    """Centres of boxes and control points of Bezier curves (3 n + 1), y downwards."""
+    """Centres of boxes and control points of Bezier curves (3 n + 1; none: it found no way), y downwards."""
 
     width: float
     height: float
@@ -123,4 +123,4 @@ def _read(text: str, graph: Wanted) -> Given:
             points = tuple((x, height - y) for x, y in zip(numbers[::2], numbers[1::2], strict=True))
             curves[int(words[1]), int(words[2])] = points
     boxes = tuple(centres[i] for i in range(len(graph.sizes)))
-    return Given(width, height, boxes, tuple(curves[edge] for edge in graph.edges))
+    return Given(width, height, boxes, tuple(curves.get(edge, ()) for edge in graph.edges))

@@ -22,8 +22,9 @@ def lines(wanted: Wanted, given: Given) -> Iterator[Points]:
         start = given.centres[tail][0], corners[tail][3]
         end = given.centres[head][0], corners[head][1]
         others = np.delete(cells, (tail, head), axis=0)
-        lane = curve[len(curve) // 2][0]
-        ways = map(_sampled, (*_bends(start, end, lane), (start, *curve[1:-1], end)))
+        lane = curve[len(curve) // 2][0] if curve else start[0]
+        found = (start, *curve[1:-1], end) if curve else _bend(start, end)
+        ways = map(_sampled, (*_bends(start, end, lane), found))
         yield next(way for k, way in enumerate(ways) if k == BENDS or not _meets(way, others))
 
 
