@@ -41,6 +41,7 @@ PICTURES = {
     ),
     "evolution_conv1.png": (f"evolution {RECORD}", "conv1_evolution.png"),
     "evolution_curves.png": (f"evolution {RECORD}", "evolution_curves.png"),
+    "googlenet.svg": ("draw prototxt/googlenet/deploy.prototxt", "structure.svg"),
     "attribution_cat.png": (f"attribute {NET} {CAT} --target cat --method all", "cat_fc8_3_sheet.png"),
 }
 COLOURS = 256  # of a palette: a third of the bytes, and no eye sees it
@@ -69,7 +70,8 @@ def draw(name: str, folder: Path) -> None:
         task, *words = shlex.split(command)
         script = [sys.executable, str(ROOT / "scripts" / f"{task}.py")]
         subprocess.run([*script, *words, "-o", out], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-        write_whole(folder / name, small_png((Path(out) / made).read_bytes()))
+        data = (Path(out) / made).read_bytes()
+        write_whole(folder / name, small_png(data) if name.endswith(".png") else data)
 
 
 def small_png(data: bytes) -> bytes:

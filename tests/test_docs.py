@@ -27,7 +27,7 @@ from caffe_viz.images import load_image, save_png
 TASKS: Any = typer.main.get_command(app)
 INLINE = [(page, text) for page in PAGES for text in doc_pages.inline(page)]
 TABLE = [text for page, text in INLINE if page == PAGES[0] and "prototxt/" in text]
-MOST_BYTES = 100_000  # of a picture
+MOST_BYTES = 120_000  # of a picture
 # What README's table leaves at its defaults, which take long.
 FEW = {"report": ["--budget", "5"], "attribute": ["--samples", "4", "--steps", "4"], "evaluate": ["--count", "1", "--points", "4", "--samples", "2", "--steps", "2"]}  # fmt: skip
 
@@ -188,11 +188,11 @@ def test_pictures_are_made_by_the_script_shown_and_small(monkeypatch: pytest.Mon
     monkeypatch.syspath_prepend(str(REPOSITORY / "scripts"))
     from docs_pictures import PICTURES, small_png
 
-    pictures = {path.name: path for path in (REPOSITORY / "docs").glob("*.png")}
+    pictures = {path.name: path for path in (REPOSITORY / "docs").glob("*.[ps][nv]g")}
     assert set(pictures) == set(PICTURES), "see scripts/docs_pictures.py"
     text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
     assert {name for name in pictures if not re.search(rf"[(/]{re.escape(name)}\)", text)} == set()
     for path in pictures.values():
         data = path.read_bytes()
         assert len(data) < MOST_BYTES, path.name
-        assert len(small_png(data)) <= len(data)
+        assert path.suffix == ".svg" or len(small_png(data)) <= len(data)
