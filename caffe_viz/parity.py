@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_viz.backend import load_net
+from caffe_viz.checking.in_place import in_place_findings
 from caffe_viz.checking.layers import NO_BACKWARD
 from caffe_viz.geometry import Geometry, measure
-from caffe_viz.markup import html_table
+from caffe_viz.markup import html_lines, html_table
 from caffe_viz.netdef import LayerParameter, NetParameter, for_phase, make_blob
+from caffe_viz.probe import need_maxima
 from caffe_viz.surgery import NO_GRADIENT
 
 Array = NDArray[np.float32]
@@ -43,12 +45,14 @@ class Parity:
 
     Gradients are compared after a forward in which the embedded engine got real Caffe's bottoms at each
     layer. Without that, a value that rounds to another side of a ReLU, or another maximum of a pool, sends
-    the gradient elsewhere: `scattered` is how far the input's gradients are then apart.
+    the gradient elsewhere: `scattered` is how far the input's gradients are then apart. `warnings` name
+    gradients around layers in place that real Caffe computes wrongly, and the embedded engine does not.
     """
 
     name: str
     layers: tuple[Difference, ...]
     scattered: float | None
+    warnings: tuple[str, ...] = ()
 
     @property
     def limit(self) -> float:
@@ -86,7 +90,7 @@ class Parity:
         verdict = "agree" if self.first is None else f"differ from {self.first.layer} on"
         cells = [[v or "" for v in row] for row in self.rows]
         title = f"{self.name}: the engines {verdict} (limit {self.limit:.0e})"
-        return html_table(title, COLUMNS, cells, (False, False, True, True, True))
+        return html_table(title, COLUMNS, cells, (False, False, True, True, True)) + html_lines(self.warnings)
 
 
 def compare(
@@ -99,7 +103,7 @@ def compare(
 
     Raises:
         InputError: the net would abort Caffe.
-        RunError: an engine is not installed.
+        RunError: an engine is not installed, or as `need_maxima`.
     """
     message = for_phase(net)
     backward = not any(layer.type in NO_GRADIENT | NO_BACKWARD for layer in message.layer)
@@ -112,6 +116,7 @@ def compare(
     backs: list[tuple[float | None, float | None]] = [(None, None)] * len(forward)
     scattered = None
     if backward:
+        need_maxima(real, range(len(real.layers)))
         seeds = {name: rng.normal(size=real.blobs[name].data.shape) for name in real.outputs}
         for each in (real, ours):
             each.backward(**seeds)
@@ -126,7 +131,8 @@ def compare(
         backs = _backward(real, ours)
     layers = zip(real._layer_names, real.layers, forward, backs, strict=True)
     found = tuple(Difference(n, x.type, f, b, p) for n, x, f, (b, p) in layers)
-    return Parity(net.name, found, scattered)
+    warnings = tuple(str(f) for f in in_place_findings(message, "caffe"))  # errors were raised before
+    return Parity(net.name, found, scattered, warnings)
 
 
 def apart(theirs: Array, mine: Array) -> float:

@@ -1,4 +1,7 @@
-"""Gradients through layers in place: on real Caffe wrong where the check says so, and nowhere else."""
+"""Gradients through layers in place: on real Caffe wrong where the check says so, and nowhere else.
+
+Those that we ask it for, of an auxiliary net, are right everywhere.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+import caffe_viz as cv
+from caffe_viz.ascent.climb import METHODS, Climber, Recipe, normalised
 from caffe_viz.checking import check_messages
 from caffe_viz.netdef import parse_net
+from caffe_viz.surgery import auxiliary_net
 
 INPUT = 'layer { name: "a" type: "Input" top: "a" input_param { shape { dim: 2 dim: 2 dim: 2 dim: 2 } } }'
+CHANGE = 'layer { name: "y" type: "Bias" bottom: "t" top: "t" bias_param { axis: 0 num_axes: -1 filler { value: 0.5 } } }'
 FACTORS = 'layer { name: "b" type: "Input" top: "b" input_param { shape { dim: 2 dim: 2 dim: 2 dim: 2 } } }'
-END = 'layer { name: "end" type: "Silence" bottom: "b" }'
-HEAD = "force_backward: true " + INPUT + FACTORS + END
+CONTINUED = 'layer { name: "c" type: "Input" top: "c" input_param { shape { dim: 2 dim: 2 } } }'
+END = 'layer { name: "end" type: "Silence" bottom: "b" } layer { name: "end_c" type: "Silence" bottom: "c" }'
+HEAD = "force_backward: true " + INPUT + FACTORS + CONTINUED + END
 # Layers and how they are set; values stay away from their corners, and are positive where they must be.
 LAYERS = {
     "BNLL": ("",),
@@ -53,10 +61,19 @@ BEFORE = {
     "LRN": ("lrn_param { local_size: 3 alpha: 2 }", "lrn_param { local_size: 3 alpha: 2 norm_region: WITHIN_CHANNEL }"),
     "Pooling": ("pooling_param { kernel_size: 2 pool: AVE }",),
 }  # fmt: skip
+# Layers between, whose top is their bottom's memory, and some that look so.
+BETWEEN = {
+    "Concat": ("",),
+    "Dropout": ("",),
+    "Flatten": ("",),
+    "Permute": ("permute_param { order: 0 order: 1 }", "permute_param { order: 1 order: 0 }"),
+    "Reshape": ("reshape_param { shape { dim: 4 dim: -1 } }",),
+    "Slice": ("",),
+}
 
 
 def layer(kind: str, settings: str, bottom: str, top: str) -> str:
-    second = 'bottom: "b" ' if kind in ("Eltwise", "BatchReindex") else ""
+    second = {"Eltwise": 'bottom: "b" ', "BatchReindex": 'bottom: "b" ', "RNN": 'bottom: "c" '}.get(kind, "")
     return f'layer {{ name: "x" type: "{kind}" bottom: "{bottom}" {second}top: "{top}" {settings} }}'
 
 
@@ -68,28 +85,52 @@ def in_place(kind: str, settings: str) -> str:
 
 def before(kind: str, settings: str) -> str:
     """The layer, and a Bias in place on its top."""
-    change = 'layer { name: "y" type: "Bias" bottom: "t" top: "t" bias_param { axis: 0 num_axes: -1 filler { value: 0.5 } } }'
-    return HEAD + layer(kind, settings, "a", "t") + change
+    return HEAD + layer(kind, settings, "a", "t") + CHANGE
+
+
+def between(kind: str, settings: str) -> str:
+    """A Sigmoid, the layer on its top, and a Bias in place on that one's."""
+    first = layer("Sigmoid", "", "a", "s")
+    return HEAD + first + layer(kind, settings, "s", "t").replace('"x"', '"between"') + CHANGE
+
+
+def after_nothing() -> str:
+    """A Sigmoid, a Dropout in place, which is nothing in a test, and a Bias in place."""
+    nothing = layer("Dropout", "", "t", "t").replace('"x"', '"nothing"')
+    return HEAD + layer("Sigmoid", "", "a", "t") + nothing + CHANGE
+
+
+def one_step() -> str:
+    """An RNN, and the Bias in place: the top of one step has the memory of the TanH inside; two are copied."""
+    text = before("RNN", "recurrent_param { num_output: 3 }")
+    return text.replace("dim: 2 dim: 2 dim: 2 dim: 2", "dim: 1 dim: 2 dim: 2 dim: 2").replace(
+        "shape { dim: 2 dim: 2 }", "shape { dim: 1 dim: 2 }"
+    )
 
 
 def net_cases() -> Iterator[Any]:
-    for place, layers in ((in_place, LAYERS), (before, BEFORE)):
+    for place, layers in ((in_place, LAYERS), (before, BEFORE), (between, BETWEEN)):
         for kind, some in layers.items():
             for settings in some:
                 yield pytest.param(place(kind, settings), id=f"{place.__name__} {kind} {settings}")
+    yield pytest.param(after_nothing(), id="after nothing")
+    yield pytest.param(one_step(), id="before RNN")
+
+
+def set_parameters(net: Any, rng: np.random.Generator) -> None:
+    for name, blobs in net.params.items():
+        size = {"first": 0, "x": 0.2 if net.layer_dict["x"].type == "RNN" else 1}.get(name, 1)
+        for blob in blobs if name not in ("y", "image") else ():  # large ones would saturate RNN's TanH
+            blob.data[...] = size * rng.uniform(0.5, 1.5, blob.data.shape)
 
 
 def error(net: Any, signed: bool) -> float:
     """How far the gradients of `a` and of x's parameters are from central differences, over the largest."""
     rng = np.random.default_rng(6)
-    for name, blobs in net.params.items():
-        for blob in blobs if name != "y" else ():
-            blob.data[...] = rng.uniform(0.5, 1.5, blob.data.shape)
+    set_parameters(net, rng)
     shape = net.blobs["a"].data.shape
     image = rng.uniform(0.5, 1.5, shape) * (rng.choice([-1, 1], shape) if signed else 1)
     other = image + 0.3 * rng.choice([-1, 1], shape)
-    if "first" in net.params:
-        net.params["first"][0].data[...] = 0
     seed = rng.normal(size=net.blobs["t"].data.shape)
     params = [blob for blob in net.params.get("x", ()) if net.layer_dict["x"].type != "BatchNorm"]
     values = [image, *(np.array(blob.data) for blob in params)]
@@ -108,7 +149,7 @@ def error(net: Any, signed: bool) -> float:
     return max(off(values[i], gradient, score) for i, gradient in enumerate(gradients))
 
 
-def off(values: np.ndarray, gradient: np.ndarray, score: Callable[[], float], step: float = 2e-2) -> float:
+def off(values: np.ndarray, gradient: np.ndarray, score: Callable[[], float], step: float = 1e-2) -> float:
     """The largest distance between `gradient` and central differences of `score`, over the largest of these."""
     wanted = np.empty(values.shape)
     for place in np.ndindex(values.shape):
@@ -127,7 +168,7 @@ def test_the_check_warns_where_gradients_of_caffe_are_wrong(caffe: Any, tmp_path
     assert [f for f in findings if f.severity == "error"] == []
     warned = [f for f in findings if "gradient is wrong in Caffe" in f.message]
     (tmp_path / "net.prototxt").write_text(text)
-    found = error(caffe.Net(str(tmp_path / "net.prototxt"), caffe.TEST), "LU" in text or "BNLL" in text)
+    found = error(caffe.Net(str(tmp_path / "net.prototxt"), caffe.TEST), signed(text))
     assert found > 0.05 if warned else found < 0.01
     assert [f.where.split("'")[1] for f in warned] in ([], ["x"])
 
@@ -138,7 +179,47 @@ def test_gradients_of_the_embedded_engine_are_right(tmp_path: Path, text: str) -
     assert [f for f in check_messages(parse_net(text), engine="torch") if "gradient" in f.message] == []
     (tmp_path / "net.prototxt").write_text(text)
     net = pycaffe.Net(str(tmp_path / "net.prototxt"), pycaffe.TEST)
-    assert error(net, "LU" in text or "BNLL" in text) < 0.01
+    assert error(net, signed(text)) < 0.01
+
+
+def signed(text: str) -> bool:
+    """Whether values may have either sign: layers that are set apart by it."""
+    return "LU" in text or "BNLL" in text
+
+
+@pytest.mark.parametrize("text", list(net_cases()))
+def test_gradients_and_steps_of_the_auxiliary_net_are_right(engine: str, text: str) -> None:
+    """Against central differences: backward, `gradient`, and one step of an ascent."""
+    net = parse_net(text.replace(FACTORS, 'layer { name: "b" type: "Bias" bottom: "a" top: "b" }'))
+    batch = net.layer[0].input_param.shape[0].dim[0]
+    aux = auxiliary_net(net, "y" if CHANGE in text else "x", batch=batch, neuron=True)
+    made, rng = cv.load_net(aux.message, engine=engine), np.random.default_rng(6)
+    set_parameters(made, rng)
+    image = rng.uniform(0.5, 1.5, aux.image_shape) * (
+        rng.choice([-1, 1], aux.image_shape) if signed(text) else 1
+    )
+    image = image.astype(np.float32)
+    made.blobs[aux.selector].data[...] = selector = rng.normal(size=aux.selector_shape)
+
+    def score() -> float:
+        made.params[aux.image_layer][0].data[...] = image
+        made.forward()
+        return float((made.blobs[aux.activation].data * selector).sum(dtype=np.float64))
+
+    recipe = Recipe(METHODS["plain"], 1, 0.5, np.zeros(2, np.float32), 0, 0, image[0], None, 1)
+    climber = Climber(made, aux, recipe)
+    gradient = np.array(climber.evaluate(image, range(batch))[1])
+    seed = np.ones(made.blobs[aux.objective].data.shape, np.float32)
+    found = cv.gradient(made, aux.objective, seed, [aux.image]).blobs[aux.image]
+    np.testing.assert_array_equal(found, gradient)
+    assert off(image, gradient, score) < 0.01
+    selector[...] = aux.select([1] * batch)
+    image[...] = image[0]
+    made.blobs[aux.selector].data[...] = selector
+    up = np.array(climber.evaluate(image, [1] * batch)[1])
+    assert off(image, up, score) < 0.01
+    frames = [tick.frame for tick in climber.climb([1] * batch)]
+    np.testing.assert_allclose(frames[-1][0], image[0] + 0.5 * normalised(up)[0], atol=2e-3)  # in float16
 
 
 @pytest.mark.parametrize(("phase", "warned"), [("TRAIN", ["'s'"]), ("TEST", [])])
@@ -161,7 +242,7 @@ WRONG_VALUES = {
 def test_what_is_wrong_in_place_is_an_error(caffe: Any, tmp_path: Path, kind: str) -> None:
     found = []
     for top in ("t", "a"):
-        text = INPUT + FACTORS + END + layer(kind, WRONG_VALUES[kind], "a", top)
+        text = INPUT + FACTORS + CONTINUED + END + layer(kind, WRONG_VALUES[kind], "a", top)
         if kind == "BatchReindex":
             text = text.replace("dim: 2 dim: 2 dim: 2 dim: 2", "dim: 2")
         (tmp_path / "net.prototxt").write_text(text)

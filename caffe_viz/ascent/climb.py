@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_viz.errors import RunError
+from caffe_viz.probe import need_maxima
 from caffe_viz.surgery import Auxiliary
 
 Array = NDArray[np.float32]
@@ -81,7 +82,7 @@ class Climber:
         """Climb `filters`, at most as many as the batch; yields after every step, and once more at the end.
 
         Raises:
-            RunError: an activation is no number.
+            RunError: as `evaluate`.
         """
         recipe, count = self.recipe, len(filters)
         self.net.blobs[self.auxiliary.selector].data[...] = self.auxiliary.select(filters, recipe.neuron)
@@ -107,12 +108,12 @@ class Climber:
         """Objective (K,) of each filter on its image, and the gradient (N, C, H, W); a view of the net.
 
         Raises:
-            RunError: an activation is no number.
+            RunError: an activation is no number, or as `need_maxima`.
         """
         names, net = self.auxiliary, self.net
         self.image.data[...] = images
         net.forward()
-        net.backward()
+        need_maxima(net, range(len(net.layers)))
         activation, selector = net.blobs[names.activation].data, net.blobs[names.selector].data
         values = np.array(
             [np.sum(activation[n, f] * selector[n, f]) for n, f in enumerate(filters)], np.float32
@@ -123,6 +124,7 @@ class Climber:
                 f"layer {names.layer!r}: the activation of filter {bad} is no number; "
                 f"are there NaN weights (caffe-viz check), or is the rate too high?"
             )
+        net.backward()
         return values, np.asarray(self.image.diff)
 
     def _step(self, images: Array, gradient: Array, step: int) -> Array:

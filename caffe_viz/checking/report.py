@@ -8,6 +8,7 @@ from typing import Literal
 
 from caffe_viz.errors import InputError
 from caffe_viz.markup import html_table
+from caffe_viz.netdef import LayerParameter
 
 Severity = Literal["error", "warning"]
 
@@ -22,6 +23,11 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.where}: {self.message}" if self.where else self.message
+
+
+def where(layer: LayerParameter) -> str:
+    """How a finding names a layer."""
+    return f"layer {layer.name!r} ({layer.type})"
 
 
 @dataclass(frozen=True)

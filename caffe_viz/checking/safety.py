@@ -6,8 +6,7 @@ import os
 from collections.abc import Iterator
 from functools import reduce
 
-from caffe_viz.checking.report import Finding
-from caffe_viz.checking.structure import where
+from caffe_viz.checking.report import Finding, where
 from caffe_viz.netdef import LayerParameter, NetParameter
 
 _MEAN = ("transform_param.mean_file", "reads")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from caffe_viz.checking.report import Finding
-from caffe_viz.checking.structure import where
+from caffe_viz.checking.report import Finding, where
 from caffe_viz.errors import InputError
 from caffe_viz.geometry import Geometry, measure
 from caffe_viz.netdef import NetParameter

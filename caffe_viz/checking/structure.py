@@ -10,26 +10,21 @@ from typing import Any
 from google.protobuf.message import Message
 
 from caffe_viz.checking import layers as known
-from caffe_viz.checking.in_place import in_place_problems
-from caffe_viz.checking.report import Finding
+from caffe_viz.checking.in_place import in_place_findings
+from caffe_viz.checking.report import Finding, where
 from caffe_viz.errors import near
 from caffe_viz.geometry.rules import ELSEWHERE, TABLE
 from caffe_viz.netdef import LayerParameter, NetParameter
-from caffe_viz.netdef.net_pb2 import TRAIN
 
 CUDNN = 2  # of every layer's enum Engine
-
-
-def where(layer: LayerParameter) -> str:
-    """How a finding names a layer."""
-    return f"layer {layer.name!r} ({layer.type})"
 
 
 def structure_findings(net: NetParameter, whole: NetParameter, engine: str) -> Iterator[Finding]:
     """Defects of `net`, the layers of one phase; `whole` is the net with the layers of every phase."""
     if not net.layer:
         yield Finding("error", "", "no layer is left in this phase by the include and exclude rules.")
-    yield from _connections(net, whole.layer, engine)
+    yield from _connections(net, whole.layer)
+    yield from in_place_findings(net, engine)
     for layer in net.layer:
         messages = [*_type(layer, engine), *_options(layer, engine)]
         if net.force_backward and layer.type in known.NO_BACKWARD:
@@ -105,12 +100,11 @@ def _filler(filler: Any, name: str) -> Iterator[str]:
 class _Version:
     """A blob between two layers that write it, and the layers that read it."""
 
-    maker: LayerParameter
     readers: list[LayerParameter] = field(default_factory=list)
     is_loss: bool = False
 
 
-def _connections(net: NetParameter, whole: Sequence[LayerParameter], engine: str) -> Iterator[Finding]:
+def _connections(net: NetParameter, whole: Sequence[LayerParameter]) -> Iterator[Finding]:
     """Bottoms that nobody makes, tops that two layers make, in-place layers that spoil another's input."""
     blobs: dict[str, _Version] = {}
     in_place: list[tuple[LayerParameter, str, _Version]] = []
@@ -124,15 +118,11 @@ def _connections(net: NetParameter, whole: Sequence[LayerParameter], engine: str
             if j < len(layer.bottom) and layer.bottom[j] == top:
                 if top in blobs:
                     in_place.append((layer, top, blobs[top]))
-                maker = blobs[top].maker if top in blobs else None
-                training = net.state.phase == TRAIN
-                for severity, one, message in in_place_problems(layer, top, maker, engine, training):
-                    yield Finding(severity, where(one), message)
             elif top in blobs:
                 yield Finding(
                     "error", where(layer), f"another layer already makes the top {top!r}: rename one."
                 )
-            blobs[top] = _Version(layer, is_loss=j < len(layer.loss_weight) and layer.loss_weight[j] != 0)
+            blobs[top] = _Version(is_loss=j < len(layer.loss_weight) and layer.loss_weight[j] != 0)
     for layer, top, version in in_place:
         others = [repr(one.name) for one in version.readers if one is not layer]
         others += ["the loss"] * version.is_loss

@@ -170,6 +170,8 @@ def parity(
     found = compare(read_net(prototxt), trained, seed=seed, amplitude=64 * given.scale)
     table = parity_table(found)
     print(json.dumps(table.to_json(), indent=1) if as_json else table)
+    for warning in found.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     if found.first is not None:
         raise RunError(
             f"the engines differ from layer {found.first.layer!r} ({found.first.type}) on: by "

@@ -2,7 +2,18 @@
 
 from caffe_viz.probe.dissected import Probe
 from caffe_viz.probe.passes import Gradients, forward, gradient, input_data, last_writer
+from caffe_viz.probe.pooling import need_maxima
 from caffe_viz.probe.states import relu_state
 from caffe_viz.probe.walk import RULES
 
-__all__ = ["RULES", "Gradients", "Probe", "forward", "gradient", "input_data", "last_writer", "relu_state"]
+__all__ = [
+    "RULES",
+    "Gradients",
+    "Probe",
+    "forward",
+    "gradient",
+    "input_data",
+    "last_writer",
+    "need_maxima",
+    "relu_state",
+]

@@ -12,9 +12,9 @@ from caffe_viz.errors import InputError, RunError, near
 from caffe_viz.netdef import LayerParameter
 from caffe_viz.network import Network
 from caffe_viz.probe.passes import last_writer
-from caffe_viz.probe.separate import Separated, separated
 from caffe_viz.probe.states import relu_state
 from caffe_viz.probe.walk import RULES, Array, find_path, walk
+from caffe_viz.surgery import Separated, separated
 
 MEMORY = 1 << 29  # bytes of blobs, data and diffs, that a batch may take
 MOST = 16  # images in a batch; more gains nothing, as Caffe convolves one image after another
@@ -92,7 +92,8 @@ class Probe:
 
         Raises:
             InputError: no such rule.
-            RunError: `blob` does not depend on one of `wrt`.
+            RunError: `blob` does not depend on one of `wrt`, or a MAX pooling layer of real Caffe between
+                them has windows of nothing but NaN.
         """
         if rule not in RULES:
             raise InputError(f"rule {rule!r} is unknown.{near(rule, RULES)}")

@@ -52,7 +52,8 @@ def gradient(net: Any, blob: str, seed: Array, wrt: Sequence[str], *, params: bo
 
     Raises:
         InputError: no such blob, or a seed of another shape.
-        RunError: the engine computes no gradient somewhere between them.
+        RunError: the engine computes no gradient somewhere between them, or a MAX pooling layer of real
+            Caffe there has windows of nothing but NaN.
     """
     for name in (blob, *wrt):
         _known(net, name)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from caffe_viz.probe.pooling import need_maxima
 from caffe_viz.surgery import NO_GRADIENT
 
 Array = NDArray[np.float32]
@@ -71,7 +72,11 @@ def walk(net: Any, path: Path, seeds: Mapping[str, Array], rule: str = "plain") 
     """Backward along `path` from `seeds`, one for each start; diffs of other paths count as zero.
 
     A rule other than plain needs a net without layers that work in place.
+
+    Raises:
+        RunError: as `need_maxima`.
     """
+    need_maxima(net, path.layers)
     for name in path.beside:
         net.blobs[name].diff[...] = 0  # stale: an earlier pass, or a loss that kept something there
     for name in path.on:

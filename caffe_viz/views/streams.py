@@ -175,13 +175,13 @@ def show_gradients(
         index = int(values[0].reshape(len(values[0]), -1).sum(1).argmax())
     inputs[auxiliary.selector] = auxiliary.select([index])
     seed = probe.forward(engine, inputs, [auxiliary.objective])[auxiliary.objective] * 0 + 1
-    names = list(blobs or [auxiliary.image])
-    found = probe.gradient(engine, auxiliary.objective, seed, names, params=True)
+    names = {name: auxiliary.made.get(name, name) for name in blobs or [network.data]}
+    found = probe.gradient(engine, auxiliary.objective, seed, list(names.values()), params=True)
     own = {layer.name for layer in network.message.layer}
     params = {name: arrays for name, arrays in found.params.items() if name in own}  # not the image's
     return GradientView(
         f"{layer}[{index}]",
-        {name: found.blobs[name][0] for name in names},
+        {name: found.blobs[made][0] for name, made in names.items()},
         params,
         backend.engine_name(engine),
     )

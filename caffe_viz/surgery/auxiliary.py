@@ -1,8 +1,8 @@
-"""Message in, new message out: the auxiliary net, whose loss is the activation of chosen filters."""
+"""The auxiliary net, whose loss is the activation of chosen filters."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from caffe_viz.errors import InputError, near
 from caffe_viz.geometry import Field, Geometry, measure
 from caffe_viz.netdef import LayerParameter, NetParameter, for_phase
+from caffe_viz.surgery.in_place import first_names, free, out_of_place, spoiling
+from caffe_viz.surgery.inputs import Shape, find_image
 
-Shape = tuple[int, ...]
-
-# Their Backward aborts the process in real Caffe (NOT_IMPLEMENTED, or a CHECK on propagate_down).
-# Types whose backward aborts in this Caffe, or does nothing without a word.
+# Types whose backward aborts in real Caffe (NOT_IMPLEMENTED, or a CHECK), or does nothing without a word.
 NO_GRADIENT = frozenset({"Accuracy", "ArgMax", "DetectionEvaluate", "DetectionOutput", "Embed", "Threshold"})
 NO_GRADIENT |= {"BilinearInterpolate", "HardSigmoid", "HardSwish", "MaxUnPool", "MultiBoxLoss", "Pad"}
 NO_GRADIENT |= {"PixelShuffle", "PSROIPooling", "Unsqueeze", "Upsample"}
@@ -27,7 +26,8 @@ class Auxiliary:
 
     The input (N, C, H, W) goes into `net.params[image_layer][0].data`; from the first forward on, the blob
     `image` has the same memory. `selector` (N, C), or the activation's whole shape, holds the factor of each
-    activation in the `objective`. `field` is the receptive field of the layer's units.
+    activation in the `objective`. `field` is the receptive field of the layer's units. `made` has for each
+    blob of the whole net the one that its own layer makes, before any layer in place: usually itself.
     """
 
     message: NetParameter
@@ -41,6 +41,7 @@ class Auxiliary:
     activation_shape: Shape
     selector_shape: Shape
     field: Field | None
+    made: Mapping[str, str]
 
     def select(self, filters: Sequence[int], neuron: tuple[int, ...] | None = None) -> NDArray[np.float32]:
         """The selector (N, C[, H, W]) with which image n climbs `filters[n]`: the mean of its map.
@@ -84,7 +85,8 @@ def auxiliary_net(
 
     `net` is cut behind `layer`, so before an in-place layer on its top; only layers that lead to it are
     kept. The image becomes a Parameter layer, and all other parameters get lr_mult 0, so that Caffe
-    computes the gradient of the image and none of weights. `size` (H, W) replaces the image's.
+    computes the gradient of the image and none of weights. Layers in place that would spoil a gradient of
+    real Caffe, or the image, get a blob of their own. `size` (H, W) replaces the image's.
     `neuron` gives the selector the activation's whole shape; with `learn` there are the gradients of the
     parameters too. Weights load by name.
 
@@ -95,20 +97,23 @@ def auxiliary_net(
     whole = for_phase(net)
     target = _target(whole, layer)
     kept = _leading_to(whole, target)
-    image, image_shape = _image(kept, whole.name, layer)
+    image, image_shape = find_image(kept, whole.name, layer)
     if size is not None and len(image_shape) != 4:
         raise InputError(f"input {image!r} of {image_shape} has no height and width to change.")
     image_shape = (batch, *image_shape[1:2], *(size or image_shape[2:]))
     names = {x.name for x in whole.layer} | {top for x in whole.layer for top in x.top}
-    image_layer = _free("image", names)
-    message = _with_image(kept, whole.name, measure(whole), image, image_shape, image_layer, learn)
+    copies = out_of_place(kept, spoiling(kept), names)
+    made = first_names(kept, copies)
+    names |= {top for x in copies for top in x.top}
+    image, image_layer = made[image], free("image", names)
+    message = _with_image(copies, whole.name, measure(whole), image, image_shape, image_layer, learn)
     activation = message.layer[-1].top[0]
     cut = measure(message)
     _same_parameters(cut, measure(whole), image_shape)
     shape = cut.blob(activation)
     if len(shape) < 2:
         raise InputError(f"layer {layer!r} has no filters: its top {activation!r} has the shape {shape}.")
-    selector, selected, objective = (_free(n, names) for n in ("selector", "selected", "objective"))
+    selector, selected, objective = (free(n, names) for n in ("selector", "selected", "objective"))
     selector_shape = shape if neuron else shape[:2]
     added = message.layer.add(name=selector, type="Input", top=[selector])
     added.input_param.shape.add().dim.extend(selector_shape)
@@ -128,29 +133,8 @@ def auxiliary_net(
         shape,
         selector_shape,
         field,
+        made,
     )
-
-
-def with_batch(net: NetParameter, batch: int) -> NetParameter:
-    """A copy of `net` with `batch` for the first dimension of the inputs that have the first one's."""
-    out = NetParameter()
-    out.CopyFrom(net)
-    shapes = [shape for layer in out.layer if layer.type == "Input" for shape in layer.input_param.shape]
-    was = shapes[0].dim[0] if shapes and shapes[0].dim else None
-    for shape in shapes:
-        if shape.dim and shape.dim[0] == was:
-            shape.dim[0] = batch
-    return out
-
-
-def image_input(net: NetParameter) -> tuple[str, Shape]:
-    """The blob that takes the image, and its shape.
-
-    Raises:
-        InputError: there is not exactly one input of four axes, or one input at all.
-    """
-    whole = for_phase(net)
-    return _image(list(whole.layer), whole.name, whole.layer[-1].name)
 
 
 def _target(net: NetParameter, layer: str) -> int:
@@ -176,30 +160,6 @@ def _leading_to(net: NetParameter, target: int) -> list[LayerParameter]:
         needed = (needed - set(layer.top)) | set(layer.bottom)
         kept.append(layer)
     return kept[::-1]
-
-
-def _image(layers: Sequence[LayerParameter], net: str, target: str) -> tuple[str, Shape]:
-    """The one input that is optimised, and its shape: of several, the only one of four axes."""
-    shapes: dict[str, Shape] = {}
-    used = {bottom for layer in layers for bottom in layer.bottom}
-    for layer in layers:
-        if layer.type == "Input":
-            given = layer.input_param.shape
-            for i, top in enumerate(layer.top):
-                if top in used:
-                    shapes[top] = tuple(given[i if len(given) > 1 else 0].dim)
-        elif not layer.bottom and layer.type not in ("Parameter", "DummyData"):
-            raise InputError(
-                f"layer {layer.name!r} ({layer.type}) brings its own data: give the deploy prototxt, "
-                f"whose image is an Input layer."
-            )
-    images = [name for name, shape in shapes.items() if len(shape) == 4] or list(shapes)
-    if len(images) != 1:
-        raise InputError(
-            f"layer {target!r} of net {net!r} depends on {len(images)} inputs that could be the image "
-            f"({', '.join(images) or 'none'}): one is needed."
-        )
-    return images[0], shapes[images[0]]
 
 
 def _with_image(
@@ -254,10 +214,3 @@ def _same_parameters(cut: Geometry, whole: Geometry, image_shape: Shape) -> None
                 f"layer {layer.name!r} ({layer.type}) has weights of {known[layer.name][0]}, which do not "
                 f"fit an image of {image_shape[-2:]}: leave the size out, or choose a layer before it."
             )
-
-
-def _free(name: str, taken: set[str]) -> str:
-    """`name`, with underscores if the net uses it already."""
-    while name in taken:
-        name += "_"
-    return name

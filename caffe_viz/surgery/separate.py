@@ -1,0 +1,86 @@
+"""A net whose layers all have blobs of their own, and only the image learns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from caffe_viz.geometry import Geometry, measure
+from caffe_viz.netdef import LayerParameter, NetParameter, for_phase
+from caffe_viz.surgery.in_place import first_names, free, layers_in_place, out_of_place
+from caffe_viz.surgery.inputs import Shape, image_input, with_batch
+
+SINKS = frozenset({"HDF5Output", "Silence"})  # they compute nothing; the first writes a file
+
+
+@dataclass(frozen=True)
+class Separated:
+    """`image` is the blob of `image_layer`, a Parameter; `outputs` has the first top of each layer."""
+
+    message: NetParameter
+    image: str
+    image_layer: str
+    image_shape: Shape
+    outputs: Mapping[str, str]
+    geometry: Geometry
+
+
+def separated(net: NetParameter, batch: int = 1) -> Separated:
+    """`net` (TEST phase) with no layer in place, for `batch` images, so that any blob can be a loss.
+
+    A blob that layers work on in place keeps its name for what it holds after a full forward; before that
+    it is `conv1_before_relu1`. The image is a Parameter layer, all other parameters get lr_mult 0, and
+    every end counts in the loss: Caffe computes the gradient of the image and none of weights.
+
+    Raises:
+        InputError: there is not one image, or the net does not take `batch`.
+    """
+    whole = for_phase(with_batch(net, batch))
+    names = {layer.name for layer in whole.layer} | {top for layer in whole.layer for top in layer.top}
+    apart = {(one.index, one.top) for one in layers_in_place(whole.layer)}
+    layers = out_of_place(whole.layer, apart, names)
+    image, shape = image_input(whole)
+    image = first_names(whole.layer, layers)[image]
+    image_layer = free("image", names | {top for layer in layers for top in layer.top})
+    out, outputs = NetParameter(name=f"{whole.name} (separated)"), {}
+    for layer in layers:
+        if layer.type == "Input":
+            _inputs(out, layer, image, image_layer)
+        elif layer.type not in SINKS:
+            copy = out.layer.add()
+            copy.CopyFrom(layer)
+            copy.ClearField("propagate_down")
+            copy.ClearField("loss_weight")
+            outputs.update({layer.name: layer.top[0]} if layer.top else {})
+    _every_end_counts(out)
+    _freeze(out, image_layer)
+    return Separated(out, image, image_layer, shape, outputs, measure(out))
+
+
+def _inputs(out: NetParameter, layer: LayerParameter, image: str, image_layer: str) -> None:
+    shapes = layer.input_param.shape
+    for i, top in enumerate(layer.top):
+        shape = shapes[i if len(shapes) > 1 else 0]
+        if top == image:
+            learns = out.layer.add(name=image_layer, type="Parameter", top=[top], param=[{"lr_mult": 1}])
+            learns.parameter_param.shape.CopyFrom(shape)
+        else:
+            added = out.layer.add(name=f"{layer.name}_{top}", type="Input", top=[top])
+            added.input_param.shape.add().CopyFrom(shape)
+
+
+def _every_end_counts(net: NetParameter) -> None:
+    """Caffe goes backward only where a loss follows."""
+    used = {bottom for layer in net.layer for bottom in layer.bottom}
+    for layer in net.layer:
+        if not used.issuperset(layer.top) and layer.type not in ("Input", "Parameter"):
+            layer.loss_weight.extend(float(top not in used) for top in layer.top)
+
+
+def _freeze(net: NetParameter, image_layer: str) -> None:
+    shapes = {x.name: x.param_shapes for x in measure(net).layers}
+    for layer in net.layer:
+        if layer.name != image_layer:
+            for i in range(len(shapes[layer.name])):
+                spec = layer.param[i] if i < len(layer.param) else layer.param.add()
+                spec.lr_mult = 0
