@@ -240,6 +240,10 @@ def test_another_net_begins_anew_and_foreign_folders_are_left_alone(toy: Path, t
     weights.layer[0].blobs[0].data[0] += 1
     netdef.write_weights(weights, toy / "toy.caffemodel")
     assert Reporting(subject(toy), folder, budget=0).shelf.get("image-000-answer") is None
+    changed = Network(netdef.read_net(toy / "deploy.prototxt"), weights)
+    finish(Reporting(Subject.of(changed, [CAT]), folder, budget=0))
+    weights.layer[0].blobs[0].data[0] += 1  # in memory
+    assert Reporting(Subject.of(changed, [CAT]), folder, budget=0).shelf.get("image-000-answer") is None
     strange = tmp_path / "other" / "pooled_report_parts"
     strange.mkdir(parents=True)
     (strange / "thesis.txt").write_text("mine")

@@ -24,7 +24,7 @@ from caffe_viz.network import Array
 from caffe_viz.probe import relu_state
 from caffe_viz.report.shelf import Made, Shelf, Shot
 from caffe_viz.report.subject import Subject
-from caffe_viz.surgery import auxiliary_net
+from caffe_viz.surgery import auxiliary_net, with_batch
 from caffe_viz.tiling import enlarge
 from caffe_viz.views import show_evolution
 from caffe_viz.views.attributed import SIGNED
@@ -48,7 +48,8 @@ class OutOfTime(Exception):
 
 def structure(subject: Subject) -> Made:
     """The graph of layers as SVG."""
-    fragment = show_structure(subject.network.message).fragment(lambda index: f"#layer-{index}")
+    drawn = show_structure(with_batch(subject.network.message, 1))
+    fragment = drawn.fragment(lambda index: f"#layer-{index}")
     return Made({"svg": fragment})
 
 

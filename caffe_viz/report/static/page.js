@@ -109,11 +109,4 @@
       current.scrollIntoView({ block: "nearest" });
     }
   });
-
-  // A link to a layer takes the keyboard there too.
-  const follow = () => {
-    const target = location.hash && document.getElementById(location.hash.slice(1));
-    if (target && target.matches(".layer")) target.focus({ preventScroll: true });
-  };
-  window.addEventListener("hashchange", follow);
 })();
