@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import io
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -41,6 +42,10 @@ PICTURES = {
     ),
     "evolution_conv1.png": (f"evolution {RECORD}", "conv1_evolution.png"),
     "evolution_curves.png": (f"evolution {RECORD}", "evolution_curves.png"),
+    "report.png": (
+        f"report {NET} {CAT} --record {RECORD} --budget 60",
+        "CaffeNet_CIFAR10_report.html",
+    ),
     "googlenet.svg": ("draw prototxt/googlenet/deploy.prototxt", "structure.svg"),
     "attribution_cat.png": (f"attribute {NET} {CAT} --target cat --method all", "cat_fc8_3_sheet.png"),
 }
@@ -70,8 +75,23 @@ def draw(name: str, folder: Path) -> None:
         task, *words = shlex.split(command)
         script = [sys.executable, str(ROOT / "scripts" / f"{task}.py")]
         subprocess.run([*script, *words, "-o", out], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-        data = (Path(out) / made).read_bytes()
+        path = Path(out) / made
+        data = screenshot(path) if path.suffix == ".html" else path.read_bytes()
         write_whole(folder / name, small_png(data) if name.endswith(".png") else data)
+
+
+def screenshot(path: Path) -> bytes:
+    """What a page shows of its images, in Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
+    with sync_playwright() as p:
+        page = p.chromium.launch(executable_path=browser, args=["--no-sandbox"]).new_page(
+            viewport={"width": 1100, "height": 980}, reduced_motion="reduce"
+        )
+        page.goto(f"{path.as_uri()}#images")
+        page.wait_for_timeout(2000)  # pictures are decoded as they come into view
+        return bytes(page.screenshot())
 
 
 def small_png(data: bytes) -> bytes:
