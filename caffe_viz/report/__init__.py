@@ -19,7 +19,7 @@ from caffe_viz.report.subject import Subject
 __all__ = ["BUDGET", "Progress", "Reporting", "make_report"]
 
 BUDGET = 120.0  # seconds
-RESERVE = 0.05  # of them, for the last page
+RESERVE = 0.08  # of them, for the last page
 WRITE_EVERY = 20.0  # seconds from one page to the next, while parts are made
 
 
