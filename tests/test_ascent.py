@@ -193,6 +193,33 @@ def test_nan_activations_are_an_error(engine: str) -> None:
         finish(ascend(net, weights, "conv", engine=engine))
 
 
+def test_max_pooling_of_nan_is_an_error_before_caffe_goes_back(engine: str) -> None:
+    """Pooling passes NaN over, so that other filters have finite activations."""
+    net, weights, _ = toy()
+    net.layer[0].input_param.shape[0].dim[2:] = [8, 12]
+    net.layer.add(name="pool", type="Pooling", bottom=["conv"], top=["pool"]).pooling_param.kernel_size = 2
+    end = net.layer.add(name="end", type="Convolution", bottom=["pool"], top=["end"]).convolution_param
+    end.num_output, end.bias_term = 2, False
+    end.kernel_size.append(1)
+    del net.layer[2]  # the ReLU would make zeros of NaN
+    weights.layer[0].blobs[0].data[0] = np.nan
+    weights.layer.add(name="end", blobs=[make_blob(np.full((2, 3, 1, 1), 1e-12))])
+    words = r"'pool' \(Pooling\): a window of its bottom 'conv'" if engine == "caffe" else "is no number"
+    with pytest.raises(RunError, match=words):
+        finish(ascend(net, weights, "end", engine=engine))
+
+
+def test_a_planted_kernel_is_found_behind_a_scaling_in_place(engine: str) -> None:
+    """Whose gradient is a constant in real Caffe, as it writes over what it still has to read."""
+    net, weights, kernels = toy()
+    del net.layer[1:]
+    scaling = net.layer.add(name="scaling", type="Power", bottom=["data"], top=["data"]).power_param
+    scaling.scale, scaling.shift = 0.1, 3
+    net.layer.add().CopyFrom(parse_net(TOY).layer[1])
+    found = finish(ascend(net, weights, "conv", [1], steps=30, engine=engine))
+    assert np.corrcoef(found.images[0].ravel(), kernels[1].ravel())[0, 1] > 0.99
+
+
 def test_start_neuron_and_frames(engine: str, networks: Path) -> None:
     net, weights, preprocess = cifar(networks)
     start = np.random.default_rng(3).normal(size=(3, 32, 32)).astype(np.float32)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 
 from caffe_viz import parity
+from caffe_viz.cli import main
 from caffe_viz.images import Preprocess
 from caffe_viz.netdef import parse_net, read_net, read_weights
 from caffe_viz.surgery import with_batch
@@ -68,6 +71,34 @@ def test_nets_without_a_gradient_are_compared_forward(caffe: Any) -> None:
     layer { name: "m" type: "ArgMax" bottom: "u" top: "m" }"""
     found = parity.compare(parse_net(text))
     assert (found.forward, found.gradient, found.scattered) == (0, None, None)
+
+
+def test_gradients_that_differ_by_layers_in_place_are_told(
+    caffe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = """
+    layer { name: "a" type: "Input" top: "a" input_param { shape { dim: 2 dim: 3 dim: 4 dim: 4 } } }
+    layer { name: "c" type: "Convolution" bottom: "a" top: "c" convolution_param { num_output: 2 kernel_size: 1 } }
+    layer { name: "half" type: "Power" bottom: "c" top: "c" power_param { scale: 0.5 } }"""
+    (tmp_path / "net.prototxt").write_text(text)
+    found = parity.compare(parse_net(text))
+    words = (
+        "layer 'half' (Power): in place its gradient is wrong in Caffe: give its top another name than 'c'."
+    )
+    assert found.warnings == (words,)
+    assert words in unescape(found._repr_html_())
+    assert found.forward < 1e-6
+    assert found.gradient is not None
+    assert found.gradient > 0.1
+    monkeypatch.setattr(sys, "argv", ["caffe-viz", "parity", str(tmp_path / "net.prototxt")])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == f"warning: {words}"
+    assert "the engines differ from layer 'half'" in lines[-1]
+    apart = text.replace('top: "c" power', 'top: "d" power')
+    assert parity.compare(parse_net(apart)).warnings == ()
 
 
 def test_apart() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from caffe_viz.errors import InputError, RunError
 from caffe_viz.netdef import NetParameter, make_blob, parse_net
 from caffe_viz.network import Network
 from caffe_viz.parity import apart
-from caffe_viz.probe import RULES, Probe, last_writer
+from caffe_viz.probe import RULES, Probe, last_writer, need_maxima
 
 SPLIT = """
 force_backward: true
@@ -305,3 +307,101 @@ def test_what_a_probe_does_not_take(probe: Probe, toy: Any) -> None:
     fixed = Probe(Network(fixed, engine=probe.engine))
     with pytest.raises(InputError, match="layer 'z'"):  # Caffe would abort
         fixed.forward(np.zeros((3, 1, 1, 4), np.float32), ["z"])
+
+
+POOLED = """
+force_backward: true
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 40 dim: 40 } } }
+layer { name: "conv1" type: "Convolution" bottom: "data" top: "conv1" convolution_param { num_output: 4 kernel_size: 3 } }
+layer { name: "pool1" type: "Pooling" bottom: "conv1" top: "pool1" pooling_param { kernel_size: 2 stride: 2 } }
+layer { name: "fc" type: "InnerProduct" bottom: "pool1" top: "fc" inner_product_param { num_output: 5 } }
+"""
+
+
+def with_a_nan() -> tuple[NetParameter, NetParameter]:
+    """A net and its weights, of which one of the first filter is NaN; those of fc are too small to overflow."""
+    net, weights, rng = parse_net(POOLED), NetParameter(), np.random.default_rng(0)
+    for layer in cv.measure(net).layers:
+        if layer.param_shapes:
+            arrays = [rng.normal(size=s) * (1e-12 if layer.name == "fc" else 1) for s in layer.param_shapes]
+            arrays[0].flat[0] = np.nan if layer.name == "conv1" else 1e-12
+            weights.layer.add(name=layer.name, blobs=map(make_blob, arrays))
+    return net, weights
+
+
+def backward_of_nan(engine: str, way: str) -> None:
+    """Run in a child: what it leaves in the memory ends the process later."""
+    network, image = Network(*with_a_nan(), engine=engine), np.ones((1, 3, 40, 40), np.float32)
+    seed = np.ones((1, 5), np.float32)
+    try:
+        if way == "gradient":
+            net = network.load()
+            cv.forward(net, {"data": image}, ["fc"])
+            cv.gradient(net, "fc", seed, ["data"])
+        elif way == "show_gradients":
+            cv.show_gradients(network, image[0], "fc", 1)
+        else:
+            probe = Probe(network)
+            probe.forward(image, ["fc"])
+            probe.backward("fc", seed, ["data"])
+    except RunError as error:
+        sys.stdout.write(str(error))
+
+
+CHILD = (
+    "import sys; sys.path[:0] = sys.argv[3:]; import test_probe; test_probe.backward_of_nan(*sys.argv[1:3])"
+)
+
+
+@pytest.mark.parametrize("way", ["gradient", "show_gradients", "Probe"])
+def test_a_nan_before_max_pooling_does_not_end_the_process(engine: str, way: str) -> None:
+    """Real Caffe would write in front of the diff; the embedded engine goes on with NaN."""
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, engine, way, *sys.path], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    words = "layer 'pool1' (Pooling): a window of its bottom 'conv1' holds only NaN or -inf"
+    assert done.stdout.startswith(words) if engine == "caffe" else not done.stdout
+
+
+def pooled(caffe_layers: str, values: np.ndarray) -> Any:
+    """A net of real Caffe on a (1, 1, 4, 4) input, after a forward."""
+    head = 'layer { name: "a" type: "Input" top: "a" input_param { shape { dim: 1 dim: 1 dim: 4 dim: 4 } } }'
+    net = cv.load_net(parse_net(head + caffe_layers), engine="caffe")
+    net.blobs["a"].data[...] = values
+    net.forward()
+    return net
+
+
+MAX = 'layer { name: "p" type: "Pooling" bottom: "a" top: "p" pooling_param { kernel_size: 2 stride: 2 } }'
+SPP = 'layer { name: "p" type: "SPP" bottom: "a" top: "p" spp_param { pyramid_height: 2 } }'
+
+
+@pytest.mark.parametrize(
+    ("layers", "refused"),
+    [
+        (MAX, True),
+        (MAX.replace('top: "p"', 'top: "p" top: "mask"'), True),
+        (MAX + 'layer { name: "r" type: "ReLU" bottom: "p" top: "p" }', True),
+        (MAX.replace("pooling_param {", "pooling_param { pool: AVE"), False),
+        (SPP, True),
+    ],
+)
+@pytest.mark.parametrize("bad", [np.nan, -np.inf, np.finfo(np.float32).min])
+def test_only_windows_of_nothing_but_nan_are_refused(
+    caffe: Any, layers: str, refused: bool, bad: float
+) -> None:
+    values = np.random.default_rng(0).normal(size=(1, 1, 4, 4)).astype(np.float32)
+    values[0, 0, 2:, 3] = bad
+    need_maxima(pooled(layers, values), [1])
+    values[0, 0, 2:, 2:] = bad
+    net = pooled(layers, values)
+    before = {name: np.array(blob.data) for name, blob in net.blobs.items()}
+    if refused:
+        with pytest.raises(RunError, match=r"'p' .* of its bottom 'a' holds only NaN"):
+            need_maxima(net, [1])
+    else:
+        need_maxima(net, [1])
+    for name, values in before.items():
+        np.testing.assert_array_equal(net.blobs[name].data, values)
+    need_maxima(net, [0])  # on another way

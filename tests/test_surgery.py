@@ -190,6 +190,77 @@ def test_with_batch(toy: NetParameter) -> None:
     assert cv.measure(toy).blob("data") == (2, 7, 5, 12)
 
 
+IN_PLACE = """
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 2 dim: 1 dim: 3 } } }
+layer { name: "scaling" type: "Power" bottom: "data" top: "data" power_param { scale: 2 } }
+layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip" inner_product_param { num_output: 4 } }
+layer { name: "dropout" type: "Dropout" bottom: "ip" top: "ip" }
+layer { name: "relu" type: "ReLU" bottom: "ip" top: "ip" }
+layer { name: "square" type: "Power" bottom: "ip" top: "ip" power_param { power: 2 } }
+layer { name: "bias" type: "Bias" bottom: "ip" top: "ip" }
+layer { name: "tanh" type: "TanH" bottom: "ip" top: "tanh" }
+layer { name: "last" type: "Scale" bottom: "tanh" top: "tanh" }
+"""
+
+
+def test_layers_that_spoil_gradients_are_taken_out_of_place_and_no_others() -> None:
+    net = parse_net(IN_PLACE.replace('name: "bias"', 'name: "ip_before_square"'))
+    layers = {x.name: (list(x.bottom), list(x.top)) for x in auxiliary_net(net, "last").message.layer[:9]}
+    assert layers == {
+        "image": ([], ["data_before_scaling"]),
+        "scaling": (["data_before_scaling"], ["data"]),
+        "ip": (["data"], ["ip_before_square_"]),
+        "dropout": (["ip_before_square_"], ["ip_before_square_"]),
+        "relu": (["ip_before_square_"], ["ip_before_square_"]),
+        "square": (["ip_before_square_"], ["ip"]),
+        "ip_before_square": (["ip"], ["ip"]),
+        "tanh": (["ip"], ["tanh_before_last"]),
+        "last": (["tanh_before_last"], ["tanh"]),
+    }
+    aux = auxiliary_net(net, "tanh")
+    assert aux.made == {"data": "data_before_scaling", "ip": "ip_before_square_", "tanh": "tanh"}
+    assert (aux.image, aux.activation) == ("data_before_scaling", "tanh")
+
+
+@pytest.mark.parametrize("name", ["caffenet", "googlenet", "resnet50", "squeezenet_v1.1"])
+def test_usual_layers_in_place_stay_so(networks: Path, name: str) -> None:
+    net = cv.read_net(networks / name / "deploy.prototxt")
+    scores = [x.name for x in net.layer if x.type in ("InnerProduct", "Pooling")][-1]
+    aux = auxiliary_net(net, scores)
+    assert all(old == new for old, new in aux.made.items())
+
+
+def test_gradients_shown_are_those_before_layers_in_place(engine: str) -> None:
+    """y = relu(W 2 x)^2 + b: dy/d(W 2 x) = 2 relu(W 2 x), and 2 W times that for x; blobs have their own names."""
+    net = parse_net(IN_PLACE)
+    weights, image = random_weights(net), np.random.default_rng(4).normal(size=(2, 1, 3)).astype(np.float32)
+    kernel, shift = (np.array(b.data, np.float32) for b in weights.layer[0].blobs)
+    kernel = kernel.reshape(4, 6)
+    t = kernel @ (2 * image.ravel()) + shift
+    k = int(t.argmax())
+    found = cv.show_gradients(cv.load_net(net, weights, engine=engine), image, "bias", k, ["data", "ip"])
+    assert list(found.blobs) == ["data", "ip"]
+    np.testing.assert_allclose(found.blobs["ip"], 2 * t[k] * np.eye(4)[k], rtol=1e-5)
+    np.testing.assert_allclose(found.blobs["data"].ravel(), 2 * kernel[k] * 2 * t[k], rtol=1e-5)
+    np.testing.assert_allclose(found.params["ip"][1], 2 * t[k] * np.eye(4)[k], rtol=1e-5)
+    alone = cv.show_gradients(cv.load_net(net, weights, engine=engine), image, "bias", k)
+    assert list(alone.blobs) == ["data"]
+
+
+def test_a_forward_leaves_the_image_as_it_is(engine: str) -> None:
+    """It is a parameter, and a layer in place on it would change it at each forward."""
+    text = IN_PLACE.replace('type: "Power" bottom: "data"', 'type: "Bias" bottom: "data"').replace(
+        "{ scale: 2 }", "{}"
+    )
+    text = text.replace("power_param {}", "bias_param { filler { value: 1 } }")
+    aux = auxiliary_net(parse_net(text), "ip")
+    net = cv.load_net(aux.message, engine=engine)
+    for _ in range(2):
+        net.forward()
+        np.testing.assert_array_equal(net.params[aux.image_layer][0].data, 0)
+        np.testing.assert_array_equal(net.blobs["data"].data, 1)
+
+
 def gradient(aux: Any, weights: NetParameter, engine: str) -> Any:
     net = cv.load_net(aux.message, weights, engine=engine)
     net.params[aux.image_layer][0].data[...] = np.random.default_rng(3).normal(size=aux.image_shape)

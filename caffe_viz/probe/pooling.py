@@ -43,7 +43,7 @@ def _has_empty(net: Any, index: int) -> bool:
     tops = [net.blobs[top] for top in net.top_names[net._layer_names[index]]]
     kept = [np.array(top.data) for top in tops]
     net._forward(index, index)
-    empty = bool((tops[0].data <= LOWEST).any())
+    empty = bool((tops[0].data == LOWEST).any())
     for top, values in zip(tops, kept, strict=True):
         top.data[...] = values
     return empty
