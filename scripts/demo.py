@@ -19,7 +19,7 @@ COMMANDS = (
     f"gradient {NET} --image {CAT} --blob data --blob conv1",
     f"ascend {NET} --layer conv3 --filters 0:96:4 --method regularised",
     f"ascend {NET} --layer fc8 --method regularised --steps 80",
-    f"report {NET} --image {CAT} --record {RECORD} --budget 30",
+    f"report {NET} --image {CAT} --record {RECORD} --budget 25",
 )
 
 

@@ -415,3 +415,11 @@ def test_report_as_json(toy: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     made = json.loads(done.stdout)
     assert made == {"files": [str(tmp_path / "pooled_report.html")], "unfinished": [], "interrupted": False}
+
+
+def test_progress_ends_near_its_total(toy: Path, tmp_path: Path) -> None:
+    told = list(Reporting(subject(toy, images=()), tmp_path / "out", budget=8))
+    assert all(0 <= one.done <= one.total for one in told)
+    assert [one.done for one in told] == sorted(one.done for one in told)
+    assert told[0].total >= 8
+    assert told[-1].total - told[-1].done < 8  # the budget ran, or nothing was left to do

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,8 +19,7 @@ from caffe_viz.report.subject import Subject
 
 __all__ = ["BUDGET", "Progress", "Reporting", "make_report"]
 
-BUDGET = 120.0  # seconds
-RESERVE = 0.08  # of them, for the last page
+BUDGET = 80.0  # seconds
 WRITE_EVERY = 20.0  # seconds from one page to the next, while parts are made
 
 
@@ -35,8 +35,8 @@ class Progress:
 class Reporting:
     """A report under way: iterate for its `Progress`; the page `path` shows, at any time, what is finished.
 
-    Parts that need seconds are always made, those that take long as long as there is time of `budget`
-    seconds. The same call goes on where an earlier one ended. `beside`: pictures lie in a folder beside the
+    Parts that need seconds are made first, then for `budget` seconds those that take long. The same call
+    goes on where an earlier one ended. `beside`: pictures lie in a folder beside the
     page, not in it. `command` is what the page says it was made by.
 
     Raises:
@@ -62,17 +62,18 @@ class Reporting:
         self.path = Path(folder) / f"{stem}.html"
         self.shelf = Shelf(Path(folder) / f"{stem}_parts", subject.identity)
         self._start, self._budget, self._written = time.monotonic(), budget, float("-inf")
-        self._deadline = self._start + (1 - RESERVE) * budget
+        self._deadline = float("inf")
         self._plan = Plan(subject, self.shelf, lambda: time.monotonic() > self._deadline)
 
     def __iter__(self) -> Iterator[Progress]:
         needed = list(self._plan.needed())
         for number, part in enumerate(needed):
             yield self._progress(self._make(part), number / len(needed))
+        self._deadline = time.monotonic() + self._budget
         waiting = [part for part in self._plan.extra() if not self._is_kept(part)]
         while (chosen := self._fitting(waiting)) is not None:
             waiting.remove(chosen)
-            yield self._progress(self._make(chosen), 1)
+            yield self._progress(self._make(chosen))
         self.write()
 
     def _fitting(self, waiting: list[Part]) -> Part | None:
@@ -112,13 +113,13 @@ class Reporting:
         found = self.shelf.get(part.key)
         return found is not None and not found.failed
 
-    @property
-    def _seconds(self) -> float:
-        return time.monotonic() - self._start
-
-    def _progress(self, note: str, share: float) -> Progress:
-        total = max(self._seconds / share if share else self._budget, self._budget)
-        return Progress(self._seconds, total, note)
+    def _progress(self, note: str, share: float = 0) -> Progress:
+        """`share` is that of the needed parts, until they are made."""
+        now = time.monotonic()
+        end = self._deadline
+        if math.isinf(end):
+            end = self._budget + (self._start + (now - self._start) / share if share else now)
+        return Progress(now - self._start, end - self._start, note)
 
 
 def make_report(
