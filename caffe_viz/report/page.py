@@ -15,6 +15,7 @@ from caffe_viz.report.plan import Plan
 from caffe_viz.report.sections import about, image_section, layer_section
 from caffe_viz.report.shelf import Kept, Shelf
 from caffe_viz.report.subject import Subject
+from caffe_viz.structure import svg
 from caffe_viz.views.streams import STATISTICS
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ STYLES, SCRIPTS = ("page.css", "graph.css"), ("page.js", "graph.js")
 def page(subject: Subject, shelf: Shelf, plan: Plan, beside: bool, command: str) -> bytes:
     """The page; with `beside` its pictures are named, else they are in it."""
     environment = _environment()
-    style, script = (_static(names) for names in (STYLES, SCRIPTS))
+    style, script = svg.style() + _static(STYLES), _static(SCRIPTS)
 
     def source(shot: Kept) -> str:
         if beside:

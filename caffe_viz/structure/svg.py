@@ -33,7 +33,7 @@ _RULES = """\
 
 
 def style() -> str:
-    """The rules that a drawing needs; report/static/graph.css begins with them."""
+    """The rules that a drawing needs, in a file and in a page."""
     light, dark = (
         "".join(f" --cvg-{_slug(name)}: {pair[mode]};" for name, pair in COLOURS.items()) for mode in (0, 1)
     )
@@ -58,7 +58,7 @@ def standalone(layout: Layout, *, fold: bool = False) -> str:
 
 
 def fragment(layout: Layout, link: Link) -> str:
-    """The drawing for a page with graph.css and graph.js: complete without the script, which adds folding."""
+    """The drawing for a page with `style`, graph.css, graph.js; complete without the script, which folds it."""
     opened = range(len(layout.units))
     size = place(layout, opened)
     named = f'aria-label="{escape(label(layout.graph))}"'
