@@ -232,6 +232,33 @@ def test_dropout_in_place_changes_values_in_training_only(phase: str, warned: li
     assert found == warned
 
 
+def shared(changed: str) -> str:
+    """A Bias on a Flatten, in place if `changed` is its bottom, while a Power and an Exp read what was flattened."""
+    return (
+        INPUT
+        + f"""
+        layer {{ name: "s" type: "Sigmoid" bottom: "a" top: "s" }}
+        layer {{ name: "before" type: "Exp" bottom: "s" top: "before" }}
+        layer {{ name: "flat" type: "Flatten" bottom: "s" top: "flat" }}
+        layer {{ name: "bias" type: "Bias" bottom: "flat" top: "{changed}" bias_param {{ filler {{ value: 1 }} }} }}
+        layer {{ name: "after" type: "Power" bottom: "s" top: "after" power_param {{ power: 2 }} }}
+        layer {{ name: "end" type: "Power" bottom: "{changed}" top: "end" }}"""
+    )
+
+
+def test_changing_memory_that_others_read_is_warned_of(engine: str) -> None:
+    values = []
+    for changed in ("flat", "apart"):
+        found = [str(f) for f in check_messages(parse_net(shared(changed)), engine=engine)]
+        words = "layer 'bias' (Bias): works in place on 'flat', in memory that 'after', 'before' reads too"
+        assert any(line.startswith(words) for line in found) == (changed == "flat")
+        values.append(
+            cv.forward(cv.load_net(parse_net(shared(changed)), engine=engine), {"a": 1}, ["after", "end"])
+        )
+    np.testing.assert_array_equal(values[0]["end"], values[1]["end"])
+    assert np.abs(values[0]["after"] - values[1]["after"]).min() > 1
+
+
 WRONG_VALUES = {
     "BatchReindex": "", "Convolution": "convolution_param { num_output: 2 kernel_size: 1 bias_term: false }",
     "Eltwise": "", "LRN": "lrn_param { local_size: 3 alpha: 2 }", "Pooling": "pooling_param { kernel_size: 1 }",

@@ -15,6 +15,7 @@ from caffe_viz.checking.report import Finding, where
 from caffe_viz.errors import near
 from caffe_viz.geometry.rules import ELSEWHERE, TABLE
 from caffe_viz.netdef import LayerParameter, NetParameter
+from caffe_viz.surgery.in_place import SHARE, holds
 
 CUDNN = 2  # of every layer's enum Engine
 
@@ -98,9 +99,10 @@ def _filler(filler: Any, name: str) -> Iterator[str]:
 
 @dataclass
 class _Version:
-    """A blob between two layers that write it, and the layers that read it."""
+    """A blob between two layers that write it, the layers that read it, and those that read its memory."""
 
     readers: list[LayerParameter] = field(default_factory=list)
+    memory: list[LayerParameter] = field(default_factory=list)
     is_loss: bool = False
 
 
@@ -112,6 +114,7 @@ def _connections(net: NetParameter, whole: Sequence[LayerParameter]) -> Iterator
         for bottom in layer.bottom:
             if bottom in blobs:
                 blobs[bottom].readers.append(layer)
+                blobs[bottom].memory += [] if holds(SHARE, layer) else [layer]
             else:
                 yield Finding("error", where(layer), _unknown(bottom, blobs, net.layer[index:], whole))
         for j, top in enumerate(layer.top):
@@ -123,6 +126,8 @@ def _connections(net: NetParameter, whole: Sequence[LayerParameter]) -> Iterator
                     "error", where(layer), f"another layer already makes the top {top!r}: rename one."
                 )
             blobs[top] = _Version(is_loss=j < len(layer.loss_weight) and layer.loss_weight[j] != 0)
+            if holds(SHARE, layer) and layer.bottom[0] in blobs:
+                blobs[top].memory = blobs[layer.bottom[0]].memory
     for layer, top, version in in_place:
         others = [repr(one.name) for one in version.readers if one is not layer]
         others += ["the loss"] * version.is_loss
@@ -131,6 +136,13 @@ def _connections(net: NetParameter, whole: Sequence[LayerParameter]) -> Iterator
                 f"works in place on {top!r}, which {', '.join(others)} reads too: give its top another name."
             )
             yield Finding("error", where(layer), message)
+        beside = {one.name for one in version.memory} - {one.name for one in version.readers}
+        if beside:
+            names = ", ".join(map(repr, sorted(beside)))
+            message = (
+                f"works in place on {top!r}, in memory that {names} reads too: give its top another name."
+            )
+            yield Finding("warning", where(layer), message)
 
 
 def _unknown(
