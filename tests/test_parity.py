@@ -12,6 +12,7 @@ import pytest
 
 from caffe_viz import parity
 from caffe_viz.cli import main
+from caffe_viz.errors import RunError
 from caffe_viz.images import Preprocess
 from caffe_viz.netdef import parse_net, read_net, read_weights
 from caffe_viz.surgery import with_batch
@@ -99,6 +100,15 @@ def test_gradients_that_differ_by_layers_in_place_are_told(
     assert "the engines differ from layer 'half'" in lines[-1]
     apart = text.replace('top: "c" power', 'top: "d" power')
     assert parity.compare(parse_net(apart)).warnings == ()
+
+
+def test_weights_with_nan_before_max_pooling_do_not_end_the_process(caffe: Any) -> None:
+    folder = ROOT / "prototxt" / "lenet"
+    net = with_batch(read_net(folder / "deploy.prototxt"), 1)
+    weights = parity.seeded_weights(net)
+    weights.layer[0].blobs[1].data[0] = np.nan
+    with pytest.raises(RunError, match="a window of its bottom 'conv1' holds only NaN"):
+        parity.compare(net, weights)
 
 
 def test_apart() -> None:
