@@ -58,7 +58,7 @@ def standalone(layout: Layout, *, fold: bool = False) -> str:
 
 
 def fragment(layout: Layout, link: Link) -> str:
-    """The drawing for a page with `style`, graph.css, graph.js; complete without the script, which folds it."""
+    """The drawing for a page with `style`, graph.css and graph.js; complete without the script."""
     opened = range(len(layout.units))
     size = place(layout, opened)
     named = f'aria-label="{escape(label(layout.graph))}"'
