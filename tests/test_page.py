@@ -254,6 +254,28 @@ def test_a_phone_needs_no_sideways_scrolling(cifar: Path, hostile: Path, visit: 
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
 
+def test_words_of_the_table_stay_whole(cifar: Path, hostile: Path, visit: Any) -> None:
+    page = visit(cifar, viewport=PHONE, has_touch=True)
+    tops = "c => { const r = new Range(); r.selectNodeContents(c); return [...r.getClientRects()].map((x) => x.top); }"
+    for word in ("Convolution", "InnerProduct"):
+        assert len(set(page.locator("#layer-table td", has_text=word).first.evaluate(tops))) == 1
+    widths = (
+        visit(hostile).locator("#layer-table td").evaluate_all("cells => cells.map((c) => c.offsetWidth)")
+    )
+    assert max(widths) < 300  # names of any length
+
+
+def test_a_layer_that_is_clicked_stays_where_it_is(cifar: Path, visit: Any) -> None:
+    for size in (DESK, PHONE):
+        page = visit(cifar, viewport=size)
+        words = page.locator(f"#{index_of(page, 'conv1')} dd").first
+        words.scroll_into_view_if_needed()
+        before = words.bounding_box()
+        words.click()
+        assert page.evaluate("document.activeElement.id") == index_of(page, "conv1")
+        assert words.bounding_box() == before
+
+
 def test_without_javascript_everything_is_there(cifar: Path, visit: Any) -> None:
     page = visit(cifar, java_script_enabled=False)
     page.locator(".cvg-drawing a", has_text="conv3").first.click()
@@ -266,6 +288,8 @@ def test_it_prints(cifar: Path, visit: Any, tmp_path: Path) -> None:
     page.emulate_media(media="print")
     assert not page.locator("nav").is_visible()
     assert not page.get_by_label("Search").is_visible()
+    page.set_viewport_size({"width": 718, "height": 1000})  # A4 with Chromium's margins
+    assert page.locator("#layer-table").bounding_box()["width"] <= 718
     printed = page.pdf()
     pages = len(re.findall(rb"/Type\s*/Page\b", printed))
     assert 8 < pages < 80

@@ -21,6 +21,7 @@ from caffe_viz import netdef, tables
 from caffe_viz.errors import InputError, RunError
 from caffe_viz.images import Preprocess, load_image, save_png
 from caffe_viz.network import Network
+from caffe_viz.parity import seeded_weights
 from caffe_viz.report import Reporting, make_report, making
 from caffe_viz.report.plan import Plan, spread
 from caffe_viz.report.shelf import Made, Shelf, Shot
@@ -163,6 +164,12 @@ def test_the_table_has_the_numbers_of_shapes(toy: Path, tmp_path: Path) -> None:
     assert sum(x.macs for x in about.network.geometry.layers) == sum(values[1::2])
 
 
+def test_a_layer_that_sees_everything_has_no_stride(toy: Path, tmp_path: Path) -> None:
+    page = finish(Reporting(subject(toy), tmp_path / "out", budget=0))
+    assert "stride 1 x 1" in page.text
+    assert "stride 0" not in page.text
+
+
 def test_dead_and_repeated_filters_are_named(toy: Path, tmp_path: Path) -> None:
     weights = netdef.read_weights(toy / "toy.caffemodel")
     layer = next(x for x in weights.layer if x.name == "conv2")
@@ -250,6 +257,42 @@ def test_another_net_begins_anew_and_foreign_folders_are_left_alone(toy: Path, t
     with pytest.raises(InputError, match="holds no parts of a report"):
         Reporting(subject(toy), tmp_path / "other")
     assert (strange / "thesis.txt").exists()
+
+
+def test_two_runs_in_one_folder_never_mix(toy: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    first = Reporting(subject(toy), folder, budget=0)
+    parts = iter(first)
+    next(parts)
+    again = Reporting(subject(toy), folder, budget=0)  # the same report: both may go on
+    finish(again)
+    next(parts)
+    other = Reporting(subject(toy, images=[CAT]), folder, budget=0)
+    with pytest.raises(RunError, match="another report has begun in it"):
+        finish(first)
+    page = finish(other)
+    assert "cat.png" in page.text
+    with pytest.raises(RunError, match="another report has begun in it"):
+        first.write()
+    assert Elements(other.path.read_text("utf-8")).text == page.text
+
+
+def test_a_net_of_several_inputs_has_its_weights_shown(tmp_path: Path, engine: str) -> None:
+    side = 'bottom: "{0}" top: "{0}1" convolution_param {{ num_output: 2 kernel_size: 3 }} }}\n'
+    message = netdef.parse_net(
+        'name: "pair" input: "left" input_shape { dim: 1 dim: 3 dim: 9 dim: 9 }'
+        'input: "right" input_shape { dim: 1 dim: 3 dim: 9 dim: 9 }'
+        + "".join(f'layer {{ name: "{x}1" type: "Convolution" {side.format(x)}' for x in ("left", "right"))
+        + 'layer { name: "sum" type: "Eltwise" bottom: "left1" bottom: "right1" top: "sum" }'
+        'layer { name: "fc" type: "InnerProduct" bottom: "sum" top: "fc" inner_product_param { num_output: 9 } }'
+    )
+    network = Network(message, seeded_weights(message), engine=engine)
+    page = finish(Reporting(Subject.of(network), tmp_path / "out", budget=30))
+    assert "input left, right" in page.text
+    assert "images get in as" not in page.text
+    saved = [b["data-save"] for b in page.all("button") if "data-save" in b]
+    assert {"left1_kernels.png", "right1_kernels.png"} <= set(saved)
+    assert page.text.count("'fc' of net 'pair' depends on 2 inputs") == 3  # layers, not batches of filters
 
 
 def test_one_failure_does_not_cost_the_rest(
@@ -381,6 +424,7 @@ def test_inputs_that_are_no_images(tmp_path: Path, engine: str) -> None:
         ({"images": ["{toy}/nothing.png"]}, "there is no such image"),
         ({"images": ["{toy}/labels.txt"]}, "no image of a known format"),
         ({"record": "{toy}/nothing.record"}, "nothing.record cannot be read"),
+        ({"record": "{toy}/labels.txt"}, "no record of a training"),
         ({"photos": "{toy}/nowhere"}, "there is no such image, folder"),
     ],
 )

@@ -41,7 +41,8 @@ class Reporting:
 
     Raises:
         InputError: a file cannot be read, Caffe would abort on the net, or the folder holds something else.
-        RunError: no engine or no jinja2 is installed, or the folder cannot be written.
+        RunError: no engine or no jinja2 is installed, the folder cannot be written, or another report has
+            begun in it since.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Reporting:
         """Write the page with what is finished, whole or not at all."""
         from caffe_viz.report.page import page
 
+        self.shelf.need_own()
         write_whole(self.path, page(self.subject, self.shelf, self._plan, self.beside, self.command))
         self._written = time.monotonic()
 

@@ -190,6 +190,12 @@ class Plan:
                 self._macs[layer.index] = making.ascent_macs(self.subject, layer)
             return 3.0 * self._macs[layer.index] * count * making.STEPS
 
+        def seconds() -> float:
+            try:
+                return self._pace.start + macs() / self._pace.macs_per_second
+            except InputError:  # which is what making it will say
+                return 0.0
+
         def make() -> Made:
             began = time.monotonic()
             chosen = self.most_active(layer)[start : start + FILTERS]
@@ -198,8 +204,7 @@ class Plan:
             return made
 
         return Part(
-            _ascent_key(layer, start), f"inputs that maximise filters of {layer.name}", make,
-            lambda: self._pace.start + macs() / self._pace.macs_per_second,
+            _ascent_key(layer, start), f"inputs that maximise filters of {layer.name}", make, seconds
         )  # fmt: skip
 
     def _places(self, layer: LayerGeometry) -> Part:

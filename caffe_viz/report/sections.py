@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from google.protobuf import text_format
@@ -63,7 +64,9 @@ def about(subject: Subject) -> list[tuple[str, str]]:
     if field is not None:
         rows.append(("receptive field at the end", _times(field.size)))
     if subject.runs:
-        rows += [("engine", subject.engine_name), ("images get in as", described(network))]
+        rows.append(("engine", subject.engine_name))
+        with suppress(InputError):  # as in `_input`
+            rows.append(("images get in as", described(network)))
     return rows
 
 
@@ -119,7 +122,7 @@ def layer_section(subject: Subject, shelf: Shelf, plan: Plan, layer: LayerGeomet
         activations,
         ascents,
         places,
-        failures,
+        list(dict.fromkeys(failures)),
     )
 
 
@@ -134,8 +137,8 @@ def _facts(subject: Subject, layer: LayerGeometry) -> list[tuple[str, str]]:
         share = layer.macs / max(subject.network.geometry.macs, 1)
         rows.append(("multiply-adds", f"{layer.macs:,} ({share:.1%} of the net)"))
     if layer.field is not None:
-        size, stride = (_times(pair) for pair in (layer.field.size, layer.field.stride))
-        rows.append(("receptive field", f"{size}, stride {stride}"))
+        stride = f", stride {_times(layer.field.stride)}" if any(layer.field.stride) else ""
+        rows.append(("receptive field", f"{_times(layer.field.size)}{stride}"))
     return [(name, value) for name, value in rows if value]
 
 

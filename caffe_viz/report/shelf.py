@@ -69,7 +69,8 @@ class Shelf:
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
         self.folder = folder
         about = json.dumps({"format": FORMAT, **identity}, indent=1)
-        if folder.exists() and self._about() != json.loads(about):
+        self._identity = json.loads(about)
+        if folder.exists() and self._about() != self._identity:
             self.clear()
         write_whole(folder / ABOUT, about.encode())
 
@@ -83,7 +84,8 @@ class Shelf:
             return None
 
     def keep(self, key: str, made: Made) -> None:
-        """Write a part. Raises RunError if it cannot be written."""
+        """Write a part. Raises RunError if it cannot be written, or as `need_own`."""
+        self.need_own()
         shots = []
         for number, shot in enumerate(made.shots):
             rgb = display_rgb(shot.rgb)
@@ -95,6 +97,13 @@ class Shelf:
     def fail(self, key: str, reason: str) -> None:
         """Remember why there is no such part; the next run tries it again."""
         self._write(key, {"facts": {}, "shots": [], "failed": reason})
+
+    def need_own(self) -> None:
+        """Raises RunError if another report has begun in the folder, so that two never mix."""
+        if self._about() != self._identity:
+            raise RunError(
+                f"{self.folder} was removed, or another report has begun in it: name another by --output."
+            )
 
     def clear(self) -> None:
         """Remove the folder with all parts; raises as the class does."""
@@ -118,4 +127,5 @@ class Shelf:
 
     def _write(self, key: str, values: Mapping[str, Any]) -> None:
         data = json.dumps(values, allow_nan=False).encode()
+        self.need_own()
         write_whole(self.folder / f"{key}.json", data)

@@ -18,6 +18,7 @@ from caffe_viz.images import Album
 from caffe_viz.netdef import NetParameter, StoredLayer, stored_layers
 from caffe_viz.network import Array, Network, PathLike
 from caffe_viz.probe import Probe, forward
+from caffe_viz.views import show_evolution
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,8 @@ class Subject:
                 ("prototxt", network.prototxt), ("caffemodel", network.weights), ("record", record),
             ) if isinstance(path, str | Path)
         ]  # fmt: skip
+        if record is not None:
+            show_evolution(record)
         return cls(
             network, pictures, None if photos is None else Album.of(photos),
             None if record is None else Path(record), tuple(files),
