@@ -330,6 +330,13 @@ def test_the_most_active_filters_come_first(toy: Path, tmp_path: Path) -> None:
     assert blind.most_active(layer) == list(range(12))
 
 
+def test_classes_are_called_by_their_whole_labels(toy: Path, tmp_path: Path) -> None:
+    (toy / "labels.txt").write_text("ant\nbee 1 a\ncat\ndog 30\neel\nfox\n", encoding="utf-8")
+    page = finish(Reporting(subject(toy, images=()), tmp_path / "out", budget=60))
+    assert "1 bee 1 a:" in page.text
+    assert "3 dog 30:" in page.text
+
+
 def test_coarse_to_fine() -> None:
     assert spread(range(9)) == [8, 0, 4, 2, 6, 1, 3, 5, 7]
     assert spread([]) == []
@@ -418,6 +425,15 @@ def test_inputs_that_are_no_images(tmp_path: Path, engine: str) -> None:
     assert "could not be made" not in page.text
 
 
+def test_a_loss_is_shown_as_its_value(toy: Path, engine: str, tmp_path: Path) -> None:
+    message = netdef.read_net(toy / "deploy.prototxt")
+    message.layer.add(name="mean", type="Reduction", bottom=["fc"], top=["mean"])  # its top has no axes
+    netdef.write_net(message, toy / "deploy.prototxt")
+    page = finish(Reporting(subject(toy, engine), tmp_path / "out", budget=0))
+    assert "could not be made" not in page.text
+    assert "mean_0_activation.png" in [b.get("data-save") for b in page.all("button")]
+
+
 @pytest.mark.parametrize(
     ("more", "words"),
     [
@@ -450,6 +466,19 @@ def test_half_written_parts_are_none(tmp_path: Path) -> None:
     (tmp_path / "shelf" / "a.json").write_bytes(b'{"facts": {"x"')
     assert shelf.get("a") is None
     assert shelf.get("b") is None
+
+
+def test_a_shelf_that_could_not_be_cleared_is_still_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, there = tmp_path / "shelf", Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda self: iter(sorted(there(self), reverse=True)))
+    Shelf(folder, {"net": 1}).keep("000", Made({}))
+    (folder / "001.json").mkdir()  # as if what clears it was stopped there
+    with pytest.raises(RunError, match="cannot be removed"):
+        Shelf(folder, {"net": 2})
+    (folder / "001.json").rmdir()
+    Shelf(folder, {"net": 2}).keep("a", Made({}))
 
 
 def test_report_as_json(toy: Path, tmp_path: Path) -> None:

@@ -170,7 +170,7 @@ def ascent(subject: Subject, layer: LayerGeometry, filters: Sequence[int], late:
         for (number, picture), title in zip(shown.pictures.items(), shown.titles, strict=True)
     ]
     facts = {
-        "titles": [_of_class(title, n) for title, n in zip(shown.titles, found.filters, strict=True)],
+        "titles": [title.removeprefix(f"{layer.name} ") for title in shown.titles],
         "values": [_number(value) for value in found.values],
         "dead": list(found.dead),
         "method": f"{METHOD}, {STEPS} steps",
@@ -244,11 +244,6 @@ def _distribution(array: Array) -> dict[str, Any]:
         "mean": float(good.mean(dtype=np.float64)), "deviation": float(good.std(dtype=np.float64)),
         "zeros": int(flat.size - np.count_nonzero(flat)), "counts": counts.tolist(),
     }  # fmt: skip
-
-
-def _of_class(title: str, number: int) -> str:
-    """The class of a filter, or its number: `fc8 3 cat` -> `3 cat`."""
-    return title[title.rindex(f" {number}") + 1 :]
 
 
 def _by_name(net: NetParameter) -> dict[str, Any]:

@@ -112,7 +112,7 @@ class Shelf:
         if self._about() is None and any(self.folder.iterdir()):
             raise InputError(f"{self.folder} holds no parts of a report: name another folder by --output.")
         try:
-            for path in self.folder.iterdir():
+            for path in sorted(self.folder.iterdir(), key=lambda path: path.name == ABOUT):  # that one last
                 if path.suffix in (".json", ".png", ".jpg", ".npz", ".part"):
                     path.unlink()
             self.folder.rmdir()

@@ -161,7 +161,7 @@ class Subject:
             self._blobs.clear()  # one image's blobs may take much memory
             names = [name for name in self.network.geometry.blobs if "_split_" not in name]
             found = forward(self._net, {self.network.data: self.images[number].pixels[None]}, names)
-            self._blobs[number] = {n: a[0] if a.ndim > 1 else a for n, a in found.items()}
+            self._blobs[number] = {n: a[0] if a.ndim > 1 else a.reshape(-1) for n, a in found.items()}
         return self._blobs[number]
 
 
