@@ -119,7 +119,8 @@ def test_it_loads_and_shows_what_there_is(cifar: Path, visit: Any) -> None:
     for picture in (
         "kernels of conv1",
         "grad-cam for fc8 3 cat in",
-        "training: curves",
+        "training: loss and scores",
+        "training: norm of the update over that of the weights",
         "input that maximises fc8 3 cat",
     ):
         image = page.locator(f'img[alt^="{picture}"]:visible').first

@@ -337,6 +337,16 @@ def test_classes_are_called_by_their_whole_labels(toy: Path, tmp_path: Path) -> 
     assert "3 dog 30:" in page.text
 
 
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [("..", "network"), ("--help", "help"), ("a/b", "a-b"), ("", "network"), ("n" * 300, "n" * 80)],
+)
+def test_the_file_has_a_plain_name(networks: Path, tmp_path: Path, name: str, file: str) -> None:
+    message = netdef.read_net(networks / "lenet" / "deploy.prototxt")
+    message.name = name
+    assert Reporting(Subject.of(Network(message)), tmp_path).path == tmp_path / f"{file}_report.html"
+
+
 def test_coarse_to_fine() -> None:
     assert spread(range(9)) == [8, 0, 4, 2, 6, 1, 3, 5, 7]
     assert spread([]) == []

@@ -58,7 +58,7 @@ class Reporting:
 
         need_jinja2()
         need_folder(folder)
-        stem = f"{safe_name(subject.name)[:80]}_report"
+        stem = f"{safe_name(subject.name).strip('-')[:80] or 'network'}_report"
         self.subject, self.beside, self.command = subject, beside, command
         self.path = Path(folder) / f"{stem}.html"
         self.shelf = Shelf(Path(folder) / f"{stem}_parts", subject.identity)

@@ -40,6 +40,11 @@ PIXELS = 4_000_000  # of one picture of maps
 PLACES = 9  # of highest activation, for each filter
 STEPS = 40  # of an ascent
 METHOD = "regularised"
+CURVES = {  # captions of the pictures of a training
+    "curves": "loss and scores", "gradients": "norm of the gradients",
+    "ratios": "norm of the update over that of the weights", "dead": "units that are never active",
+    "norms": "norm of the weights", "histograms": "distribution of the weights",
+}  # fmt: skip
 
 
 class OutOfTime(Exception):
@@ -213,7 +218,8 @@ def training(subject: Subject) -> Made:
     assert subject.record is not None
     order = subject.network.preprocess.channel_order
     found = show_evolution(subject.record, channel_order=order)
-    shots = [Shot(p.rgb, f"training: {name}", f"training_{name}") for name, p in found.pictures()]
+    shown = [(CURVES[name], name, picture.rgb) for name, picture in found.pictures()]
+    shots = [Shot(rgb, f"training: {caption}", f"training_{name}") for caption, name, rgb in shown]
     moments, layer = [], ""
     if found.kept:
         layer = found.kept[0]
@@ -223,7 +229,7 @@ def training(subject: Subject) -> Made:
             for frame, moment in zip(found.film(layer), moments, strict=True)
         ]
     facts = {
-        "curves": [n for n, _ in found.pictures()],
+        "curves": [caption for caption, _, _ in shown],
         "layer": layer,
         "moments": moments,
         "note": found.record.note,
