@@ -29,6 +29,7 @@ from caffe_viz.report.subject import Subject
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CAT = REPOSITORY / "examples" / "cat.png"
+RECORD = REPOSITORY / "examples" / "caffenet_cifar10.record"
 HOSTILE = ('<script>alert("1")</script>', "../../up", "\"quoted' & é日本", "x" * 3000)
 
 
@@ -451,6 +452,7 @@ def test_a_loss_is_shown_as_its_value(toy: Path, engine: str, tmp_path: Path) ->
         ({"images": ["{toy}/labels.txt"]}, "no image of a known format"),
         ({"record": "{toy}/nothing.record"}, "nothing.record cannot be read"),
         ({"record": "{toy}/labels.txt"}, "no record of a training"),
+        ({"record": str(RECORD)}, "record of another net, 'CaffeNet_CIFAR10'"),
         ({"photos": "{toy}/nowhere"}, "there is no such image, folder"),
     ],
 )

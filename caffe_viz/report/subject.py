@@ -73,7 +73,8 @@ class Subject:
         """Everything is read and checked, so that what is wrong is said before the long work.
 
         Raises:
-            InputError: a file cannot be read, or Caffe would abort on the net; images without weights.
+            InputError: a file cannot be read, or Caffe would abort on the net; images without weights; the
+                record of another net.
             RunError: no engine is installed.
         """
         network = Network.of(net)
@@ -94,7 +95,7 @@ class Subject:
             ) if isinstance(path, str | Path)
         ]  # fmt: skip
         if record is not None:
-            show_evolution(record)
+            _check_record(record, network)
         return cls(
             network, pictures, None if photos is None else Album.of(photos),
             None if record is None else Path(record), tuple(files),
@@ -163,6 +164,22 @@ class Subject:
             found = forward(self._net, {self.network.data: self.images[number].pixels[None]}, names)
             self._blobs[number] = {n: a[0] if a.ndim > 1 else a.reshape(-1) for n, a in found.items()}
         return self._blobs[number]
+
+
+def _check_record(path: PathLike, network: Network) -> None:
+    """Raises InputError if it is no record, or that of another net."""
+    shapes = {
+        (layer.name, k): tuple(shape)
+        for layer in network.geometry.layers
+        for k, shape in enumerate(layer.param_shapes)
+    }
+    head = show_evolution(path).record.head
+    names = {name for name, _ in shapes}
+    shared = [p for p in head.parameters if p.layer in names]  # nets to train have layers of their own
+    if not shared or any(shapes.get((p.layer, p.blob)) != p.shape for p in shared):
+        raise InputError(
+            f"{path} is the record of another net, {head.net!r}: its parameters have other names or shapes."
+        )
 
 
 def _short(names: Sequence[str]) -> Sequence[str]:
