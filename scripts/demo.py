@@ -33,7 +33,7 @@ def main() -> int:
         ).returncode
         if code:
             return code
-    print(f"\nThe pictures are in {ROOT / 'out'}; CaffeNet_CIFAR10_report.html is the page that shows them.")
+    print(f"\nThe pictures are in {ROOT / 'out'}; caffenet_cifar10_report.html is the page that shows them.")
     return 0
 
 

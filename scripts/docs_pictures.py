@@ -44,7 +44,7 @@ PICTURES = {
     "evolution_curves.png": (f"evolution {RECORD}", "evolution_curves.png"),
     "report.png": (
         f"report {NET} {CAT} --record {RECORD} --budget 60",
-        "CaffeNet_CIFAR10_report.html",
+        "caffenet_cifar10_report.html",
     ),
     "googlenet.svg": ("draw prototxt/googlenet/deploy.prototxt", "structure.svg"),
     "attribution_cat.png": (f"attribute {NET} {CAT} --target cat --method all", "cat_fc8_3_sheet.png"),

@@ -288,6 +288,8 @@ def test_it_prints(cifar: Path, visit: Any, tmp_path: Path) -> None:
     page = visit(cifar)
     page.emulate_media(media="print")
     assert not page.locator("nav").is_visible()
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.get_by_text("SHA-256").first.is_visible()
     assert not page.get_by_label("Search").is_visible()
     page.set_viewport_size({"width": 718, "height": 1000})  # A4 with Chromium's margins
     assert page.locator("#layer-table").bounding_box()["width"] <= 718

@@ -100,7 +100,8 @@ def existing_file(path: Path | str, kind: str) -> Path:
     if path.is_dir():
         inside = sorted(one.name for one in path.glob(f"*.{kind}"))
         raise InputError(f"{path} is a folder; give the {kind} file itself.{near('', inside)}")
-    beside = sorted(one.name for one in path.parent.glob("*") if one.is_file())
+    alike = (one for one in path.parent.glob("*") if one.suffix in (path.suffix, f".{kind}"))
+    beside = sorted(one.name for one in alike if one.is_file())
     what = f"no such {kind}" if path.parent.is_dir() else "no such folder"
     raise InputError(f"{path}: {what}.{near(path.name, beside)}")
 

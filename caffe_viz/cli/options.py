@@ -11,7 +11,7 @@ Prototxt = Annotated[Path, typer.Argument(help="The network's prototxt.", show_d
 Weights = Annotated[Path, typer.Argument(help="Its caffemodel.", show_default=False)]
 MaybeWeights = Annotated[Path | None, typer.Argument(help="Its caffemodel.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the pictures.")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for what is written.")]
 Engine = Annotated[str, typer.Option(help="caffe, torch, or auto: caffe where it is installed.")]
 Device = Annotated[str, typer.Option(help="Of the engine torch: cpu, cuda, cuda:1.")]
 AllowCode = Annotated[bool, typer.Option(help="Accept layers that run code or touch files.")]

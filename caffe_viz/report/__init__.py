@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,12 +19,13 @@ from caffe_viz.report.subject import Subject
 __all__ = ["BUDGET", "Progress", "Reporting", "make_report"]
 
 BUDGET = 80.0  # seconds
+USUAL = 0.2  # seconds that a part takes which is always made, for the progress
 WRITE_EVERY = 20.0  # seconds from one page to the next, while parts are made
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Seconds that have passed, of how many it may be; `note` says what went wrong."""
+    """How much is done, of how much, in about seconds; `note` says what went wrong."""
 
     done: float
     total: float
@@ -58,23 +58,27 @@ class Reporting:
 
         need_jinja2()
         need_folder(folder)
-        stem = f"{safe_name(subject.name).strip('-')[:80] or 'network'}_report"
+        if subject.runs:
+            subject.load()  # what stops every part is said before the first
+        stem = f"{safe_name(subject.file_name).strip('-')[:80] or 'network'}_report"
         self.subject, self.beside, self.command = subject, beside, command
         self.path = Path(folder) / f"{stem}.html"
         self.shelf = Shelf(Path(folder) / f"{stem}_parts", subject.identity)
-        self._start, self._budget, self._written = time.monotonic(), budget, float("-inf")
-        self._deadline = float("inf")
+        self._budget, self._deadline, self._written = budget, float("inf"), float("-inf")
         self._plan = Plan(subject, self.shelf, lambda: time.monotonic() > self._deadline)
 
     def __iter__(self) -> Iterator[Progress]:
         needed = list(self._plan.needed())
+        first = USUAL * len(needed)
+        total = first + self._budget
         for number, part in enumerate(needed):
-            yield self._progress(self._make(part), number / len(needed))
+            yield Progress(USUAL * number, total, self._make(part))
         self._deadline = time.monotonic() + self._budget
         waiting = [part for part in self._plan.extra() if not self._is_kept(part)]
         while (chosen := self._fitting(waiting)) is not None:
             waiting.remove(chosen)
-            yield self._progress(self._make(chosen))
+            note = self._make(chosen)
+            yield Progress(min(total, time.monotonic() - self._deadline + total), total, note)
         self.write()
 
     def _fitting(self, waiting: list[Part]) -> Part | None:
@@ -114,14 +118,6 @@ class Reporting:
     def _is_kept(self, part: Part) -> bool:
         found = self.shelf.get(part.key)
         return found is not None and not found.failed
-
-    def _progress(self, note: str, share: float = 0) -> Progress:
-        """`share` is that of the needed parts, until they are made."""
-        now = time.monotonic()
-        end = self._deadline
-        if math.isinf(end):
-            end = self._budget + (self._start + (now - self._start) / share if share else now)
-        return Progress(now - self._start, end - self._start, note)
 
 
 def make_report(

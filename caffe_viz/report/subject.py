@@ -106,6 +106,12 @@ class Subject:
         return self.network.message.name or "network"
 
     @property
+    def file_name(self) -> str:
+        """What its report is called: as the caffemodel, so that snapshots of one net have one each."""
+        weights = self.network.weights
+        return Path(weights).stem if isinstance(weights, str | Path) else self.name
+
+    @property
     def runs(self) -> bool:
         """Whether there are weights, so that the net can be run."""
         return self.network.weights is not None
@@ -151,6 +157,10 @@ class Subject:
     def probe(self) -> Probe:
         """The net with no layer in place, for gradients."""
         return Probe(self.network)
+
+    def load(self) -> Any:
+        """The net, loaded once. Raises InputError or RunError where the engine cannot."""
+        return self._net
 
     @cached_property
     def _net(self) -> Any:

@@ -31,6 +31,9 @@
     show();
   });
 
+  // On paper, which files the page is of is worth a line.
+  window.addEventListener("beforeprint", () => { one("details").open = true; });
+
   // The layer table.
   const table = one("#layer-table"), body = table.tBodies[0], rows = [...body.rows];
   const collator = new Intl.Collator("en", { numeric: true });
