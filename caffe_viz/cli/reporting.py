@@ -41,7 +41,7 @@ def report(
     record: Annotated[Path | None, typer.Option(help="The record of its training, of `train`.")] = None,
     budget: Annotated[
         float, typer.Option(min=0, help="Seconds for what takes long: ascents, slow attributions, --photos.")
-    ] = 80,
+    ] = 70,
     folder: Annotated[
         bool, typer.Option("--folder", help="Pictures beside the page, not in it: for very large nets.")
     ] = False,
@@ -89,7 +89,7 @@ def report(
 def _command(files: list[Path], **options: object) -> str:
     """The command line that asks for the same, without what is the default."""
     words = ["caffe-viz", "report", *map(str, files)]
-    usual = {"budget": 80.0, "engine": "auto", "device": "cpu", "output": Path("out")}
+    usual = {"budget": 70.0, "engine": "auto", "device": "cpu", "output": Path("out")}
     for name, value in options.items():
         if value in (None, False) or value == usual.get(name):
             continue

@@ -18,7 +18,7 @@ from caffe_viz.report.subject import Subject
 
 __all__ = ["BUDGET", "Progress", "Reporting", "make_report"]
 
-BUDGET = 80.0  # seconds
+BUDGET = 70.0  # seconds
 USUAL = 0.2  # seconds that a part takes which is always made, for the progress
 WRITE_EVERY = 20.0  # seconds from one page to the next, while parts are made
 
