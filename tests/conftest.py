@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,15 @@ def shared() -> Path:
     if not (folder / "models").is_dir():
         pytest.skip("no ../shared with trained models beside this checkout")
     return folder
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The program; `make browser` installs it."""
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if path is None:
+        pytest.skip("there is no Chromium: make browser")
+    return path
 
 
 @pytest.fixture(scope="session")

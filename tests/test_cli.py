@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import json
 import subprocess
 import sys
-from contextlib import redirect_stdout
 from inspect import signature
 from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import here
 
 from caffe_viz.cli import main
 from caffe_viz.cli.app import app
@@ -30,17 +29,6 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, check=False
     )
-
-
-def here(*arguments: object) -> str:
-    """What a command prints, run in this process: it starts no second engine."""
-    out = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out):
-        patch.setattr(sys, "argv", ["caffe-viz", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-    assert not end.value.code
-    return out.getvalue()
 
 
 def test_shapes_equal_the_net(networks: Path) -> None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 import random
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import redirect_stdout
 from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
@@ -19,6 +16,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import structure_toys as toys
+from commands import here
 
 import caffe_viz as cv
 from caffe_viz.errors import InputError, RunError
@@ -379,12 +377,9 @@ def test_a_file_shows_one_state_and_a_fragment_both() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("net", ["googlenet", "towers"])
-def test_the_page_places_as_python_does(net: str, tmp_path: Path) -> None:
+def test_the_page_places_as_python_does(net: str, tmp_path: Path, chromium: str) -> None:
     """graph.js in Chromium against `place`, for modules opened by clicks."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: make test")
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("there is no Chromium: sudo apt-get install chromium")
     layout = lay_out(read_graph(parse_net(toys.towers())) if net == "towers" else graph_of(net))
     modules = [u for u, unit in enumerate(layout.units) if unit.module]
     page = tmp_path / "page.html"
@@ -416,19 +411,6 @@ def check_page(tab: Any, layout: Layout, placed: Placed) -> None:
         np.testing.assert_allclose(np.reshape(numbers, (-1, 2)), points, atol=0.5)
     box = tab.locator(".cvg-drawing").get_attribute("viewBox").split()
     np.testing.assert_allclose([float(v) for v in box[2:]], [placed.width, placed.height], atol=0.3)
-
-
-def here(*arguments: object) -> str:
-    """What a command prints, run in this process."""
-    from caffe_viz.cli import main
-
-    out = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out):
-        patch.setattr(sys, "argv", ["caffe-viz", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-    assert not end.value.code
-    return out.getvalue()
 
 
 def test_draw_writes_what_is_asked_for(tmp_path: Path) -> None:
