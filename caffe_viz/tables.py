@@ -57,8 +57,7 @@ def dims(shape: tuple[int, ...]) -> str:
 
 def blob_table(geometry: Geometry) -> Table:
     """Blob and shape, in the order of the layers; Caffe's hidden split blobs are left out."""
-    hidden = {top for layer in geometry.layers if layer.type == "Split" for top in layer.tops}
-    rows = tuple((name, dims(shape)) for name, shape in geometry.blobs.items() if name not in hidden)
+    rows = tuple((name, dims(shape)) for name, shape in geometry.named_blobs.items())
     return Table("blobs", ("blob", "shape"), rows)
 
 

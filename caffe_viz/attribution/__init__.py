@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from caffe_viz.attribution.cost import PASSES
 from caffe_viz.attribution.job import Job, Settings
 from caffe_viz.attribution.pooled import class_maps
 from caffe_viz.attribution.results import Attribution, centre
@@ -14,7 +15,7 @@ from caffe_viz.attribution.targets import Array, Target, best_class, class_targe
 from caffe_viz.errors import InputError, near
 from caffe_viz.probe import Probe
 
-__all__ = ["METHODS", "Attribution", "Reads", "Settings", "attribute", "centre"]
+__all__ = ["METHODS", "PASSES", "Attribution", "Reads", "Settings", "attribute", "centre"]
 
 
 def attribute(

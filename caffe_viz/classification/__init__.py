@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from caffe_viz.netdef import LayerParameter, NetParameter
 from caffe_viz.network import Network
 from caffe_viz.streaming import Batch, Runner
 
-__all__ = ["Answer", "Classifier", "Guess", "answer_blobs"]
+__all__ = ["Answer", "Classifier", "Guess", "answer_blobs", "likeliest", "of_softmax"]
 
 Array = NDArray[np.float32]
 FEW, MANY = 8, 128  # images that tell whether the input's scale looks right, and at most its channel order
@@ -57,13 +57,11 @@ class Classifier:
         self.network, self.album = network, album
         self._answer, self._scores = answer_blobs(network.message)
         self.classes = _classes(network, self._answer)
-        softmax = any(x.type == "Softmax" and self._answer in x.top for x in network.message.layer)
+        softmax = of_softmax(network.message, self._answer)
         self.unit = "probabilities" if softmax else "scores"  # of the answers' values
         self._top, self._views = min(top, self.classes), TEN if oversample else 1
         if oversample:
             need_margin(network.preprocess, network.shape)
-        labels = network.preprocess.labels
-        self._labels = labels if len(labels) == self.classes else ("",) * self.classes
         self._runner = Runner(network, self._answer, max(len(album), FEW) * self._views)
         self.engine = self._runner.engine
 
@@ -113,8 +111,19 @@ class Classifier:
             if number in reasons:
                 yield Answer(name, (), reasons[number])
                 continue
-            best = np.argsort(-made[number], kind="stable")[: self._top]
-            yield Answer(name, tuple(Guess(int(i), self._labels[i], float(made[number][i])) for i in best))
+            yield Answer(name, likeliest(made[number], self.network.preprocess.labels, self._top))
+
+
+def likeliest(values: Array, labels: Sequence[str], count: int) -> tuple[Guess, ...]:
+    """The `count` highest of `values` (K,), with `labels` where there is one for each."""
+    names = labels if len(labels) == len(values) else ("",) * len(values)
+    best = np.argsort(-values, kind="stable")[:count]
+    return tuple(Guess(int(i), names[i], float(values[i])) for i in best)
+
+
+def of_softmax(net: NetParameter, blob: str) -> bool:
+    """Whether a blob holds probabilities."""
+    return any(layer.type == "Softmax" and blob in layer.top for layer in net.layer)
 
 
 def answer_blobs(net: NetParameter) -> tuple[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from inspect import signature
 from pathlib import Path
 from typing import Annotated
 
@@ -89,9 +90,9 @@ def report(
 def _command(files: list[Path], **options: object) -> str:
     """The command line that asks for the same, without what is the default."""
     words = ["caffe-viz", "report", *map(str, files)]
-    usual = {"budget": 70.0, "engine": "auto", "device": "cpu", "output": Path("out")}
+    usual = signature(report).parameters
     for name, value in options.items():
-        if value in (None, False) or value == usual.get(name):
+        if value == usual[name].default:
             continue
         option = f"--{name.replace('_', '-')}"
         for one in value if isinstance(value, list) else [value]:

@@ -50,6 +50,12 @@ class Geometry:
     blob_bytes: int
 
     @property
+    def named_blobs(self) -> dict[str, Shape]:
+        """Those that the prototxt names: without the tops of the hidden Split layers."""
+        hidden = {top for layer in self.layers if layer.type == "Split" for top in layer.tops}
+        return {name: shape for name, shape in self.blobs.items() if name not in hidden}
+
+    @property
     def param_bytes(self) -> int:
         """Memory of all parameters in float32, shared ones once."""
         return 4 * self.params

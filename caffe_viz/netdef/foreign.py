@@ -54,7 +54,7 @@ def _text(data: bytes) -> str:
     if head.startswith(b"<"):
         return "it is a web page; the download went wrong"
     if re.search(rb"\b(layers?|input)\s*:?\s*[{\"']", head):
-        return "it is a prototxt, which is text. Are the two files swapped?"
+        return "it is a prototxt, which is text; the two files seem to be swapped"
     return f"it is text and begins {head[:30].decode(errors='replace')!r}"
 
 

@@ -12,14 +12,13 @@ import numpy as np
 from caffe_viz import figures
 from caffe_viz.ascent import ascend, canvas_size
 from caffe_viz.attribution import attribute, centre
-from caffe_viz.classification import answer_blobs
+from caffe_viz.classification import answer_blobs, likeliest, of_softmax
 from caffe_viz.comparing.changes import side_of
 from caffe_viz.comparing.filters import Stored
 from caffe_viz.errors import InputError
 from caffe_viz.figures import heat, signed_colours
 from caffe_viz.files import safe_name
 from caffe_viz.geometry import LayerGeometry, measure
-from caffe_viz.netdef import NetParameter
 from caffe_viz.network import Array
 from caffe_viz.probe import relu_state
 from caffe_viz.report.shelf import Made, Shelf, Shot
@@ -60,7 +59,7 @@ def structure(subject: Subject) -> Made:
 
 def weights(subject: Subject, layer: LayerGeometry) -> Made:
     """Kernels where there are some, and the statistics of every parameter."""
-    message = _by_name(subject.network.message)[layer.name]
+    message = subject.messages[layer.name]
     if layer.name not in subject.stored:
         raise InputError("the caffemodel holds no weights under this name; layers may share another's.")
     stored = Stored(subject.stored[layer.name], message, layer.name)
@@ -93,14 +92,9 @@ def answer(subject: Subject, number: int) -> Made:
         return Made(
             facts | {"why": f"the net ends in {blob}, {values.shape}: no value for each class."}, tuple(shots)
         )
-    values = values.ravel()
-    labels = network.preprocess.labels
-    best = np.argsort(-values, kind="stable")[:GUESSES]
-    facts["guesses"] = [
-        (int(i), labels[i] if len(labels) == len(values) else "", _number(values[i])) for i in best
-    ]
-    softmax = any(x.type == "Softmax" and blob in x.top for x in network.message.layer)
-    facts["unit"] = "probability" if softmax else "score"
+    guesses = likeliest(values.ravel(), network.preprocess.labels, GUESSES)
+    facts["guesses"] = [(guess.number, guess.label, _number(guess.value)) for guess in guesses]
+    facts["unit"] = "probability" if of_softmax(network.message, blob) else "score"
     return Made(facts, tuple(shots))
 
 
@@ -250,10 +244,6 @@ def _distribution(array: Array) -> dict[str, Any]:
         "mean": float(good.mean(dtype=np.float64)), "deviation": float(good.std(dtype=np.float64)),
         "zeros": int(flat.size - np.count_nonzero(flat)), "counts": counts.tolist(),
     }  # fmt: skip
-
-
-def _by_name(net: NetParameter) -> dict[str, Any]:
-    return {layer.name: layer for layer in net.layer}
 
 
 def _enlarged(rgb: Any, side: int = SIDE) -> Array:

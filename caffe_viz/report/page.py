@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from importlib import resources
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from caffe_viz import tables
@@ -63,10 +64,8 @@ def page(subject: Subject, shelf: Shelf, plan: Plan, beside: bool, command: str)
 
 def need_jinja2() -> None:
     """Raises RunError if the library is not installed."""
-    try:
-        import jinja2  # noqa: F401
-    except ImportError:
-        raise RunError("reports need jinja2: pip install 'caffe-viz[report]'.") from None
+    if find_spec("jinja2") is None:
+        raise RunError("reports need jinja2: pip install 'caffe-viz[report]'.")
 
 
 def _environment() -> Any:

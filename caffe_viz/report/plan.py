@@ -5,17 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TypeVar
 
 import numpy as np
 
-from caffe_viz.attribution import METHODS, Settings
-from caffe_viz.attribution.targets import class_target, find_layer
+from caffe_viz.attribution import METHODS, PASSES
 from caffe_viz.classification import answer_blobs
 from caffe_viz.errors import InputError
 from caffe_viz.geometry import LayerGeometry
-from caffe_viz.probe import Probe
 from caffe_viz.report import making
 from caffe_viz.report.shelf import Made, Shelf
 from caffe_viz.report.subject import Subject
@@ -23,13 +21,6 @@ from caffe_viz.report.subject import Subject
 CLIMBED = frozenset({"Convolution", "Deconvolution", "InnerProduct"})  # layers that have filters
 FILTERS = 8  # that one part maximises
 FIRST = 4  # layers whose filters are maximised before the slow attributions
-# About how many passes through the net a slow method takes, a backward counting as two; by probe.
-SLOW: dict[str, Callable[[Probe], int]] = {
-    "smoothgrad": lambda _: 3 * Settings().samples,
-    "integrated-gradients": lambda _: 3 * Settings().steps,
-    "occlusion": lambda _: 14 * 14,  # squares of a seventh of the side, by half of that
-    "score-cam": lambda probe: probe.shape(find_layer(probe, None, class_target(probe, 0)))[0],
-}
 
 T = TypeVar("T")
 
@@ -70,16 +61,17 @@ class Plan:
     def needed(self) -> Iterator[Part]:
         """What takes seconds."""
         subject = self.subject
-        yield Part("structure", "structure", lambda: making.structure(subject))
+        yield Part("structure", "structure", partial(making.structure, subject))
         if subject.record is not None:
-            yield Part("training", "training", lambda: making.training(subject))
+            yield Part("training", "training", partial(making.training, subject))
         if subject.runs:
             for layer in subject.layers:
                 if layer.param_shapes:
                     yield Part(
-                        f"{layer_key(layer)}-weights", f"weights of {layer.name}",
-                        lambda layer=layer: making.weights(subject, layer),  # type: ignore[misc]
-                    )  # fmt: skip
+                        f"{layer_key(layer)}-weights",
+                        f"weights of {layer.name}",
+                        partial(making.weights, subject, layer),
+                    )
         for number in range(len(subject.images)):
             yield from self._of_image(number)
 
@@ -116,7 +108,7 @@ class Plan:
         if bare:
             found.append(f"inputs that maximise filters of {len(bare)} of {len(layers)} layers")
         numbers = range(len(self.subject.images))
-        slow = [m for m in SLOW if not all(has(method_key(number, m)) for number in numbers)]
+        slow = [m for m in PASSES if not all(has(method_key(number, m)) for number in numbers)]
         if slow:
             found.append(f"attributions by {', '.join(slow)}")
         if self.subject.photos is not None:
@@ -137,9 +129,9 @@ class Plan:
 
     def _of_image(self, number: int) -> Iterator[Part]:
         subject, key, name = self.subject, image_key(number), self.subject.images[number].name
-        yield Part(f"{key}-answer", f"answer for {name}", lambda: making.answer(subject, number))
+        yield Part(f"{key}-answer", f"answer for {name}", partial(making.answer, subject, number))
         for method in METHODS:
-            if method not in SLOW:
+            if method not in PASSES:
                 yield self._attribution(number, method)
         seen = set[str]()
         for layer in subject.layers:
@@ -147,12 +139,13 @@ class Plan:
                 if blob not in seen:  # in-place layers have their values in it too
                     seen.add(blob)
                     yield Part(
-                        f"{key}-{layer_key(layer)}-{k}", f"activations of {blob} for {name}",
-                        lambda layer=layer, blob=blob: making.activation(subject, number, layer, blob),  # type: ignore[misc]
-                    )  # fmt: skip
+                        f"{key}-{layer_key(layer)}-{k}",
+                        f"activations of {blob} for {name}",
+                        partial(making.activation, subject, number, layer, blob),
+                    )
 
     def _slow(self) -> Iterator[Part]:
-        for method in SLOW:
+        for method in PASSES:
             for number in range(len(self.subject.images)):
                 yield self._attribution(number, method)
 
@@ -161,7 +154,7 @@ class Plan:
             method_key(number, method),
             f"{method} for {self.subject.images[number].name}",
             lambda: making.attribution(
-                self.subject, number, method, self._late if method in SLOW else lambda: False
+                self.subject, number, method, self._late if method in PASSES else lambda: False
             ),
             lambda: self._seconds(method),
         )
@@ -169,7 +162,7 @@ class Plan:
     def _seconds(self, method: str) -> float:
         """About how long a method takes; 0 where that does not matter, or nothing fits."""
         try:
-            return SLOW[method](self.subject.probe) * self._pass if method in SLOW else 0.0
+            return PASSES[method](self.subject.probe) * self._pass if method in PASSES else 0.0
         except InputError:  # which is what making it will say
             return 0.0
 
@@ -203,9 +196,7 @@ class Plan:
             self._pace.climbed(macs(), time.monotonic() - began)
             return made
 
-        return Part(
-            _ascent_key(layer, start), f"inputs that maximise filters of {layer.name}", make, seconds
-        )  # fmt: skip
+        return Part(_ascent_key(layer, start), f"inputs that maximise filters of {layer.name}", make, seconds)
 
     def _places(self, layer: LayerGeometry) -> Part:
         def make() -> Made:

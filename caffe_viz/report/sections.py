@@ -111,7 +111,7 @@ def layer_section(subject: Subject, shelf: Shelf, plan: Plan, layer: LayerGeomet
                 activations.append((number, top, part))
     ascents = [part for name in plan.ascents(layer) if (part := got(name, "inputs that maximise filters"))]
     places = got(places_key(layer), "places of highest activation")
-    message = next((x for x in subject.network.message.layer if x.name == layer.name), None)
+    message = subject.messages.get(layer.name)
     prototxt = "" if message is None else text_format.MessageToString(message, as_utf8=True)
     return LayerSection(
         layer,

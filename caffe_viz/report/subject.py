@@ -15,7 +15,7 @@ from caffe_viz.backend import chosen
 from caffe_viz.errors import InputError
 from caffe_viz.geometry import LayerGeometry
 from caffe_viz.images import Album
-from caffe_viz.netdef import NetParameter, StoredLayer, stored_layers
+from caffe_viz.netdef import LayerParameter, NetParameter, StoredLayer, stored_layers
 from caffe_viz.network import Array, Network, PathLike
 from caffe_viz.probe import Probe, forward
 from caffe_viz.views import show_evolution
@@ -148,6 +148,11 @@ class Subject:
         return isinstance(self.network.weights, NetParameter)
 
     @cached_property
+    def messages(self) -> dict[str, LayerParameter]:
+        """What the prototxt says of each layer."""
+        return {layer.name: layer for layer in self.network.message.layer}
+
+    @cached_property
     def stored(self) -> dict[str, StoredLayer]:
         """The weights by layer, read when they are asked for."""
         given = self.network.weights
@@ -170,8 +175,8 @@ class Subject:
         """What image `number` makes of each blob, (C, H, W) or (K,), after layers that work in place."""
         if number not in self._blobs:
             self._blobs.clear()  # one image's blobs may take much memory
-            names = [name for name in self.network.geometry.blobs if "_split_" not in name]
-            found = forward(self._net, {self.network.data: self.images[number].pixels[None]}, names)
+            pixels = self.images[number].pixels[None]
+            found = forward(self._net, {self.network.data: pixels}, self.network.geometry.named_blobs)
             self._blobs[number] = {n: a[0] if a.ndim > 1 else a.reshape(-1) for n, a in found.items()}
         return self._blobs[number]
 

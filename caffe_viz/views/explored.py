@@ -9,7 +9,7 @@ from html import escape
 from importlib import import_module
 from typing import Any, NamedTuple
 
-from caffe_viz.attribution import METHODS
+from caffe_viz.attribution import METHODS, PASSES
 from caffe_viz.classification import answer_blobs
 from caffe_viz.errors import CaffeVizError, InputError, RunError
 from caffe_viz.figures import Picture
@@ -22,7 +22,6 @@ from caffe_viz.views.maximized import maximize
 from caffe_viz.views.streams import draw, show_activations
 
 AT_FIRST = 16  # filters that are chosen when a layer is
-MANY_PASSES = {"smoothgrad", "integrated-gradients", "score-cam", "occlusion"}
 Tell = Callable[[int, int], None]  # is told how much is done, of how much
 
 
@@ -76,7 +75,7 @@ QUESTIONS: Mapping[str, Question] = {
     "kernels": Question(_kernels, quick=True, image=False),
     "activations": Question(_activations, quick=True),
     "ascent": Question(_ascent, image=False),
-    **{name: Question(partial(_attribution, name), quick=name not in MANY_PASSES) for name in METHODS},
+    **{name: Question(partial(_attribution, name), quick=name not in PASSES) for name in METHODS},
 }
 
 

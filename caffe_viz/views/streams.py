@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from caffe_viz import backend, figures, probe, tables
-from caffe_viz.classification import answer_blobs
+from caffe_viz.classification import Guess, answer_blobs, likeliest
 from caffe_viz.errors import InputError, near
 from caffe_viz.figures import Picture
 from caffe_viz.files import safe_name
@@ -68,11 +68,9 @@ class Activations(Rich):
         rows = tuple(statistics(name, array, self.states[name]) for name, array in self.arrays.items())
         return tables.Table(f"activations ({self.engine})", (*STATISTICS, "state"), rows)
 
-    def top(self, count: int = 5) -> list[tuple[int, str, float]]:
+    def top(self, count: int = 5) -> list[Guess]:
         """The largest entries of the last blob: (index, label, value)."""
-        values = list(self.arrays.values())[-1].ravel()
-        names = self.labels if len(self.labels) == len(values) else [""] * len(values)
-        return [(int(i), names[i], float(values[i])) for i in np.argsort(-values, kind="stable")[:count]]
+        return list(likeliest(list(self.arrays.values())[-1].ravel(), self.labels, count))
 
     def __repr__(self) -> str:
         return str(self.table)
@@ -90,7 +88,7 @@ def show_activations(net: Any, image: PathLike | Array, blobs: Sequence[str] | N
         InputError: no such blob, or no such image.
     """
     network = Network.of(net)
-    names = list(blobs or [b for b in network.geometry.blobs if "_split_" not in b])
+    names = list(blobs or network.geometry.named_blobs)
     for name in names:
         network.geometry.blob(name)
     pixels = network.pixels(image)
