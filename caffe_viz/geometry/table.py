@@ -33,13 +33,17 @@ class Out:
 
 @dataclass(frozen=True)
 class Rule:
-    """A layer type's function, and how many bottoms and tops it takes (None: no end)."""
+    """A layer type's function, and how many bottoms and tops it takes (None: no end).
+
+    `fork` marks a type that real Caffe as built here does not have.
+    """
 
     function: Callable[[LayerParameter, Shapes], Out]
     bottoms: tuple[int, int | None]
     tops: tuple[int, int | None]
     in_place: bool
     automatic: bool
+    fork: bool = False
 
 
 TABLE: dict[str, Rule] = {}
@@ -48,13 +52,21 @@ Function = Callable[[LayerParameter, Shapes], Out]
 
 
 def rule(
-    *types: str, bottoms: Count = 1, tops: Count = 1, in_place: bool = True, automatic: bool = False
+    *types: str,
+    bottoms: Count = 1,
+    tops: Count = 1,
+    in_place: bool = True,
+    automatic: bool = False,
+    fork: bool = False,
 ) -> Callable[[Function], Function]:
-    """Enter a function as the rule of `types`; `automatic`: it also makes a top that has no name."""
+    """Enter a function as the rule of `types`.
+
+    `automatic`: it also makes a top that has no name. `fork`: real Caffe as built here lacks these types.
+    """
 
     def enter(function: Function) -> Function:
         for name in types:
-            TABLE[name] = Rule(function, _span(bottoms), _span(tops), in_place, automatic)
+            TABLE[name] = Rule(function, _span(bottoms), _span(tops), in_place, automatic, fork)
         return function
 
     return enter
