@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,12 +22,15 @@ from caffe_viz.checking import (
 )
 from caffe_viz.errors import InputError, RunError, near
 from caffe_viz.filling import fill
+from caffe_viz.geometry.python_layers import folders, with_permission
+from caffe_viz.layers_file import load_layers
 from caffe_viz.netdef import NetParameter
 
 ENGINES = ("auto", "caffe", "torch")
 PHASES = ("TRAIN", "TEST")  # in the order of Caffe's numbers
 CPU = "cpu"
-NetSource = Path | str | NetParameter
+PathLike = Path | str
+NetSource = PathLike | NetParameter
 
 
 def preferred(engine: str = "auto", device: str = CPU) -> str:
@@ -104,6 +108,8 @@ def load_net(
     engine: str = "auto",
     device: str = CPU,
     allow_code: bool = False,
+    python_path: PathLike | Sequence[PathLike] = (),
+    layers: PathLike | Sequence[PathLike] = (),
     checked: bool = True,
 ) -> Any:
     """A `caffe.Net` of `prototxt` with `weights`, paths or messages; checked first, so that nothing aborts.
@@ -112,6 +118,10 @@ def load_net(
     `device` is torch's name of one: cpu, cuda, cuda:1. The attributes `prototxt`, the message, and `folder`,
     of the file, are what altered nets are made from.
 
+    `layers` are Python files that enter layer types with `@layer` of caffe_viz.engine; they are run.
+    `allow_code` admits layers that run code or touch files; modules of layers of type Python are looked for
+    in `python_path`, beside the prototxt, and where Python looks.
+
     `checked=False` leaves the check out, for messages that passed it before they were altered. Weights
     for a message are filled in by name; layers of the weights that hold none are passed over.
 
@@ -119,6 +129,7 @@ def load_net(
         InputError: a file is missing, or Caffe would abort with it.
         RunError: the engine is not installed.
     """
+    load_layers(layers)
     name = chosen(engine, device)
     if phase not in PHASES:
         raise InputError(f"phase {phase!r} is unknown.{near(phase, PHASES)}")
@@ -128,13 +139,16 @@ def load_net(
         if weights is None or isinstance(weights, NetParameter)
         else existing_file(weights, "caffemodel")
     )
+    paths = folders(python_path)
     if checked:
-        _check(net_source, source, phase, allow_code, name)
+        _check(net_source, source, phase, allow_code, name, paths)
+    given = net_source
     if name == "caffe":
         net = _load_caffe(_caffe(), net_source, source, phase, checked)
     else:
-        net = _load_torch(net_source, source, phase, device)
-    net.prototxt = net_source if isinstance(net_source, NetParameter) else netdef.read_net(net_source)
+        given = message_with_code(net_source, paths) if allow_code else net_source
+        net = _load_torch(given, source, phase, device)
+    net.prototxt = given if isinstance(given, NetParameter) else netdef.read_net(given)
     net.folder = None if isinstance(net_source, NetParameter) else net_source.parent
     return net
 
@@ -147,18 +161,32 @@ def _load_torch(
     return Net(net, PHASES.index(phase), weights=weights, device=device)
 
 
+def message_with_code(net: Path | NetParameter, paths: tuple[Path, ...]) -> NetParameter:
+    """A net whose layers of type Python may run what they name, found in `paths` or beside its file."""
+    if isinstance(net, NetParameter):
+        return with_permission(net, paths)
+    return with_permission(netdef.read_net(net), (*paths, net.parent))
+
+
 def engine_name(net: Any) -> str:
     """The name of the engine that runs `net`: caffe or torch."""
     return str(getattr(net, "engine", "caffe"))
 
 
 def _check(
-    net: Path | NetParameter, weights: Path | NetParameter | None, phase: str, allow_code: bool, engine: str
+    net: Path | NetParameter,
+    weights: Path | NetParameter | None,
+    phase: str,
+    allow_code: bool,
+    engine: str,
+    paths: tuple[Path, ...],
 ) -> None:
     if isinstance(net, Path) and not isinstance(weights, NetParameter):
-        check(net, weights, allow_code=allow_code, phase=phase, engine=engine).raise_for_errors()
+        found = check(net, weights, allow_code=allow_code, python_path=paths, phase=phase, engine=engine)
+        found.raise_for_errors()
         return
-    message = netdef.read_net(net) if isinstance(net, Path) else net
+    message = message_with_code(net, paths) if allow_code else net
+    message = netdef.read_net(message) if isinstance(message, Path) else message
     trained = netdef.stored_layers(weights) if isinstance(weights, Path) else weights
     name = str(net) if isinstance(net, Path) else f"net {net.name!r}"
     raise_for(check_messages(message, trained, allow_code=allow_code, phase=phase, engine=engine), name)

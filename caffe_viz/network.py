@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,12 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_viz import netdef
-from caffe_viz.backend import engine_name, load_net, preferred
+from caffe_viz.backend import engine_name, load_net, message_with_code, preferred
 from caffe_viz.checking import check, check_messages, raise_for
 from caffe_viz.errors import InputError
 from caffe_viz.geometry import Geometry, measure
+from caffe_viz.geometry.python_layers import folders
 from caffe_viz.images import Preprocess, load_image
 from caffe_viz.images.album import load_array
+from caffe_viz.layers_file import load_layers
 from caffe_viz.netdef import NetParameter
 from caffe_viz.surgery import image_input, with_batch
 
@@ -26,7 +29,10 @@ PathLike = str | Path
 
 @dataclass(frozen=True)
 class Network:
-    """A prototxt and weights, paths or messages; `preprocess` is by default that beside the prototxt."""
+    """A prototxt and weights, paths or messages; `preprocess` is by default that beside the prototxt.
+
+    `layers`, `allow_code` and `python_path` are as of `load_net`.
+    """
 
     prototxt: PathLike | NetParameter
     weights: PathLike | NetParameter | None = None
@@ -34,6 +40,12 @@ class Network:
     engine: str = "auto"
     device: str = "cpu"
     allow_code: bool = False
+    python_path: PathLike | Sequence[PathLike] = ()
+    layers: PathLike | Sequence[PathLike] = ()
+
+    def __post_init__(self) -> None:
+        load_layers(self.layers)
+        folders(self.python_path)
 
     @classmethod
     def of(cls, net: Any, *, weights: bool = True) -> Network:
@@ -58,7 +70,9 @@ class Network:
     @cached_property
     def message(self) -> NetParameter:
         """The net of the TEST phase."""
-        given = self.prototxt
+        given = self.prototxt if isinstance(self.prototxt, NetParameter) else Path(self.prototxt)
+        if self.allow_code:
+            given = message_with_code(given, folders(self.python_path))
         return netdef.for_phase(given if isinstance(given, NetParameter) else netdef.read_net(given))
 
     @cached_property
@@ -77,7 +91,10 @@ class Network:
         name = preferred(self.engine, self.device)
         paths = [p for p in (self.prototxt, self.weights) if isinstance(p, str | Path)]
         if isinstance(self.prototxt, str | Path) and not isinstance(self.weights, NetParameter):
-            check(paths[0], *paths[1:], allow_code=self.allow_code, engine=name).raise_for_errors()
+            check(
+                paths[0], *paths[1:], allow_code=self.allow_code, engine=name,
+                python_path=folders(self.python_path),
+            ).raise_for_errors()  # fmt: skip
         else:
             weights = None if self.weights is None else self.trained
             found = check_messages(self.message, weights, allow_code=self.allow_code, engine=name)

@@ -19,7 +19,9 @@ from caffe_viz.backend import chosen as chosen_engine
 from caffe_viz.checking import check_messages, raise_for
 from caffe_viz.errors import InputError, near
 from caffe_viz.files import write_whole
+from caffe_viz.geometry.python_layers import permits_of
 from caffe_viz.images import Preprocess
+from caffe_viz.layers_file import loaded_files
 from caffe_viz.netdef import NetParameter, read_weights
 from caffe_viz.surgery import Auxiliary, auxiliary_net
 
@@ -209,7 +211,9 @@ def ascend(
             f"the start has the shape {start.shape}; the input takes {auxiliary.image_shape[1:]}."
         )
     recipe = Recipe(METHODS[method], steps, rate * unit, grey, NOISE * unit, seed, start, place, save_every)
-    job = Job(auxiliary, _of_layers(given, auxiliary.message), runner, device, recipe)
+    permits = permits_of(auxiliary.message)
+    trained = _of_layers(given, auxiliary.message)
+    job = Job(auxiliary, trained, runner, device, recipe, loaded_files(), permits)
     return Ascending(job, batches, jobs or (_cores() if device == "cpu" else 1), method)
 
 

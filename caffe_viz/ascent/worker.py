@@ -11,12 +11,16 @@ import signal
 import sys
 import time
 import traceback
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO, Any
 
 from caffe_viz.ascent.climb import Climber, Recipe, Tick
 from caffe_viz.backend import load_net
 from caffe_viz.errors import CaffeVizError, RunError
+from caffe_viz.geometry.python_layers import PERMITS
+from caffe_viz.layers_file import load_layers
 from caffe_viz.netdef import NetParameter
 from caffe_viz.surgery import Auxiliary
 
@@ -25,13 +29,15 @@ REPORT_EVERY = 0.25  # seconds
 
 @dataclass(frozen=True)
 class Job:
-    """What every batch has in common."""
+    """What every batch has in common; `layers` and `permits` are what its types of one's own need."""
 
     auxiliary: Auxiliary
     weights: NetParameter | None
     engine: str
     device: str
     recipe: Recipe
+    layers: tuple[Path, ...] = ()
+    permits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def send(stream: IO[bytes], value: Any) -> None:
@@ -57,6 +63,8 @@ def main() -> None:
 
 def _serve(orders: IO[bytes], answers: IO[bytes]) -> None:
     job: Job = pickle.load(orders)
+    load_layers(job.layers)
+    PERMITS.update(job.permits)
     net = load_net(job.auxiliary.message, job.weights, engine=job.engine, device=job.device, checked=False)
     climber = Climber(net, job.auxiliary, job.recipe)
     while True:

@@ -7,7 +7,7 @@ through ends the child, not this process, and becomes one line with Caffe's own 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from caffe_viz.checking.sizes import size_findings
 from caffe_viz.checking.structure import structure_findings
 from caffe_viz.checking.weights import fits, weight_findings
 from caffe_viz.errors import InputError, near
+from caffe_viz.geometry.custom import ENTERED
+from caffe_viz.geometry.python_layers import with_permission
 from caffe_viz.netdef import NetParameter, StoredLayer, for_phase, read_net, stored_layers
 
 __all__ = [
@@ -43,13 +45,15 @@ def check(
     weights: Path | str | None = None,
     *,
     allow_code: bool = False,
+    python_path: Iterable[Path | str] = (),
     probe: bool | None = None,
     phase: str = "TEST",
     engine: str = "caffe",
 ) -> Report:
     """What is wrong with a prototxt and its caffemodel; files that did not change are looked at once.
 
-    `allow_code` admits layers that run code or touch files. `probe` says whether real Caffe loads the
+    `allow_code` admits layers that run code or touch files; Python modules are looked for in `python_path`,
+    beside the prototxt, and where Python looks. `probe` says whether real Caffe loads the
     files in a child process at the end; None means: where it is installed, and is the `engine`.
 
     Raises:
@@ -61,7 +65,9 @@ def check(
         raise InputError(f"{net_path} and {weights_path} are swapped: the prototxt comes first.")
     use_child = engine == "caffe" and caffe_is_installed() if probe is None else probe
     states = (_state(net_path), None if weights_path is None else _state(weights_path))
-    findings = _check(*states, allow_code, use_child, phase, engine)
+    folders = (*map(str, python_path), str(net_path.parent)) if allow_code else None
+    custom = tuple(sorted(ENTERED.items()))
+    findings = _check(*states, folders, custom, use_child, phase, engine)
     return Report(net_path, weights_path, findings)
 
 
@@ -73,7 +79,10 @@ def check_messages(
     phase: str = "TEST",
     engine: str = "caffe",
 ) -> tuple[Finding, ...]:
-    """What is wrong with a net and its weights as messages on `engine`, which is not started for it."""
+    """What is wrong with a net and its weights as messages on `engine`, which is not started for it.
+
+    `allow_code` admits layers that touch files; those of type Python need a permission in the net itself.
+    """
     layers = stored_layers(weights) if isinstance(weights, NetParameter) else weights
     try:
         chosen = for_phase(net, phase)
@@ -111,11 +120,12 @@ def _state(path: Path) -> FileState:
     return str(path), stat.st_mtime_ns, stat.st_size
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=64)  # `custom` is what it depends on beside its files: layer types of one's own
 def _check(
     net_state: FileState,
     weights_state: FileState | None,
-    allow_code: bool,
+    folders: tuple[str, ...] | None,
+    custom: tuple[tuple[str, Path], ...],
     use_child: bool,
     phase: str,
     engine: str,
@@ -132,6 +142,8 @@ def _check(
         weights = None if weights_path is None else stored_layers(weights_path)
     except InputError as error:
         weights_findings = (Finding("error", "", str(error)),)
+    allow_code = folders is not None
+    net = net if folders is None else with_permission(net, folders)
     findings = check_messages(net, weights, allow_code=allow_code, phase=phase, engine=engine)
     findings += weights_findings
     if use_child and not any(f.severity == "error" for f in findings):

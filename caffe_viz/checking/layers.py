@@ -13,12 +13,12 @@ UNUSABLE = {
     "ImageData": _NO_OPENCV,
     "MemoryData": "Caffe aborts on forward unless set_input_arrays was called; use an Input layer",
     "PSROIPooling": "Caffe has no CPU code for it: forward aborts",
-    "Python": "it would run the code of a Python module, and this Caffe is built without it",
+    "Python": "this Caffe is built without layers in Python; the engine torch has them",
     "VideoData": _NO_OPENCV,
     "WindowData": _NO_OPENCV,
 }
 # Those of them that the embedded engine has.
-EMBEDDED = {"ImageData", "MemoryData", "PSROIPooling"}
+EMBEDDED = {"ImageData", "MemoryData", "PSROIPooling", "Python"}
 # Types whose backward aborts if force_backward asks for the gradient of a bottom they have none for.
 NO_BACKWARD = {
     "Accuracy",

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from functools import reduce
 
 from caffe_viz.checking.report import Finding, where
+from caffe_viz.geometry.python_layers import is_known, refusal
 from caffe_viz.netdef import LayerParameter, NetParameter
 
 _MEAN = ("transform_param.mean_file", "reads")
@@ -38,9 +39,8 @@ FILES: dict[str, tuple[tuple[str, str], ...]] = {
 def safety_findings(net: NetParameter, *, allow_code: bool) -> Iterator[Finding]:
     """Layers that reach outside the process: errors unless `allow_code`; then, missing files."""
     for layer in net.layer:
-        if layer.type == "Python" and not allow_code:
-            module = layer.python_param.module
-            yield Finding("error", where(layer), f"runs code of the Python module {module!r}; refused.")
+        if layer.type == "Python" and not is_known(layer):
+            yield Finding("error", where(layer), f"{refusal(layer)}.")
         for field, verb in FILES.get(layer.type, ()):
             path = _value(layer, field)
             if path and not allow_code:

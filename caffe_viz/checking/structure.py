@@ -13,6 +13,7 @@ from caffe_viz.checking import layers as known
 from caffe_viz.checking.in_place import in_place_findings
 from caffe_viz.checking.report import Finding, where
 from caffe_viz.errors import near
+from caffe_viz.geometry.custom import ENTERED
 from caffe_viz.geometry.rules import ELSEWHERE, TABLE
 from caffe_viz.netdef import LayerParameter, NetParameter
 from caffe_viz.surgery.in_place import SHARE, holds
@@ -43,7 +44,10 @@ def structure_findings(net: NetParameter, whole: NetParameter, engine: str) -> I
 
 
 def _type(layer: LayerParameter, engine: str) -> Iterator[str]:
-    if engine == "torch" and layer.type in known.EMBEDDED:
+    if engine == "torch" and (layer.type in known.EMBEDDED or layer.type in ENTERED):
+        return
+    if layer.type in ENTERED:
+        yield f"its type is that of {ENTERED[layer.type]}, which only the engine torch computes."
         return
     if layer.type in known.UNUSABLE:
         yield f"cannot be used: {known.UNUSABLE[layer.type]}."

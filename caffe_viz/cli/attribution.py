@@ -11,7 +11,18 @@ import typer
 
 from caffe_viz.cli.app import app
 from caffe_viz.cli.images import Images
-from caffe_viz.cli.options import AllowCode, Device, Engine, Json, Output, PreprocessFile, Prototxt, Weights
+from caffe_viz.cli.options import (
+    AllowCode,
+    Device,
+    Engine,
+    Json,
+    Layers,
+    Output,
+    PreprocessFile,
+    Prototxt,
+    PythonPath,
+    Weights,
+)
 from caffe_viz.cli.parts import open_network, print_files, progress_bar
 
 
@@ -54,6 +65,8 @@ def attribute(
     engine: Engine = "auto",
     device: Device = "cpu",
     allow_code: AllowCode = False,
+    python_path: PythonPath = None,
+    layers: Layers = None,
     output: Output = Path("out"),
     as_json: Json = False,
 ) -> None:
@@ -64,7 +77,7 @@ def attribute(
 
     need_folder(output)
     settings = Settings(samples, noise, steps, patch, stride, seed)
-    network = open_network(prototxt, weights, preprocess, engine, device, allow_code)
+    network = open_network(prototxt, weights, preprocess, engine, device, allow_code, python_path, layers)
     methods = "all" if method == ["all"] else method or ["grad-cam"]
     with progress_bar("attribution") as report:
         found = show_attribution(

@@ -17,14 +17,24 @@ from caffe_viz.cli.options import (
     Filters,
     Image,
     Json,
+    Layers,
     MaybeWeights,
     Output,
     PreprocessFile,
     Prototxt,
+    PythonPath,
     Size,
     Weights,
 )
-from caffe_viz.cli.parts import height_width, numbers, open_network, preprocess_of, print_files, progress_bar
+from caffe_viz.cli.parts import (
+    height_width,
+    message_of,
+    numbers,
+    open_network,
+    preprocess_of,
+    print_files,
+    progress_bar,
+)
 from caffe_viz.errors import RunError
 
 
@@ -39,13 +49,15 @@ def activations(
     engine: Engine = "auto",
     device: Device = "cpu",
     allow_code: AllowCode = False,
+    python_path: PythonPath = None,
+    layers: Layers = None,
     output: Output = Path("out"),
     as_json: Json = False,
 ) -> None:
     """What an image makes of each blob: maps as tiles, vectors as lines and histograms, and the top 5."""
     from caffe_viz.views import show_activations
 
-    network = open_network(prototxt, weights, preprocess, engine, device, allow_code)
+    network = open_network(prototxt, weights, preprocess, engine, device, allow_code, python_path, layers)
     found = show_activations(network, image, layer)
     paths = found.save(output, first)
     top = found.top() if len(list(found.arrays.values())[-1].squeeze().shape) == 1 else []
@@ -78,13 +90,15 @@ def gradient(
     engine: Engine = "auto",
     device: Device = "cpu",
     allow_code: AllowCode = False,
+    python_path: PythonPath = None,
+    layers: Layers = None,
     output: Output = Path("out"),
     as_json: Json = False,
 ) -> None:
     """The gradient of one filter or class for an image: of blobs, and of every parameter before it."""
     from caffe_viz.views import show_gradients
 
-    network = open_network(prototxt, weights, preprocess, engine, device, allow_code)
+    network = open_network(prototxt, weights, preprocess, engine, device, allow_code, python_path, layers)
     found = show_gradients(network, image, layer, index, blob)
     paths = found.save(output)
     if as_json:
@@ -118,6 +132,8 @@ def ascend(
     engine: Engine = "auto",
     device: Device = "cpu",
     allow_code: AllowCode = False,
+    python_path: PythonPath = None,
+    layers: Layers = None,
     output: Output = Path("out"),
     as_json: Json = False,
 ) -> None:
@@ -126,7 +142,7 @@ def ascend(
     from caffe_viz.views import maximize
 
     need_folder(output)
-    network = open_network(prototxt, weights, preprocess, engine, device, allow_code)
+    network = open_network(prototxt, weights, preprocess, engine, device, allow_code, python_path, layers)
     with progress_bar(f"{layer}, {method}") as report:
         found = maximize(
             network, layer, numbers(filters), method=method, steps=steps, rate=rate, neuron=neuron,
@@ -158,16 +174,17 @@ def parity(
     weights: MaybeWeights = None,
     seed: Annotated[int, typer.Option(help="Of the noise in the inputs.", min=0)] = 0,
     preprocess: PreprocessFile = None,
+    layers: Layers = None,
     as_json: Json = False,
 ) -> None:
     """Compare the two engines on a net, layer by layer; needs both. Without weights it gets random ones."""
-    from caffe_viz.netdef import read_net, read_weights
+    from caffe_viz.netdef import read_weights
     from caffe_viz.parity import compare
     from caffe_viz.tables import parity_table
 
     given = preprocess_of(prototxt, preprocess)
     trained = None if weights is None else read_weights(weights)
-    found = compare(read_net(prototxt), trained, seed=seed, amplitude=64 * given.scale)
+    found = compare(message_of(prototxt, layers=layers), trained, seed=seed, amplitude=64 * given.scale)
     table = parity_table(found)
     print(json.dumps(table.to_json(), indent=1) if as_json else table)
     for warning in found.warnings:

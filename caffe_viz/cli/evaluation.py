@@ -12,7 +12,18 @@ import typer
 
 from caffe_viz.cli.app import INTERRUPTED, app
 from caffe_viz.cli.images import Images
-from caffe_viz.cli.options import AllowCode, Device, Engine, Json, Output, PreprocessFile, Prototxt, Weights
+from caffe_viz.cli.options import (
+    AllowCode,
+    Device,
+    Engine,
+    Json,
+    Layers,
+    Output,
+    PreprocessFile,
+    Prototxt,
+    PythonPath,
+    Weights,
+)
 from caffe_viz.cli.parts import open_network, print_files, progress_bar
 
 
@@ -54,6 +65,8 @@ def evaluate(
     engine: Engine = "auto",
     device: Device = "cpu",
     allow_code: AllowCode = False,
+    python_path: PythonPath = None,
+    layers: Layers = None,
     output: Output = Path("out"),
     as_json: Json = False,
 ) -> None:
@@ -65,7 +78,7 @@ def evaluate(
 
     need_folder(output)
     checks = need_checks(check or CHECKS)
-    network = open_network(prototxt, weights, preprocess, engine, device, allow_code)
+    network = open_network(prototxt, weights, preprocess, engine, device, allow_code, python_path, layers)
     if write is not None:
         need_marks(write, network.message.name, checks)
     methods = "all" if method in (None, ["all"]) else method

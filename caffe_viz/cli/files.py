@@ -13,14 +13,16 @@ from caffe_viz.cli.options import (
     AllowCode,
     Filters,
     Json,
+    Layers,
     MaybeWeights,
     Output,
     PreprocessFile,
     Prototxt,
+    PythonPath,
     Size,
     Weights,
 )
-from caffe_viz.cli.parts import height_width, numbers, open_network, progress_bar
+from caffe_viz.cli.parts import height_width, message_of, numbers, open_network, progress_bar
 from caffe_viz.errors import InputError
 
 
@@ -30,29 +32,43 @@ def shapes(
     weights: MaybeWeights = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Images in a batch.")] = None,
     size: Size = None,
+    allow_code: AllowCode = False,
+    python_path: PythonPath = None,
+    layers: Layers = None,
     as_json: Json = False,
 ) -> None:
     """Shapes, parameters, multiply-adds and receptive field of every layer; needs no weights, no engine."""
     from caffe_viz.geometry import measure
-    from caffe_viz.netdef import read_net
     from caffe_viz.tables import Shapes
 
+    net = message_of(prototxt, allow_code, python_path, layers)
     if weights is not None:
         from caffe_viz.checking import check as run_check
 
-        run_check(prototxt, weights, probe=False).raise_for_errors()
-    made = Shapes(measure(read_net(prototxt), batch=batch, size=height_width(size)))
+        checked = run_check(
+            prototxt, weights, allow_code=allow_code, python_path=python_path or (), probe=False
+        )
+        checked.raise_for_errors()
+    made = Shapes(measure(net, batch=batch, size=height_width(size), files=allow_code))
     print(json.dumps(made.to_json(), indent=1) if as_json else made)
 
 
 @app.command()
 def check(
-    prototxt: Prototxt, weights: MaybeWeights = None, allow_code: AllowCode = False, as_json: Json = False
+    prototxt: Prototxt,
+    weights: MaybeWeights = None,
+    allow_code: AllowCode = False,
+    python_path: PythonPath = None,
+    layers: Layers = None,
+    as_json: Json = False,
 ) -> None:
     """Find what would make Caffe abort, or fail without a word, before Caffe sees the two files."""
     from caffe_viz.checking import check as run_check
+    from caffe_viz.geometry.python_layers import folders
+    from caffe_viz.layers_file import load_layers
 
-    report = run_check(prototxt, weights, allow_code=allow_code)
+    load_layers(layers or ())
+    report = run_check(prototxt, weights, allow_code=allow_code, python_path=folders(python_path or ()))
     if as_json:
         print(
             json.dumps(
@@ -76,13 +92,14 @@ def weights(
     ] = None,
     filters: Filters = None,
     preprocess: PreprocessFile = None,
+    layers: Layers = None,
     output: Output = Path("out"),
 ) -> None:
     """Kernels of a layer as one picture: in colour where they see 3 channels."""
     from caffe_viz.files import safe_name
     from caffe_viz.views import first_kernels, show_weights
 
-    network = open_network(prototxt, weights, preprocess)
+    network = open_network(prototxt, weights, preprocess, layers=layers)
     for name in layer or [first_kernels(network)]:
         path = output / f"{safe_name(name)}_weights.png"
         show_weights(network, name, numbers(filters)).save(path)
@@ -100,15 +117,19 @@ def aux(
     neuron: Annotated[
         bool, typer.Option("--neuron", help="A selector for single neurons, not for maps.")
     ] = False,
+    allow_code: AllowCode = False,
+    python_path: PythonPath = None,
+    layers: Layers = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The prototxt to write.")] = Path(
         "out/aux.prototxt"
     ),
 ) -> None:
     """Write the auxiliary net: its forward() is a filter's activation, its backward() that one's gradient."""
-    from caffe_viz.netdef import read_net, write_net
+    from caffe_viz.netdef import write_net
     from caffe_viz.surgery import auxiliary_net
 
-    made = auxiliary_net(read_net(prototxt), layer, batch=batch, size=height_width(size), neuron=neuron)
+    net = message_of(prototxt, allow_code, python_path, layers)
+    made = auxiliary_net(net, layer, batch=batch, size=height_width(size), neuron=neuron)
     write_net(made.message, output)
     print(output)
     print(f"net.params[{made.image_layer!r}][0].data {made.image_shape}: the image")

@@ -16,9 +16,11 @@ from caffe_viz.cli.options import (
     Engine,
     Filters,
     Json,
+    Layers,
     Output,
     PreprocessFile,
     Prototxt,
+    PythonPath,
     Weights,
 )
 from caffe_viz.cli.parts import numbers, open_network, print_files, progress_bar
@@ -49,6 +51,8 @@ def classify(
     engine: Engine = "auto",
     device: Device = "cpu",
     allow_code: AllowCode = False,
+    python_path: PythonPath = None,
+    layers: Layers = None,
     as_json: Json = False,
 ) -> None:
     """What the net sees in images: the likeliest classes of each. Warns if the preprocessing looks wrong."""
@@ -56,7 +60,7 @@ def classify(
     from caffe_viz.images import Album
     from caffe_viz.views.classified import described, need_one, settings
 
-    network = open_network(prototxt, weights, preprocess, engine, device, allow_code)
+    network = open_network(prototxt, weights, preprocess, engine, device, allow_code, python_path, layers)
     album = Album.of(*image)
     classifier = Classifier(network, album, top=top, oversample=oversample)
     source = _source(prototxt, preprocess)
@@ -120,6 +124,8 @@ def top(
     engine: Engine = "auto",
     device: Device = "cpu",
     allow_code: AllowCode = False,
+    python_path: PythonPath = None,
+    layers: Layers = None,
     output: Output = Path("out"),
     as_json: Json = False,
 ) -> None:
@@ -129,7 +135,7 @@ def top(
     from caffe_viz.views.topmost import searched, searching
 
     need_folder(output)
-    network = open_network(prototxt, weights, preprocess, engine, device, allow_code)
+    network = open_network(prototxt, weights, preprocess, engine, device, allow_code, python_path, layers)
     file = output / f"{safe_name(layer)}_top.unfinished.npz"
     search = searching(network, Album.of(*image), layer, numbers(filters), count, file)
     if search.standing.seen:

@@ -15,6 +15,19 @@ Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for what is
 Engine = Annotated[str, typer.Option(help="caffe, torch, or auto: caffe where it is installed.")]
 Device = Annotated[str, typer.Option(help="Of the engine torch: cpu, cuda, cuda:1.")]
 AllowCode = Annotated[bool, typer.Option(help="Accept layers that run code or touch files.")]
+PythonPath = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--python-path",
+        help="Folder of the modules of Python layers [default: the prototxt's]; again for more.",
+    ),
+]
+Layers = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--layers", help="Run this Python file, whose @layer functions are layer types; again for more."
+    ),
+]
 Image = Annotated[Path, typer.Option(help="A photograph, or an array (C, H, W) as .npy.", show_default=False)]
 PreprocessFile = Annotated[
     Path | None,

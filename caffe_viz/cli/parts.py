@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from caffe_viz.errors import InputError
 
 if TYPE_CHECKING:
     from caffe_viz.images import Preprocess
+    from caffe_viz.netdef import NetParameter
     from caffe_viz.network import Network
 
 
@@ -22,13 +23,35 @@ def open_network(
     engine: str = "auto",
     device: str = "cpu",
     allow_code: bool = False,
+    python_path: Sequence[Path] | None = None,
+    layers: Sequence[Path] | None = None,
 ) -> Network:
     """The two files, checked, with how images get in."""
     from caffe_viz.network import Network
 
-    network = Network(prototxt, weights, preprocess_of(prototxt, preprocess), engine, device, allow_code)
+    network = Network(
+        prototxt, weights, preprocess_of(prototxt, preprocess), engine, device, allow_code,
+        python_path or (), layers or (),
+    )  # fmt: skip
     network.check()
     return network
+
+
+def message_of(
+    prototxt: Path,
+    allow_code: bool = False,
+    python_path: Sequence[Path] | None = None,
+    layers: Sequence[Path] | None = None,
+) -> NetParameter:
+    """The net as a message, for commands that only measure it."""
+    from caffe_viz.backend import message_with_code
+    from caffe_viz.geometry.python_layers import folders
+    from caffe_viz.layers_file import load_layers
+    from caffe_viz.netdef import read_net
+
+    load_layers(layers or ())
+    paths = folders(python_path or ())
+    return message_with_code(prototxt, paths) if allow_code else read_net(prototxt)
 
 
 def preprocess_of(prototxt: Path, given: Path | None) -> Preprocess:

@@ -17,10 +17,12 @@ from caffe_viz.cli.options import (
     Device,
     Engine,
     Json,
+    Layers,
     MaybeWeights,
     Output,
     PreprocessFile,
     Prototxt,
+    PythonPath,
 )
 from caffe_viz.cli.parts import preprocess_of, print_files, progress_bar
 
@@ -50,6 +52,8 @@ def report(
     engine: Engine = "auto",
     device: Device = "cpu",
     allow_code: AllowCode = False,
+    python_path: PythonPath = None,
+    layers: Layers = None,
     output: Output = Path("out"),
     as_json: Json = False,
 ) -> None:
@@ -58,11 +62,15 @@ def report(
     from caffe_viz.report import Reporting
     from caffe_viz.report.subject import Subject
 
-    network = Network(prototxt, weights, preprocess_of(prototxt, preprocess), engine, device, allow_code)
+    network = Network(
+        prototxt, weights, preprocess_of(prototxt, preprocess), engine, device, allow_code,
+        python_path or (), layers or (),
+    )  # fmt: skip
     command = _command(
         [prototxt, *([weights] if weights else [])],
         image=image, photos=photos, record=record, budget=budget, folder=folder, preprocess=preprocess,
-        engine=engine, device=device, allow_code=allow_code, output=output,
+        engine=engine, device=device, allow_code=allow_code, python_path=python_path,
+        layers=layers, output=output,
     )  # fmt: skip
     subject = Subject.of(network, image or (), photos, record)
     reporting = Reporting(subject, output, budget=budget, beside=folder, command=command)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,7 +12,8 @@ from torch import Tensor
 
 from caffe_viz.engine.blobs import Blob
 from caffe_viz.engine.table import LAYERS, Call
-from caffe_viz.errors import InputError
+from caffe_viz.engine.user_code import told
+from caffe_viz.errors import InputError, RunError
 from caffe_viz.geometry.stored import WITH_FILES
 from caffe_viz.geometry.table import Out, text
 from caffe_viz.netdef import LayerParameter
@@ -37,6 +39,7 @@ class Layer:
         self.name, self.type = param.name, param.type
         self.kind = LAYERS[param.type]
         self.blobs: list[Blob] = []
+        self.given: list[Blob] = []  # parameters that the layer itself makes and fills
         self.backs, self.down, self.learns = False, [False] * len(bottoms), [False]
         self.in_place = any(top in bottoms for top in tops)
         self._shapes: tuple[tuple[int, ...], ...] | None = None
@@ -138,7 +141,7 @@ class Layer:
         self.forget()
         places = [i for i, learns in enumerate(self.learns) if learns]
         taken = {seed.untyped_storage().data_ptr() for seed in seeds if seed is not None}
-        for i, gradient in zip(places, _gradients(tape.tops, seeds, tape.params), strict=True):
+        for i, gradient in zip(places, self._derive(tape.tops, seeds, tape.params), strict=True):
             if gradient is not None:
                 memory, values = self.blobs[i].memories[1], gradient.contiguous()
                 # Where a layer only adds a parameter, autograd hands the top's diff itself on.
@@ -155,10 +158,25 @@ class Layer:
         return self.backs and self.kind.gradient and (any(self.down) or any(self.learns))
 
     def _compute(self, bottoms: list[Tensor], params: list[Tensor]) -> list[Any]:
+        if self.kind.folder is not None:
+            return self._of_user(bottoms, params, self.kind.folder)
         tops = self.kind.function(self.call, bottoms, params)
         for i in self.call.changes:
             self.blobs[i].memories[0].changed()
         return [tops] if isinstance(tops, Tensor) else list(tops)
+
+    def _of_user(self, bottoms: list[Tensor], params: list[Tensor], folder: Path) -> list[Any]:
+        """What a function of the user's computes, whatever it returns."""
+        with told(f"layer {self.name!r} ({self.type}):", [folder]):
+            found = self.kind.function(self.call, bottoms, params)
+            tops = [found] if isinstance(found, Tensor) else list(found)
+        if len(tops) != len(self.tops) or not all(x is None or isinstance(x, Tensor) for x in tops):
+            kinds = ", ".join(type(x).__name__ for x in tops)
+            raise RunError(
+                f"layer {self.name!r} ({self.type}): its function returned [{kinds}] for {len(self.tops)} "
+                f"tops: return a tensor for each, or None."
+            )
+        return [x if x is None else x.to(self.call.device, torch.float32) for x in tops]
 
     def _record(self) -> Tape:
         """A forward that autograd follows."""
@@ -199,7 +217,7 @@ class Layer:
         wanted = [b for b, down in zip(self.bottoms, self.down, strict=True) if down]
         for blob in wanted:
             blob.memories[1].vacate()
-        found = _gradients(tape.tops, seeds, tape.bottoms)
+        found = self._derive(tape.tops, seeds, tape.bottoms)
         taken = {seed.untyped_storage().data_ptr() for seed in seeds}
         for blob, gradient in zip(wanted, found, strict=True):
             values = torch.zeros_like(blob.tensor()) if gradient is None else gradient.contiguous()
@@ -209,6 +227,14 @@ class Layer:
             stays = place not in taken or (self.in_place and self._pending is None)
             blob.take_gradient(values if stays else values.clone())
             taken.add(place)
+
+    def _derive(
+        self, tops: Sequence[Tensor], seeds: Sequence[Tensor | None], leaves: Sequence[Tensor]
+    ) -> Sequence[Tensor | None]:
+        if self.kind.folder is None:
+            return _gradients(tops, seeds, leaves)
+        with told(f"layer {self.name!r} ({self.type}), backward:", [self.kind.folder]):
+            return _gradients(tops, seeds, leaves)
 
     def _put_off(self, tape: Tape, seeds: Sequence[Tensor | None]) -> None:
         """Wait with the gradients of parameters, unless arrays are held that could change unseen."""

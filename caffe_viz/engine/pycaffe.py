@@ -8,6 +8,7 @@ from caffe_viz.engine.detector import Detector
 from caffe_viz.engine.modes import set_device, set_mode_cpu, set_mode_gpu, set_random_seed
 from caffe_viz.engine.net import Net
 from caffe_viz.engine.net_spec import NetSpec, layers, params, to_proto
+from caffe_viz.engine.python_layers import Layer
 from caffe_viz.engine.solver import (
     AdaDeltaSolver,
     AdaGradSolver,
@@ -21,7 +22,7 @@ from caffe_viz.engine.table import LAYERS
 
 __version__ = "1.0.0"  # of the Caffe whose interface this is
 TRAIN, TEST = 0, 1
-MISSING = ("NCCL", "Timer", "Layer", "draw", "coord_map")
+MISSING = ("NCCL", "Timer", "draw", "coord_map")
 
 __all__ = [
     "TEST",
@@ -31,6 +32,7 @@ __all__ = [
     "AdamSolver",
     "Classifier",
     "Detector",
+    "Layer",
     "NesterovSolver",
     "Net",
     "NetSpec",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -47,7 +48,7 @@ class Kind:
     """A layer type: its function, whether it has a gradient, the bottoms that never get one, its fillers.
 
     `starts` says that it runs once, too, when the net is made; `always`, that it computes all its gradients
-    whenever it goes backward, wanted or not.
+    whenever it goes backward, wanted or not. `folder` is that of the user's file which entered it.
     """
 
     function: Function
@@ -56,6 +57,7 @@ class Kind:
     fillers: Fillers
     starts: bool = False
     always: bool = False
+    folder: Path | None = None
 
 
 LAYERS: dict[str, Kind] = {}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 
 from caffe_viz.engine import layers as _layers  # noqa: F401  (importing it fills the table)
-from caffe_viz.engine import modes
+from caffe_viz.engine import modes, python_layers
 from caffe_viz.engine.blobs import Blob
 from caffe_viz.engine.fillers import filled
 from caffe_viz.engine.layer import Layer
@@ -78,7 +78,7 @@ class _Walk:
             tops += [self._new(AUTOMATIC) for _ in range(len(param.top), rule.tops[0])]
         call = Call(param, param.phase == net_pb2.TRAIN, len(tops), self.device, self.generator)
         blobs = self.made.blobs
-        layer = Layer(param, call, [blobs[i] for i in bottoms], [blobs[i] for i in tops])
+        layer = python_layers.made(param, call, [blobs[i] for i in bottoms], [blobs[i] for i in tops])
         asked = param.propagate_down or [self.needs[i] for i in bottoms]
         layer.down = list(asked)
         self.made.layers.append(layer)
@@ -132,7 +132,7 @@ class _Walk:
         fillers = list(layer.kind.fillers(layer.param))
         fillers += [constant()] * (len(shapes) - len(fillers))
         for i, (shape, filler) in enumerate(zip(shapes, fillers, strict=True)):
-            blob = Blob(shape, self.device, _maker(filler, shape))
+            blob = layer.given[i] if layer.given else Blob(shape, self.device, _maker(filler, shape))
             name = specs[i].name if i < len(specs) else ""
             owner = self.owners.setdefault(name, blob) if name else blob
             if owner is not blob:

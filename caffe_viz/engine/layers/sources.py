@@ -23,11 +23,10 @@ Pixels = NDArray[np.float32]
 Batch = list[Tensor]
 
 _INPUT = "give the deploy prototxt, or replace the layer by an Input layer and write into its blob"
-LEFT_OUT |= dict.fromkeys(("AnnotatedData", "Data", "VideoData", "WindowData"), _INPUT)
+LEFT_OUT |= dict.fromkeys(("AnnotatedData", "Data", "WindowData"), _INPUT)
 LEFT_OUT["HDF5Output"] = (
     "remove the layer, and save the data of its bottoms yourself: a network writes no files"
 )
-LEFT_OUT["Python"] = "it would run code; write the layer as a function under caffe_viz.engine.layer"
 
 
 @layer("DummyData", starts=True)

@@ -1,0 +1,12 @@
+"""Layer types that a file of the user's has entered, in this process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ENTERED: dict[str, Path] = {}  # type -> the file that entered it last
+
+
+def custom_types() -> frozenset[str]:
+    """The types that files given as `layers` have entered; only the embedded engine computes them."""
+    return frozenset(ENTERED)

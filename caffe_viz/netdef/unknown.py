@@ -1,0 +1,108 @@
+"""What a text says beside the schema: taken out before protobuf reads it, kept as values in the message."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from functools import reduce
+from typing import Any, NamedTuple
+
+from google.protobuf import text_format
+from google.protobuf.message import Message
+
+from caffe_viz.netdef.forks import QUIET
+from caffe_viz.netdef.net_pb2 import LayerParameter, NetParameter, Unknown
+from caffe_viz.netdef.text import Element, elements, is_repeated, strangers
+
+OWN = ("unknown", "variant", "trained", "permit")  # fields of our messages that stand in no file
+# Sizes of inputs, which templates leave to the one who fills them in.
+SIZES = ("batch_size", "dim", "input_dim")
+FORK_NUMBERS = 20000  # from which on net.proto numbers fields and values of forks itself
+
+
+def merge(text: str, message: Message, line: int = 1) -> None:
+    """Parse `text`, which begins in that `line` of its file, into `message`, which keeps what its schema lacks.
+
+    Raises:
+        google.protobuf.text_format.ParseError: a mistake in the syntax.
+    """
+    fields = elements(text)
+    strange = list(strangers(fields, message.DESCRIPTOR))
+    # What is unknown still stands behind a mistake in the syntax, which is to be named.
+    text_format.Parse(_without(text, strange), message, allow_unknown_field=True)
+    if strange:
+        _Keeper({id(field) for field in strange}, text, line - 1).keep(message, message, "", fields)
+
+
+def _without(text: str, strange: Sequence[Element]) -> str:
+    """`text` with blanks for some fields; lines stay what they were. A size that a template leaves open is 1."""
+    pieces, end = [], 0
+    for field in strange:
+        open_size = field.is_placeholder and field.name in SIZES
+        blank = re.sub(r"[^\n]", " ", text[field.start : field.end])
+        pieces += [text[end : field.start], f"{field.name}: 1 " if open_size else blank]
+        end = field.end
+    return "".join([*pieces, text[end:]])
+
+
+class _Keeper(NamedTuple):
+    """Enters fields of a text that are `strange` into the messages that they stand in."""
+
+    strange: set[int]  # ids of elements
+    text: str
+    lines_before: int
+
+    def keep(self, message: Message, holder: Any, path: str, fields: Iterable[Element]) -> None:
+        """`holder` is the message around that has a field for it; `path` leads from there to `message`."""
+        seen = Counter[str]()
+        for field in fields:
+            if id(field) in self.strange:
+                words = self.text[field.start : field.end].rstrip(" ,;\n")
+                line = field.line + self.lines_before
+                holder.unknown.add(path=path, name=field.name, text=words, line=line)
+                continue
+            for part in field.parts:
+                inner, name = getattr(message, field.name), field.name
+                if is_repeated(message.DESCRIPTOR.fields_by_name[name]):
+                    place = seen[name]
+                    seen[name] += 1
+                    inner, name = inner[place], f"{name}[{place}]"
+                holds = "unknown" in inner.DESCRIPTOR.fields_by_name
+                below = f"{path}.{name}" if path else name
+                self.keep(inner, inner if holds else holder, "" if holds else below, part)
+
+
+def owner_of(message: Message, unknown: Unknown) -> str:
+    """The name of the message type that an unknown field of a net or layer stands in: ConvolutionParameter."""
+    path = [name.partition("[")[0] for name in unknown.path.split(".") if name]
+    found = reduce(lambda at, name: at.fields_by_name[name].message_type, path, message.DESCRIPTOR)
+    return str(found.name)
+
+
+def ignored(message: NetParameter | LayerParameter) -> list[Unknown]:
+    """The unknown fields of a net or layer that may change what it computes: those not known to be quiet."""
+    return [unknown for unknown in message.unknown if not is_quiet(owner_of(message, unknown), unknown.name)]
+
+
+def is_quiet(owner: str, name: str) -> bool:
+    """Whether a field of a message type is known to change nothing of what a net computes at TEST."""
+    return f"{owner}.{name}" in QUIET or f"{owner}.*" in QUIET
+
+
+def of_forks(message: Message, path: str = "") -> Iterator[str]:
+    """Fields and values that real Caffe as built here has no names for, as text: what is unknown too."""
+    for descriptor, value in message.ListFields():
+        name = f"{path}.{descriptor.name}" if path else descriptor.name
+        if descriptor.name in OWN:
+            if descriptor.name == "unknown":
+                yield from (f"{x.path}.{x.text}" if x.path else x.text for x in value)
+        elif descriptor.number >= FORK_NUMBERS:
+            yield name
+        elif descriptor.message_type is not None and descriptor.name != "blobs":
+            for part in [value] if isinstance(value, Message) else value:
+                yield from of_forks(part, name)
+        elif descriptor.enum_type is not None:
+            values: Sequence[int] = value if is_repeated(descriptor) else [value]
+            names = descriptor.enum_type.values_by_number
+            yield from (f"{name}: {names[v].name}" for v in values if v >= FORK_NUMBERS)
