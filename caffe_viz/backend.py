@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,18 +13,23 @@ from typing import Any
 from caffe_viz import netdef
 from caffe_viz.checking import (
     CAFFE_READS_BYTES,
+    as_file,
     caffe_is_installed,
     check,
     check_messages,
     existing_file,
+    ignored_fields,
+    known_part,
+    prepared,
     probe,
     raise_for,
+    why_embedded,
 )
-from caffe_viz.errors import InputError, RunError, near
+from caffe_viz.errors import CaffeVizWarning, InputError, RunError, near
 from caffe_viz.filling import fill
 from caffe_viz.geometry.python_layers import folders, with_permission
 from caffe_viz.layers_file import load_layers
-from caffe_viz.netdef import NetParameter
+from caffe_viz.netdef import NetParameter, of_forks
 
 ENGINES = ("auto", "caffe", "torch")
 PHASES = ("TRAIN", "TEST")  # in the order of Caffe's numbers
@@ -33,7 +38,7 @@ PathLike = Path | str
 NetSource = PathLike | NetParameter
 
 
-def preferred(engine: str = "auto", device: str = CPU) -> str:
+def preferred(engine: str = "auto", device: str = CPU, net: NetParameter | None = None) -> str:
     """`caffe` or `torch`, as `chosen`, but installed or not: the one by whose rules a net is checked.
 
     Raises:
@@ -47,17 +52,19 @@ def preferred(engine: str = "auto", device: str = CPU) -> str:
         )
     if engine != "auto":
         return engine
-    return "torch" if device != CPU or (_has_torch() and not caffe_is_installed()) else "caffe"
+    if device != CPU or (_has_torch() and not caffe_is_installed()):
+        return "torch"
+    return "torch" if net is not None and _has_torch() and why_embedded(net) else "caffe"
 
 
-def chosen(engine: str = "auto", device: str = CPU) -> str:
-    """`caffe` or `torch`: real Caffe where it is installed, for the CPU, else the embedded engine.
+def chosen(engine: str = "auto", device: str = CPU, net: NetParameter | None = None) -> str:
+    """`caffe` or `torch`: real Caffe where it is installed and can run `net`, on the CPU, else the embedded engine.
 
     Raises:
         InputError: as `preferred`.
         RunError: it is not installed.
     """
-    name = preferred(engine, device)
+    name = preferred(engine, device, net)
     if name == "torch" and not _has_torch():
         raise RunError("the engine torch is not installed: pip install 'caffe-viz[torch]'.")
     if name == "caffe" and not caffe_is_installed():
@@ -110,15 +117,18 @@ def load_net(
     allow_code: bool = False,
     python_path: PathLike | Sequence[PathLike] = (),
     layers: PathLike | Sequence[PathLike] = (),
+    variants: Mapping[str, str] | None = None,
     checked: bool = True,
 ) -> Any:
     """A `caffe.Net` of `prototxt` with `weights`, paths or messages; checked first, so that nothing aborts.
 
-    `engine` is real Caffe (`caffe`), the embedded one (`torch`), or `auto`: Caffe where it is installed.
-    `device` is torch's name of one: cpu, cuda, cuda:1. The attributes `prototxt`, the message, and `folder`,
-    of the file, are what altered nets are made from.
+    `engine` is real Caffe (`caffe`), the embedded one (`torch`), or `auto`: Caffe where it is installed and has
+    all that the net needs. `device` is torch's name of one: cpu, cuda, cuda:1. The attributes `prototxt`, the
+    message, and `folder`, of the file, are what altered nets are made from.
 
-    `layers` are Python files that enter layer types with `@layer` of caffe_viz.engine; they are run.
+    Layers of unknown types are left out, with what depends on them; a CaffeVizWarning says so, and which fields
+    of the others are not understood. `layers` are Python files that enter layer types with `@layer` of
+    caffe_viz.engine; they are run. `variants` says what a type means that forks disagree on: {"BN": "segnet"}.
     `allow_code` admits layers that run code or touch files; modules of layers of type Python are looked for
     in `python_path`, beside the prototxt, and where Python looks.
 
@@ -130,7 +140,7 @@ def load_net(
         RunError: the engine is not installed.
     """
     load_layers(layers)
-    name = chosen(engine, device)
+    preferred(engine, device)
     if phase not in PHASES:
         raise InputError(f"phase {phase!r} is unknown.{near(phase, PHASES)}")
     net_source = prototxt if isinstance(prototxt, NetParameter) else existing_file(prototxt, "prototxt")
@@ -140,17 +150,45 @@ def load_net(
         else existing_file(weights, "caffemodel")
     )
     paths = folders(python_path)
+    given = message_with_code(net_source, paths) if allow_code else _message(net_source)
+    whole = prepared(given, source, variants)
+    part = known_part(netdef.for_phase(whole, phase))
+    name = chosen(engine, device, part)
+    # Where all of a file can be loaded, the engine reads the file itself.
+    whole_file = not part.left_out and not any(of_forks(given))
+    loaded: Path | NetParameter = net_source if isinstance(net_source, Path) and whole_file else part
     if checked:
-        _check(net_source, source, phase, allow_code, name, paths)
-    given = net_source
+        checks = {"allow_code": allow_code, "phase": phase, "engine": name}
+        if isinstance(loaded, Path) and not isinstance(source, NetParameter):
+            check(loaded, source, python_path=paths, **checks).raise_for_errors()  # type: ignore[arg-type]
+        else:
+            trained = netdef.stored_layers(source) if isinstance(source, Path) else source
+            label = str(net_source) if isinstance(net_source, Path) else f"net {given.name!r}"
+            raise_for(check_messages(part, trained, **checks), label)  # type: ignore[arg-type]
+    _say(part, name, engine, device)
     if name == "caffe":
-        net = _load_caffe(_caffe(), net_source, source, phase, checked)
+        net = _load_caffe(_caffe(), loaded, source, phase, checked)
     else:
-        given = message_with_code(net_source, paths) if allow_code else net_source
-        net = _load_torch(given, source, phase, device)
-    net.prototxt = given if isinstance(given, NetParameter) else netdef.read_net(given)
-    net.folder = None if isinstance(net_source, NetParameter) else net_source.parent
+        net = _load_torch(part, source, phase, device)
+    net.prototxt = whole
+    net.folder = net_source.parent if isinstance(net_source, Path) else None
     return net
+
+
+def _message(net: Path | NetParameter) -> NetParameter:
+    return net if isinstance(net, NetParameter) else netdef.read_net(net)
+
+
+def _say(net: NetParameter, name: str, engine: str, device: str) -> None:
+    """Warn of what the numbers of `net` depend on beside its files."""
+    lines = list(ignored_fields(net))
+    reasons = list(dict.fromkeys(left.why for left in net.left_out))
+    if reasons:
+        lines.append(f"{len(net.left_out)} layers and blobs are left out: {reasons[0]}")
+    if name == "torch" and engine == "auto" and device == CPU and caffe_is_installed():
+        lines.append(f"the embedded engine (torch) runs this net, not real Caffe: {why_embedded(net)}")
+    for line in lines:
+        warnings.warn(line, CaffeVizWarning, stacklevel=3)
 
 
 def _load_torch(
@@ -173,36 +211,13 @@ def engine_name(net: Any) -> str:
     return str(getattr(net, "engine", "caffe"))
 
 
-def _check(
-    net: Path | NetParameter,
-    weights: Path | NetParameter | None,
-    phase: str,
-    allow_code: bool,
-    engine: str,
-    paths: tuple[Path, ...],
-) -> None:
-    if isinstance(net, Path) and not isinstance(weights, NetParameter):
-        found = check(net, weights, allow_code=allow_code, python_path=paths, phase=phase, engine=engine)
-        found.raise_for_errors()
-        return
-    message = message_with_code(net, paths) if allow_code else net
-    message = netdef.read_net(message) if isinstance(message, Path) else message
-    trained = netdef.stored_layers(weights) if isinstance(weights, Path) else weights
-    name = str(net) if isinstance(net, Path) else f"net {net.name!r}"
-    raise_for(check_messages(message, trained, allow_code=allow_code, phase=phase, engine=engine), name)
-
-
 def _load_caffe(
     caffe: Any, net: Path | NetParameter, weights: Path | NetParameter | None, phase: str, checked: bool
 ) -> Any:
     number = PHASES.index(phase)
     with ExitStack() as stack:
-        if isinstance(net, Path):
-            path, name = net, str(net)
-        else:
-            path = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "net.prototxt"
-            name = f"net {net.name!r}"
-            netdef.write_net(net, path)
+        path = net if isinstance(net, Path) else stack.enter_context(as_file(net))
+        name = str(net) if isinstance(net, Path) else f"net {net.name!r}"
         by_message = not isinstance(net, Path) or isinstance(weights, NetParameter)
         if checked and by_message and caffe_is_installed():
             raise_for(probe(path, None, phase=phase), name)

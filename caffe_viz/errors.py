@@ -22,6 +22,10 @@ class RunError(CaffeVizError):
     """What was given was fine, but the run failed: an engine aborted, a download broke (exit code 1)."""
 
 
+class CaffeVizWarning(UserWarning):
+    """What a net was run in spite of: a field that is ignored, layers that are left out."""
+
+
 def near(name: str, names: Iterable[str]) -> str:
     """The end of a message about an unknown `name`: its nearest matches, or all names where they are few.
 

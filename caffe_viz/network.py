@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,16 @@ from numpy.typing import NDArray
 
 from caffe_viz import netdef
 from caffe_viz.backend import engine_name, load_net, message_with_code, preferred
-from caffe_viz.checking import check, check_messages, raise_for
+from caffe_viz.checking import (
+    as_file,
+    caffe_is_installed,
+    check,
+    check_messages,
+    known_part,
+    prepared,
+    probe,
+    raise_for,
+)
 from caffe_viz.errors import InputError
 from caffe_viz.geometry import Geometry, measure
 from caffe_viz.geometry.python_layers import folders
@@ -31,7 +40,7 @@ PathLike = str | Path
 class Network:
     """A prototxt and weights, paths or messages; `preprocess` is by default that beside the prototxt.
 
-    `layers`, `allow_code` and `python_path` are as of `load_net`.
+    `layers`, `allow_code`, `python_path` and `variants` are as of `load_net`.
     """
 
     prototxt: PathLike | NetParameter
@@ -42,6 +51,7 @@ class Network:
     allow_code: bool = False
     python_path: PathLike | Sequence[PathLike] = ()
     layers: PathLike | Sequence[PathLike] = ()
+    variants: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
         load_layers(self.layers)
@@ -68,12 +78,18 @@ class Network:
         return cls(net.prototxt, trained, preprocess, engine_name(net), str(getattr(net, "device", "cpu")))
 
     @cached_property
-    def message(self) -> NetParameter:
-        """The net of the TEST phase."""
+    def whole(self) -> NetParameter:
+        """The net of the TEST phase as its file has it."""
         given = self.prototxt if isinstance(self.prototxt, NetParameter) else Path(self.prototxt)
         if self.allow_code:
             given = message_with_code(given, folders(self.python_path))
-        return netdef.for_phase(given if isinstance(given, NetParameter) else netdef.read_net(given))
+        net = netdef.for_phase(given if isinstance(given, NetParameter) else netdef.read_net(given))
+        return prepared(net, self.weights, self.variants)
+
+    @cached_property
+    def message(self) -> NetParameter:
+        """What of it can be computed: without layers of unknown types, and what depends on them."""
+        return known_part(self.whole)
 
     @cached_property
     def trained(self) -> NetParameter:
@@ -88,17 +104,23 @@ class Network:
 
     def check(self) -> None:
         """Raises InputError on what would make Caffe abort, or fail without a word."""
-        name = preferred(self.engine, self.device)
-        paths = [p for p in (self.prototxt, self.weights) if isinstance(p, str | Path)]
-        if isinstance(self.prototxt, str | Path) and not isinstance(self.weights, NetParameter):
+        name = preferred(self.engine, self.device, self.message)
+        clean = not self.message.left_out and not any(netdef.of_forks(self.message))
+        if isinstance(self.prototxt, str | Path) and not isinstance(self.weights, NetParameter) and clean:
             check(
-                paths[0], *paths[1:], allow_code=self.allow_code, engine=name,
+                self.prototxt, self.weights, allow_code=self.allow_code, engine=name,
                 python_path=folders(self.python_path),
             ).raise_for_errors()  # fmt: skip
-        else:
-            weights = None if self.weights is None else self.trained
-            found = check_messages(self.message, weights, allow_code=self.allow_code, engine=name)
-            raise_for(found, f"net {self.message.name!r}")
+            return
+        weights = None if self.weights is None else netdef.stored_layers(self.weights)
+        found = check_messages(self.message, weights, allow_code=self.allow_code, engine=name)
+        label = (
+            f"net {self.message.name!r}" if isinstance(self.prototxt, NetParameter) else str(self.prototxt)
+        )
+        raise_for(found, label)
+        if name == "caffe" and caffe_is_installed():
+            with as_file(self.message) as path:
+                raise_for(probe(path, None), label)
 
     @cached_property
     def geometry(self) -> Geometry:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from caffe_viz.geometry import Geometry
+from caffe_viz.geometry.results import shape_text
 from caffe_viz.markup import html_table
 from caffe_viz.parity import COLUMNS, Parity
 
@@ -22,10 +23,9 @@ class Table:
         """Aligned plain text; numbers to the right, with thousands separators."""
         cells = [self.columns, *(tuple(map(text, row)) for row in self.rows)]
         widths = [max(len(row[i]) for row in cells) for i in range(len(self.columns))]
+        sides = list(zip(widths, self._right, strict=True))
         lines = [
-            "  ".join(
-                c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, self._right, strict=True)
-            ).rstrip()
+            "  ".join(c.rjust(w) if r else c.ljust(w) for c, (w, r) in zip(row, sides, strict=True)).rstrip()
             for row in cells
         ]
         return "\n".join([self.title, *lines])
@@ -51,14 +51,13 @@ def text(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def dims(shape: tuple[int, ...]) -> str:
-    return " ".join(map(str, shape))
-
-
 def blob_table(geometry: Geometry) -> Table:
     """Blob and shape, in the order of the layers; Caffe's hidden split blobs are left out."""
-    rows = tuple((name, dims(shape)) for name, shape in geometry.named_blobs.items())
-    return Table("blobs", ("blob", "shape"), rows)
+    shapes = dict[str, Any]()
+    for layer in geometry.layers:
+        if layer.type != "Split":
+            shapes.update(zip(layer.tops, map(shape_text, layer.top_shapes), strict=True))
+    return Table("blobs", ("blob", "shape"), tuple(shapes.items()))
 
 
 def parameter_table(geometry: Geometry) -> Table:
@@ -66,7 +65,9 @@ def parameter_table(geometry: Geometry) -> Table:
     layers = [layer for layer in geometry.layers if layer.param_shapes]
     most = max([2, *(len(layer.param_shapes) for layer in layers)])
     columns = ("parameter", "weights", "bias", *(f"blob {i}" for i in range(2, most)))
-    rows = tuple((x.name, *map(dims, x.param_shapes), *[""] * (most - len(x.param_shapes))) for x in layers)
+    rows = tuple(
+        (x.name, *map(shape_text, x.param_shapes), *[""] * (most - len(x.param_shapes))) for x in layers
+    )
     return Table("parameters", columns, rows)
 
 
@@ -82,9 +83,9 @@ def layer_table(geometry: Geometry) -> Table:
                 layer.type,
                 " ".join(layer.bottoms),
                 " ".join(layer.tops),
-                ", ".join(map(dims, layer.top_shapes)),
-                ", ".join(map(dims, layer.param_shapes)),
-                layer.macs,
+                ", ".join(map(shape_text, layer.top_shapes)),
+                ", ".join(map(shape_text, layer.param_shapes)),
+                None if layer.unknown else layer.macs,
                 None if f is None else " / ".join(f"{h:g}x{w:g}" for h, w in (f.size, f.stride, f.offset)),
             )
         )
@@ -96,12 +97,17 @@ def layer_table(geometry: Geometry) -> Table:
 
 
 def totals(geometry: Geometry) -> Table:
-    """Parameters, multiply-adds of one image, and memory; blobs hold data and as much again for diff."""
+    """Parameters, multiply-adds of one image, and memory; blobs hold data and as much again for diff.
+
+    What is not known does not count; the last row says how many layers that are.
+    """
+    unknown = len(geometry.unknown_layers)
     rows = (
         ("parameters", geometry.params, ""),
         ("multiply-adds", geometry.macs, "one image"),
         ("parameter memory", geometry.param_bytes, "bytes"),
         ("blob memory", geometry.blob_bytes, "bytes, data only"),
+        *([("layers not counted", unknown, "of unknown shape")] if unknown else []),
     )
     return Table("totals", ("total", "value", "unit"), rows)
 

@@ -7,11 +7,18 @@ through ends the child, not this process, and becomes one line with Caffe's own 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from caffe_viz.checking.child import caffe_is_installed, probe
+from caffe_viz.checking.child import as_file, caffe_is_installed, probe
+from caffe_viz.checking.computable import (
+    foreign_findings,
+    ignored_fields,
+    known_part,
+    prepared,
+    why_embedded,
+)
 from caffe_viz.checking.report import Finding, Report, raise_for
 from caffe_viz.checking.safety import safety_findings
 from caffe_viz.checking.sizes import size_findings
@@ -26,13 +33,18 @@ __all__ = [
     "CAFFE_READS_BYTES",
     "Finding",
     "Report",
+    "as_file",
     "caffe_is_installed",
     "check",
     "check_messages",
     "existing_file",
     "fits",
+    "ignored_fields",
+    "known_part",
+    "prepared",
     "probe",
     "raise_for",
+    "why_embedded",
 ]
 
 # The build's limit for one caffemodel: longer ones (VGG16 is 553 MB) abort, though they are fine.
@@ -47,10 +59,14 @@ def check(
     allow_code: bool = False,
     python_path: Iterable[Path | str] = (),
     probe: bool | None = None,
+    variants: Mapping[str, str] | None = None,
     phase: str = "TEST",
     engine: str = "caffe",
 ) -> Report:
-    """What is wrong with a prototxt and its caffemodel; files that did not change are looked at once.
+    """What is wrong with a prototxt and its caffemodel on `engine`; files that did not change are looked at once.
+
+    On `caffe`, whatever real Caffe as built by `make caffe` would refuse is an error; on `torch`, what this
+    package's own engine cannot compute. A layer that it does not know is left out there, with a warning.
 
     `allow_code` admits layers that run code or touch files; Python modules are looked for in `python_path`,
     beside the prototxt, and where Python looks. `probe` says whether real Caffe loads the
@@ -67,7 +83,8 @@ def check(
     states = (_state(net_path), None if weights_path is None else _state(weights_path))
     folders = (*map(str, python_path), str(net_path.parent)) if allow_code else None
     custom = tuple(sorted(ENTERED.items()))
-    findings = _check(*states, folders, custom, use_child, phase, engine)
+    meant = tuple(sorted((variants or {}).items()))
+    findings = _check(*states, folders, custom, meant, use_child, phase, engine)
     return Report(net_path, weights_path, findings)
 
 
@@ -76,6 +93,7 @@ def check_messages(
     weights: NetParameter | Sequence[StoredLayer] | None = None,
     *,
     allow_code: bool = False,
+    variants: Mapping[str, str] | None = None,
     phase: str = "TEST",
     engine: str = "caffe",
 ) -> tuple[Finding, ...]:
@@ -91,7 +109,17 @@ def check_messages(
     for layer in chosen.layer:  # their work is done, and `measure` would apply them for TEST
         layer.ClearField("include")
         layer.ClearField("exclude")
-    findings = (*structure_findings(chosen, net, engine), *safety_findings(chosen, allow_code=allow_code))
+    try:
+        chosen = prepared(chosen, layers, variants)
+        # Real Caffe reads the layers of all phases before it drops some.
+        findings = tuple(foreign_findings(net if engine == "caffe" else chosen, engine))
+        chosen = known_part(chosen) if engine == "torch" else chosen
+    except InputError as error:
+        return (Finding("error", "", str(error)),)
+    findings += (
+        *structure_findings(chosen, net, engine),
+        *safety_findings(chosen, engine, allow_code=allow_code),
+    )
     if any(f.severity == "error" for f in findings):
         return findings
     geometry, shape_findings = size_findings(chosen, files=allow_code)
@@ -126,6 +154,7 @@ def _check(
     weights_state: FileState | None,
     folders: tuple[str, ...] | None,
     custom: tuple[tuple[str, Path], ...],
+    variants: tuple[tuple[str, str], ...],
     use_child: bool,
     phase: str,
     engine: str,
@@ -144,7 +173,9 @@ def _check(
         weights_findings = (Finding("error", "", str(error)),)
     allow_code = folders is not None
     net = net if folders is None else with_permission(net, folders)
-    findings = check_messages(net, weights, allow_code=allow_code, phase=phase, engine=engine)
+    findings = check_messages(
+        net, weights, allow_code=allow_code, variants=dict(variants), phase=phase, engine=engine
+    )
     findings += weights_findings
     if use_child and not any(f.severity == "error" for f in findings):
         too_long = weights_state is not None and weights_state[2] > CAFFE_READS_BYTES

@@ -8,9 +8,13 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from caffe_viz.checking.report import Finding
+from caffe_viz.netdef import NetParameter, without_unknown, write_net
 
 TIMEOUT = 300.0  # seconds; the largest published nets load in under ten
 REASON_LENGTH = 400
@@ -72,6 +76,15 @@ def probe(
         )
         return (Finding("warning", "", message),)
     return (Finding("error", "", explain(done.returncode, stderr)),)
+
+
+@contextmanager
+def as_file(net: NetParameter) -> Iterator[Path]:
+    """A prototxt of `net` that real Caffe can read, without what is unknown; gone when the block is left."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "net.prototxt"
+        write_net(without_unknown(net), path)
+        yield path
 
 
 def _environment() -> dict[str, str]:

@@ -7,18 +7,15 @@ _NO_DATABASE = "this Caffe is built without LMDB and LevelDB; use an Input layer
 # Types that the build lacks, or that end the process as soon as they are made or used here; and why.
 UNUSABLE = {
     "AnnotatedData": _NO_DATABASE,
-    "BN": "this Caffe is built without it; BatchNorm and Scale do the same",
-    "Clip": "this Caffe is built without it",
     "Data": _NO_DATABASE,
     "ImageData": _NO_OPENCV,
-    "MemoryData": "Caffe aborts on forward unless set_input_arrays was called; use an Input layer",
     "PSROIPooling": "Caffe has no CPU code for it: forward aborts",
     "Python": "this Caffe is built without layers in Python; the engine torch has them",
     "VideoData": _NO_OPENCV,
     "WindowData": _NO_OPENCV,
 }
 # Those of them that the embedded engine has.
-EMBEDDED = {"ImageData", "MemoryData", "PSROIPooling", "Python"}
+EMBEDDED = {"ImageData", "PSROIPooling", "Python"}
 # Types whose backward aborts if force_backward asks for the gradient of a bottom they have none for.
 NO_BACKWARD = {
     "Accuracy",

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from functools import reduce
 
 from caffe_viz.checking.report import Finding, where
-from caffe_viz.geometry.python_layers import is_known, refusal
 from caffe_viz.netdef import LayerParameter, NetParameter
 
 _MEAN = ("transform_param.mean_file", "reads")
@@ -36,14 +35,19 @@ FILES: dict[str, tuple[tuple[str, str], ...]] = {
 }
 
 
-def safety_findings(net: NetParameter, *, allow_code: bool) -> Iterator[Finding]:
-    """Layers that reach outside the process: errors unless `allow_code`; then, missing files."""
+# Fields of FILES that the embedded engine passes over: it computes the same, and saves nothing.
+PASSED_OVER = ("detection_output_param.save_output_param.", "detection_output_param.save_file")
+
+
+def safety_findings(net: NetParameter, engine: str, *, allow_code: bool) -> Iterator[Finding]:
+    """Layers that reach outside the process on `engine`: errors unless `allow_code`; then, missing files."""
     for layer in net.layer:
-        if layer.type == "Python" and not is_known(layer):
-            yield Finding("error", where(layer), f"{refusal(layer)}.")
         for field, verb in FILES.get(layer.type, ()):
             path = _value(layer, field)
-            if path and not allow_code:
+            if path and engine == "torch" and field.startswith(PASSED_OVER):
+                message = f"{field} {path!r} is passed over: the embedded engine saves no detections."
+                yield Finding("warning", where(layer), message)
+            elif path and not allow_code:
                 yield Finding(
                     "error",
                     where(layer),

@@ -48,7 +48,10 @@ def _empty_windows(net: NetParameter, geometry: Geometry) -> Iterator[Finding]:
         if layer.type != "Pooling" or p.global_pooling or p.pad or p.pad_h or p.pad_w:
             continue
         strides = (p.stride_h or p.stride, p.stride_w or p.stride)
-        bottom, top = measured[layer.name].bottom_shapes[0][2:], measured[layer.name].top_shapes[0][2:]
+        (bottom, *_), (top, *_) = measured[layer.name].bottom_shapes, measured[layer.name].top_shapes
+        if bottom is None or top is None:
+            continue
+        bottom, top = bottom[2:], top[2:]
         if any((n - 1) * stride >= size for n, stride, size in zip(top, strides, bottom, strict=True)):
             message = (
                 f"its last window starts outside the input (stride {strides} over {bottom}): Caffe writes "

@@ -14,7 +14,7 @@ from caffe_viz.checking.in_place import in_place_findings
 from caffe_viz.checking.report import Finding, where
 from caffe_viz.errors import near
 from caffe_viz.geometry.custom import ENTERED
-from caffe_viz.geometry.rules import ELSEWHERE, TABLE
+from caffe_viz.geometry.rules import TABLE
 from caffe_viz.netdef import LayerParameter, NetParameter
 from caffe_viz.surgery.in_place import SHARE, holds
 
@@ -28,11 +28,10 @@ def structure_findings(net: NetParameter, whole: NetParameter, engine: str) -> I
     yield from _connections(net, whole.layer)
     yield from in_place_findings(net, engine)
     for layer in net.layer:
-        messages = [*_type(layer, engine), *_options(layer, engine)]
-        if net.force_backward and layer.type in known.NO_BACKWARD:
-            messages.append("has no gradient, and force_backward asks for one: backward aborts. Remove one.")
-        for message in messages:
+        for message in (*_type(layer, engine), *_options(layer, engine)):
             yield Finding("error", where(layer), message)
+        if engine == "caffe":
+            yield from _of_running(layer, net.force_backward)
     for name, times in Counter(layer.name for layer in net.layer).items():
         if times > 1:
             yield Finding(
@@ -44,19 +43,33 @@ def structure_findings(net: NetParameter, whole: NetParameter, engine: str) -> I
 
 
 def _type(layer: LayerParameter, engine: str) -> Iterator[str]:
-    if engine == "torch" and (layer.type in known.EMBEDDED or layer.type in ENTERED):
-        return
+    """Why an engine cannot make a layer of this type; what no engine knows, the embedded one leaves out."""
+    embedded = engine == "torch"
     if layer.type in ENTERED:
-        yield f"its type is that of {ENTERED[layer.type]}, which only the engine torch computes."
+        if not embedded:
+            yield f"its type is that of {ENTERED[layer.type]}, which only the engine torch computes."
+    elif layer.type in known.UNUSABLE and not (embedded and layer.type in known.EMBEDDED):
+        only = " Only the engine torch computes it." if layer.type in known.EMBEDDED else ""
+        yield f"cannot be used: {known.UNUSABLE[layer.type]}.{only}"
+    elif embedded:
         return
-    if layer.type in known.UNUSABLE:
-        yield f"cannot be used: {known.UNUSABLE[layer.type]}."
-    elif layer.type in TABLE:
-        return
-    elif layer.type in ELSEWHERE:
-        yield "this layer type belongs to another build of Caffe: replace or remove the layer."
-    else:
+    elif layer.type not in TABLE:
         yield f"unknown layer type {layer.type!r}.{near(layer.type, TABLE)}"
+    elif TABLE[layer.type].fork:
+        yield "its type is of a fork: real Caffe as built by `make caffe` has no such type."
+
+
+def _of_running(layer: LayerParameter, forced: bool) -> Iterator[Finding]:
+    """What real Caffe loads, and then aborts on where it is run in one way but not in another."""
+    if layer.type == "MemoryData":
+        message = "forward aborts unless net.set_input_arrays(data, labels) was called before."
+        yield Finding("warning", where(layer), message)
+    if forced and layer.type in known.NO_BACKWARD:
+        message = (
+            "has no gradient, and force_backward asks for one: a backward() through it aborts, though forward() and "
+            "a backward from a layer before it are fine."
+        )
+        yield Finding("warning", where(layer), message)
 
 
 def _options(layer: LayerParameter, engine: str) -> Iterator[str]:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 
 from caffe_viz.errors import InputError, near
 from caffe_viz.geometry.fields import Shape, Sight, follow, root
+from caffe_viz.geometry.opaque import why_opaque
 from caffe_viz.geometry.results import Geometry, LayerGeometry, count
-from caffe_viz.geometry.rules import ELSEWHERE, TABLE, Out, Rule, Shapes, checked, need, text
+from caffe_viz.geometry.rules import TABLE, Out, Rule, Shapes, checked, need, text
 from caffe_viz.geometry.splits import with_splits
 from caffe_viz.geometry.stored import WITH_FILES
 from caffe_viz.netdef import LayerParameter, NetParameter, for_phase
@@ -26,14 +27,17 @@ def measure(
 ) -> Geometry:
     """The geometry of `net` in its TEST phase, as real Caffe would set it up, hidden Split layers included.
 
+    Of a layer of unknown type, and of all that depends on it, the shapes are unknown: None. Its parameters are
+    those of its weights, where they are at hand.
+
     `batch` replaces the first dimension N of the inputs, `size` (H, W) the last two of the image: the first
     input, or Parameter layer, of four axes or more (N, C, H, W), and each further one of the same height and
     width. Parameters of inner products change with the size: weights of another size no longer fit them.
     `files` permits to read the files that data layers name, where their shape stands.
 
     Raises:
-        InputError: a layer type that Caffe does not have, a bottom that does not exist, a top that exists
-            already, or shapes that Caffe would abort on; the message names layer, type and shapes.
+        InputError: a bottom that does not exist, a top that exists already, or shapes that Caffe would abort
+            on; the message names layer, type and shapes.
     """
     sizes = [s for s in (batch, *(size or ())) if s is not None]
     need(all(s >= 1 for s in sizes), f"batch and size must be at least 1, not batch {batch}, size {size}")
@@ -57,6 +61,7 @@ class _Walk:
     rules: Mapping[str, Rule]
     layers: list[LayerGeometry] = dataclasses.field(default_factory=list)
     blobs: dict[str, Shape] = dataclasses.field(default_factory=dict)
+    unknown: dict[str, str] = dataclasses.field(default_factory=dict)  # blob -> why its shape is not known
     sights: dict[str, Sight | None] = dataclasses.field(default_factory=dict)
     inputs: list[str] = dataclasses.field(default_factory=list)
     open: set[str] = dataclasses.field(default_factory=set)
@@ -69,9 +74,15 @@ class _Walk:
 
     def add(self, layer: LayerParameter) -> None:
         """Measure one layer on the blobs so far."""
-        bottoms = tuple(self._bottom(layer, name) for name in layer.bottom)
+        for name in layer.bottom:
+            self._need_bottom(layer, name)
+        why = next((self.unknown[name] for name in layer.bottom if name in self.unknown), "")
+        if why or (why := why_opaque(layer, self.rules)):
+            self._add_unknown(layer, why)
+            return
+        bottoms = tuple(self.blobs[name] for name in layer.bottom)
         try:
-            out = self._sized(layer, self._out(layer, _rule(layer, self.rules), bottoms))
+            out = self._sized(layer, self._out(layer, self.rules[layer.type], bottoms))
             self._share(layer, out.params)
         except InputError as error:
             given = ", ".join(f"{n} {text(s)}" for n, s in zip(layer.bottom, bottoms, strict=True))
@@ -99,16 +110,33 @@ class _Walk:
         macs = sum(layer.macs for layer in self.layers)
         outputs = tuple(sorted(self.open))
         return Geometry(
-            name, tuple(self.layers), self.blobs, tuple(self.inputs), outputs, self.params, macs, self.bytes
-        )
+            name, tuple(self.layers), self.blobs, tuple(self.inputs), outputs, self.params, macs, self.bytes,
+            self.unknown,
+        )  # fmt: skip
 
-    def _bottom(self, layer: LayerParameter, name: str) -> Shape:
+    def _need_bottom(self, layer: LayerParameter, name: str) -> None:
         if name not in self.open:
             raise InputError(
                 f"layer {layer.name!r} ({layer.type}): no layer before it leaves a bottom {name!r} for it: "
                 f"correct the name or move the layer.{near(name, self.open)}"
             )
-        return self.blobs[name]
+
+    def _add_unknown(self, layer: LayerParameter, why: str) -> None:
+        """A layer whose tops' shapes cannot be known: its own type is not, or a bottom's shape."""
+        bottoms = tuple(self.blobs.get(name) for name in layer.bottom)
+        params = tuple(tuple(shape.dim) for shape in layer.trained)
+        self.params += sum(map(count, params))
+        for name in layer.top:
+            self.blobs.pop(name, None)  # in place
+            self.unknown[name], self.sights[name] = why, None
+        self.open = (self.open - set(layer.bottom)) | set(layer.top)
+        tops = tuple(layer.top)
+        self.layers.append(
+            LayerGeometry(
+                len(self.layers), layer.name, layer.type, tuple(layer.bottom), tops, bottoms,
+                (None,) * len(tops), params, 0, None, why,
+            )
+        )  # fmt: skip
 
     def _out(self, layer: LayerParameter, rule: Rule, bottoms: Shapes) -> Out:
         """The rule's answer, after the checks that all layers share."""
@@ -117,7 +145,7 @@ class _Walk:
         _counted(tops, rule.tops, "top")
         for i, top in enumerate(layer.top):
             in_place = i < len(layer.bottom) and layer.bottom[i] == top
-            fresh = top not in self.blobs and top not in layer.top[:i]
+            fresh = top not in self.blobs and top not in self.unknown and top not in layer.top[:i]
             need(fresh or in_place, f"another layer already makes the top {top!r}: rename one of them")
             need(
                 rule.in_place or not in_place, f"cannot work in place: give its top another name than {top!r}"
@@ -184,14 +212,6 @@ class _Walk:
                 same,
                 f"shares parameter {name!r} of layer {owner!r}, which is {text(owned)}, not {text(shape)}",
             )
-
-
-def _rule(layer: LayerParameter, rules: Mapping[str, Rule]) -> Rule:
-    if layer.type in rules:
-        return rules[layer.type]
-    if layer.type in ELSEWHERE:
-        raise InputError("this layer type belongs to another build of Caffe: replace or remove the layer")
-    raise InputError(f"Caffe has no such layer type: correct the type.{near(layer.type, TABLE)}")
 
 
 def _counted(given: int, span: tuple[int, int | None], what: str) -> None:

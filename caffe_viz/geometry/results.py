@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from caffe_viz.errors import InputError, near
 from caffe_viz.geometry.fields import Field, Shape
@@ -15,7 +16,7 @@ class LayerGeometry:
     """One layer: its place in `net.layers`, its shapes, its multiply-adds for ONE image, its receptive field.
 
     `field` is that of the first top: None where the top does not see the image or has lost the image's
-    layout.
+    layout. A shape that cannot be known is None; `unknown` then says why.
     """
 
     index: int
@@ -23,11 +24,24 @@ class LayerGeometry:
     type: str
     bottoms: tuple[str, ...]
     tops: tuple[str, ...]
-    bottom_shapes: tuple[Shape, ...]
-    top_shapes: tuple[Shape, ...]
+    bottom_shapes: tuple[Shape | None, ...]
+    top_shapes: tuple[Shape | None, ...]
     param_shapes: tuple[Shape, ...]
     macs: int
     field: Field | None
+    unknown: str = ""
+
+    @property
+    def shapes(self) -> tuple[Shape, ...]:
+        """The shapes of the tops.
+
+        Raises:
+            InputError: they are not known, and why.
+        """
+        found = tuple(shape for shape in self.top_shapes if shape is not None)
+        if len(found) < len(self.top_shapes):
+            raise InputError(f"the shape of layer {self.name!r} is not known: {self.unknown}.")
+        return found
 
 
 @dataclass(frozen=True)
@@ -38,6 +52,9 @@ class Geometry:
     convolutions, inner products and recurrent layers for ONE image: those of the batch divided by the first
     dimension of the first input. `blob_bytes` is the memory of all blobs' data in float32; blobs that share
     memory (in place, Split, Reshape, Flatten) count once, and as much again is needed for gradients.
+
+    `blobs` has those of known shape; `unknown` says of each other one why its shape is not known. They count in
+    no total.
     """
 
     name: str
@@ -48,12 +65,18 @@ class Geometry:
     params: int
     macs: int
     blob_bytes: int
+    unknown: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def named_blobs(self) -> dict[str, Shape]:
         """Those that the prototxt names: without the tops of the hidden Split layers."""
         hidden = {top for layer in self.layers if layer.type == "Split" for top in layer.tops}
         return {name: shape for name, shape in self.blobs.items() if name not in hidden}
+
+    @property
+    def unknown_layers(self) -> tuple[LayerGeometry, ...]:
+        """Those whose shapes are not known: of unknown types, and what depends on them."""
+        return tuple(layer for layer in self.layers if layer.unknown and layer.type != "Split")
 
     @property
     def param_bytes(self) -> int:
@@ -75,8 +98,7 @@ class Geometry:
 
     def _repr_html_(self) -> str:
         rows = [
-            (x.name, x.type, ", ".join(" ".join(map(str, shape)) for shape in x.top_shapes), f"{x.macs:,}")
-            for x in self.layers
+            (x.name, x.type, ", ".join(map(shape_text, x.top_shapes)), f"{x.macs:,}") for x in self.layers
         ]
         title = f"{self.name}: {self.params:,} parameters, {self.macs:,} multiply-adds"
         return html_table(
@@ -87,11 +109,22 @@ class Geometry:
         """The shape of the blob of that name.
 
         Raises:
-            InputError: the net has no such blob; the message names the near ones.
+            InputError: the net has no such blob, with the near ones; or its shape is not known, and why.
         """
+        if name in self.unknown:
+            raise InputError(f"the shape of blob {name!r} is not known: {self.unknown[name]}.")
         if name not in self.blobs:
             raise InputError(f"net {self.name!r} has no blob {name!r}.{near(name, self.blobs)}")
         return self.blobs[name]
+
+
+def shape_text(shape: Shape | None) -> str:
+    """A shape as it stands in tables: 1 3 227 227; "?" where it is not known.
+
+    >>> shape_text((1, 3)), shape_text(None)
+    ('1 3', '?')
+    """
+    return "?" if shape is None else " ".join(map(str, shape))
 
 
 def count(shape: Shape) -> int:

@@ -12,7 +12,8 @@ from caffe_viz.netdef.net_pb2 import (
 from caffe_viz.netdef.phase import for_phase
 from caffe_viz.netdef.read import parse_net, read_blob, read_net, read_solver, read_state, read_weights
 from caffe_viz.netdef.stored import StoredLayer, stored_layers
-from caffe_viz.netdef.write import write_net, write_state, write_weights
+from caffe_viz.netdef.unknown import ignored, of_forks, without_unknown
+from caffe_viz.netdef.write import as_text, write_net, write_state, write_weights
 
 __all__ = [
     "BlobProto",
@@ -22,10 +23,13 @@ __all__ = [
     "SolverParameter",
     "SolverState",
     "StoredLayer",
+    "as_text",
     "blob_array",
     "blob_shape",
     "for_phase",
+    "ignored",
     "make_blob",
+    "of_forks",
     "parse_net",
     "read_blob",
     "read_net",
@@ -33,6 +37,7 @@ __all__ = [
     "read_state",
     "read_weights",
     "stored_layers",
+    "without_unknown",
     "write_net",
     "write_state",
     "write_weights",

@@ -113,12 +113,10 @@ class BReLUParameter(_message.Message):
     def __init__(self, minval: _Optional[float] = ..., maxval: _Optional[float] = ...) -> None: ...
 
 class BatchNormParameter(_message.Message):
-    __slots__ = ["add_eps_before_sqrt", "bias_filler", "bias_term", "disable_mean", "disable_variance", "do_all_reduce", "eps", "filler", "moving_average_fraction", "relu", "scale_bias", "scale_filler", "use_alpha_beta", "use_global_stats", "use_weight_bias", "weight_filler"]
+    __slots__ = ["add_eps_before_sqrt", "bias_filler", "bias_term", "do_all_reduce", "eps", "filler", "moving_average_fraction", "relu", "scale_bias", "scale_filler", "use_alpha_beta", "use_global_stats", "use_weight_bias", "weight_filler"]
     ADD_EPS_BEFORE_SQRT_FIELD_NUMBER: _ClassVar[int]
     BIAS_FILLER_FIELD_NUMBER: _ClassVar[int]
     BIAS_TERM_FIELD_NUMBER: _ClassVar[int]
-    DISABLE_MEAN_FIELD_NUMBER: _ClassVar[int]
-    DISABLE_VARIANCE_FIELD_NUMBER: _ClassVar[int]
     DO_ALL_REDUCE_FIELD_NUMBER: _ClassVar[int]
     EPS_FIELD_NUMBER: _ClassVar[int]
     FILLER_FIELD_NUMBER: _ClassVar[int]
@@ -133,8 +131,6 @@ class BatchNormParameter(_message.Message):
     add_eps_before_sqrt: bool
     bias_filler: FillerParameter
     bias_term: bool
-    disable_mean: bool
-    disable_variance: bool
     do_all_reduce: bool
     eps: float
     filler: FillerParameter
@@ -146,7 +142,7 @@ class BatchNormParameter(_message.Message):
     use_global_stats: bool
     use_weight_bias: bool
     weight_filler: FillerParameter
-    def __init__(self, use_global_stats: bool = ..., moving_average_fraction: _Optional[float] = ..., eps: _Optional[float] = ..., weight_filler: _Optional[_Union[FillerParameter, _Mapping]] = ..., bias_filler: _Optional[_Union[FillerParameter, _Mapping]] = ..., use_alpha_beta: bool = ..., do_all_reduce: bool = ..., scale_filler: _Optional[_Union[FillerParameter, _Mapping]] = ..., scale_bias: bool = ..., filler: _Optional[_Union[FillerParameter, _Mapping]] = ..., use_weight_bias: bool = ..., bias_term: bool = ..., relu: bool = ..., disable_mean: bool = ..., disable_variance: bool = ..., add_eps_before_sqrt: bool = ...) -> None: ...
+    def __init__(self, use_global_stats: bool = ..., moving_average_fraction: _Optional[float] = ..., eps: _Optional[float] = ..., weight_filler: _Optional[_Union[FillerParameter, _Mapping]] = ..., bias_filler: _Optional[_Union[FillerParameter, _Mapping]] = ..., use_alpha_beta: bool = ..., do_all_reduce: bool = ..., scale_filler: _Optional[_Union[FillerParameter, _Mapping]] = ..., scale_bias: bool = ..., filler: _Optional[_Union[FillerParameter, _Mapping]] = ..., use_weight_bias: bool = ..., bias_term: bool = ..., relu: bool = ..., add_eps_before_sqrt: bool = ...) -> None: ...
 
 class BatchSampler(_message.Message):
     __slots__ = ["max_sample", "max_trials", "sample_constraint", "sampler", "use_original_image"]

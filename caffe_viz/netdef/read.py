@@ -14,8 +14,11 @@ from caffe_viz.errors import InputError, near
 from caffe_viz.netdef.blobs import MESSAGE_LIMIT, blob_array
 from caffe_viz.netdef.foreign import what_is
 from caffe_viz.netdef.net_pb2 import BlobProto, NetParameter, SolverParameter, SolverState
+from caffe_viz.netdef.priors import tell_priors
 from caffe_viz.netdef.syntax import explain
+from caffe_viz.netdef.unknown import merge
 from caffe_viz.netdef.upgrade import upgrade
+from caffe_viz.netdef.wire import NotPlain, shared_net
 
 M = TypeVar("M", bound=Message)
 # In the order of the old enum's numbers.
@@ -37,7 +40,10 @@ def parse_net(text: str, name: str = "<text>") -> NetParameter:
     net = _parsed(text, name, NetParameter())
     net = upgrade(net, name)
     if not net.layer:
-        raise InputError(f"{name} has no layers; a prototxt with `layer {{ .. }}` was expected.")
+        raise InputError(
+            f"{name} has no layers; a prototxt with `layer {{ .. }}` was expected.{_solver(net)}"
+        )
+    tell_priors(net)
     return net
 
 
@@ -66,13 +72,17 @@ def read_weights(path: str | Path) -> NetParameter:
     net = NetParameter()
     try:
         net.ParseFromString(data)
+        if not net.IsInitialized():  # where a fork means another field by a number of ours
+            net = shared_net(data)
     except DecodeError:
-        raise InputError(f"{path} is no caffemodel: {what_is(data)}.") from None
+        try:
+            net = shared_net(data)
+        except (DecodeError, NotPlain):
+            raise InputError(f"{path} is no caffemodel: {what_is(data)}.") from None
     layers = len(net.layer) or len(net.layers)
     if not layers:
         raise InputError(f"{path} is no caffemodel: {what_is(data)}.")
     del data  # as large as the message, which the upgrade may copy
-    _require(net, str(path))
     net = upgrade(net, str(path), weights=True)
     if not any(layer.blobs for layer in net.layer):
         raise InputError(f"{path} is no caffemodel: it names {layers} layers, but none holds weights.")
@@ -113,11 +123,18 @@ def read_blob(path: str | Path) -> NDArray[np.float32]:
     return blob_array(blob)
 
 
+def _solver(net: NetParameter) -> str:
+    fields = {unknown.name for unknown in net.unknown}
+    if fields & set(SolverParameter.DESCRIPTOR.fields_by_name):
+        return " This is a solver's prototxt: give the net that it names (net: or train_net:)."
+    return ""
+
+
 def _parsed(text: str, name: str, message: M) -> M:
     if not text.strip():
         raise InputError(f"{name} is empty; a prototxt was expected.")
     try:
-        text_format.Parse(text, message)
+        merge(text, message)
     except text_format.ParseError as error:
         raise InputError(explain(error, text, name)) from None
     _require(message, name)

@@ -10,10 +10,10 @@ import mmap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from caffe_viz.errors import InputError
@@ -22,9 +22,9 @@ from caffe_viz.netdef.copying import without_blobs
 from caffe_viz.netdef.net_pb2 import BlobProto, LayerParameter, NetParameter, V1LayerParameter
 from caffe_viz.netdef.read import read_weights
 from caffe_viz.netdef.upgrade import upgrade
+from caffe_viz.netdef.wire import LENGTH, NotPlain, WireField, shared_part, wire_fields
 
 Array = NDArray[np.float32]
-M = TypeVar("M", bound=Message)
 
 
 @dataclass(frozen=True)
@@ -98,34 +98,22 @@ def stored_layers(weights: NetParameter | Path | str) -> list[StoredLayer]:
     if not isinstance(weights, NetParameter):
         try:
             return list(_layers(Path(weights)))
-        except (_NotPlain, DecodeError, OSError, ValueError):
+        except (NotPlain, DecodeError, OSError, ValueError):
             weights = read_weights(weights)
     return [
         StoredLayer(x.name, [MessageBlob(blob) for blob in x.blobs], without_blobs(x)) for x in weights.layer
     ]
 
 
-class _NotPlain(Exception):
-    """The file is damaged, or stores values in a way that only the parser of messages knows."""
-
-
-class _Field(NamedTuple):
-    number: int
-    kind: int
-    first: int  # of the whole field, tag included
-    start: int  # of its content
-    end: int
-
-
-NUMBERS = {name: field.number for name, field in NetParameter.DESCRIPTOR.fields_by_name.items()}
 BLOB = {name: field.number for name, field in BlobProto.DESCRIPTOR.fields_by_name.items()}
 # Where a layer of each age stands in the net, and its blobs in it.
 LAYERS: dict[int, tuple[type[LayerParameter] | type[V1LayerParameter], int]] = {
-    NUMBERS[field]: (kind, kind.DESCRIPTOR.fields_by_name["blobs"].number)
+    NetParameter.DESCRIPTOR.fields_by_name[field].number: (
+        kind,
+        kind.DESCRIPTOR.fields_by_name["blobs"].number,
+    )
     for field, kind in (("layer", LayerParameter), ("layers", V1LayerParameter))
 }
-VARINT, EIGHT_BYTES, LENGTH, FOUR_BYTES = 0, 1, 2, 5  # protobuf's wire types
-SIZES = {EIGHT_BYTES: 8, FOUR_BYTES: 4}
 
 
 def _layers(path: Path) -> Iterator[StoredLayer]:
@@ -135,74 +123,39 @@ def _layers(path: Path) -> Iterator[StoredLayer]:
 
 def _layers_in(data: mmap.mmap, path: Path) -> Iterator[StoredLayer]:
     blobs_found = False
-    for field in _fields(data, 0, len(data)):
-        if field.number not in NUMBERS.values():
-            raise _NotPlain
+    for field in wire_fields(data, 0, len(data)):
         if field.number not in LAYERS:
             continue
         kind, place = LAYERS[field.number]
-        inside = list(_fields(data, field.start, field.end))
-        layer = _small(kind, data, [x for x in inside if x.number != place])
+        inside = list(wire_fields(data, field.start, field.end))
+        small = [x for x in inside if x.number != place]
+        layer = (
+            shared_part(V1LayerParameter, data, small)
+            if kind is V1LayerParameter
+            else shared_part(LayerParameter, data, small)
+        )
         if isinstance(layer, V1LayerParameter) and layer.HasField("layer"):
-            raise _NotPlain  # V0
+            raise NotPlain  # V0
         blobs = [_blob(data, x, path) for x in inside if x.number == place]
         blobs_found = blobs_found or bool(blobs)
         if isinstance(layer, V1LayerParameter):
             layer = upgrade(NetParameter(layers=[layer]), str(path), weights=True).layer[0]
         yield StoredLayer(layer.name, blobs, layer)
     if not blobs_found:
-        raise _NotPlain
+        raise NotPlain
 
 
-def _blob(data: mmap.mmap, field: _Field, path: Path) -> StoredBlob:
-    inside = list(_fields(data, field.start, field.end))
+def _blob(data: mmap.mmap, field: WireField, path: Path) -> StoredBlob:
+    inside = list(wire_fields(data, field.start, field.end))
     values = [x for x in inside if x.number == BLOB["data"]]
     large = {BLOB[name] for name in ("data", "diff", "double_data", "double_diff")}
     if len(values) > 1 or any(x.kind != LENGTH for x in values):
-        raise _NotPlain
+        raise NotPlain
     if any(x.number == BLOB["double_data"] for x in inside):
-        raise _NotPlain
-    proto = _small(BlobProto, data, [x for x in inside if x.number not in large])
+        raise NotPlain
+    small = [x for x in inside if x.number not in large]
+    proto = BlobProto.FromString(b"".join(data[x.first : x.end] for x in small))
     start, end = values[0][-2:] if values else (0, 0)
     if (end - start) % 4:
-        raise _NotPlain
+        raise NotPlain
     return StoredBlob(proto, (end - start) // 4, path, start)
-
-
-def _small(kind: type[M], data: mmap.mmap, fields: Sequence[_Field]) -> M:
-    """A message of some fields only."""
-    out = kind.FromString(b"".join(data[x.first : x.end] for x in fields))
-    if not out.IsInitialized():
-        raise _NotPlain
-    return out
-
-
-def _fields(data: mmap.mmap, place: int, end: int) -> Iterator[_Field]:
-    """The fields of the message between two places."""
-    while place < end:
-        first = place
-        tag, place = _varint(data, place, end)
-        kind = tag & 7
-        if kind == VARINT:
-            start, (_, place) = place, _varint(data, place, end)
-        elif kind == LENGTH:
-            length, start = _varint(data, place, end)
-            place = start + length
-        elif kind in SIZES:
-            start, place = place, place + SIZES[kind]
-        else:
-            raise _NotPlain
-        if place > end:
-            raise _NotPlain
-        yield _Field(tag >> 3, kind, first, start, place)
-
-
-def _varint(data: mmap.mmap, place: int, end: int) -> tuple[int, int]:
-    value = shift = 0
-    while place < end and shift < 64:
-        byte = data[place]
-        value |= (byte & 127) << shift
-        place, shift = place + 1, shift + 7
-        if byte < 128:
-            return value, place
-    raise _NotPlain

@@ -1,7 +1,8 @@
-"""What a syntax error of a prototxt means, in one line that says what to do."""
+"""What a syntax error of a prototxt means, and what an unknown field may have meant, in one line."""
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterator
 
@@ -12,13 +13,11 @@ from caffe_viz.netdef.net_pb2 import (
     DESCRIPTOR,
     LayerParameter,
     NetParameter,
-    SolverParameter,
     V1LayerParameter,
 )
 
 LAYER_START = re.compile(r"\blayers?\s*:?\s*[{<]")
 LAYER_NAME = re.compile(r"""\bname\s*:\s*["']([^"'\n]*)""")
-UNKNOWN_FIELD = re.compile(r'Message type "caffe_viz\.(\w+)" has no field named "(\w+)"')
 UNKNOWN_VALUE = re.compile(r'Enum type "caffe_viz\.([\w.]+)" has no value named (.+?)\.$')
 TWICE = re.compile(r'should not have multiple "(\w+)" fields')
 NOT_QUOTED = re.compile(r"Expected string but found: '(\w+)'")
@@ -52,8 +51,6 @@ def _layer_at(text: str, offset: int) -> str:
 
 
 def _advice(reason: str, text: str) -> Iterator[str]:
-    if unknown := UNKNOWN_FIELD.search(reason):
-        yield _field_advice(unknown[1], unknown[2])
     if value := UNKNOWN_VALUE.search(reason):
         yield _value_advice(value[1], value[2])
     if twice := TWICE.search(reason):
@@ -70,10 +67,9 @@ def _advice(reason: str, text: str) -> Iterator[str]:
         yield f" {-missing} closing }} are too many." if missing < -1 else " One closing } is too many."
 
 
-def _field_advice(message: str, field: str) -> str:
+def field_advice(message: str, field: str) -> str:
+    """The end of a message about a `field` that a type of `message` does not have: where it belongs, or nothing."""
     fields = DESCRIPTOR.message_types_by_name[message].fields_by_name
-    if message == "NetParameter" and field in SolverParameter.DESCRIPTOR.fields_by_name:
-        return " This is a solver's prototxt: give the net that it names (net: or train_net:)."
     if message == "SolverParameter" and field in NetParameter.DESCRIPTOR.fields_by_name:
         return " This is a net's prototxt: give the solver.prototxt that names it."
     if message == "LayerParameter" and field in V1LayerParameter.DESCRIPTOR.fields_by_name:
@@ -85,7 +81,7 @@ def _field_advice(message: str, field: str) -> str:
         return f" It belongs in {' or '.join(owners)}."
     if message == "NetParameter" and field in LayerParameter.DESCRIPTOR.fields_by_name:
         return " It belongs in a layer; is a closing } too many before it?"
-    return near(field, fields)
+    return near(field, fields) if difflib.get_close_matches(field, fields, n=1, cutoff=0.8) else ""
 
 
 def _owners(field: str) -> list[str]:

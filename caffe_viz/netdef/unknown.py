@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import reduce
 from typing import Any, NamedTuple
 
@@ -12,10 +12,11 @@ from google.protobuf import text_format
 from google.protobuf.message import Message
 
 from caffe_viz.netdef.forks import QUIET
-from caffe_viz.netdef.net_pb2 import LayerParameter, NetParameter, Unknown
+from caffe_viz.netdef.net_pb2 import DESCRIPTOR, LayerParameter, NetParameter, Unknown
 from caffe_viz.netdef.text import Element, elements, is_repeated, strangers
 
-OWN = ("unknown", "variant", "trained", "permit")  # fields of our messages that stand in no file
+# Fields of our messages that stand in no file.
+OWN = ("unknown", "variant", "trained", "left_out", "permit")
 # Sizes of inputs, which templates leave to the one who fills them in.
 SIZES = ("batch_size", "dim", "input_dim")
 FORK_NUMBERS = 20000  # from which on net.proto numbers fields and values of forks itself
@@ -106,3 +107,19 @@ def of_forks(message: Message, path: str = "") -> Iterator[str]:
             values: Sequence[int] = value if is_repeated(descriptor) else [value]
             names = descriptor.enum_type.values_by_number
             yield from (f"{name}: {names[v].name}" for v in values if v >= FORK_NUMBERS)
+
+
+def without_unknown(net: NetParameter) -> NetParameter:
+    """`net`, or a copy without what its file says beside the schema."""
+    if not net.unknown and not any(layer.unknown for layer in net.layer):
+        return net
+    out = NetParameter()
+    out.CopyFrom(net)
+    for message in (out, *out.layer):
+        message.ClearField("unknown")
+    return out
+
+
+def message_fields(name: str) -> Collection[str]:
+    """The names of the fields of a message type."""
+    return list(DESCRIPTOR.message_types_by_name[name].fields_by_name)

@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
+import re
+
 from caffe_viz.errors import InputError, near
 from caffe_viz.netdef.copying import assign, without_layers
 from caffe_viz.netdef.net_pb2 import LayerParameter, NetParameter, V1LayerParameter
+from caffe_viz.netdef.unknown import merge
 
-# Where V2's name is not that of V1's enum in camel case.
+# Where V2's name is not that of V1's enum in camel case; those of forks too.
 IRREGULAR = {
-    "ABSVAL": "AbsVal", "ARGMAX": "ArgMax", "BNLL": "BNLL", "HDF5_DATA": "HDF5Data",
-    "HDF5_OUTPUT": "HDF5Output", "LRN": "LRN", "MVN": "MVN", "RELU": "ReLU",
-    "SOFTMAX_LOSS": "SoftmaxWithLoss", "TANH": "TanH",
+    "ABSVAL": "AbsVal", "ARGMAX": "ArgMax", "BN": "BN", "BNLL": "BNLL", "HDF5_DATA": "HDF5Data",
+    "HDF5_OUTPUT": "HDF5Output", "LRN": "LRN", "LSTM": "LSTM", "MVN": "MVN", "PRELU": "PReLU", "RELU": "ReLU",
+    "ROI_POOLING": "ROIPooling", "SOFTMAX_LOSS": "SoftmaxWithLoss", "TANH": "TanH", "UNPOOLING": "Unpooling",
 }  # fmt: skip
+
+
+def type_of(kind: str) -> str:
+    """V2's name of V1's `kind`, be it of this Caffe or of a fork.
+
+    >>> type_of("INNER_PRODUCT"), type_of("CONVOLUTION3D")
+    ('InnerProduct', 'Convolution3D')
+    """
+    parts = (re.sub(r"(?<=\d)[a-z]", lambda m: m[0].upper(), part.capitalize()) for part in kind.split("_"))
+    return IRREGULAR.get(kind) or "".join(parts)
+
+
 TYPES = {
-    kind: IRREGULAR.get(kind) or "".join(map(str.capitalize, kind.split("_")))
+    kind: type_of(kind)
     for kind in V1LayerParameter.LayerType.keys()  # noqa: SIM118  an enum, which is no mapping
     if kind != "NONE"
 }
 
 # The same in both: bottom, top, blobs, include, loss_weight, convolution_param, ...
 KEPT = (set(V1LayerParameter.DESCRIPTOR.fields_by_name) & set(LayerParameter.DESCRIPTOR.fields_by_name)) - {
-    "type",
-    "param",
-}
+    "type", "param", "unknown",
+}  # fmt: skip
 # One list per property of a layer's parameters became one ParamSpec per parameter.
 SPECS = {
     "param": "name",
@@ -54,18 +68,35 @@ def from_v1(net: NetParameter, name: str, types_needed: bool) -> NetParameter:
     out = without_layers(net)
     for index, old in enumerate(net.layers):
         new = out.layer.add()
-        kind = V1LayerParameter.LayerType.Name(old.type)
-        if kind in TYPES:
-            new.type = TYPES[kind]
+        if kind := _type(old):
+            new.type = kind
         elif types_needed:
             which = repr(old.name) if old.name else f"{index} (from 0, without a name)"
             raise InputError(f"{name}: layer {which} has no type.{near(old.name, TYPES)}")
         for field, value in old.ListFields():
             if field.name in KEPT:
                 assign(new, field.name, value)
+        _unknown(old, new)
         _param_specs(old, new)
         _move_transform(old, new)
     return out
+
+
+def _type(old: V1LayerParameter) -> str:
+    """V2's name of the layer's type, of whichever fork it is; nothing if there is none."""
+    kind = V1LayerParameter.LayerType.Name(old.type)
+    foreign = (x.text.partition(":")[2].strip() for x in old.unknown if (x.path, x.name) == ("", "type"))
+    return TYPES.get(kind) or next(map(type_of, foreign), "")
+
+
+def _unknown(old: V1LayerParameter, new: LayerParameter) -> None:
+    """What V1 does not know but V2 does becomes a field of V2; forks added such to both."""
+    for unknown in old.unknown:
+        if not unknown.path and unknown.name in LayerParameter.DESCRIPTOR.fields_by_name:
+            if unknown.name not in KEPT and unknown.name != "type":
+                merge(unknown.text, new, line=unknown.line)
+        else:
+            new.unknown.append(unknown)
 
 
 def _param_specs(old: V1LayerParameter, new: LayerParameter) -> None:

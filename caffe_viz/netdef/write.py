@@ -2,24 +2,62 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from io import StringIO
 from pathlib import Path
+from typing import Any
 
 from google.protobuf import text_format
-from google.protobuf.message import EncodeError
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import EncodeError, Message
 
 from caffe_viz.errors import InputError
 from caffe_viz.files import write_whole
 from caffe_viz.netdef.blobs import MESSAGE_LIMIT
 from caffe_viz.netdef.net_pb2 import NetParameter, SolverState
+from caffe_viz.netdef.text import is_repeated
+from caffe_viz.netdef.unknown import OWN
 
 
 def write_net(net: NetParameter, path: str | Path) -> None:
-    """Write a V2 prototxt; missing folders are made.
+    """Write a V2 prototxt, with what was unknown in its file as it was; missing folders are made.
 
     Raises:
         RunError: it cannot be written; what was there before is still there.
     """
-    write_whole(path, text_format.MessageToString(net, as_utf8=True).encode())
+    write_whole(path, as_text(net).encode())
+
+
+def as_text(message: Message) -> str:
+    """A net, layer or solver as text of a prototxt, with what was unknown in its file as it was."""
+    return "".join(_lines(message, [], 0))
+
+
+def _lines(message: Message, unknown: Sequence[tuple[str, str]], indent: int) -> Iterator[str]:
+    """The text of a message; `unknown` are path, from here, and text of what a message around it keeps."""
+    kept = [*unknown, *((x.path, x.text) for x in getattr(message, "unknown", ()))]
+    for field, value in message.ListFields():
+        if field.name in OWN:
+            continue
+        repeated = is_repeated(field)
+        for place, part in enumerate(value if repeated else [value]):
+            if field.message_type is None:
+                yield f"{' ' * indent}{_printed(field, part)}\n"
+                continue
+            name = f"{field.name}[{place}]" if repeated else field.name
+            inside = [
+                (path[len(name) + 1 :], text) for path, text in kept if f"{path}.".startswith(f"{name}.")
+            ]
+            yield f"{' ' * indent}{field.name} {{\n"
+            yield from _lines(part, inside, indent + 2)
+            yield f"{' ' * indent}}}\n"
+    yield from (f"{' ' * indent}{text}\n" for path, text in kept if not path)
+
+
+def _printed(field: FieldDescriptor, value: Any) -> str:
+    out = StringIO()
+    text_format.PrintField(field, value, out, as_utf8=True)
+    return out.getvalue().strip()
 
 
 def write_weights(net: NetParameter, path: str | Path) -> None:

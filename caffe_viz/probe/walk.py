@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from caffe_viz.backend import engine_name
 from caffe_viz.probe.pooling import need_maxima
-from caffe_viz.surgery import NO_GRADIENT
+from caffe_viz.surgery import NO_GRADIENT, ONLY_FORWARD_IN_CAFFE
 
 Array = NDArray[np.float32]
 # (gradient at the rectifier's top, what its own backward makes of it) -> gradient at its bottom
@@ -51,11 +52,12 @@ def find_path(net: Any, start: Iterable[str], wrt: Iterable[str] | None = None) 
     Layers without a gradient, such as ArgMax, end it.
     """
     names, kinds = list(net._layer_names), [layer.type for layer in net.layers]
+    ends = NO_GRADIENT | (ONLY_FORWARD_IN_CAFFE if engine_name(net) == "caffe" else frozenset())
     wires = [(net.bottom_names[name], net.top_names[name]) for name in names]
     below = set(net.blobs) if wrt is None else set(wrt)
     behind = []
     for (bottoms, tops), kind in zip(wires, kinds, strict=True):
-        behind.append(kind not in NO_GRADIENT and (wrt is None or not below.isdisjoint(bottoms)))
+        behind.append(kind not in ends and (wrt is None or not below.isdisjoint(bottoms)))
         if behind[-1]:
             below.update(tops)
     first, on, layers = frozenset(start), set(start), []

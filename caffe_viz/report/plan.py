@@ -242,4 +242,4 @@ def places_key(layer: LayerGeometry) -> str:
 
 
 def _filters(layer: LayerGeometry) -> int:
-    return layer.top_shapes[0][1] if layer.top_shapes and len(layer.top_shapes[0]) > 1 else 0
+    return layer.shapes[0][1] if layer.shapes and len(layer.shapes[0]) > 1 else 0

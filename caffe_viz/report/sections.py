@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from google.protobuf import text_format
-
 from caffe_viz.attribution import METHODS
 from caffe_viz.errors import InputError
 from caffe_viz.geometry import LayerGeometry
+from caffe_viz.netdef import as_text
 from caffe_viz.report.plan import Plan, image_key, layer_key, method_key, places_key
 from caffe_viz.report.shelf import Finished, Shelf
 from caffe_viz.report.subject import Subject
@@ -112,7 +111,7 @@ def layer_section(subject: Subject, shelf: Shelf, plan: Plan, layer: LayerGeomet
     ascents = [part for name in plan.ascents(layer) if (part := got(name, "inputs that maximise filters"))]
     places = got(places_key(layer), "places of highest activation")
     message = subject.messages.get(layer.name)
-    prototxt = "" if message is None else text_format.MessageToString(message, as_utf8=True)
+    prototxt = "" if message is None else as_text(message)
     return LayerSection(
         layer,
         _maker(subject, layer),
@@ -149,8 +148,9 @@ def _maker(subject: Subject, layer: LayerGeometry) -> LayerGeometry | None:
     return None if first is layer else first
 
 
-def _shaped(names: Sequence[str], shapes: Sequence[tuple[int, ...]]) -> list[str]:
-    return [f"{n.split('_split_')[0]} ({_times(s)})" for n, s in zip(names, shapes, strict=True)]
+def _shaped(names: Sequence[str], shapes: Sequence[tuple[int, ...] | None]) -> list[str]:
+    known = ("?" if s is None else _times(s) for s in shapes)
+    return [f"{n.split('_split_')[0]} ({s})" for n, s in zip(names, known, strict=True)]
 
 
 def _times(numbers: Sequence[float]) -> str:

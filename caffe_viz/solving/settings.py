@@ -8,6 +8,8 @@ from caffe_viz.errors import InputError, near
 from caffe_viz.files import need_folder
 from caffe_viz.netdef import SolverParameter
 from caffe_viz.netdef.read import OLD_SOLVERS
+from caffe_viz.netdef.syntax import field_advice
+from caffe_viz.netdef.unknown import owner_of
 from caffe_viz.solving.rates import POLICIES
 
 TYPES = OLD_SOLVERS  # there are no others
@@ -34,6 +36,9 @@ def check_solver(solver: SolverParameter, kind: str, name: str = "the solver") -
 def _problems(p: SolverParameter, kind: str) -> Iterator[str]:
     if kind not in TYPES:
         yield f"type {kind!r} is unknown.{near(kind, TYPES)}"
+    for x in p.unknown:
+        hint = field_advice(owner_of(p, x), x.name)
+        yield f"line {x.line}: Caffe has no {x.name} here, on which a training may depend: remove it.{hint}"
     yield from _nets(p)
     yield from _rate(p)
     yield from _update(p, kind)

@@ -131,11 +131,11 @@ class _Walk:
         self.makers.update(dict.fromkeys(layer.top, node))
 
     def _measure(self, layer: LayerParameter, measured: LayerGeometry | None) -> None:
-        if measured is None:
+        if measured is None or measured.unknown:
             return
-        self.shapes.update(zip(layer.top, measured.top_shapes, strict=False))
-        if self.batch is None and not layer.bottom and measured.top_shapes and measured.top_shapes[0]:
-            self.batch = measured.top_shapes[0][0]
+        self.shapes.update(zip(layer.top, measured.shapes, strict=False))
+        if self.batch is None and not layer.bottom and measured.shapes and measured.shapes[0]:
+            self.batch = measured.shapes[0][0]
 
     def _blob(self, name: str) -> Blob:
         shape = self.shapes.get(name)

@@ -14,10 +14,12 @@ from caffe_viz.netdef import LayerParameter, NetParameter, for_phase
 from caffe_viz.surgery.in_place import first_names, free, out_of_place, spoiling
 from caffe_viz.surgery.inputs import Shape, find_image
 
-# Types whose backward aborts in real Caffe (NOT_IMPLEMENTED, or a CHECK), or does nothing without a word.
+# Types that have no gradient; the backward of real Caffe aborts (NOT_IMPLEMENTED, or a CHECK).
 NO_GRADIENT = frozenset({"Accuracy", "ArgMax", "DetectionEvaluate", "DetectionOutput", "Embed", "Threshold"})
-NO_GRADIENT |= {"BilinearInterpolate", "HardSigmoid", "HardSwish", "MaxUnPool", "MultiBoxLoss", "Pad"}
-NO_GRADIENT |= {"PixelShuffle", "PSROIPooling", "Unsqueeze", "Upsample"}
+NO_GRADIENT |= {"MultiBoxLoss"}
+# Types that have one, but whose backward in real Caffe aborts, or does nothing without a word.
+ONLY_FORWARD_IN_CAFFE = frozenset({"BilinearInterpolate", "HardSigmoid", "HardSwish", "MaxUnPool", "Pad"})
+ONLY_FORWARD_IN_CAFFE |= {"PixelShuffle", "PSROIPooling", "Unsqueeze", "Upsample"}
 
 
 @dataclass(frozen=True)

@@ -54,13 +54,13 @@ class Search:
     ) -> None:  # fmt: skip
         measured = network.geometry.layer(layer)
         self._blob = measured.tops[0] if measured.tops else ""
-        self._filters = _chosen(layer, measured.top_shapes, filters)
+        self._filters = _chosen(layer, measured.shapes, filters)
         if count < 1:
             raise InputError(f"count is {count}: 1 or more is expected.")
         if len(network.shape) != 3:
             raise InputError(f"input {network.data!r} takes {network.shape}: an image (C, H, W) is needed.")
         self.network, self.album, self.layer, self.state = network, album, layer, state
-        self._map = measured.top_shapes[0][2:]
+        self._map = measured.shapes[0][2:]
         shape = network.shape[0], network.shape[1], network.shape[2]
         self._cutter = Cutter(measured.field if len(self._map) == 2 else None, shape, network.pictures)
         self._runner = Runner(network, self._blob, len(album))
@@ -138,7 +138,7 @@ class Search:
     @property
     def _labels(self) -> tuple[str, ...]:
         labels = self.network.preprocess.labels
-        classes = self.network.geometry.layer(self.layer).top_shapes[0][1] == len(labels)
+        classes = self.network.geometry.layer(self.layer).shapes[0][1] == len(labels)
         return tuple(labels[f] for f in self._filters) if classes else ()
 
     def _pixels(self, number: int) -> NDArray[np.float32]:

@@ -6,14 +6,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from google.protobuf import text_format
 
 from caffe_viz import netdef
 from caffe_viz.backend import chosen, load_net, module
 from caffe_viz.checking import check_messages, existing_file, fits, probe, raise_for
 from caffe_viz.errors import InputError
 from caffe_viz.files import h5py, need_folder, safe_name
-from caffe_viz.netdef import NetParameter, SolverParameter
+from caffe_viz.netdef import NetParameter, SolverParameter, as_text
 from caffe_viz.solving import check_solver, net_to_train, nets_to_test
 
 HISTORIES = {"Adam": 2, "AdaDelta": 2}  # arrays that a rule keeps of each parameter, others one
@@ -60,7 +59,7 @@ def load_solver(
     Path(settings.snapshot_prefix).parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "solver.prototxt"
-        file.write_text(text_format.MessageToString(settings), encoding="utf-8")
+        file.write_text(as_text(settings), encoding="utf-8")
         made = module(name).get_solver(str(file))
     made.settings = settings
     return made

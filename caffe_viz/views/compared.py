@@ -16,10 +16,11 @@ from caffe_viz.figures import Picture
 from caffe_viz.figures.changes import change_bars, filters_beside
 from caffe_viz.figures.picture import clean
 from caffe_viz.files import safe_name, write_whole
+from caffe_viz.geometry.results import shape_text
 from caffe_viz.images import Preprocess
 from caffe_viz.netdef import NetParameter
 from caffe_viz.network import Network, PathLike
-from caffe_viz.tables import Table, dims
+from caffe_viz.tables import Table
 from caffe_viz.views.rich import Look, Rich
 
 NAMED = 6  # layers or filters in a line of the summary
@@ -250,7 +251,7 @@ def _short(name: str) -> str:
 
 
 def _shapes(x: LayerDiff) -> str:
-    return _arrow(*(dims(side.shapes[0]) for side in (x.a, x.b) if side is not None))
+    return _arrow(*(shape_text(side.shapes[0]) for side in (x.a, x.b) if side is not None))
 
 
 def _kept(x: LayerDiff) -> str:

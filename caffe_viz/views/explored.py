@@ -148,7 +148,7 @@ class Explorer:
 
     def _settle(self) -> None:
         """The slider fits the layer."""
-        shape = self.network.geometry.layer(self.layer.value).top_shapes[0]
+        shape = self.network.geometry.layer(self.layer.value).shapes[0]
         count = shape[1] if len(shape) > 1 else 1
         self._settling = True
         self.filters.value = (0, 0)

@@ -46,7 +46,7 @@ class Maximized(Rich):
     def titles(self) -> list[str]:
         """Layer and number of each filter; its class too where the layer has one filter for each label."""
         a, labels = self.ascent, self.network.preprocess.labels
-        classes = self.network.geometry.layer(a.layer).top_shapes[0][1] == len(labels)
+        classes = self.network.geometry.layer(a.layer).shapes[0][1] == len(labels)
         return [f"{a.layer} {number}{' ' + labels[number] if classes else ''}" for number in a.filters]
 
     @cached_property

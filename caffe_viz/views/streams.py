@@ -14,6 +14,7 @@ from caffe_viz.classification import Guess, answer_blobs, likeliest
 from caffe_viz.errors import InputError, near
 from caffe_viz.figures import Picture
 from caffe_viz.files import safe_name
+from caffe_viz.geometry.results import shape_text
 from caffe_viz.netdef import NetParameter
 from caffe_viz.network import Array, Network, PathLike
 from caffe_viz.probe import relu_state
@@ -26,7 +27,7 @@ STATISTICS = ("blob", "shape", "min", "mean", "max", "rms", "non-zero")
 def statistics(name: str, array: Array, *more: str) -> tuple[Any, ...]:
     flat = array.astype(np.float64).ravel()
     numbers = (flat.min(), flat.mean(), flat.max(), np.sqrt(np.mean(flat**2)), np.mean(flat != 0))
-    return (name, tables.dims(array.shape), *(float(f"{v:.6g}") for v in numbers), *more)
+    return (name, shape_text(array.shape), *(float(f"{v:.6g}") for v in numbers), *more)
 
 
 def draw(array: Array, title: str, labels: Sequence[str] = (), first: int | None = None) -> Picture:

@@ -1,0 +1,185 @@
+"""What of a net can be computed, on which engine, and what stands in the way of the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from caffe_viz.checking.layers import EMBEDDED, UNUSABLE
+from caffe_viz.checking.report import Finding, where
+from caffe_viz.errors import InputError, near
+from caffe_viz.geometry.custom import ENTERED
+from caffe_viz.geometry.opaque import WAYS, why_opaque
+from caffe_viz.geometry.table import TABLE
+from caffe_viz.netdef import (
+    LayerParameter,
+    NetParameter,
+    StoredLayer,
+    blob_shape,
+    ignored,
+    of_forks,
+    stored_layers,
+)
+from caffe_viz.netdef.copying import without_layers
+from caffe_viz.netdef.net_pb2 import Unknown
+from caffe_viz.netdef.syntax import field_advice
+from caffe_viz.netdef.unknown import is_quiet, message_fields, owner_of
+from caffe_viz.surgery import ONLY_FORWARD_IN_CAFFE
+
+# Types of forks whose shapes are known, but that no engine computes.
+SHAPES_ONLY: frozenset[str] = frozenset()
+NAMES_SHOWN = 3
+
+
+def prepared(
+    net: NetParameter,
+    weights: NetParameter | Path | str | Sequence[StoredLayer] | None = None,
+    variants: Mapping[str, str] | None = None,
+) -> NetParameter:
+    """`net`, or a copy whose layers of forks know the shapes of their weights, and which variant is meant.
+
+    `variants` has a layer type's meaning where several forks have a type of that name.
+
+    Raises:
+        InputError: a variant of a type that the net does not have.
+    """
+    chosen = variants or {}
+    types = {layer.type for layer in net.layer}
+    for kind in chosen:
+        if kind not in types:
+            raise InputError(
+                f"--variant {kind}={chosen[kind]}: the net has no layer of that type.{near(kind, types)}"
+            )
+    foreign = [i for i, x in enumerate(net.layer) if x.type not in TABLE or TABLE[x.type].fork]
+    if not foreign or (weights is None and not chosen):
+        return net
+    out = NetParameter()
+    out.CopyFrom(net)
+    read = stored_layers(weights) if isinstance(weights, NetParameter | Path | str) else weights or ()
+    stored = {layer.name: layer.blobs for layer in read if layer.blobs}
+    for layer in (out.layer[i] for i in foreign):
+        if layer.type in chosen:
+            layer.variant = chosen[layer.type]
+        if layer.name in stored and not layer.trained:
+            for blob in stored[layer.name]:
+                layer.trained.add().dim.extend(blob_shape(blob.proto))
+    return out
+
+
+def known_part(net: NetParameter) -> NetParameter:
+    """`net` (of one phase), or a copy without the layers that no engine can compute and what depends on them.
+
+    Its `left_out` says why each of those layers and blobs is not there.
+
+    Raises:
+        InputError: nothing is left.
+    """
+    why: dict[str, str] = {}  # of blobs that cannot be computed
+    left: dict[str, str] = {}
+    out = without_layers(net)
+    for layer in net.layer:
+        reason = next((why[name] for name in layer.bottom if name in why), "") or _why_not(layer)
+        if not reason:
+            out.layer.append(layer)
+            for top in layer.top:
+                why.pop(top, None)
+            continue
+        left[layer.name] = reason
+        why.update(dict.fromkeys(layer.top, reason))
+        left.update((top, reason) for top in layer.top)
+    if not left:
+        return net
+    if not out.layer:
+        raise InputError(f"nothing of the net can be computed: {next(iter(left.values()))}.")
+    for name, reason in left.items():
+        out.left_out.add(name=name, why=reason)
+    return out
+
+
+def _why_not(layer: LayerParameter) -> str:
+    if layer.type in SHAPES_ONLY:
+        return f"{where(layer)} is not computed here, only its shapes are known: {WAYS}"
+    return why_opaque(layer)
+
+
+def why_embedded(net: NetParameter) -> str:
+    """Why real Caffe as built here cannot run `net`, though the embedded engine can; "" where it can.
+
+    A net whose image is a Parameter is there to go backward.
+    """
+    gradient = any(layer.type == "Parameter" for layer in net.layer)
+    for layer in net.layer:
+        if layer.type in ENTERED:
+            return f"{where(layer)} is entered by {ENTERED[layer.type]}"
+        if layer.type in TABLE and TABLE[layer.type].fork:
+            return f"{where(layer)} is of a fork"
+        if layer.type in UNUSABLE and layer.type in EMBEDDED:
+            return f"{where(layer)}: {UNUSABLE[layer.type]}"
+        if gradient and layer.type in ONLY_FORWARD_IN_CAFFE:
+            return f"{where(layer)} has no gradient there"
+        fields = list(_loud(layer))
+        if fields:
+            return f"{where(layer)} has {fields[0]}, a field of a fork"
+    return ""
+
+
+def _loud(layer: LayerParameter) -> Iterator[str]:
+    """Fields and values that real Caffe has no names for, but those that change nothing."""
+    quiet = [x for x in layer.unknown if is_quiet(owner_of(layer, x), x.name)]
+    texts = {f"{x.path}.{x.text}" if x.path else x.text for x in quiet}
+    yield from (text for text in of_forks(layer) if text not in texts)
+
+
+def ignored_fields(net: NetParameter) -> tuple[str, ...]:
+    """One line for each field that is not understood in layers of `net` that are computed."""
+    layers: dict[str, list[str]] = {}
+    for layer in net.layer:
+        for unknown in ignored(layer):
+            layers.setdefault(_name(unknown), []).append(layer.name)
+    lines = []
+    for field, names in layers.items():
+        more = len(names) - NAMES_SHOWN
+        shown = ", ".join(names[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+        verb = "have" if len(names) > 1 else "has"
+        lines.append(f"{shown} {verb} {field}, which is ignored: its fork may compute other values")
+    return tuple(lines)
+
+
+def _name(unknown: Unknown) -> str:
+    return f"{unknown.path}.{unknown.name}" if unknown.path else unknown.name
+
+
+def foreign_findings(net: NetParameter, engine: str) -> Iterator[Finding]:
+    """What real Caffe would refuse to read (errors on `caffe`), or what this tool passes over (warnings)."""
+    for unknown in net.unknown:
+        yield from _of_field(net, "", unknown, engine)
+    for layer in net.layer:
+        opaque = _why_not(layer)
+        if engine == "torch" and opaque:
+            yield Finding("warning", "", f"{opaque}. Its tops and what depends on them are unknown.")
+            continue
+        for unknown in layer.unknown:
+            yield from _of_field(layer, where(layer), unknown, engine)
+        if engine == "caffe" and layer.type in TABLE:
+            kept = {f"{x.path}.{x.text}" if x.path else x.text for x in layer.unknown}
+            for field in of_forks(layer):
+                if field not in kept and not TABLE[layer.type].fork:
+                    yield Finding(
+                        "error", where(layer), f"{field} is of a fork; real Caffe refuses to read it."
+                    )
+
+
+def _of_field(
+    owner: NetParameter | LayerParameter, place: str, unknown: Unknown, engine: str
+) -> Iterator[Finding]:
+    kind = owner_of(owner, unknown)
+    line = f"line {unknown.line}: " if unknown.line else ""
+    # Of a known field it is the value that is unknown.
+    known = unknown.name in message_fields(kind)
+    name, hint = (unknown.text, "") if known else (_name(unknown), field_advice(kind, unknown.name))
+    if engine == "caffe":
+        message = f"{line}real Caffe knows no {name} and refuses to read the file"
+        yield Finding("error", place, f"{message}.{hint}")
+    elif not is_quiet(kind, unknown.name):
+        message = f"{line}{name} is not understood and ignored: its fork may compute other values"
+        yield Finding("warning", place, f"{message}.{hint}")

@@ -1,0 +1,118 @@
+"""Protobuf's wire format: the fields of a message, whatever its schema is, and the layers that all forks share.
+
+Forks of Caffe use the same numbers for different fields; of a layer in a caffemodel, only its name, type,
+bottoms, tops, blobs and the like mean the same in all of them.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import NamedTuple, TypeVar
+
+from google.protobuf.message import DecodeError
+
+from caffe_viz.netdef.net_pb2 import LayerParameter, NetParameter, V1LayerParameter
+
+VARINT, EIGHT_BYTES, LENGTH, FOUR_BYTES = 0, 1, 2, 5  # protobuf's wire types
+SIZES = {EIGHT_BYTES: 8, FOUR_BYTES: 4}
+Bytes = bytes | mmap.mmap
+L = TypeVar("L", LayerParameter, V1LayerParameter)
+# What every fork stores under the same number; a layer where one of these does not parse is damaged.
+SHARED = {
+    *("name", "type", "bottom", "top", "loss_weight", "param", "blobs", "include", "exclude", "phase"),
+    *("propagate_down", "layer", "blobs_lr", "weight_decay", "blob_share_mode"),
+}
+
+
+class NotPlain(Exception):
+    """The bytes are damaged, or stored in a way that only the parser of messages knows."""
+
+
+class WireField(NamedTuple):
+    """One field: its number, how it is stored, and where, in bytes."""
+
+    number: int
+    kind: int
+    first: int  # of the whole field, tag included
+    start: int  # of its content
+    end: int
+
+
+def wire_fields(data: Bytes, place: int, end: int) -> Iterator[WireField]:
+    """The fields of the message between two places.
+
+    Raises:
+        NotPlain: the bytes are no message.
+    """
+    while place < end:
+        first = place
+        tag, place = _varint(data, place, end)
+        kind = tag & 7
+        if kind == VARINT:
+            start, (_, place) = place, _varint(data, place, end)
+        elif kind == LENGTH:
+            length, start = _varint(data, place, end)
+            place = start + length
+        elif kind in SIZES:
+            start, place = place, place + SIZES[kind]
+        else:
+            raise NotPlain
+        if place > end:
+            raise NotPlain
+        yield WireField(tag >> 3, kind, first, start, place)
+
+
+def _varint(data: Bytes, place: int, end: int) -> tuple[int, int]:
+    value = shift = 0
+    while place < end and shift < 64:
+        byte = data[place]
+        value |= (byte & 127) << shift
+        place, shift = place + 1, shift + 7
+        if byte < 128:
+            return value, place
+    raise NotPlain
+
+
+def shared_net(data: Bytes) -> NetParameter:
+    """The layers of a caffemodel of any fork: fields whose numbers it uses for another type are left out.
+
+    Raises:
+        NotPlain, DecodeError: the bytes are no caffemodel, or damaged.
+    """
+    net = NetParameter()
+    for field in wire_fields(data, 0, len(data)):
+        if field.number == NetParameter.LAYER_FIELD_NUMBER:
+            net.layer.append(shared_part(LayerParameter, data, [*wire_fields(data, field.start, field.end)]))
+        elif field.number == NetParameter.LAYERS_FIELD_NUMBER:
+            net.layers.append(
+                shared_part(V1LayerParameter, data, [*wire_fields(data, field.start, field.end)])
+            )
+    return net
+
+
+def shared_part(kind: type[L], data: Bytes, fields: Sequence[WireField]) -> L:
+    """A layer of some fields, without those that another fork's meaning of their number spoils.
+
+    Raises:
+        DecodeError: a field that all forks share is damaged.
+    """
+    with suppress(DecodeError):
+        whole = kind.FromString(b"".join(data[x.first : x.end] for x in fields))
+        if whole.IsInitialized():
+            return whole
+    out = kind()
+    numbers = {
+        kind.DESCRIPTOR.fields_by_name[name].number for name in SHARED & set(kind.DESCRIPTOR.fields_by_name)
+    }
+    for x in fields:
+        try:
+            part = kind.FromString(data[x.first : x.end])
+        except DecodeError:
+            if x.number in numbers:
+                raise
+            continue
+        if part.IsInitialized():
+            out.MergeFrom(part)
+    return out
