@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from caffe_viz.geometry import arrange, ends, learned, windows  # noqa: F401  (importing them fills the table)
+from caffe_viz.geometry import (  # noqa: F401  (importing them fills the table)
+    arrange,
+    batch_norms,
+    colours,
+    crf,
+    depthwise,
+    detectors,
+    elementwise,
+    ends,
+    interpolation,
+    learned,
+    pooling,
+    priors,
+    python_layers,
+    rearranging,
+    regions,
+    resample,
+    sequences,
+    unpooling,
+    volumes,
+    windows,
+)
 from caffe_viz.geometry.table import TABLE, Out, Rule, Shapes, checked, need, text
 
-# Layer types of other builds of Caffe, for a message that says so.
-ELSEWHERE = frozenset(
-    {"BN", "Clip", "Inception", "Interp", "Python", "ROIPooling", "ShuffleChannel", "Swish"}
-)
-ELSEWHERE |= {"VideoData", "WindowData"}
-
-__all__ = ["ELSEWHERE", "TABLE", "Out", "Rule", "Shapes", "checked", "need", "text"]
+__all__ = ["TABLE", "Out", "Rule", "Shapes", "checked", "need", "text"]

@@ -24,12 +24,14 @@ def _bnll(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
 
 @layer("Dropout")
 def _dropout(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
-    (x,) = bottoms
-    if not call.train:
-        return x
-    keep = 1 - call.param.dropout_param.dropout_ratio
+    """SegNet samples in a test too where asked to; Microsoft/caffe can scale there instead of in training:
+    src/caffe/layers/dropout_layer.cpp."""
+    p, (x,) = call.param.dropout_param, bottoms
+    keep = 1 - p.dropout_ratio
+    if not call.train and not p.sample_weights_test:
+        return x if p.scale_train else x * keep
     mask = torch.rand(x.shape, generator=call.generator, device=x.device) < keep
-    return x * mask / keep
+    return x * mask / keep if p.scale_train else x * mask
 
 
 @layer("ELU")
@@ -60,8 +62,13 @@ def _power(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
 
 @layer("ReLU")
 def _relu(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
-    slope = call.param.relu_param.negative_slope
-    return F.leaky_relu(bottoms[0], slope) if slope else F.relu(bottoms[0])
+    """synopsys-caffe can cut it at 6, or at a maximum and a minimum: src/caffe/layers/relu_layer.cpp."""
+    p = call.param.relu_param
+    y = F.leaky_relu(bottoms[0], p.negative_slope) if p.negative_slope else F.relu(bottoms[0])
+    if not (p.relu6 or p.maximum > 0 or p.minimum):
+        return y
+    top = min([6.0] * p.relu6 + [p.maximum] * (p.maximum > 0), default=None)
+    return y.clamp(p.minimum or None, top) if p.minimum or top is not None else y
 
 
 @layer("ReLU6")
@@ -72,14 +79,13 @@ def _relu6(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
     return F.leaky_relu(bottoms[0], p.negative_slope).masked_fill(above, p.threshold)
 
 
-# The last two have no gradient in this build of Caffe.
-@layer("HardSigmoid", gradient=False)
+@layer("HardSigmoid")
 def _hard_sigmoid(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
     p = call.param.hardsigmoid_param
     return (p.alpha * bottoms[0] + p.beta).clamp(0, 1)
 
 
-@layer("HardSwish", gradient=False)
+@layer("HardSwish")
 def _hard_swish(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
     return F.hardswish(bottoms[0])
 

@@ -16,18 +16,7 @@ def _size(call: Call, *bottoms: Tensor) -> tuple[int, ...]:
     return TABLE[call.param.type].function(call.param, tuple(tuple(b.shape) for b in bottoms)).tops[0][2:]
 
 
-# The backward passes of all layers here but Resize are empty in Caffe.
-@layer("Upsample", gradient=False)
-def _upsample(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
-    """Each value `scale` times along each axis after the channels: (N, C, H, W) or (N, C, W)."""
-    scale, (x,) = call.param.upsample_param.scale, bottoms
-    lead, room = x.shape[:2], x.shape[2:]
-    spaced = x.reshape(*lead, *(n for size in room for n in (size, 1)))
-    repeated = spaced.expand(*lead, *(n for size in room for n in (size, scale)))
-    return repeated.reshape(*lead, *(size * scale for size in room))
-
-
-@layer("PixelShuffle", gradient=False)
+@layer("PixelShuffle")
 def _pixel_shuffle(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
     return F.pixel_shuffle(bottoms[0], call.param.pixelshuffle_param.upscale_factor)
 
@@ -45,7 +34,7 @@ def _resize(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
     return x
 
 
-@layer("BilinearInterpolate", gradient=False)
+@layer("BilinearInterpolate")
 def _bilinear_interpolate(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
     """Bilinear between corners (also NaN if one pixel is left, as in Caffe) or between centres of pixels."""
     x = bottoms[0].reshape((*bottoms[0].shape, 1, 1, 1)[:4])
@@ -70,25 +59,7 @@ def _mixed(x: Tensor, axis: int, low: Tensor, weights: Tensor, others: Tensor) -
     return here * weights.reshape(-1, *along) + after * others.reshape(-1, *along)
 
 
-@layer("MaxUnPool", gradient=False)
-def _max_unpool(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
-    """Values go to the places in their image that the second bottom names; of several the last stays."""
-    x, places = bottoms[0].flatten(2), bottoms[1].flatten(2).to(torch.int64)
-    height, width = _size(call, *bottoms)
-    wrong = (places < 0) | (places >= height * width)
-    if x.shape != places.shape or wrong.any():
-        given = f"a place is {int(places[wrong][0])}" if wrong.any() else f"{tuple(bottoms[1].shape)}"
-        raise InputError(
-            f"layer {call.param.name!r} (MaxUnPool): the second bottom must be {tuple(bottoms[0].shape)} "
-            f"with places from 0 to {height * width - 1}; {given}."
-        )
-    order = torch.arange(x.shape[2], device=x.device).expand_as(places)
-    latest = order.new_full((*x.shape[:2], height * width), -1).scatter_reduce(2, places, order, "amax")
-    top = torch.where(latest < 0, 0, x.gather(2, latest.clamp(min=0)))
-    return top.reshape(*x.shape[:2], height, width)
-
-
-@layer("Pad", gradient=False)
+@layer("Pad")
 def _pad(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
     """Pads below 0, all or none, crop."""
     p, (x,) = call.param.pad_param, bottoms

@@ -10,10 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from caffe_viz.engine.layers.windows import pooling
+from caffe_viz.engine.layers.pooling import pooling
 from caffe_viz.engine.table import Call, layer
+from caffe_viz.geometry.pooling import pyramid
 from caffe_viz.geometry.table import TABLE
-from caffe_viz.geometry.windows import pyramid, sliding
+from caffe_viz.geometry.windows import Window, sliding
 from caffe_viz.netdef import LayerParameter, net_pb2
 
 _SPP, _POOL = net_pb2.SPPParameter, net_pb2.PoolingParameter
@@ -27,21 +28,19 @@ def _im2col(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
     top = TABLE["Im2col"].function(call.param, (tuple(x.shape),)).tops[0]
     columns = x.reshape(math.prod(x.shape[:axis]), *x.shape[axis:])
     columns = F.pad(columns, _ends(columns.shape[2:], windows, top[axis + 1 :]))
-    for i, (kernel, extent, stride, _) in enumerate(windows, 2):
-        columns = columns.unfold(i, extent, stride)[..., :: (extent - 1) // (kernel - 1) if kernel > 1 else 1]
+    for i, w in enumerate(windows, 2):
+        columns = columns.unfold(i, w.extent, w.stride)[..., :: w.dilation]
     # (images, channels, places .., offsets ..): offsets come before places.
     places = range(2, 2 + len(windows))
     offsets = range(2 + len(windows), 2 + 2 * len(windows))
     return columns.permute(0, 1, *offsets, *places).reshape(top)
 
 
-def _ends(
-    sizes: Sequence[int], windows: Sequence[tuple[int, int, int, int]], places: Sequence[int]
-) -> list[int]:
+def _ends(sizes: Sequence[int], windows: Sequence[Window], places: Sequence[int]) -> list[int]:
     """Zeros at both ends of each axis, the last axis first; one window may reach over a small input."""
     ends: list[int] = []
-    for size, (_, extent, stride, pad), count in zip(sizes, windows, places, strict=True):
-        ends = [pad, max(0, (count - 1) * stride + extent - size - pad), *ends]
+    for size, w, count in zip(sizes, windows, places, strict=True):
+        ends = [w.before, max(0, (count - 1) * w.stride + w.extent - size - w.before), *ends]
     return ends
 
 
@@ -68,5 +67,4 @@ def _permute(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
 
 @layer("Unsqueeze")
 def _unsqueeze(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
-    """No gradient comes back: Caffe's Backward does nothing."""
-    return bottoms[0].detach().unsqueeze(call.param.unsqueeze_param.dim)
+    return bottoms[0].unsqueeze(call.param.unsqueeze_param.dim)

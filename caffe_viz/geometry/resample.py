@@ -1,0 +1,72 @@
+"""Rules of layers that make an image larger or smaller, or put a border around it."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+from caffe_viz.geometry.fields import View, window
+from caffe_viz.geometry.table import Out, Shapes, checked, four_axes, legacy, need, rule
+from caffe_viz.geometry.windows import repeat_view
+from caffe_viz.netdef import LayerParameter
+
+
+@rule("PixelShuffle")
+def _pixel_shuffle(layer: LayerParameter, bottoms: Shapes) -> Out:
+    factor, (n, c, h, w) = layer.pixelshuffle_param.upscale_factor, four_axes(bottoms[0])
+    need(factor > 0, "pixelshuffle_param needs upscale_factor, at least 1")
+    need(c % factor**2 == 0, f"{c} channels do not divide by upscale_factor squared ({factor**2})")
+    return Out(((n, c // factor**2, h * factor, w * factor),), views=(repeat_view((factor, factor)),))
+
+
+def as_float(value: float) -> float:
+    """`value` as C's float holds it: Caffe multiplies scales in single precision, then cuts the fraction."""
+    return float(struct.unpack("f", struct.pack("f", value))[0])
+
+
+@rule("Resize")
+def _resize(layer: LayerParameter, bottoms: Shapes) -> Out:
+    param, (n, c, h, w) = layer.resize_param, legacy(bottoms[0])
+    if param.is_pyramid_test:
+        scaled = param.HasField("out_height_scale") and param.HasField("out_width_scale")
+        need(scaled, "resize_param needs out_height_scale and out_width_scale with is_pyramid_test")
+        size = int(as_float(param.out_height_scale * h)), int(as_float(param.out_width_scale * w))
+    else:
+        need(param.HasField("height") and param.HasField("width"), "resize_param needs height and width")
+        size = int(param.height), int(param.width)
+    top = checked((n, c, *size), "the top")
+    return Out((top,), views=(blend_view((h / size[0], w / size[1]), 0),))
+
+
+@rule("BilinearInterpolate")
+def _bilinear(layer: LayerParameter, bottoms: Shapes) -> Out:
+    param, (n, c, h, w) = layer.bilinear_interpolate_param, legacy(bottoms[0])
+    given = param.HasField("dst_h") or param.HasField("dst_w")
+    need(given != param.HasField("scale_factor"), "give dst_h and dst_w, or scale_factor, not both or none")
+    if given:
+        size = (
+            (param.dst_h if param.HasField("dst_h") else h),
+            (param.dst_w if param.HasField("dst_w") else w),
+        )
+    else:
+        size = int(as_float(h * param.scale_factor)), int(as_float(w * param.scale_factor))
+    top = checked((n, c, *size), "the top")
+    if not param.align_corners:
+        return Out((top,), views=(blend_view((h / size[0], w / size[1]), 0.5),))
+    ratios = [(a - 1) / (b - 1) if b > 1 else 0 for a, b in zip((h, w), size, strict=True)]
+    return Out((top,), views=(blend_view(ratios, 0),))
+
+
+def blend_view(ratios: Sequence[float], shift: float) -> View:
+    """Linear interpolation: unit o mixes the two bottom units around o * ratio + shift * (ratio - 1)."""
+    return window((2, 2), ratios, [shift * (r - 1) - 0.5 for r in ratios])
+
+
+@rule("Pad", in_place=False)
+def _pad(layer: LayerParameter, bottoms: Shapes) -> Out:
+    """Real Caffe takes fewer axes and mixed signs too, but then writes outside its memory on forward."""
+    p, (n, c, h, w) = layer.pad_param, four_axes(bottoms[0])
+    pads = (p.pad_u, p.pad_d, p.pad_l, p.pad_r)
+    need(min(pads) >= 0 or max(pads) < 0, "pads must be all at least 0 (pad) or all below 0 (crop)")
+    top = (n, c, h + p.pad_u + p.pad_d, w + p.pad_l + p.pad_r)
+    return Out((top,), views=(window((1, 1), (1, 1), (-p.pad_u, -p.pad_l)),))
