@@ -124,7 +124,8 @@ def load_net(
 
     `engine` is real Caffe (`caffe`), the embedded one (`torch`), or `auto`: Caffe where it is installed and has
     all that the net needs. `device` is torch's name of one: cpu, cuda, cuda:1. The attributes `prototxt`, the
-    message, and `folder`, of the file, are what altered nets are made from.
+    message, and `folder`, of the file, are what altered nets are made from; `left_out` says of layers and
+    blobs of the file why they are not there.
 
     Layers of unknown types are left out, with what depends on them; a CaffeVizWarning says so, and which fields
     of the others are not understood. `layers` are Python files that enter layer types with `@layer` of
@@ -151,8 +152,12 @@ def load_net(
     )
     paths = folders(python_path)
     given = message_with_code(net_source, paths) if allow_code else _message(net_source)
-    whole = prepared(given, source, variants)
-    part = known_part(netdef.for_phase(whole, phase))
+    label = str(net_source) if isinstance(net_source, Path) else f"net {given.name!r}"
+    try:
+        whole = prepared(given, source, variants)
+        part = known_part(netdef.for_phase(whole, phase))
+    except InputError as error:
+        raise InputError(f"{label}: {error}") from None
     name = chosen(engine, device, part)
     # Where all of a file can be loaded, the engine reads the file itself.
     whole_file = not part.left_out and not any(of_forks(given))
@@ -163,14 +168,13 @@ def load_net(
             check(loaded, source, python_path=paths, **checks).raise_for_errors()  # type: ignore[arg-type]
         else:
             trained = netdef.stored_layers(source) if isinstance(source, Path) else source
-            label = str(net_source) if isinstance(net_source, Path) else f"net {given.name!r}"
             raise_for(check_messages(part, trained, **checks), label)  # type: ignore[arg-type]
     _say(part, name, engine, device)
     if name == "caffe":
         net = _load_caffe(_caffe(), loaded, source, phase, checked)
     else:
         net = _load_torch(part, source, phase, device)
-    net.prototxt = whole
+    net.prototxt, net.left_out = whole, netdef.left_out(part)
     net.folder = net_source.parent if isinstance(net_source, Path) else None
     return net
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class CaffeVizError(Exception):
@@ -41,3 +41,14 @@ def near(name: str, names: Iterable[str]) -> str:
         return f" Did you mean {' or '.join(map(repr, matches))}?"
     shown = known if len(known) <= 12 else [*known[:11], "..."]
     return f" There are: {', '.join(shown)}." if shown else ""
+
+
+def missing(owner: str, kind: str, name: str, names: Iterable[str], left_out: Mapping[str, str]) -> InputError:
+    """The error that `owner` has no layer or blob (`kind`) of that `name`: why it was left out, or the near ones.
+
+    >>> str(missing("the net", "layer", "roi", ["conv1"], {"roi": "its type is not known: enter it"}))
+    "layer 'roi' cannot be computed: its type is not known: enter it."
+    """
+    if name in left_out:
+        return InputError(f"{kind} {name!r} cannot be computed: {left_out[name]}.")
+    return InputError(f"{owner} has no {kind} {name!r}.{near(name, names)}")

@@ -122,6 +122,17 @@ class Network:
             with as_file(self.message) as path:
                 raise_for(probe(path, None), label)
 
+    def need_weights(self) -> None:
+        """Raises InputError if the weights are none, or of a net with other layers."""
+        names, given = (
+            {layer.name for layer in self.whole.layer},
+            [x.name for x in self.trained.layer if x.blobs],
+        )
+        if names.isdisjoint(given):
+            raise InputError(
+                f"the weights share no layer with net {self.whole.name!r}: they are of {', '.join(given[:8])}."
+            )
+
     @cached_property
     def geometry(self) -> Geometry:
         """Shapes for one image."""

@@ -21,11 +21,15 @@ GOOD = DATA + CONV + FC
 
 
 class Defect(NamedTuple):
-    """A bad net; `words` that the findings must hold; `when` real Caffe aborts ("never": silently wrong)."""
+    """A bad net; `words` that the findings must hold; `when` real Caffe aborts ("never": silently wrong).
+
+    `risky`: it is only a warning, as real Caffe aborts in one use of the net and not in others.
+    """
 
     text: str
     words: tuple[str, ...]
     when: When
+    risky: bool = False
 
 
 def layer(name: str, kind: str, bottoms: str = "", tops: str = "", more: str = "") -> str:
@@ -45,7 +49,7 @@ POOL = "pooling_param { kernel_size: %d stride: %d pool: %s }"
 BAD_NETS: dict[str, Defect] = {
     "syntax": Defect(DATA + "layer { name: }", (":2:",), "load"),
     "unknown field": Defect(
-        DATA + CONV.replace("kernel_size", "kernel_siz"), (":2:", "kernel_siz", "'kernel_size'"), "load"
+        DATA + CONV.replace("kernel_size", "kernel_siz"), ("line 2", "kernel_siz", "'kernel_size'"), "load"
     ),
     "unknown type": Defect(
         GOOD.replace("Convolution", "Convolutio"), ("'conv'", "Did you mean 'Convolution'"), "load"
@@ -53,7 +57,7 @@ BAD_NETS: dict[str, Defect] = {
     "no type": Defect(
         DATA + 'layer { name: "x" bottom: "data" top: "x" }', ("'x'", "unknown layer type"), "load"
     ),
-    "type of another build": Defect(DATA + layer("c", "Clip", "data", "c"), ("'c'", "built without"), "load"),
+    "type of another build": Defect(DATA + layer("c", "Clip", "data", "c"), ("'c'", "of a fork"), "load"),
     "image data": Defect(
         layer("d", "ImageData", "", "data label", 'image_data_param { source: "list.txt" }'),
         ("OpenCV",),
@@ -74,10 +78,11 @@ BAD_NETS: dict[str, Defect] = {
         ),
         ("set_input_arrays",),
         "forward",
+        risky=True,
     ),
     "python": Defect(
         DATA + layer("p", "Python", "data", "p", 'python_param { module: "os" layer: "system" }'),
-        ("'p'", "code", "'os'", "refused"),
+        ("'p'", "without layers in Python"),
         "load",
     ),
     "missing bottom": Defect(
@@ -172,15 +177,22 @@ BAD_NETS: dict[str, Defect] = {
     "even local_size": Defect(
         DATA + layer("norm", "LRN", "data", "norm", "lrn_param { local_size: 4 }"), ("'norm'", "odd"), "load"
     ),
+    "dropout ratio": Defect(
+        DATA + layer("drop", "Dropout", "data", "drop", "dropout_param { dropout_ratio: 1.5 }"),
+        ("'drop'", "dropout_ratio is 1.5", "from 0 to 1"),
+        "never",
+    ),
     "gradient of argmax": Defect(
         "force_backward: true\n" + DATA + layer("best", "ArgMax", "data", "best"),
         ("'best'", "backward"),
         "backward",
+        risky=True,
     ),
     "gradient of threshold": Defect(
         "force_backward: true\n" + DATA + layer("t", "Threshold", "data", "t"),
         ("'t'", "backward"),
         "backward",
+        risky=True,
     ),
     "hdf5 data": Defect(
         layer("d", "HDF5Data", "", "data", 'hdf5_data_param { source: "/etc/passwd" batch_size: 1 }'),
@@ -212,5 +224,5 @@ BAD_NETS: dict[str, Defect] = {
     "old and new layers": Defect(
         GOOD + 'layers { name: "x" type: RELU bottom: "fc" top: "x" }', ("mixes",), "load"
     ),
-    "a solver": Defect('net: "train_val.prototxt"\nbase_lr: 0.1\n', ('"net"',), "load"),
+    "a solver": Defect('net: "train_val.prototxt"\nbase_lr: 0.1\n', ("solver's prototxt",), "load"),
 }

@@ -111,8 +111,9 @@ def _small_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", BAD_NETS)
 def test_names_the_defect_without_an_engine(name: str, tmp_path: Path) -> None:
     report = check(write(tmp_path, BAD_NETS[name].text), probe=False)
-    found = "\n".join(map(str, report.errors))
-    assert not report.ok
+    risky = BAD_NETS[name].risky
+    found = "\n".join(map(str, report.warnings if risky else report.errors))
+    assert report.ok == risky
     assert [word for word in BAD_NETS[name].words if word not in found] == [], found
     assert "  " not in found.strip(), "one line each, single spaces"
 
@@ -222,8 +223,9 @@ def test_missing_files_raise_with_near_matches(tmp_path: Path) -> None:
 @pytest.mark.parametrize("defect", BAD_WEIGHTS)
 def test_names_what_does_not_fit(defect: str, tmp_path: Path) -> None:
     report = check(*plant(defect, tmp_path), probe=False)
-    found = "\n".join(map(str, report.errors))
-    assert not report.ok
+    risky = BAD_NETS[name].risky
+    found = "\n".join(map(str, report.warnings if risky else report.errors))
+    assert report.ok == risky
     assert [word for word in BAD_WEIGHTS[defect] if word not in found] == [], found
 
 

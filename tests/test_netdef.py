@@ -90,7 +90,7 @@ def test_legacy_and_double_blobs() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("layer { name: 'a' \n tipe: 'ReLU' }", r"net\.prototxt:2:.*tipe.*'type'"),
+        ("layer { name: 'a' \n type: ReLU }", r"net\.prototxt:2:.*'ReLU'.*'a'"),
         ("layer { name: 'a'", r"net\.prototxt:1:"),
         ("", "is empty"),
         ("net: 'x.prototxt'", "net"),

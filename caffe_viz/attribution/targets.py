@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_viz.classification import answer_blobs
-from caffe_viz.errors import InputError, near
-from caffe_viz.netdef import LayerParameter
+from caffe_viz.errors import InputError, missing, near
+from caffe_viz.netdef import LayerParameter, left_out
 from caffe_viz.probe import Probe
 
 Array = NDArray[np.float32]
@@ -56,6 +56,9 @@ def find_target(probe: Probe, given: int | str) -> Target:
         layer, *rest = given.rsplit(":", parts - 1)
         if len(rest) == parts - 1 and layer in names:
             return _filter(probe, given, layer, *rest)
+    layer, gone = given.split(":")[0], left_out(probe.network.message)
+    if layer in gone:
+        raise missing(f"target {given!r}: the net", "layer", layer, names, gone)
     labels = probe.network.preprocess.labels
     if not labels:
         raise InputError(
@@ -67,7 +70,6 @@ def find_target(probe: Probe, given: int | str) -> Target:
             f"target {given!r} is the label of classes {', '.join(map(str, found))}: give a number."
         )
     if not found:
-        layer = given.split(":")[0]
         known = names if ":" in given else {name for label in labels for name in _names(label)}
         what = f"no layer {layer!r}" if ":" in given else f"no class {given!r}"
         raise InputError(f"target {given!r}: the net has {what}.{near(layer, known)}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import warnings
+from typing import TextIO
 
 import typer
 
@@ -20,6 +22,7 @@ def main(task: str | None = None) -> None:
     """Run the command line; `task` is the command where the program's name already says it (scripts/)."""
     arguments = [*([task] if task else []), *sys.argv[1:]]
     debug = "--debug" in arguments
+    warnings.showwarning = _show_warning
     try:
         app([a for a in arguments if a != "--debug"])
     except CaffeVizError as error:
@@ -27,3 +30,11 @@ def main(task: str | None = None) -> None:
             raise
         print(f"caffe-viz: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(error.exit_code)
+
+
+def _show_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int,
+    file: TextIO | None = None, line: str | None = None,
+) -> None:  # fmt: skip
+    """One line, as an error, and not where in the code it was said."""
+    print(f"caffe-viz: {' '.join(str(message).split())}", file=file or sys.stderr)

@@ -21,6 +21,7 @@ from caffe_viz.cli.options import (
     PreprocessFile,
     Prototxt,
     PythonPath,
+    Variants,
     Weights,
 )
 from caffe_viz.cli.parts import open_network, print_files, progress_bar
@@ -66,6 +67,7 @@ def attribute(
     device: Device = "cpu",
     allow_code: AllowCode = False,
     python_path: PythonPath = None,
+    variant: Variants = None,
     layers: Layers = None,
     output: Output = Path("out"),
     as_json: Json = False,
@@ -77,7 +79,9 @@ def attribute(
 
     need_folder(output)
     settings = Settings(samples, noise, steps, patch, stride, seed)
-    network = open_network(prototxt, weights, preprocess, engine, device, allow_code, python_path, layers)
+    network = open_network(
+        prototxt, weights, preprocess, engine, device, allow_code, python_path, layers, variant
+    )
     methods = "all" if method == ["all"] else method or ["grad-cam"]
     with progress_bar("attribution") as report:
         found = show_attribution(

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from caffe_viz.cli.app import app
-from caffe_viz.cli.options import AllowCode, Json, Layers, Output, Prototxt, PythonPath
+from caffe_viz.cli.options import AllowCode, Json, Layers, Output, Prototxt, PythonPath, Variants
 from caffe_viz.cli.parts import message_of, print_files
 
 
@@ -30,6 +30,7 @@ def draw(
     fold: Annotated[bool, typer.Option("--fold", help="Each module as one box.")] = False,
     allow_code: AllowCode = False,
     python_path: PythonPath = None,
+    variant: Variants = None,
     layers: Layers = None,
     output: Output = Path("out"),
     as_json: Json = False,
@@ -39,7 +40,7 @@ def draw(
     from caffe_viz.views import show_structure
 
     need_folder(output)
-    shown = show_structure(message_of(prototxt, allow_code, python_path, layers))
+    shown = show_structure(message_of(prototxt, allow_code, python_path, layers, variant))
     paths = shown.save(output, [one.value for one in format or [Format.SVG]], fold=fold)
     if shown.graph.unmeasured:
         print(f"without shapes: {shown.graph.unmeasured}", file=sys.stderr)

@@ -24,6 +24,7 @@ from caffe_viz.cli.options import (
     Prototxt,
     PythonPath,
     Size,
+    Variants,
     Weights,
 )
 from caffe_viz.cli.parts import (
@@ -50,6 +51,7 @@ def activations(
     device: Device = "cpu",
     allow_code: AllowCode = False,
     python_path: PythonPath = None,
+    variant: Variants = None,
     layers: Layers = None,
     output: Output = Path("out"),
     as_json: Json = False,
@@ -57,7 +59,9 @@ def activations(
     """What an image makes of each blob: maps as tiles, vectors as lines and histograms, and the top 5."""
     from caffe_viz.views import show_activations
 
-    network = open_network(prototxt, weights, preprocess, engine, device, allow_code, python_path, layers)
+    network = open_network(
+        prototxt, weights, preprocess, engine, device, allow_code, python_path, layers, variant
+    )
     found = show_activations(network, image, layer)
     paths = found.save(output, first)
     top = found.top() if len(list(found.arrays.values())[-1].squeeze().shape) == 1 else []
@@ -91,6 +95,7 @@ def gradient(
     device: Device = "cpu",
     allow_code: AllowCode = False,
     python_path: PythonPath = None,
+    variant: Variants = None,
     layers: Layers = None,
     output: Output = Path("out"),
     as_json: Json = False,
@@ -98,7 +103,9 @@ def gradient(
     """The gradient of one filter or class for an image: of blobs, and of every parameter before it."""
     from caffe_viz.views import show_gradients
 
-    network = open_network(prototxt, weights, preprocess, engine, device, allow_code, python_path, layers)
+    network = open_network(
+        prototxt, weights, preprocess, engine, device, allow_code, python_path, layers, variant
+    )
     found = show_gradients(network, image, layer, index, blob)
     paths = found.save(output)
     if as_json:
@@ -133,6 +140,7 @@ def ascend(
     device: Device = "cpu",
     allow_code: AllowCode = False,
     python_path: PythonPath = None,
+    variant: Variants = None,
     layers: Layers = None,
     output: Output = Path("out"),
     as_json: Json = False,
@@ -142,7 +150,9 @@ def ascend(
     from caffe_viz.views import maximize
 
     need_folder(output)
-    network = open_network(prototxt, weights, preprocess, engine, device, allow_code, python_path, layers)
+    network = open_network(
+        prototxt, weights, preprocess, engine, device, allow_code, python_path, layers, variant
+    )
     with progress_bar(f"{layer}, {method}") as report:
         found = maximize(
             network, layer, numbers(filters), method=method, steps=steps, rate=rate, neuron=neuron,

@@ -22,6 +22,7 @@ from caffe_viz.cli.options import (
     PreprocessFile,
     Prototxt,
     PythonPath,
+    Variants,
     Weights,
 )
 from caffe_viz.cli.parts import open_network, print_files, progress_bar
@@ -66,6 +67,7 @@ def evaluate(
     device: Device = "cpu",
     allow_code: AllowCode = False,
     python_path: PythonPath = None,
+    variant: Variants = None,
     layers: Layers = None,
     output: Output = Path("out"),
     as_json: Json = False,
@@ -78,7 +80,9 @@ def evaluate(
 
     need_folder(output)
     checks = need_checks(check or CHECKS)
-    network = open_network(prototxt, weights, preprocess, engine, device, allow_code, python_path, layers)
+    network = open_network(
+        prototxt, weights, preprocess, engine, device, allow_code, python_path, layers, variant
+    )
     if write is not None:
         need_marks(write, network.message.name, checks)
     methods = "all" if method in (None, ["all"]) else method

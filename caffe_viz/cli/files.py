@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,10 +20,14 @@ from caffe_viz.cli.options import (
     Prototxt,
     PythonPath,
     Size,
+    Variants,
     Weights,
 )
-from caffe_viz.cli.parts import height_width, message_of, numbers, open_network, progress_bar
+from caffe_viz.cli.parts import height_width, meanings, message_of, numbers, preprocess_of, progress_bar
 from caffe_viz.errors import InputError
+
+if TYPE_CHECKING:
+    from caffe_viz.checking import Finding, Report
 
 
 @app.command()
@@ -34,6 +38,7 @@ def shapes(
     size: Size = None,
     allow_code: AllowCode = False,
     python_path: PythonPath = None,
+    variant: Variants = None,
     layers: Layers = None,
     as_json: Json = False,
 ) -> None:
@@ -41,14 +46,14 @@ def shapes(
     from caffe_viz.geometry import measure
     from caffe_viz.tables import Shapes
 
-    net = message_of(prototxt, allow_code, python_path, layers)
+    net = message_of(prototxt, allow_code, python_path, layers, variant, weights)
     if weights is not None:
         from caffe_viz.checking import check as run_check
 
-        checked = run_check(
-            prototxt, weights, allow_code=allow_code, python_path=python_path or (), probe=False
-        )
-        checked.raise_for_errors()
+        run_check(
+            prototxt, weights, allow_code=allow_code, python_path=python_path or (), probe=False,
+            variants=meanings(variant), engine="torch",
+        ).raise_for_errors()  # fmt: skip
     made = Shapes(measure(net, batch=batch, size=height_width(size), files=allow_code))
     print(json.dumps(made.to_json(), indent=1) if as_json else made)
 
@@ -59,28 +64,57 @@ def check(
     weights: MaybeWeights = None,
     allow_code: AllowCode = False,
     python_path: PythonPath = None,
+    variant: Variants = None,
     layers: Layers = None,
     as_json: Json = False,
 ) -> None:
-    """Find what would make Caffe abort, or fail without a word, before Caffe sees the two files."""
+    """What real Caffe would do with the two files, and what can be done with them here.
+
+    Everything that would make Caffe abort, or fail without a word, before Caffe sees them.
+    """
     from caffe_viz.checking import check as run_check
     from caffe_viz.geometry.python_layers import folders
     from caffe_viz.layers_file import load_layers
 
     load_layers(layers or ())
-    report = run_check(prototxt, weights, allow_code=allow_code, python_path=folders(python_path or ()))
-    if as_json:
-        print(
-            json.dumps(
-                [{"severity": f.severity, "where": f.where, "message": f.message} for f in report.findings]
-            )
+    paths, meant = folders(python_path or ()), meanings(variant)
+    reports = {
+        name: run_check(
+            prototxt, weights, allow_code=allow_code, python_path=paths, variants=meant, engine=name
         )
+        for name in ANSWERS
+    }
+    if as_json:
+        print(json.dumps(_findings(reports)))
+    elif len({report.findings for report in reports.values()}) == 1:
+        _print_report(reports["torch"])
     else:
-        for finding in report.findings:
-            print(f"{finding.severity}: {finding}")
-        print(f"{len(report.errors)} errors, {len(report.warnings)} warnings")
-    if not report.ok:
+        for name, report in reports.items():
+            print(f"{ANSWERS[name]}:")
+            _print_report(report)
+    if not any(report.ok for report in reports.values()):
         raise typer.Exit(InputError.exit_code)
+
+
+ANSWERS = {"caffe": "real Caffe, as `make caffe` builds it", "torch": "the embedded engine"}
+
+
+def _print_report(report: Report) -> None:
+    for finding in report.findings:
+        print(f"{finding.severity}: {finding}")
+    print(f"{len(report.errors)} errors, {len(report.warnings)} warnings")
+
+
+def _findings(reports: dict[str, Report]) -> list[dict[str, str]]:
+    """Each finding once, with the engine that it is about, or both."""
+    engines: dict[Finding, list[str]] = {}
+    for name, report in reports.items():
+        for finding in report.findings:
+            engines.setdefault(finding, []).append(name)
+    return [
+        {"engine": " and ".join(names), "severity": f.severity, "where": f.where, "message": f.message}
+        for f, names in engines.items()
+    ]
 
 
 @app.command()
@@ -92,14 +126,16 @@ def weights(
     ] = None,
     filters: Filters = None,
     preprocess: PreprocessFile = None,
-    layers: Layers = None,
     output: Output = Path("out"),
 ) -> None:
     """Kernels of a layer as one picture: in colour where they see 3 channels."""
     from caffe_viz.files import safe_name
+    from caffe_viz.network import Network
     from caffe_viz.views import first_kernels, show_weights
 
-    network = open_network(prototxt, weights, preprocess, layers=layers)
+    # What else the net is, and whether an engine could run it, does not matter for its kernels.
+    network = Network(prototxt, weights, preprocess_of(prototxt, preprocess))
+    network.need_weights()
     for name in layer or [first_kernels(network)]:
         path = output / f"{safe_name(name)}_weights.png"
         show_weights(network, name, numbers(filters)).save(path)
@@ -119,6 +155,7 @@ def aux(
     ] = False,
     allow_code: AllowCode = False,
     python_path: PythonPath = None,
+    variant: Variants = None,
     layers: Layers = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The prototxt to write.")] = Path(
         "out/aux.prototxt"
@@ -128,7 +165,7 @@ def aux(
     from caffe_viz.netdef import write_net
     from caffe_viz.surgery import auxiliary_net
 
-    net = message_of(prototxt, allow_code, python_path, layers)
+    net = message_of(prototxt, allow_code, python_path, layers, variant)
     made = auxiliary_net(net, layer, batch=batch, size=height_width(size), neuron=neuron)
     write_net(made.message, output)
     print(output)

@@ -21,6 +21,7 @@ from caffe_viz.cli.options import (
     PreprocessFile,
     Prototxt,
     PythonPath,
+    Variants,
     Weights,
 )
 from caffe_viz.cli.parts import numbers, open_network, print_files, progress_bar
@@ -52,6 +53,7 @@ def classify(
     device: Device = "cpu",
     allow_code: AllowCode = False,
     python_path: PythonPath = None,
+    variant: Variants = None,
     layers: Layers = None,
     as_json: Json = False,
 ) -> None:
@@ -60,7 +62,9 @@ def classify(
     from caffe_viz.images import Album
     from caffe_viz.views.classified import described, need_one, settings
 
-    network = open_network(prototxt, weights, preprocess, engine, device, allow_code, python_path, layers)
+    network = open_network(
+        prototxt, weights, preprocess, engine, device, allow_code, python_path, layers, variant
+    )
     album = Album.of(*image)
     classifier = Classifier(network, album, top=top, oversample=oversample)
     source = _source(prototxt, preprocess)
@@ -125,6 +129,7 @@ def top(
     device: Device = "cpu",
     allow_code: AllowCode = False,
     python_path: PythonPath = None,
+    variant: Variants = None,
     layers: Layers = None,
     output: Output = Path("out"),
     as_json: Json = False,
@@ -135,7 +140,9 @@ def top(
     from caffe_viz.views.topmost import searched, searching
 
     need_folder(output)
-    network = open_network(prototxt, weights, preprocess, engine, device, allow_code, python_path, layers)
+    network = open_network(
+        prototxt, weights, preprocess, engine, device, allow_code, python_path, layers, variant
+    )
     file = output / f"{safe_name(layer)}_top.unfinished.npz"
     search = searching(network, Album.of(*image), layer, numbers(filters), count, file)
     if search.standing.seen:

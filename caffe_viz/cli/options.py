@@ -28,6 +28,10 @@ Layers = Annotated[
         "--layers", help="Run this Python file, whose @layer functions are layer types; again for more."
     ),
 ]
+Variants = Annotated[
+    list[str] | None,
+    typer.Option("--variant", help="What a layer type of several forks means, as BN=segnet; again for more."),
+]
 Image = Annotated[Path, typer.Option(help="A photograph, or an array (C, H, W) as .npy.", show_default=False)]
 PreprocessFile = Annotated[
     Path | None,

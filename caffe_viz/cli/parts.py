@@ -25,13 +25,14 @@ def open_network(
     allow_code: bool = False,
     python_path: Sequence[Path] | None = None,
     layers: Sequence[Path] | None = None,
+    variants: Sequence[str] | None = None,
 ) -> Network:
     """The two files, checked, with how images get in."""
     from caffe_viz.network import Network
 
     network = Network(
         prototxt, weights, preprocess_of(prototxt, preprocess), engine, device, allow_code,
-        python_path or (), layers or (),
+        python_path or (), layers or (), meanings(variants),
     )  # fmt: skip
     network.check()
     return network
@@ -42,16 +43,31 @@ def message_of(
     allow_code: bool = False,
     python_path: Sequence[Path] | None = None,
     layers: Sequence[Path] | None = None,
+    variants: Sequence[str] | None = None,
+    weights: Path | None = None,
 ) -> NetParameter:
     """The net as a message, for commands that only measure it."""
     from caffe_viz.backend import message_with_code
+    from caffe_viz.checking import prepared
     from caffe_viz.geometry.python_layers import folders
     from caffe_viz.layers_file import load_layers
     from caffe_viz.netdef import read_net
 
     load_layers(layers or ())
     paths = folders(python_path or ())
-    return message_with_code(prototxt, paths) if allow_code else read_net(prototxt)
+    net = message_with_code(prototxt, paths) if allow_code else read_net(prototxt)
+    return prepared(net, weights, meanings(variants))
+
+
+def meanings(variants: Sequence[str] | None) -> dict[str, str]:
+    """TYPE=NAME as a mapping; raises InputError on what is none."""
+    pairs = [text.partition("=") for text in variants or ()]
+    for kind, sign, name in pairs:
+        if not (kind and sign and name):
+            raise InputError(
+                f"--variant {kind}{sign}{name}: give a layer type and its meaning, as BN=segnet."
+            )
+    return {kind: name for kind, _, name in pairs}
 
 
 def preprocess_of(prototxt: Path, given: Path | None) -> Preprocess:

@@ -23,8 +23,9 @@ from caffe_viz.cli.options import (
     PreprocessFile,
     Prototxt,
     PythonPath,
+    Variants,
 )
-from caffe_viz.cli.parts import preprocess_of, print_files, progress_bar
+from caffe_viz.cli.parts import meanings, preprocess_of, print_files, progress_bar
 
 
 @app.command()
@@ -53,6 +54,7 @@ def report(
     device: Device = "cpu",
     allow_code: AllowCode = False,
     python_path: PythonPath = None,
+    variant: Variants = None,
     layers: Layers = None,
     output: Output = Path("out"),
     as_json: Json = False,
@@ -64,13 +66,13 @@ def report(
 
     network = Network(
         prototxt, weights, preprocess_of(prototxt, preprocess), engine, device, allow_code,
-        python_path or (), layers or (),
+        python_path or (), layers or (), meanings(variant),
     )  # fmt: skip
     command = _command(
         [prototxt, *([weights] if weights else [])],
         image=image, photos=photos, record=record, budget=budget, folder=folder, preprocess=preprocess,
         engine=engine, device=device, allow_code=allow_code, python_path=python_path,
-        layers=layers, output=output,
+        variant=variant, layers=layers, output=output,
     )  # fmt: skip
     subject = Subject.of(network, image or (), photos, record)
     reporting = Reporting(subject, output, budget=budget, beside=folder, command=command)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from caffe_viz.cli.app import INTERRUPTED, app
-from caffe_viz.cli.options import AllowCode, Engine, Json, Output, PreprocessFile
+from caffe_viz.cli.options import AllowCode, Engine, Json, Layers, Output, PreprocessFile, PythonPath
 from caffe_viz.cli.parts import preprocess_of, print_files
 from caffe_viz.errors import CaffeVizError, InputError
 
@@ -55,18 +55,22 @@ def train(
     preprocess: PreprocessFile = None,
     engine: Engine = "auto",
     allow_code: AllowCode = False,
+    python_path: PythonPath = None,
+    layers: Layers = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder of snapshots that have no snapshot_prefix.")
     ] = Path("out"),
 ) -> None:
     """Train a net up to the solver's max_iter. Ctrl-C takes a snapshot, from which --snapshot goes on."""
+    from caffe_viz.layers_file import load_layers
     from caffe_viz.training import Training
 
+    load_layers(layers or ())
     training = Training(
         solver, record=record, layers="all" if layer == ["all"] else layer, every=_every(every),
         snapshot=snapshot, weights=weights, data=data, test_data=test_data,
         preprocess=preprocess_of(solver, preprocess), seed=seed, engine=engine, allow_code=allow_code,
-        output=output,
+        python_path=python_path or (), output=output,
     )  # fmt: skip
     for warning in training.warnings:
         print(f"warning: {warning}", file=sys.stderr)

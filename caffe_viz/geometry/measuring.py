@@ -13,7 +13,7 @@ from caffe_viz.geometry.results import Geometry, LayerGeometry, count
 from caffe_viz.geometry.rules import TABLE, Out, Rule, Shapes, checked, need, text
 from caffe_viz.geometry.splits import with_splits
 from caffe_viz.geometry.stored import WITH_FILES
-from caffe_viz.netdef import LayerParameter, NetParameter, for_phase
+from caffe_viz.netdef import LayerParameter, NetParameter, for_phase, left_out
 
 AUTOMATIC = "(automatic)"  # Caffe's name of a loss layer's top that the file does not name
 
@@ -27,8 +27,8 @@ def measure(
 ) -> Geometry:
     """The geometry of `net` in its TEST phase, as real Caffe would set it up, hidden Split layers included.
 
-    Of a layer of unknown type, and of all that depends on it, the shapes are unknown: None. Its parameters are
-    those of its weights, where they are at hand.
+    Of a layer of unknown type, and of all that depends on it, the shapes are unknown: None. Its parameters
+    are those of its weights, where they are at hand.
 
     `batch` replaces the first dimension N of the inputs, `size` (H, W) the last two of the image: the first
     input, or Parameter layer, of four axes or more (N, C, H, W), and each further one of the same height and
@@ -49,7 +49,7 @@ def measure(
         raise InputError(
             f"net {net.name!r} has no input of four axes (N, C, H, W) that a size could be given to"
         )
-    return walk.result(whole.name)
+    return walk.result(whole.name, left_out(net))
 
 
 @dataclass
@@ -105,13 +105,13 @@ class _Walk:
             LayerGeometry(place, layer.name, layer.type, tuple(layer.bottom), names, *shapes, macs, field)
         )
 
-    def result(self, name: str) -> Geometry:
+    def result(self, name: str, gone: Mapping[str, str]) -> Geometry:
         """What was measured; outputs in Caffe's order, which is that of their names."""
         macs = sum(layer.macs for layer in self.layers)
         outputs = tuple(sorted(self.open))
         return Geometry(
             name, tuple(self.layers), self.blobs, tuple(self.inputs), outputs, self.params, macs, self.bytes,
-            self.unknown,
+            self.unknown, gone,
         )  # fmt: skip
 
     def _need_bottom(self, layer: LayerParameter, name: str) -> None:

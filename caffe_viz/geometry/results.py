@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from caffe_viz.errors import InputError, near
+from caffe_viz.errors import InputError, missing
 from caffe_viz.geometry.fields import Field, Shape
 from caffe_viz.markup import html_table
 
@@ -53,8 +53,8 @@ class Geometry:
     dimension of the first input. `blob_bytes` is the memory of all blobs' data in float32; blobs that share
     memory (in place, Split, Reshape, Flatten) count once, and as much again is needed for gradients.
 
-    `blobs` has those of known shape; `unknown` says of each other one why its shape is not known. They count in
-    no total.
+    `blobs` has those of known shape; `unknown` says of each other one why its shape is not known. They count
+    in no total. `left_out` says why layers and blobs of the file are not in this net at all.
     """
 
     name: str
@@ -66,6 +66,7 @@ class Geometry:
     macs: int
     blob_bytes: int
     unknown: Mapping[str, str] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def named_blobs(self) -> dict[str, Shape]:
@@ -92,9 +93,8 @@ class Geometry:
         for layer in self.layers:
             if layer.name == name:
                 return layer
-        raise InputError(
-            f"net {self.name!r} has no layer {name!r}.{near(name, [x.name for x in self.layers])}"
-        )
+        names = [layer.name for layer in self.layers]
+        raise missing(f"net {self.name!r}", "layer", name, names, self.left_out)
 
     def _repr_html_(self) -> str:
         rows = [
@@ -114,7 +114,7 @@ class Geometry:
         if name in self.unknown:
             raise InputError(f"the shape of blob {name!r} is not known: {self.unknown[name]}.")
         if name not in self.blobs:
-            raise InputError(f"net {self.name!r} has no blob {name!r}.{near(name, self.blobs)}")
+            raise missing(f"net {self.name!r}", "blob", name, self.blobs, self.left_out)
         return self.blobs[name]
 
 

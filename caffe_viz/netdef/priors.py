@@ -48,7 +48,10 @@ def tell_priors(net: NetParameter) -> None:
     for layer in net.layer:
         if layer.type == "Convolution" and layer.bottom:
             outputs.setdefault(layer.bottom[0], set()).add(layer.convolution_param.num_output)
-    known = {layer.detection_output_param.num_classes or layer.multibox_loss_param.num_classes for layer in net.layer}
+    known = {
+        layer.detection_output_param.num_classes or layer.multibox_loss_param.num_classes
+        for layer in net.layer
+    }
 
     def fits(count: int, made: set[int]) -> bool:
         return any(count * each in made for each in (4, 9, 12)) and any(count * c in made for c in known if c)

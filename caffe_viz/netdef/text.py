@@ -7,9 +7,12 @@ fields up to there, and protobuf's own parser then says what is wrong with it.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+from caffe_viz.netdef.forks import PER_AXIS
 
 TOKEN = re.compile(
     r"""(?P<skip>\s+|\#[^\n]*)|(?P<string>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')"""
@@ -69,9 +72,11 @@ def elements(text: str) -> tuple[Element, ...]:
 
 def strangers(fields: tuple[Element, ...], schema: Any) -> Iterator[Element]:
     """The elements that `schema`, a descriptor, has no field or enum value for; their own parts are left out."""
+    per_axis = Counter[str]()
     for field in fields:
         known = schema.fields_by_name.get(field.name)
-        if known is None or not _fits(field, known):
+        per_axis[field.name] += f"{schema.name}.{field.name}" in PER_AXIS
+        if known is None or not _fits(field, known) or per_axis[field.name] > 1:
             yield field
         elif known.message_type is not None:
             for part in field.parts:

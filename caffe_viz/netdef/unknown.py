@@ -123,3 +123,8 @@ def without_unknown(net: NetParameter) -> NetParameter:
 def message_fields(name: str) -> Collection[str]:
     """The names of the fields of a message type."""
     return list(DESCRIPTOR.message_types_by_name[name].fields_by_name)
+
+
+def left_out(net: NetParameter) -> dict[str, str]:
+    """The layers and blobs that were taken out of `net`, and why."""
+    return {one.name: one.why for one in net.left_out}

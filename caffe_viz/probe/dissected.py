@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from caffe_viz.backend import engine_name, load_net
-from caffe_viz.errors import InputError, RunError, near
-from caffe_viz.netdef import LayerParameter
+from caffe_viz.errors import InputError, RunError, missing, near
+from caffe_viz.netdef import LayerParameter, left_out
 from caffe_viz.network import Network
 from caffe_viz.probe.passes import last_writer
 from caffe_viz.probe.states import relu_state
@@ -66,7 +66,7 @@ class Probe:
             InputError: no such layer.
         """
         if layer not in self._parts.outputs:
-            raise InputError(f"the net has no layer {layer!r}.{near(layer, self._parts.outputs)}")
+            raise missing("the net", "layer", layer, self._parts.outputs, left_out(self.network.message))
         return self._parts.outputs[layer]
 
     def layers(self) -> Sequence[LayerParameter]:

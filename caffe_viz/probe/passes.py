@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from caffe_viz.errors import InputError, RunError, near
+from caffe_viz.errors import InputError, RunError, missing
 from caffe_viz.probe.walk import Array, Path, find_path, unreached, walk
 
 
@@ -122,4 +122,4 @@ def last_writer(net: Any, blob: str) -> int:
 
 def _known(net: Any, blob: str) -> None:
     if blob not in net.blobs:
-        raise InputError(f"the net has no blob {blob!r}.{near(blob, net.blobs)}")
+        raise missing("the net", "blob", blob, net.blobs, getattr(net, "left_out", {}))

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from caffe_viz.errors import InputError, near
+from caffe_viz.errors import InputError, missing
 from caffe_viz.geometry import Field, Geometry, measure
-from caffe_viz.netdef import LayerParameter, NetParameter, for_phase
+from caffe_viz.netdef import LayerParameter, NetParameter, for_phase, left_out
 from caffe_viz.surgery.in_place import first_names, free, out_of_place, spoiling
 from caffe_viz.surgery.inputs import Shape, find_image
 
@@ -142,7 +142,7 @@ def auxiliary_net(
 def _target(net: NetParameter, layer: str) -> int:
     names = [x.name for x in net.layer]
     if layer not in names:
-        raise InputError(f"net {net.name!r} has no layer {layer!r}.{near(layer, names)}")
+        raise missing(f"net {net.name!r}", "layer", layer, names, left_out(net))
     found = net.layer[names.index(layer)]
     if found.type == "Input" or not found.top:
         raise InputError(f"layer {layer!r} ({found.type}) computes nothing that could be maximised.")

@@ -58,12 +58,19 @@ READ_THEIR_TOP: Conditions = {
 }
 # Types whose top is the memory of their bottom.
 SHARE: Conditions = {
-    "Concat": lambda layer: len(layer.bottom) == 1,
+    "Concat": lambda layer: len(layer.bottom) == 1 and not layer.concat_param.per_fla_fuse,
     "Flatten": always,
     "Permute": _in_order,
-    "Reshape": always,
+    "Reshape": lambda layer: layer.reshape_param.pixelshuffler == 1,
     "Slice": lambda layer: len(layer.top) == 1,
+    "Squeeze": always,
 }
+
+
+def _acts_in_test(layer: LayerParameter) -> bool:
+    """Whether a Dropout samples or scales in a test too, as some forks let it."""
+    param = layer.dropout_param
+    return bool(param.sample_weights_test or not param.scale_train)
 
 
 def holds(conditions: Conditions, layer: LayerParameter) -> bool:
@@ -92,7 +99,7 @@ class InPlace:
 
 
 def layers_in_place(layers: Iterable[LayerParameter], training: bool = False) -> Iterator[InPlace]:
-    """All that work in place; Dropout changes nothing unless `training`."""
+    """All that work in place; most Dropouts change nothing unless `training`."""
     makers: dict[str, LayerParameter] = {}
     for index, layer in enumerate(layers):
         for j, top in enumerate(layer.top):
@@ -100,7 +107,7 @@ def layers_in_place(layers: Iterable[LayerParameter], training: bool = False) ->
                 shared = makers.get(layer.bottom[0]) if holds(SHARE, layer) else None
                 makers[top] = shared or layer
                 continue
-            changes = layer.type != "Dropout" or training
+            changes = layer.type != "Dropout" or training or _acts_in_test(layer)
             yield InPlace(index, layer, top, makers.get(top) if changes else None)
             if changes:
                 makers[top] = layer

@@ -57,7 +57,7 @@ def show_weights(net: Any, layer: str | None = None, filters: Sequence[int] | No
 
 def first_kernels(network: Network) -> str:
     """The first layer whose weights are kernels; raises InputError if there is none."""
-    for name, shapes in ((x.name, x.param_shapes) for x in network.geometry.layers):
-        if shapes and len(shapes[0]) == 4:
-            return name
-    raise InputError(f"net {network.message.name!r} has no layer with kernels.")
+    for layer in network.trained.layer:
+        if layer.blobs and layer.type != "InnerProduct" and len(netdef.blob_shape(layer.blobs[0])) == 4:
+            return layer.name
+    raise InputError("no layer of the weights has kernels (O, I, H, W).")
