@@ -405,7 +405,6 @@ BAD = [
     Toy("InfogainLoss", ["4 6", "4", "1 1 5 6"]),
     Toy("ContrastiveLoss", ["4 6", "4 5", "4"]),
     Toy("SmoothL1Loss", ["4 6", "4 5"]),
-    Toy("SmoothL1Loss", ["4 6", "4 6", "4 6"]),
     Toy("Accuracy", ["4 6", "4"], "accuracy_param { top_k: 7 }"),
     Toy("Accuracy", ["4 6", "5"]),
     *_of(
@@ -427,6 +426,8 @@ BAD = [
 
 # Shapes that this build of Caffe takes, but computes rubbish or leaves its memory on.
 WORSE = [
+    Toy("Dropout", ["2 3"], "dropout_param { dropout_ratio: 1.5 }"),
+    Toy("Dropout", ["2 3"], "dropout_param { dropout_ratio: -0.1 }"),
     Toy("Eltwise", ["2 3 4 5", "2 3 4 4"]),
     Toy("Scale", ["2 3 4 5", "4"]),
     Toy("Slice", ["2 6"], "slice_param { slice_point: 6 }", 2),

@@ -9,7 +9,7 @@ from caffe_viz.netdef import NetParameter
 from caffe_viz.netdef.net_pb2 import TRAIN
 from caffe_viz.surgery.in_place import Conditions, always, holds, layers_in_place, product
 
-# Types that read their input after they overwrote it: what they compute is silently wrong.
+# Types that real Caffe computes silently wrong in place, or refuses; the embedded engine can.
 WRONG_VALUES: Conditions = {
     **dict.fromkeys(
         (
@@ -22,12 +22,28 @@ WRONG_VALUES: Conditions = {
 }  # fmt: skip
 
 
+# Why.
+_LATE = "Caffe reads its input after it has written over it"
+_REASONS = {
+    "LRN": "Caffe's CPU code writes over its input before it multiplies by it (its GPU code does not)",
+    "AbsVal": "Caffe refuses it",
+}
+
+
 def in_place_findings(net: NetParameter, engine: str) -> Iterator[Finding]:
-    """Errors where layers of `net` cannot work in place; warnings where a gradient is wrong on `engine`."""
+    """Errors where layers of `net` cannot work in place on `engine`; warnings where their gradient is wrong.
+
+    What only real Caffe cannot is a warning on the embedded engine, which computes what the layer means.
+    """
     for one in layers_in_place(net.layer, training=net.state.phase == TRAIN):
         layer, rename = one.layer, f"give its top another name than {one.top!r}."
         if holds(WRONG_VALUES, layer):
-            yield Finding("error", where(layer), f"cannot work in place: {rename}")
+            reason = _REASONS.get(layer.type, _LATE)
+            if engine == "caffe":
+                yield Finding("error", where(layer), f"cannot work in place, {reason}: {rename}")
+            else:
+                message = f"works in place on {one.top!r}, which is computed as it is meant; {reason}."
+                yield Finding("warning", where(layer), message)
         if engine != "caffe":
             continue
         if one.spoils_itself:

@@ -5,15 +5,24 @@ from __future__ import annotations
 import math
 
 from caffe_viz.geometry.fields import SAME, Field, Look, Shape, View, window
+from caffe_viz.geometry.rearranging import pixel_shuffled
 from caffe_viz.geometry.table import Out, Shapes, axis_of, legacy, need, rule, text
 from caffe_viz.netdef import LayerParameter
 
 
 @rule(
-    *("AbsVal", "BNLL", "Dropout", "ELU", "Exp", "HardSigmoid", "HardSwish", "Log", "Power", "ReLU", "ReLU6"),
+    *("AbsVal", "BNLL", "ELU", "Exp", "HardSigmoid", "HardSwish", "Log", "Power", "ReLU", "ReLU6"),
     *("Sigmoid", "TanH", "Threshold"),
 )
 def _neuron(layer: LayerParameter, bottoms: Shapes) -> Out:
+    return Out(bottoms)
+
+
+@rule("Dropout")
+def _dropout(layer: LayerParameter, bottoms: Shapes) -> Out:
+    """Real Caffe asserts it in debug builds only."""
+    ratio = layer.dropout_param.dropout_ratio
+    need(0 <= ratio <= 1, f"dropout_ratio is {ratio:g}: give a number from 0 to 1")
     return Out(bottoms)
 
 
@@ -53,6 +62,14 @@ def _eltwise(layer: LayerParameter, bottoms: Shapes) -> Out:
     param, count = layer.eltwise_param, len(bottoms)
     need(len(param.coeff) in (0, count), f"takes one coeff per bottom ({count}), not {len(param.coeff)}")
     need(not (param.operation == param.PROD and param.coeff), "coeff is for the operation SUM only")
+    need(param.operation != param.DIV or count == 2, f"the operation DIV takes 2 bottoms, not {count}")
+    if param.HasField("axis"):  # synopsys-caffe lets a shorter second bottom count for the axes after it
+        start = axis_of(bottoms[0], param.axis)
+        part = bottoms[0][start : start + len(bottoms[1])]
+        need(
+            bottoms[1] == part, f"the second bottom must be {text(part)}, the axes from {start} on: set axis"
+        )
+        return Out(bottoms[:1])
     need(
         len(set(bottoms)) == 1,
         "all bottoms must have the same shape: check padding and strides of the branches",
@@ -76,6 +93,10 @@ def _concat(layer: LayerParameter, bottoms: Shapes) -> Out:
     axis = _old_axis(
         first, param.axis, param.concat_dim, old, old and param.HasField("axis"), ("axis", "concat_dim")
     )
+    if param.per_fla_fuse and axis == 1:  # intel/caffe flattens the bottoms first
+        need(len({(len(s), s[0]) for s in bottoms}) == 1, "all bottoms must have as many axes and items")
+        values = sum(math.prod(shape[1:]) for shape in bottoms)
+        return Out(((first[0], values, *[1] * (len(first) - 2)),), views=(Look.LOST,))
     for shape in bottoms[1:]:
         same = len(shape) == len(first) and all(
             a == b for i, (a, b) in enumerate(zip(first, shape, strict=True)) if i != axis
@@ -162,6 +183,8 @@ def _flatten(layer: LayerParameter, bottoms: Shapes) -> Out:
 def _reshape(layer: LayerParameter, bottoms: Shapes) -> Out:
     """Dimension 0 copies the bottom's, one -1 takes what is left; `axis`, `num_axes` say what is replaced."""
     param, (shape,) = layer.reshape_param, bottoms
+    if param.pixelshuffler != 1:  # synopsys-caffe, intel/caffe
+        return pixel_shuffled(param.pixelshuffler, bottoms, "pixelshuffler")
     start = param.axis if param.axis >= 0 else len(shape) + param.axis + 1
     need(0 <= start <= len(shape), f"axis {param.axis} is out of range for {len(shape)} axes")
     need(param.num_axes >= -1, "num_axes must be at least -1")

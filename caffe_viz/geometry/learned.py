@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from caffe_viz.geometry.batch_norms import by_type, normalizes_by_type, own_factors
 from caffe_viz.geometry.fields import SAME, Look, Shape
 from caffe_viz.geometry.table import Out, Shapes, axis_of, legacy, need, rule, text
 from caffe_viz.netdef import LayerParameter
@@ -34,11 +35,12 @@ def _embed(layer: LayerParameter, bottoms: Shapes) -> Out:
 
 @rule("BatchNorm", "BatchNormKyle")
 def _batch_norm(layer: LayerParameter, bottoms: Shapes) -> Out:
-    """Mean, variance, their scale factor; BatchNormKyle also a scale and a shift."""
+    """Mean, variance, their scale factor; BatchNormKyle, or BatchNorm of a fork, also a scale and a shift."""
     param, (shape,) = layer.batch_norm_param, bottoms
     need(len(shape) >= 2, "takes a blob of at least 2 axes (N, C)")
     channels = (shape[1],)
-    extra = (channels, channels) if layer.type == "BatchNormKyle" and param.use_alpha_beta else ()
+    kyle = layer.type == "BatchNormKyle"
+    extra = (channels,) * (2 * param.use_alpha_beta if kyle else own_factors(layer))
     own = param.HasField("use_global_stats") and not param.use_global_stats
     return Out((shape,), (channels, channels, (1,), *extra), views=(Look.WHOLE if own else SAME,))
 
@@ -76,12 +78,14 @@ def _scale(layer: LayerParameter, bottoms: Shapes) -> Out:
 @rule("PReLU")
 def _prelu(layer: LayerParameter, bottoms: Shapes) -> Out:
     need(len(bottoms[0]) >= 2, "takes a blob of at least 2 axes (N, C)")
-    channels = legacy(bottoms[0])[1]
+    channels = bottoms[0][1]  # real Caffe stops at more than 4 axes
     return Out(bottoms, ((() if layer.prelu_param.channel_shared else (channels,)),))
 
 
-@rule("Normalize")
+@rule("Normalize", tops=(1, 2))
 def _normalize(layer: LayerParameter, bottoms: Shapes) -> Out:
+    if normalizes_by_type(layer):
+        return by_type(layer, bottoms)
     param = layer.norm_param
     need(len(bottoms[0]) >= 2, "takes a blob of at least 2 axes (N, C)")
     channels = legacy(bottoms[0])[1]
@@ -92,7 +96,7 @@ def _normalize(layer: LayerParameter, bottoms: Shapes) -> Out:
 @rule("LSTM", "RNN", bottoms=(2, None), tops=(1, None))
 def _recurrent(layer: LayerParameter, bottoms: Shapes) -> Out:
     """Input (T, N, ...), continuation marks (T, N), a static input (N, ...), hidden states (1, N, D)."""
-    param, lstm = layer.recurrent_param, layer.type == "LSTM"
+    param, lstm = layer.recurrent_param, layer.type != "RNN"
     states = (2 if lstm else 1) if param.expose_hidden else 0
     need(
         2 + states <= len(bottoms) <= 3 + states,

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from caffe_viz.engine.table import Call, layer
 from caffe_viz.geometry.table import TABLE
+from caffe_viz.netdef import net_pb2
 
 
 def _shapes(call: Call, bottoms: list[Tensor]) -> Sequence[tuple[int, ...]]:
@@ -28,12 +30,18 @@ def _split(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Sequence[
 
 @layer("Flatten", "Reshape")
 def _regroup(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
+    factor = call.param.reshape_param.pixelshuffler
+    if factor != 1:  # foss-for-synopsys-dwc-arc-processors/synopsys-caffe: src/caffe/layers/reshape_layer.cpp
+        return F.pixel_shuffle(bottoms[0], factor)
     return bottoms[0].reshape(_shapes(call, bottoms)[0])
 
 
 @layer("Concat")
 def _concat(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
     p = call.param.concat_param
+    if p.per_fla_fuse and bottoms[0].ndim > 1:  # intel/caffe: src/caffe/layers/mkldnn_concat_layer.cpp
+        top = _shapes(call, bottoms)[0]
+        return torch.cat([x.flatten(1) for x in bottoms], 1).reshape(top)
     return torch.cat(bottoms, p.concat_dim if p.HasField("concat_dim") else p.axis)
 
 
@@ -68,6 +76,10 @@ def _tile(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
 @layer("Eltwise")
 def _eltwise(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
     p = call.param.eltwise_param
+    if p.HasField("axis"):
+        bottoms = [
+            x.reshape(*x.shape, *[1] * (bottoms[0].ndim - p.axis % bottoms[0].ndim - x.ndim)) for x in bottoms
+        ]
     first, *others = bottoms
     if p.operation == p.PROD:
         for other in others:
@@ -75,11 +87,25 @@ def _eltwise(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
         return first
     if p.operation == p.MAX:
         return _largest(bottoms)
+    if p.operation in (p.DIV, p.MIN, p.SORT):
+        return _of_forks(p.operation, bottoms)
     factors = list(p.coeff) or [1.0] * len(bottoms)
     total = first if factors[0] == 1 else first * factors[0]
     for other, factor in zip(others, factors[1:], strict=True):
         total = torch.add(total, other, alpha=factor)
     return total
+
+
+def _of_forks(operation: int, bottoms: list[Tensor]) -> Tensor:
+    """Quotient and smallest of foss-for-synopsys-dwc-arc-processors/synopsys-caffe; the product of 1 + x of
+    happynear/caffe-windows: src/caffe/layers/eltwise_layer.cpp."""
+    kinds = net_pb2.EltwiseParameter
+    if operation == kinds.SORT:
+        return torch.stack([x + 1 for x in bottoms]).prod(0)
+    first, *others = bottoms
+    for other in others:
+        first = first / other if operation == kinds.DIV else torch.where(other < first, other, first)
+    return first
 
 
 def _largest(bottoms: list[Tensor]) -> Tensor:

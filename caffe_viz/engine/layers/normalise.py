@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from caffe_viz.engine.layers.batch_norms import normalize_by_type
 from caffe_viz.engine.table import Call, Filler, constant, layer
+from caffe_viz.geometry.batch_norms import norm_type, normalizes_by_type, own_factors
 from caffe_viz.geometry.table import legacy
 from caffe_viz.netdef import LayerParameter
 
 
-@layer("BatchNorm", always=True)
+def _own_fillers(param: LayerParameter) -> list[Filler]:
+    p = param.batch_norm_param
+    scale = next((f for f in (p.scale_filler, p.filler) if f.ByteSize()), constant(1))
+    return [constant(0)] * 3 + [scale, p.bias_filler][: own_factors(param)]
+
+
+@layer("BatchNorm", fillers=_own_fillers, always=True)
 def _batch_norm(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
-    (x,) = bottoms
+    """NVIDIA/caffe and intel/caffe may give it a scale and a shift of its own, intel's also a ReLU:
+    src/caffe/layers/batch_norm_layer.cpp, mkldnn_batch_norm_layer.cpp."""
+    y = _normalised(call, bottoms[0], params)
+    scale, shift = (*(_per_channel(own, y) for own in params[3:]), None, None)[:2]
+    y = y if scale is None else y * scale
+    y = y if shift is None else y + shift
+    return y.relu() if call.param.batch_norm_param.relu else y
+
+
+def _normalised(call: Call, x: Tensor, params: list[Tensor]) -> Tensor:
     return _with_stored(call, x, params) if _uses_stored(call) else _with_own(call, x, params)
 
 
@@ -25,8 +42,7 @@ def _kyle_fillers(param: LayerParameter) -> list[Filler]:
 
 @layer("BatchNormKyle", fillers=_kyle_fillers, always=True)
 def _batch_norm_kyle(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
-    y = _batch_norm(call, bottoms, params)
-    assert isinstance(y, Tensor)
+    y = _normalised(call, bottoms[0], params)
     if not call.param.batch_norm_param.use_alpha_beta:
         return y
     call.replaces = frozenset([3, 4])
@@ -45,20 +61,26 @@ def _with_stored(call: Call, x: Tensor, params: list[Tensor]) -> Tensor:
     """Mean and variance are constants here, stored times a factor that is 0 in a new net."""
     mean, variance, factor = (p.detach() for p in params[:3])
     scale = torch.where(factor == 0, 0, 1 / factor)
-    deviation = (variance * scale + call.param.batch_norm_param.eps).sqrt()
+    deviation = _deviation(call, variance * scale)
     return (x - _per_channel(mean * scale, x)).mul_(_per_channel(1 / deviation, x))
 
 
 def _with_own(call: Call, x: Tensor, params: list[Tensor]) -> Tensor:
     """Those of the batch, which the stored ones take in."""
     p = call.param.batch_norm_param
-    y, mean, variance = _standardised(x, (0, *range(2, x.ndim)), lambda v: (v + p.eps).sqrt())
+    y, mean, variance = _standardised(x, (0, *range(2, x.ndim)), lambda v: _deviation(call, v))
     values = x.numel() // x.shape[1]
     unbiased = variance * (values / max(values - 1, 1))
     for stored, new in zip(params[:3], (mean, unbiased, torch.ones(1, device=x.device)), strict=True):
         stored.detach().mul_(p.moving_average_fraction).add_(new.view(-1))
     call.changes = frozenset((0, 1, 2))
     return y
+
+
+def _deviation(call: Call, variance: Tensor) -> Tensor:
+    """synopsys-caffe can add eps to the root instead."""
+    p = call.param.batch_norm_param
+    return (variance + p.eps).sqrt() if p.add_eps_before_sqrt else variance.sqrt() + p.eps
 
 
 def _per_channel(values: Tensor, x: Tensor) -> Tensor:
@@ -72,7 +94,8 @@ def _mvn(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
     axes = (1, 2, 3) if p.across_channels else (2, 3)
     if not p.normalize_variance:
         return x - x.mean(axes, keepdim=True)
-    return _standardised(x, axes, lambda v: v.sqrt() + p.eps)[0]
+    inside = p.add_eps_before_sqrt  # synopsys-caffe
+    return _standardised(x, axes, lambda v: (v + p.eps).sqrt() if inside else v.sqrt() + p.eps)[0]
 
 
 def _standardised(
@@ -109,13 +132,17 @@ class _Standardised(torch.autograd.Function):
 
 def _scale_filler(param: LayerParameter) -> list[Filler]:
     p = param.norm_param
+    if normalizes_by_type(param):
+        return []
     return [p.scale_filler if p.HasField("scale_filler") else constant(1)]
 
 
 @layer("Normalize", fillers=_scale_filler)
-def _normalize(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
+def _normalize(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor | Sequence[Tensor]:
     p, (x,) = call.param.norm_param, bottoms
     images = x.reshape(legacy(tuple(x.shape)))
+    if normalizes_by_type(call.param):
+        return normalize_by_type(norm_type(call.param), call.tops, images)
     y: Tensor = _ByNorm.apply(images, params[0].reshape(-1, 1, 1), p.across_spatial, p.eps)
     return y.view(x.shape)
 
