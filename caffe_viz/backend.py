@@ -34,6 +34,7 @@ from caffe_viz.netdef import NetParameter, of_forks
 ENGINES = ("auto", "caffe", "torch")
 PHASES = ("TRAIN", "TEST")  # in the order of Caffe's numbers
 CPU = "cpu"
+NAMES_SHOWN = 4
 PathLike = Path | str
 NetSource = PathLike | NetParameter
 
@@ -159,6 +160,7 @@ def load_net(
     except InputError as error:
         raise InputError(f"{label}: {error}") from None
     name = chosen(engine, device, part)
+    part = netdef.without_quiet(part) if name == "caffe" else part
     # Where all of a file can be loaded, the engine reads the file itself.
     whole_file = not part.left_out and not any(of_forks(given))
     loaded: Path | NetParameter = net_source if isinstance(net_source, Path) and whole_file else part
@@ -169,7 +171,7 @@ def load_net(
         else:
             trained = netdef.stored_layers(source) if isinstance(source, Path) else source
             raise_for(check_messages(part, trained, **checks), label)  # type: ignore[arg-type]
-    _say(part, name, engine, device)
+    announce(part, name, engine, device)
     if name == "caffe":
         net = _load_caffe(_caffe(), loaded, source, phase, checked)
     else:
@@ -183,12 +185,15 @@ def _message(net: Path | NetParameter) -> NetParameter:
     return net if isinstance(net, NetParameter) else netdef.read_net(net)
 
 
-def _say(net: NetParameter, name: str, engine: str, device: str) -> None:
-    """Warn of what the numbers of `net` depend on beside its files."""
+def announce(net: NetParameter, name: str, engine: str = "auto", device: str = CPU) -> None:
+    """Warn of what the numbers of `net` on engine `name` depend on beside its files; `engine` was asked for."""
     lines = list(ignored_fields(net))
-    reasons = list(dict.fromkeys(left.why for left in net.left_out))
-    if reasons:
-        lines.append(f"{len(net.left_out)} layers and blobs are left out: {reasons[0]}")
+    reasons: dict[str, list[str]] = {}
+    for left in net.left_out:
+        reasons.setdefault(left.why, []).append(left.name)
+    for why, names in reasons.items():
+        shown = ", ".join(names[:NAMES_SHOWN]) + (", .." if len(names) > NAMES_SHOWN else "")
+        lines.append(f"left out: {shown}; {why}")
     if name == "torch" and engine == "auto" and device == CPU and caffe_is_installed():
         lines.append(f"the embedded engine (torch) runs this net, not real Caffe: {why_embedded(net)}")
     for line in lines:

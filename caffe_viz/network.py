@@ -113,7 +113,8 @@ class Network:
             ).raise_for_errors()  # fmt: skip
             return
         weights = None if self.weights is None else netdef.stored_layers(self.weights)
-        found = check_messages(self.message, weights, allow_code=self.allow_code, engine=name)
+        net = netdef.without_quiet(self.message) if name == "caffe" else self.message
+        found = check_messages(net, weights, allow_code=self.allow_code, engine=name)
         label = (
             f"net {self.message.name!r}" if isinstance(self.prototxt, NetParameter) else str(self.prototxt)
         )

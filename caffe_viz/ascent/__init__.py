@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from caffe_viz.ascent.climb import METHODS, Recipe, Tick
 from caffe_viz.ascent.crew import Crew, Death
 from caffe_viz.ascent.worker import Job
+from caffe_viz.backend import announce
 from caffe_viz.backend import chosen as chosen_engine
 from caffe_viz.checking import check_messages, raise_for
 from caffe_viz.errors import InputError, near
@@ -193,8 +194,9 @@ def ascend(
         raise InputError(f"steps {steps} and rate {rate:g} must be above 0.")
     given = weights if isinstance(weights, NetParameter) else read_weights(weights)
     # Here, not in the workers, so that a missing engine is told before any of them starts.
-    runner = chosen_engine(engine, device)
+    runner = chosen_engine(engine, device, auxiliary_net(net, layer).message)
     raise_for(check_messages(net, given, allow_code=True, engine=runner), f"net {net.name!r}")
+    announce(auxiliary_net(net, layer).message, runner, engine, device)
     if size is None:
         size = start.shape[-2:] if start is not None and start.ndim == 3 else canvas_size(net, layer)
     channels = auxiliary_net(net, layer).activation_shape[1]

@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import IO, Any
 
 from caffe_viz.ascent.climb import Climber, Recipe, Tick
 from caffe_viz.backend import load_net
-from caffe_viz.errors import CaffeVizError, RunError
+from caffe_viz.errors import CaffeVizError, CaffeVizWarning, RunError
 from caffe_viz.geometry.python_layers import PERMITS
 from caffe_viz.layers_file import load_layers
 from caffe_viz.netdef import NetParameter
@@ -65,7 +66,11 @@ def _serve(orders: IO[bytes], answers: IO[bytes]) -> None:
     job: Job = pickle.load(orders)
     load_layers(job.layers)
     PERMITS.update(job.permits)
-    net = load_net(job.auxiliary.message, job.weights, engine=job.engine, device=job.device, checked=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CaffeVizWarning)  # the parent has said it, once
+        net = load_net(
+            job.auxiliary.message, job.weights, engine=job.engine, device=job.device, checked=False
+        )
     climber = Climber(net, job.auxiliary, job.recipe)
     while True:
         filters = pickle.load(orders)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from caffe_viz.checking.report import Finding
-from caffe_viz.netdef import NetParameter, without_unknown, write_net
+from caffe_viz.netdef import NetParameter, without_quiet, write_net
 
 TIMEOUT = 300.0  # seconds; the largest published nets load in under ten
 REASON_LENGTH = 400
@@ -80,10 +80,10 @@ def probe(
 
 @contextmanager
 def as_file(net: NetParameter) -> Iterator[Path]:
-    """A prototxt of `net` that real Caffe can read, without what is unknown; gone when the block is left."""
+    """A prototxt of `net` without the fields that change nothing, for real Caffe; gone after the block."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "net.prototxt"
-        write_net(without_unknown(net), path)
+        write_net(without_quiet(net), path)
         yield path
 
 

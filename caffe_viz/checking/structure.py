@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any
 
 from google.protobuf.message import Message
@@ -54,7 +55,8 @@ def _type(layer: LayerParameter, engine: str) -> Iterator[str]:
     elif embedded:
         return
     elif layer.type not in TABLE:
-        yield f"unknown layer type {layer.type!r}.{near(layer.type, TABLE)}"
+        alike = near(layer.type, TABLE) if get_close_matches(layer.type, TABLE) else ""
+        yield f"unknown layer type {layer.type!r}.{alike}"
     elif TABLE[layer.type].fork:
         yield "its type is of a fork: real Caffe as built by `make caffe` has no such type."
 

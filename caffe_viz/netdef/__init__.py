@@ -12,7 +12,7 @@ from caffe_viz.netdef.net_pb2 import (
 from caffe_viz.netdef.phase import for_phase
 from caffe_viz.netdef.read import parse_net, read_blob, read_net, read_solver, read_state, read_weights
 from caffe_viz.netdef.stored import StoredLayer, stored_layers
-from caffe_viz.netdef.unknown import ignored, left_out, of_forks, without_unknown
+from caffe_viz.netdef.unknown import ignored, left_out, of_forks, without_quiet
 from caffe_viz.netdef.write import as_text, write_net, write_state, write_weights
 
 __all__ = [
@@ -38,7 +38,7 @@ __all__ = [
     "read_state",
     "read_weights",
     "stored_layers",
-    "without_unknown",
+    "without_quiet",
     "write_net",
     "write_state",
     "write_weights",

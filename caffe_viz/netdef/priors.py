@@ -41,8 +41,8 @@ def priors(layer: LayerParameter) -> list[Prior]:
 def tell_priors(net: NetParameter) -> None:
     """Set the variant of PriorBox layers whose fields cannot tell it, but the layers beside them do.
 
-    Of the convolutions that read the same bottom one makes the codes of the boxes, 4 channels for each box, or more
-    if it is turned, and one the confidences, a channel for each box and class.
+    Of the convolutions that read the same bottom one makes the codes of the boxes, 4 channels for each box,
+    or more if it is turned, and one the confidences, a channel for each box and class.
     """
     outputs: dict[str, set[int]] = {}
     for layer in net.layer:
@@ -123,7 +123,10 @@ def _faces(p: PriorBoxParameter) -> Iterator[Prior]:
 
 
 def _long(p: PriorBoxParameter) -> Iterator[Prior]:
-    """One side stays, the other is longer by the ratio (BestSonny/SSTD: src/caffe/layers/prior_box_layer.cpp)."""
+    """One side stays, the other is longer by the ratio.
+
+    BestSonny/SSTD: src/caffe/layers/prior_box_layer.cpp
+    """
     ratios = [r for r in _ratios(p, [1.0], flip=False) if abs(r - 1) >= 1e-6]
     for place, small in enumerate(p.min_size):
         yield Prior(small, small, p.offset, p.offset)
@@ -133,7 +136,10 @@ def _long(p: PriorBoxParameter) -> Iterator[Prior]:
 
 
 def _fixed(p: PriorBoxParameter) -> Iterator[Prior]:
-    """For each size and ratio a grid of boxes (lippman1125/faceboxes_lqy: src/caffe/layers/prior_box_layer.cpp)."""
+    """For each size and ratio a grid of boxes.
+
+    lippman1125/faceboxes_lqy: src/caffe/layers/prior_box_layer.cpp
+    """
     for size, density in zip(p.fixed_size, map(int, p.density), strict=False):
         apart = int(size / density)
         moves = [i * apart + apart / 2 - int(size) // 2 for i in range(density)]

@@ -81,7 +81,7 @@ def field_advice(message: str, field: str) -> str:
         return f" It belongs in {' or '.join(owners)}."
     if message == "NetParameter" and field in LayerParameter.DESCRIPTOR.fields_by_name:
         return " It belongs in a layer; is a closing } too many before it?"
-    return near(field, fields) if difflib.get_close_matches(field, fields, n=1, cutoff=0.8) else ""
+    return near(field, fields) if difflib.get_close_matches(field, fields, n=1, cutoff=0.7) else ""
 
 
 def _owners(field: str) -> list[str]:

@@ -109,14 +109,17 @@ def of_forks(message: Message, path: str = "") -> Iterator[str]:
             yield from (f"{name}: {names[v].name}" for v in values if v >= FORK_NUMBERS)
 
 
-def without_unknown(net: NetParameter) -> NetParameter:
-    """`net`, or a copy without what its file says beside the schema."""
-    if not net.unknown and not any(layer.unknown for layer in net.layer):
+def without_quiet(net: NetParameter) -> NetParameter:
+    """`net`, or a copy without the unknown fields that change nothing of what it computes."""
+    messages = (net, *net.layer)
+    if all(len(ignored(message)) == len(message.unknown) for message in messages):
         return net
     out = NetParameter()
     out.CopyFrom(net)
     for message in (out, *out.layer):
-        message.ClearField("unknown")
+        loud = ignored(message)
+        del message.unknown[:]
+        message.unknown.extend(loud)
     return out
 
 

@@ -130,6 +130,9 @@ def _convert(
         new.name = v0.name
     if v0.HasField("type"):
         assign(new, "type", V1LayerParameter.LayerType.Value(TYPES[v0.type]))
+    for unknown in old.unknown:
+        new.unknown.append(unknown)
+        new.unknown[-1].path = unknown.path.removeprefix("layer").removeprefix(".")
     new.top.extend(old.top)
     new.bottom.extend(old.bottom if padding is None else padding.bottom)
     values = {field.name: value for field, value in v0.ListFields() if field.name not in DROPPED}

@@ -72,7 +72,7 @@ def node_title(node: Node) -> str:
         params = f", {layer.params:,} parameters" if layer.params else ""
         words = f" {layer.words}" if layer.words else ""
         lines.append(f"{clean(layer.name)}: {clean(layer.type)}{words}{params}")
-    tops = [f"{clean(b.name)} {dims(b.shape)}" if b.shape is not None else clean(b.name) for b in node.tops]
+    tops = [f"{clean(b.name)} {_shape(b)}".strip() for b in node.tops]
     return "\n".join([*lines, *([f"makes {', '.join(tops)}"] if tops else [])])
 
 
@@ -112,7 +112,7 @@ def _width(c: str) -> float:
 
 def _band(layer: Layer, lines: tuple[str, ...]) -> Band:
     height = len(lines) * LINE + (2 * PAD if len(lines) > 1 else 4)
-    return Band(layer, family(layer.type), lines, height)
+    return Band(layer, family(layer.type, layer.known), lines, height)
 
 
 def _face(bands: list[Band], out: str, title: str) -> Face:
@@ -128,7 +128,12 @@ def _face(bands: list[Band], out: str, title: str) -> Face:
 def _outs(tops: tuple[Blob, ...]) -> str:
     """What leaves a box: the shape, or names and shapes of several blobs."""
     if len(tops) == 1:
-        return "" if tops[0].shape is None else dims(tops[0].shape)
+        return _shape(tops[0])
     if len(tops) > SHOWN_BLOBS:
         return f"{len(tops)} blobs"
-    return ", ".join(f"{short(b.name, 16)} {'' if b.shape is None else dims(b.shape)}".strip() for b in tops)
+    return ", ".join(f"{short(b.name, 16)} {_shape(b)}".strip() for b in tops)
+
+
+def _shape(blob: Blob) -> str:
+    """Nothing where the net was not measured, a question mark where this blob's shape cannot be known."""
+    return dims(blob.shape) if blob.shape is not None else "?" if blob.unknown else ""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from caffe_viz.errors import InputError
 from caffe_viz.geometry import Geometry, measure, with_splits
 from caffe_viz.geometry.fields import Shape
+from caffe_viz.geometry.opaque import why_opaque
 from caffe_viz.geometry.results import LayerGeometry, count
 from caffe_viz.netdef import LayerParameter, NetParameter, for_phase
 from caffe_viz.structure.modules import Module, find_modules
@@ -16,21 +17,26 @@ from caffe_viz.structure.words import describe
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer: its index in `net.layers`, what matters of it, and how many parameters it stores."""
+    """One layer: its index in `net.layers`, what matters of it, and how many parameters it stores.
+
+    `known` is whether its type is; where it is not, the shapes of what depends on it are not either.
+    """
 
     index: int
     name: str
     type: str
     words: str
     params: int
+    known: bool = True
 
 
 @dataclass(frozen=True)
 class Blob:
-    """A blob's name, and its shape without the batch; None where the net could not be measured."""
+    """A blob's name, and its shape without the batch; None where that is `unknown`, or nothing was measured."""
 
     name: str
     shape: Shape | None
+    unknown: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,7 +115,10 @@ class _Walk:
                 self.makers[top] = self.makers[bottom]
                 self.origins[top] = self.origins.get(bottom, bottom)
             return
-        row = Layer(index, layer.name, layer.type, describe(layer, self._axes(layer)), _params(measured))
+        words, known = describe(layer, self._axes(layer)), not why_opaque(layer)
+        row = Layer(
+            index, layer.name, layer.type, words if known else "(unknown type)", _params(measured), known
+        )
         if list(layer.bottom) == list(layer.top) and len(layer.top) == 1:
             node = self.makers[layer.top[0]]
             if len(self.tops[node]) == 1:
@@ -141,7 +150,7 @@ class _Walk:
         shape = self.shapes.get(name)
         if shape and len(shape) > 1 and shape[0] == self.batch:
             shape = shape[1:]
-        return Blob(name, shape)
+        return Blob(name, shape, self.geometry is not None and name in self.geometry.unknown)
 
     def _axes(self, layer: LayerParameter) -> int:
         """Spatial axes of what the layer works on; 2 where that is not known."""

@@ -51,5 +51,5 @@ def note(graph: Graph) -> str:
 
 def present(graph: Graph) -> list[str]:
     """The families that the graph has, in the order of the palette."""
-    found = {family(layer.type) for node in graph.nodes for layer in node.layers}
+    found = {family(layer.type, layer.known) for node in graph.nodes for layer in node.layers}
     return [name for name in FILLS if name in found]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from caffe_viz.structure.boxes import BIG, STEM, Face, module_face, node_face, text_width
@@ -89,8 +89,11 @@ def lay_out(graph: Graph) -> Layout:
     place = {n: u for u, n in enumerate(firsts)}
     unit_of = {n: place[folded[n].nodes[0] if n in folded else n] for n in range(len(faces))}
     outer = [module_face(folded[n], graph) if n in folded else faces[n] for n in firsts]
-    whole = _sheet(graph, outer, unit_of)
-    inner = [_inner(graph, module, faces) for module in graph.modules]
+    whole = _sheet(graph.edges, outer, unit_of)
+    entering: list[list[Edge]] = [[] for _ in graph.nodes]
+    for edge in graph.edges:
+        entering[edge.head].append(edge)
+    inner = [_inner(entering, module, faces) for module in graph.modules]
     given, *answers = positions([sheet.wanted for sheet in (whole, *inner)])
     insides = {
         module.nodes[0]: _inside(sheet, answer, module, outer[place[module.nodes[0]]])
@@ -125,19 +128,20 @@ class _Sheet:
             yield Line(tuple((x + dx, y + dy) for x, y in points), tuple(edges))
 
 
-def _sheet(graph: Graph, faces: Sequence[Face | None], at: Mapping[int, int]) -> _Sheet:
+def _sheet(edges: Iterable[Edge], faces: Sequence[Face | None], at: Mapping[int, int]) -> _Sheet:
     """`at`: node -> its box; all edges between the same two boxes are one line."""
     bundles: dict[tuple[int, int], list[Edge]] = {}
-    for e in graph.edges:
+    for e in edges:
         if e.tail in at and e.head in at and at[e.tail] != at[e.head]:
             bundles.setdefault((at[e.tail], at[e.head]), []).append(e)
     return _Sheet(faces, bundles)
 
 
-def _inner(graph: Graph, module: Module, faces: Sequence[Face]) -> _Sheet:
-    """The inside of a module; box 0 is the point where lines enter."""
+def _inner(entering: Sequence[Sequence[Edge]], module: Module, faces: Sequence[Face]) -> _Sheet:
+    """The inside of a module, given the edges that enter each node; box 0 is the point where lines enter."""
     at = {node: i for i, node in enumerate((module.source, *module.nodes))}
-    sheet = _sheet(graph, [None, *(faces[n] for n in module.nodes)], at)
+    edges = (edge for n in module.nodes for edge in entering[n])
+    sheet = _sheet(edges, [None, *(faces[n] for n in module.nodes)], at)
     return replace(sheet, spine=list(_spine(sheet.wanted.edges, len(module.nodes))))
 
 

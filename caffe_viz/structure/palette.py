@@ -4,11 +4,12 @@ from __future__ import annotations
 
 _FAMILIES = {
     "data": "AnnotatedData Data DummyData HDF5Data ImageData Input MemoryData Parameter VideoData WindowData",
-    "convolution": "Convolution Deconvolution Im2col",
-    "inner product": "Embed InnerProduct LSTM LSTMUnit RNN",
-    "pooling": "MaxUnPool PSROIPooling Pooling ROIPooling SPP",
-    "activation": "AbsVal BNLL Clip ELU Exp HardSigmoid HardSwish Log PReLU Power ReLU ReLU6 Sigmoid Swish "
-    "TanH Threshold",
+    "convolution": "BinaryConvolution Convolution Convolution3D ConvolutionDepthwise Deconvolution "
+    "Deconvolution3D DepthwiseConvolution Im2col",
+    "inner product": "BinaryInnerProduct Embed InnerProduct LSTM LSTMUnit RNN",
+    "pooling": "MaxUnPool PSROIPooling Pooling Pooling3D PoolingND ROIPooling SPP UnPooling Unpooling",
+    "activation": "AbsVal BNLL Clip ELU Exp HardSigmoid HardSwish Log PReLU Power Quant ReLU ReLU6 Sigmoid "
+    "Swish TanH Threshold",
     "normalisation": "BN BatchNorm BatchNormKyle Bias Dropout LRN MVN Normalize Scale",
     "join": "BatchReindex Concat Crop Eltwise Filter Slice",
     "output or loss": "Accuracy ArgMax ContrastiveLoss DetectionEvaluate DetectionOutput EuclideanLoss "
@@ -28,6 +29,7 @@ COLOURS = {
     "join": ("#bfecec", "#14545c"),
     "output or loss": ("#fbd0da", "#70263b"),
     "other": ("#e8e3d8", "#4b453b"),
+    "unknown": ("#ffb9ad", "#8a2a1c"),
     "module": ("#f3f5f8", "#20262f"),
     "canvas": ("#ffffff", "#14181f"),
     "text": ("#14181f", "#f3f5f8"),
@@ -37,6 +39,6 @@ COLOURS = {
 FILLS = [name for name in COLOURS if name not in ("text", "dim", "line")]
 
 
-def family(kind: str) -> str:
-    """The family of a layer type; `other` for those that the table does not have."""
-    return _FAMILY.get(kind, "other")
+def family(kind: str, known: bool = True) -> str:
+    """The family of a layer type; `other` for those that the table does not have, `unknown` if nobody does."""
+    return _FAMILY.get(kind, "other") if known else "unknown"

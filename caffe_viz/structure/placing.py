@@ -6,12 +6,13 @@ A point t of an axis moves to the integral of 1 + max over the open modules m th
 
 from __future__ import annotations
 
+import heapq
+import math
+from bisect import bisect_right
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
-
-import numpy as np
 
 from caffe_viz.structure.boxes import STEM
 from caffe_viz.structure.graphviz import Point
@@ -50,19 +51,27 @@ class Axis:
     """The warp of one axis: increasing, nowhere shorter than before."""
 
     def __init__(self, spans: Iterable[Span]) -> None:
-        spans = list(spans)
+        spans = sorted(spans, reverse=True)  # the first one last, to be taken off
         ends = sorted({t for span in spans for t in (span.start, span.end)})
         self.old, self.new = ends or [0.0], ends[:1] or [0.0]
+        over = [(-1.0, math.inf)]  # (-factor, end) of the spans that have begun, the largest factor first
         for start, end in pairwise(ends):
-            over = [s.size / (s.end - s.start) for s in spans if s.start <= start and end <= s.end]
-            self.new.append(self.new[-1] + (end - start) * max([1.0, *over]))
+            while spans and spans[-1].start <= start:
+                span = spans.pop()
+                if span.end > span.start:
+                    heapq.heappush(over, (-span.size / (span.end - span.start), span.end))
+            while over[0][1] <= start:
+                heapq.heappop(over)
+            self.new.append(self.new[-1] - (end - start) * over[0][0])
 
     def __call__(self, t: float) -> float:
         if t <= self.old[0]:
             return t
         if t >= self.old[-1]:
             return t - self.old[-1] + self.new[-1]
-        return float(np.interp(t, self.old, self.new))
+        i = bisect_right(self.old, t)
+        (start, end), (first, last) = self.old[i - 1 : i + 1], self.new[i - 1 : i + 1]
+        return first + (t - start) * (last - first) / (end - start)
 
 
 def place(layout: Layout, opened: Collection[int]) -> Placed:

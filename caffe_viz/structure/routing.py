@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from caffe_viz.structure.graphviz import GAP, Given, Point, Points, Wanted
 
@@ -17,15 +16,14 @@ def lines(wanted: Wanted, given: Given) -> Iterator[Points]:
     """The points of each edge: a plain bend where that meets no box, else the way that Graphviz found."""
     boxes = list(zip(given.centres, wanted.sizes, strict=True))
     corners = [(x - w / 2, y - h / 2, x + w / 2, y + h / 2) for (x, y), (w, h) in boxes]
-    cells = np.array(corners).reshape(-1, 4)
+    cells = _Cells(corners)
     for curve, (tail, head) in zip(given.curves, wanted.edges, strict=True):
         start = given.centres[tail][0], corners[tail][3]
         end = given.centres[head][0], corners[head][1]
-        others = np.delete(cells, (tail, head), axis=0)
         lane = curve[len(curve) // 2][0] if curve else start[0]
         found = (start, *curve[1:-1], end) if curve else _bend(start, end)
         ways = map(_sampled, (*_bends(start, end, lane), found))
-        yield next(way for k, way in enumerate(ways) if k == BENDS or not _meets(way, others))
+        yield next(way for k, way in enumerate(ways) if k == BENDS or not cells.met(way, (tail, head)))
 
 
 def _bends(start: Point, end: Point, lane: float) -> tuple[Points, ...]:
@@ -46,12 +44,26 @@ def _bend(start: Point, end: Point) -> Points:
     return start, (start[0], middle), (end[0], middle), end
 
 
-def _meets(points: Points, cells: NDArray[np.float64]) -> bool:
-    """Whether one of the points is in one of the cells (left, top, right, bottom)."""
-    xy = np.array(points)
-    near = (cells[:, :2] < xy.max(0)).all(1) & (cells[:, 2:] > xy.min(0)).all(1)
-    cells, xy = cells[near], xy[:, None]
-    return bool(((xy > cells[:, :2]) & (xy < cells[:, 2:])).all(-1).any())
+class _Cells:
+    """Boxes (left, top, right, bottom) from the uppermost down: a line looks only at those beside it."""
+
+    def __init__(self, corners: Sequence[tuple[float, float, float, float]]) -> None:
+        cells = np.array(corners).reshape(-1, 4)
+        self.order = cells[:, 1].argsort(kind="stable")
+        self.cells = cells[self.order]
+        self.tallest = (cells[:, 3] - cells[:, 1]).max(initial=0)
+
+    def met(self, points: Points, ends: tuple[int, int]) -> bool:
+        """Whether one of the points is in one of the boxes, those at the line's ends left out."""
+        xy = np.array(points)
+        (left, top), (right, bottom) = xy.min(0), xy.max(0)
+        beside = slice(*np.searchsorted(self.cells[:, 1], (top - self.tallest, bottom)))
+        cells = self.cells[beside]
+        near = (cells[:, 0] < right) & (cells[:, 2] > left) & (cells[:, 3] > top)
+        for end in ends:
+            near &= self.order[beside] != end
+        cells, xy = cells[near], xy[:, None]
+        return bool(((xy > cells[:, :2]) & (xy < cells[:, 2:])).all(-1).any())
 
 
 def _sampled(curve: Points) -> Points:

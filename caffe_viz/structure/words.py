@@ -7,6 +7,7 @@ from typing import Any
 
 from caffe_viz.geometry.fields import Shape
 from caffe_viz.netdef import LayerParameter
+from caffe_viz.netdef.net_pb2 import PoolingParameter
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 
@@ -56,12 +57,12 @@ def _convolution(layer: LayerParameter, axes: int) -> list[str]:
 
 
 def _pooling(layer: LayerParameter, axes: int) -> list[str]:
-    param = layer.pooling_param
-    how = param.PoolMethod.Name(param.pool).lower()
+    param = layer.pooling_nd_param if layer.type == "PoolingND" else layer.pooling_param
+    how = PoolingParameter.PoolMethod.Name(param.pool).lower()
     if param.global_pooling:
         return [f"{how} global"]
-    size = _sides(param, "kernel_size", "kernel", 2)
-    return [f"{how} {_window(size)}", _step(_sides(param, "stride", "stride", 2))]
+    size = _sides(param, "kernel_size", "kernel", axes)
+    return [f"{how} {_window(size)}", _step(_sides(param, "stride", "stride", axes))]
 
 
 def _eltwise(layer: LayerParameter, axes: int) -> list[str]:
@@ -83,9 +84,13 @@ def _axis(param: str) -> Callable[[LayerParameter, int], list[str]]:
 
 
 _WORDS: dict[str, Callable[[LayerParameter, int], list[str]]] = {
+    "BinaryConvolution": _convolution,
+    "BinaryInnerProduct": _one("inner_product_param", "num_output"),
     "Concat": _axis("concat_param"),
     "Convolution": _convolution,
+    "ConvolutionDepthwise": _convolution,
     "Deconvolution": _convolution,
+    "DepthwiseConvolution": _convolution,
     "Dropout": _one("dropout_param", "dropout_ratio", "{:g}"),
     "Eltwise": _eltwise,
     "Embed": _one("embed_param", "num_output"),
@@ -94,6 +99,7 @@ _WORDS: dict[str, Callable[[LayerParameter, int], list[str]]] = {
     "LRN": _lrn,
     "LSTM": _one("recurrent_param", "num_output"),
     "Pooling": _pooling,
+    "PoolingND": _pooling,
     "RNN": _one("recurrent_param", "num_output"),
     "Slice": _axis("slice_param"),
 }

@@ -190,7 +190,7 @@ def show_attribution(
                 )
             )
         except InputError as error:
-            reads = METHODS[method].reads
+            reads = METHODS[method].reads if every else None
             if not every or reads is Reads.ANY or (reads is Reads.LAYER and layer is not None):
                 raise
             refused.append((method, str(error)))

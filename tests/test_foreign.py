@@ -1,0 +1,422 @@
+"""Files of other forks of Caffe: everything is read, what is unknown is kept, and does not spoil the rest."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from commands import here, refused
+
+import caffe_viz as cv
+from caffe_viz import netdef
+from caffe_viz.backend import chosen
+from caffe_viz.checking import check, ignored_fields, known_part
+from caffe_viz.errors import CaffeVizWarning, InputError
+from caffe_viz.geometry import measure
+from caffe_viz.netdef import as_text, make_blob, parse_net
+
+DATA = """
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 9 dim: 9 } } }
+"""
+CONV = """
+layer {
+  name: "conv1" type: "Convolution" bottom: "data" top: "conv1"
+  convolution_param { num_output: 4 kernel_size: 3 weight_filler { type: "xavier" } %s }
+}
+"""
+MYSTERY = """
+layer { name: "mystery" type: "Mystery" bottom: "conv1" top: "m" mystery_param { a: 1 b { c: "x" } } }
+layer { name: "after" type: "InnerProduct" bottom: "m" top: "after" inner_product_param { num_output: 2 } }
+"""
+BESIDE = """
+layer { name: "relu1" type: "ReLU" bottom: "conv1" top: "relu1" }
+layer {
+  name: "fc" type: "InnerProduct" bottom: "relu1" top: "fc"
+  inner_product_param { num_output: 5 weight_filler { type: "xavier" } }
+}
+"""
+OPAQUE = DATA + CONV % "" + MYSTERY + BESIDE
+
+
+def kept(net: netdef.NetParameter) -> list[tuple[str, str, str, int]]:
+    """Path, name, text and line of everything unknown in the layers."""
+    return [(x.path, x.name, x.text, x.line) for layer in net.layer for x in layer.unknown]
+
+
+class TestText:
+    def test_fields_values_and_types_are_kept_with_their_lines(self) -> None:
+        net = parse_net(DATA + CONV % "engine: MKLDNN quant { bits: [4, 8] } note: \"a\" 'b'," + MYSTERY)
+        assert kept(net) == [
+            ("convolution_param", "engine", "engine: MKLDNN", 6),
+            ("convolution_param", "quant", "quant { bits: [4, 8] }", 6),
+            ("convolution_param", "note", "note: \"a\" 'b'", 6),
+            ("", "mystery_param", 'mystery_param { a: 1 b { c: "x" } }', 9),
+        ]
+        assert net.layer[1].convolution_param.num_output == 4
+        assert net.layer[2].type == "Mystery"
+
+    def test_the_net_itself_and_repeated_messages(self) -> None:
+        net = parse_net(
+            "precision: HALF\n" + DATA.replace("top:", "param { lr: 1 } param { l2 { a: 1 } } top:")
+        )
+        assert [(x.name, x.text, x.line) for x in net.unknown] == [("precision", "precision: HALF", 1)]
+        assert [(x.path, x.text) for x in net.layer[0].unknown] == [
+            ("param[0]", "lr: 1"),
+            ("param[1]", "l2 { a: 1 }"),
+        ]
+
+    @pytest.mark.parametrize(
+        "strange",
+        [
+            "foo: 1",
+            "foo { }",
+            "foo < a: 1 >;",
+            "foo: [ { a: 1 }, { b: 2 } ]",
+            "foo: 'it''s # no comment' # a comment }",
+            'foo: "}"',
+            "foo: - 3.5e-2",
+            "foo { bar { baz: true } bar { } }",
+            "relu_param: 3",
+            "name { a: 1 }",
+        ],
+    )
+    def test_whatever_the_syntax_the_rest_stays(self, strange: str) -> None:
+        plain = parse_net(DATA + BESIDE.replace("conv1", "data"))
+        for place in ("top:", "name:"):
+            net = parse_net(DATA.replace(place, f"{strange}\n {place}", 1) + BESIDE.replace("conv1", "data"))
+            assert len(net.layer[0].unknown) == 1
+            net.layer[0].ClearField("unknown")
+            assert net == plain
+
+    @pytest.mark.parametrize(
+        ("text", "words"),
+        [
+            ("layer { foo: 1 name: }", r":1:22: .*\}"),
+            ("layer { foo { a: 1 \n name: 'x' }", r"One closing \} is missing"),
+            ("layer { foo: 1 }\nlayer { name: 'x' top: 3 }", r":2:24: .*'x'"),
+            ("layer { foo }", r":1:"),
+            ("layer { name: 'x' name: 'y' }", "name is given once"),
+            ("layer { name: 'x' convolution_param { stride: 1.5 } }", r"integer.*'x'"),
+        ],
+    )
+    def test_mistakes_in_the_syntax_stay_errors(self, text: str, words: str) -> None:
+        with pytest.raises(InputError, match=words):
+            parse_net(text)
+
+    def test_what_was_kept_is_written_back(self) -> None:
+        net = parse_net(DATA + CONV % "engine: MKLDNN pads { a: 1 }" + MYSTERY)
+        again = parse_net(as_text(net))
+        for one in (net, again):
+            for layer in one.layer:
+                for unknown in layer.unknown:
+                    unknown.ClearField("line")
+        assert again == net
+
+    def test_sizes_of_a_template_are_1(self) -> None:
+        net = parse_net('input: "x" input_shape { dim: $#batch#$\n dim: 3 dim: 5 }' + DATA)
+        assert list(net.layer[0].input_param.shape[0].dim) == [1, 3, 5]
+        net = parse_net(DATA + CONV.replace("num_output: 4", "num_output: ${CLASSES}") % "")
+        assert kept(net) == [("convolution_param", "num_output", "num_output: ${CLASSES}", 6)]
+
+    def test_layers_for_a_third_phase_are_not_those_to_test(self) -> None:
+        run = BESIDE.replace("conv1", "data").replace('name: "fc"', 'name: "fc" include { phase: RUN }')
+        assert [x.name for x in netdef.for_phase(parse_net(DATA + run)).layer] == ["data", "relu1"]
+
+
+class TestOldText:
+    V1 = """
+    input: "data" input_dim: 1 input_dim: 2 input_dim: 8 input_dim: 8
+    layers { name: "a" type: INNER_PRODUCT bottom: "data" top: "a" inner_product_param { num_output: 2 } }
+    layers { name: "c" type: %s bottom: "data" bottom: "data" top: "c" %s }
+    """
+
+    @pytest.mark.parametrize(
+        ("old", "new"),
+        [
+            ("CROP", "Crop"),
+            ("CONVOLUTION3D", "Convolution3D"),
+            ("BN", "BN"),
+            ("IMAGE_SEG_DATA", "ImageSegData"),
+        ],
+    )
+    def test_types_of_forks(self, old: str, new: str) -> None:
+        assert parse_net(self.V1 % (old, "")).layer[2].type == new
+
+    def test_fields_of_v2_in_old_layers(self) -> None:
+        net = parse_net(self.V1 % ("CROP", "crop_param { axis: 3 more: 1 } other_param { x: 1 }"))
+        assert net.layer[2].crop_param.axis == 3
+        assert [(path, name) for path, name, _, _ in kept(net)] == [
+            ("crop_param", "more"),
+            ("", "other_param"),
+        ]
+        assert {line for *_, line in kept(net)} == {4}
+
+    def test_v0(self) -> None:
+        text = 'input: "data" input_dim: 1 input_dim: 2 input_dim: 8 input_dim: 8 layers { layer { name: "c" '
+        net = parse_net(
+            text + 'type: "conv" num_output: 3 kernelsize: 1 fancy: 2 } bottom: "data" top: "c" }'
+        )
+        assert [(name, text) for _, name, text, _ in kept(net)] == [("fancy", "fancy: 2")]
+
+
+class TestCaffemodel:
+    def stored(self, *layers: bytes, more: bytes = b"") -> bytes:
+        return more + b"".join(self.field(100, layer) for layer in layers)
+
+    def field(self, number: int, payload: bytes) -> bytes:
+        """A field of length-delimited bytes, of fewer than 2 ** 14."""
+
+        def varint(n: int) -> bytes:
+            return bytes([n]) if n < 128 else bytes([n & 127 | 128]) + varint(n >> 7)
+
+        return varint(number << 3 | 2) + varint(len(payload)) + payload
+
+    @pytest.mark.parametrize("read", [netdef.read_weights, netdef.stored_layers])
+    def test_numbers_that_a_fork_uses_otherwise(self, tmp_path: Path, read: Callable[[Path], Any]) -> None:
+        values = np.arange(6.0).reshape(2, 3)
+        layer = netdef.LayerParameter(name="c", type="Foreign", bottom=["x"], blobs=[make_blob(values)])
+        # A text where Caffe has a message, a message without its required field, a number that Caffe does not have.
+        strange = self.field(106, b"\xff\xff") + self.field(502, b"") + self.field(9999, b"?")
+        path = tmp_path / "fork.caffemodel"
+        path.write_bytes(self.stored(layer.SerializeToString() + strange, more=self.field(77, b"abc")))
+        found = read(path)
+        (one,) = getattr(found, "layer", found)
+        assert one.name == "c"
+        blob = one.blobs[0] if read is netdef.read_weights else one.blobs[0].proto
+        assert netdef.blob_shape(blob) == (2, 3)
+        message = one if read is netdef.read_weights else one.message
+        assert (message.type, list(message.bottom)) == ("Foreign", ["x"])
+
+    def test_damage_is_still_damage(self, tmp_path: Path) -> None:
+        layer = netdef.LayerParameter(name="c", blobs=[make_blob(np.ones(500))]).SerializeToString()
+        path = tmp_path / "cut.caffemodel"
+        path.write_bytes(self.stored(layer, layer)[:-30])
+        for read in (netdef.read_weights, netdef.stored_layers):
+            with pytest.raises(InputError, match="cut short"):
+                read(path)
+        path.write_bytes(self.stored(layer[:-30] + b"\xff" * 30))
+        with pytest.raises(InputError, match="damaged"):
+            netdef.read_weights(path)
+
+
+class TestGeometry:
+    def test_what_depends_on_an_unknown_layer_is_unknown(self) -> None:
+        found = measure(parse_net(OPAQUE))
+        shapes = {layer.name: layer.top_shapes for layer in found.layers if layer.type != "Split"}
+        assert shapes["mystery"] == shapes["after"] == (None,)
+        assert (shapes["relu1"], shapes["fc"]) == (((1, 4, 7, 7),), ((1, 5),))
+        assert found.params == 4 * 27 + 4 + 5 * 196 + 5
+        assert found.outputs == ("after", "fc")
+        with pytest.raises(InputError, match="'m' is not known: layer 'mystery' is of type 'Mystery'"):
+            found.blob("m")
+        with pytest.raises(InputError, match="'after' is not known: layer 'mystery'"):
+            found.layer("after").shapes  # noqa: B018  the property raises
+
+    def test_in_place_it_hides_what_was_there(self) -> None:
+        found = measure(parse_net(OPAQUE.replace('top: "m"', 'top: "conv1"').replace('"m"', '"conv1"')))
+        assert set(found.blobs) == {"data"}
+
+    def test_table(self) -> None:
+        text = str(cv.shapes(parse_net(OPAQUE)))
+        assert "layers not counted 2 of unknown shape" in " ".join(text.split())
+        assert [line.split() for line in text.splitlines() if line.startswith(("m ", "after "))] == [
+            ["m", "?"], ["after", "?"],
+        ]  # fmt: skip
+
+    def test_its_weights_say_what_parameters_it_has(self, tmp_path: Path) -> None:
+        path, weights = files(tmp_path, OPAQUE)
+        out = here("shapes", path, weights)
+        assert [line.split() for line in out.splitlines() if line.startswith("mystery ")] == [
+            ["mystery", "7", "2"]
+        ]
+
+
+def files(folder: Path, text: str) -> tuple[Path, Path]:
+    """A prototxt, and weights of conv1, fc, mystery and after."""
+    rng = np.random.default_rng(0)
+    net = netdef.NetParameter(name="weights")
+    shapes = {
+        "conv1": [(4, 3, 3, 3), (4,)],
+        "mystery": [(7, 2)],
+        "after": [(2, 9), (2,)],
+        "fc": [(5, 196), (5,)],
+    }
+    for name, some in shapes.items():
+        net.layer.add(name=name, blobs=[make_blob(rng.normal(size=s)) for s in some])
+    (folder / "net.prototxt").write_text(text)
+    netdef.write_weights(net, folder / "net.caffemodel")
+    return folder / "net.prototxt", folder / "net.caffemodel"
+
+
+class TestRunning:
+    def test_the_rest_of_the_net_runs(self, engine: str, tmp_path: Path) -> None:
+        with pytest.warns(CaffeVizWarning, match="left out: mystery, m, after; layer 'mystery'"):
+            net = cv.load_net(*files(tmp_path, OPAQUE), engine=engine)
+        assert [name for name in net._layer_names if "split" not in name] == ["data", "conv1", "relu1", "fc"]
+        net.blobs["data"].data[...] = np.random.default_rng(1).normal(size=(1, 3, 9, 9))
+        whole = cv.load_net(
+            parse_net(DATA + CONV % "" + BESIDE), netdef.read_weights(tmp_path / "net.caffemodel")
+        )
+        whole.blobs["data"].data[...] = net.blobs["data"].data
+        np.testing.assert_allclose(net.forward()["fc"], whole.forward()["fc"], rtol=1e-5, atol=1e-5)
+
+    @pytest.mark.parametrize(
+        "command",
+        [
+            ["activations", "--image", "IMAGE"],
+            ["gradient", "--layer", "fc", "--image", "IMAGE"],
+            ["ascend", "--layer", "fc", "--filters", "0", "--steps", "2", "--jobs", "1"],
+            ["attribute", "--target", "fc:1", "--method", "gradient", "--image", "IMAGE"],
+            ["weights", "--layer", "conv1"],
+            ["draw"],
+        ],
+        ids=lambda c: c[0],
+    )
+    @pytest.mark.filterwarnings("ignore::caffe_viz.errors.CaffeVizWarning")
+    def test_commands_for_what_is_known(self, command: list[str], tmp_path: Path) -> None:
+        path, weights = files(tmp_path, OPAQUE)
+        np.save(tmp_path / "image.npy", np.ones((3, 9, 9), np.float32))
+        words = [str(tmp_path / "image.npy") if word == "IMAGE" else word for word in command]
+        given = [path] if words[0] == "draw" else [path, weights]
+        out = here(words[0], *given, *words[1:], "-o", tmp_path / "out")
+        assert list((tmp_path / "out").iterdir()), out
+
+    @pytest.mark.parametrize(
+        "command",
+        [
+            ["gradient", "--layer", "after", "--image", "IMAGE"],
+            ["ascend", "--layer", "after", "--steps", "2"],
+            ["attribute", "--target", "after:1", "--method", "gradient", "--image", "IMAGE"],
+            ["top", "--layer", "after", "--image", "IMAGE"],
+        ],
+        ids=lambda c: c[0],
+    )
+    @pytest.mark.filterwarnings("ignore::caffe_viz.errors.CaffeVizWarning")
+    def test_commands_for_what_is_not(self, command: list[str], tmp_path: Path) -> None:
+        path, weights = files(tmp_path, OPAQUE)
+        np.save(tmp_path / "image.npy", np.ones((3, 9, 9), np.float32))
+        words = [str(tmp_path / "image.npy") if word == "IMAGE" else word for word in command]
+        said = refused(words[0], path, weights, *words[1:], "-o", tmp_path / "out").splitlines()
+        assert re.search(r"'after' cannot be computed: layer 'mystery' is of type .*--layers", said[-1])
+
+    def test_nothing_left(self) -> None:
+        with pytest.raises(
+            InputError, match="nothing of the net can be computed: layer 'data' is of type 'Video'"
+        ):
+            known_part(parse_net((DATA + CONV % "").replace('"Input"', '"Video"')))
+
+    def test_fields_that_are_ignored_are_said_once(self) -> None:
+        net = parse_net(DATA + CONV % "quant { a: 1 }" + (CONV % "quant { }").replace("conv1", "conv2"))
+        assert ignored_fields(net) == (
+            "conv1, conv2 have convolution_param.quant, which is ignored: its fork may compute other values",
+        )
+
+    @pytest.mark.parametrize("quiet", ["engine: MKLDNN", "weight_filler { alpha: 2 }"])
+    def test_quiet_fields_stay_quiet_on_each_engine(
+        self, quiet: str, engine: str, tmp_path: Path, recwarn: pytest.WarningsRecorder
+    ) -> None:
+        text = DATA + (CONV % quiet).replace('weight_filler { type: "xavier" }', "")
+        net = cv.load_net(files(tmp_path, text)[0], engine=engine)
+        assert not [w for w in recwarn if isinstance(w.message, CaffeVizWarning)]
+        assert net.forward()["conv1"].shape == (1, 4, 7, 7)
+
+    def test_a_field_of_layers_to_train_blocks_nothing(self, engine: str, tmp_path: Path) -> None:
+        train = 'layer { name: "d" type: "Data" top: "data" include { phase: TRAIN } transform_param { resize { } } }'
+        net = cv.load_net(files(tmp_path, train + DATA + CONV % "")[0], engine=engine)
+        assert list(net._layer_names) == ["data", "conv1"]
+
+
+class TestEngine:
+    def message(self, text: str) -> netdef.NetParameter:
+        return known_part(netdef.for_phase(parse_net(text)))
+
+    @pytest.mark.parametrize(
+        ("text", "engine"),
+        [
+            (DATA + CONV % "", "caffe"),
+            (OPAQUE, "caffe"),
+            (DATA + CONV % "engine: MKLDNN", "caffe"),
+            (DATA + CONV % "quant { }", "torch"),
+            (DATA + 'layer { name: "s" type: "ShuffleChannel" bottom: "data" top: "s" }', "torch"),
+            (DATA.replace("Input", "Parameter").replace("input_", "parameter_")
+             + 'layer { name: "u" type: "Upsample" bottom: "data" top: "u" upsample_param { scale: 2 } }', "torch"),
+            (DATA + 'layer { name: "u" type: "Upsample" bottom: "data" top: "u" upsample_param { scale: 2 } }', "caffe"),
+        ],
+    )  # fmt: skip
+    def test_auto_takes_the_one_that_has_the_layers(self, caffe: Any, text: str, engine: str) -> None:
+        pytest.importorskip("torch", reason="the embedded engine is not installed")
+        assert chosen("auto", "cpu", self.message(text)) == engine
+
+    def test_it_says_which_and_why(self, caffe: Any, tmp_path: Path) -> None:
+        path, _ = files(tmp_path, DATA + 'layer { name: "f" type: "ShuffleChannel" bottom: "data" top: "f" }')
+        with pytest.warns(
+            CaffeVizWarning, match=r"torch.* not real Caffe: layer 'f' \(ShuffleChannel\) is of a fork"
+        ):
+            cv.load_net(path)
+
+
+class TestCheck:
+    def words(self, path: Path, engine: str) -> list[str]:
+        return [f"{f.severity} {f}" for f in check(path, engine=engine, probe=False).findings]
+
+    def test_two_answers(self, tmp_path: Path) -> None:
+        path, _ = files(tmp_path, OPAQUE.replace("num_output: 4", "num_output: 4 quant { }"))
+        real, ours = self.words(path, "caffe"), self.words(path, "torch")
+        assert [x.split()[0] for x in real] == ["error"] * len(real)
+        assert "line 6: real Caffe knows no convolution_param.quant" in real[0]
+        assert "line 9: real Caffe knows no mystery_param" in real[1]
+        assert "unknown layer type 'Mystery'" in real[2]
+        assert [x.split()[0] for x in ours] == ["warning"] * 2
+        assert "quant is not understood and ignored" in ours[0]
+        assert "'mystery' is of type 'Mystery', which is not known" in ours[1]
+
+    def test_near_names_are_offered(self, tmp_path: Path) -> None:
+        path, _ = files(
+            tmp_path, DATA + CONV % "strid: 2" + "layer { name: 'r' tipe: 'ReLU' bottom: 'conv1' top: 'r' }"
+        )
+        found = "\n".join(self.words(path, "torch"))
+        assert "convolution_param.strid is not understood" in found
+        assert "Did you mean 'stride'" in found
+        assert "tipe" not in found  # of a layer that is unknown altogether
+        assert "'type'" in "\n".join(self.words(path, "caffe"))
+
+    def test_the_command_prints_both(self, tmp_path: Path) -> None:
+        path, weights = files(tmp_path, OPAQUE)
+        out = here("check", path, weights)
+        assert (
+            out.index("real Caffe, as") < out.index("unknown layer type") < out.index("the embedded engine:")
+        )
+        found = json.loads(here("check", path, weights, "--json"))
+        assert {x["engine"] for x in found} == {"caffe", "torch"}
+
+    def test_it_fails_only_where_neither_can(self, tmp_path: Path) -> None:
+        path, weights = files(tmp_path, OPAQUE.replace("kernel_size: 3", "kernel_size: 30"))
+        assert refused("check", path, weights) == ""
+
+    def test_real_caffe_refuses_what_the_check_says(self, caffe: Any, tmp_path: Path) -> None:
+        for text in (DATA + CONV % "engine: MKLDNN", DATA + CONV % "pad_l: 1", OPAQUE):
+            path, _ = files(tmp_path, text)
+            assert not check(path, probe=False).ok
+            assert cv.checking.probe(path, None)
+
+    def test_detections_that_are_saved(self, tmp_path: Path) -> None:
+        save = 'save_output_param { output_directory: "/somewhere" label_map_file: "map" }'
+        text = (
+            "".join(DATA.replace('"data"', f'"{n}"').replace("dim: 3 dim: 9 dim: 9", d)
+                    for n, d in (("loc", "dim: 8"), ("conf", "dim: 6"), ("priors", "dim: 2 dim: 8")))
+            + 'layer { name: "out" type: "DetectionOutput" bottom: "loc" bottom: "conf" bottom: "priors" top: "out" '
+            + f"detection_output_param {{ num_classes: 3 nms_param {{ }} {save} }} }}"
+        )  # fmt: skip
+        path, _ = files(tmp_path, text)
+        assert any("deletes" in x for x in self.words(path, "caffe"))
+        assert all("passed over" in x for x in self.words(path, "torch"))
+
+    @pytest.mark.parametrize("value", ["BN", "BN=", "=segnet", "Foo=bar"])
+    def test_variants_that_mean_nothing(self, value: str, tmp_path: Path) -> None:
+        path, _ = files(tmp_path, DATA)
+        assert "--variant" in refused("shapes", path, "--variant", value)
