@@ -58,14 +58,15 @@ def _load(path: Path) -> None:
     from caffe_viz.engine import layers as _layers  # noqa: F401  (Caffe's own types come first)
     from caffe_viz.engine.table import LAYERS
 
-    before: list[dict[str, Any]] = [dict(LAYERS), dict(TABLE)]
+    tables: list[dict[str, Any]] = [LAYERS, TABLE]
+    before = [dict(table) for table in tables]
     try:
         _run(path, file, source)
         entered = [name for name, kind in LAYERS.items() if before[0].get(name) is not kind]
         if not entered:
             raise InputError(f'{path} enters no layer type: put @layer("Type") of caffe_viz.engine there.')
     except BaseException:
-        for table, old in zip((LAYERS, TABLE), before, strict=True):
+        for table, old in zip(tables, before, strict=True):
             table.clear()
             table.update(old)
         raise

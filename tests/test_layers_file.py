@@ -13,6 +13,7 @@ from commands import here
 
 import caffe_viz as cv
 from caffe_viz import layers_file
+from caffe_viz.cli import main
 from caffe_viz.errors import InputError, RunError
 from caffe_viz.geometry.custom import ENTERED, custom_types
 from caffe_viz.geometry.table import TABLE
@@ -260,10 +261,8 @@ def files(own: Path, tmp_path: Path) -> tuple[Path, Path, Path]:
 
 COMMANDS: dict[str, Callable[[Path, Path, Path], tuple[object, ...]]] = {
     "shapes": lambda net, weights, image: (net,),
-    "check": lambda net, weights, image: (net, weights),
     "draw": lambda net, weights, image: (net, "--output", net.parent),
     "aux": lambda net, weights, image: (net, "--layer", "rows", "--output", net.parent / "aux.prototxt"),
-    "weights": lambda net, weights, image: (net, weights, "--output", net.parent),
     "activations": lambda net, weights, image: (net, weights, "--image", image, "--output", net.parent),
     "gradient": lambda net, weights, image: (
         net, weights, "--image", image, "--layer", "rows", "--index", 0, "--output", net.parent,
@@ -290,3 +289,17 @@ def test_commands(command: str, own: Path, files: tuple[Path, Path, Path]) -> No
         assert "1 2 3 6" in found
     if command == "ascend":
         assert len(json.loads(found)["filters"]) == 2
+
+
+def test_check_keeps_the_engines_apart(
+    own: Path,
+    files: tuple[Path, Path, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.argv", ["caffe-viz", "check", *map(str, files[:2]), "--layers", str(own)])
+    with pytest.raises(SystemExit):
+        main()
+    real, _, embedded = capsys.readouterr().out.partition("the embedded engine:")
+    assert f"(PairsOfRows): its type is that of {own}" in real
+    assert "0 errors" in embedded

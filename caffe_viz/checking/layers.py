@@ -10,7 +10,7 @@ UNUSABLE = {
     "Data": _NO_DATABASE,
     "ImageData": _NO_OPENCV,
     "PSROIPooling": "Caffe has no CPU code for it: forward aborts",
-    "Python": "this Caffe is built without layers in Python; the engine torch has them",
+    "Python": "this Caffe is built without layers in Python",
     "VideoData": _NO_OPENCV,
     "WindowData": _NO_OPENCV,
 }

@@ -21,6 +21,7 @@ from caffe_viz.training.solvers import (
     read_settings,
     restore,
     warnings_of,
+    with_code,
 )
 
 PathLike = str | Path
@@ -55,11 +56,13 @@ class Training:
         seed: int = 0,
         engine: str = "auto",
         allow_code: bool = False,
+        python_path: PathLike | Sequence[PathLike] = (),
         output: PathLike = "out",
     ) -> None:
         if snapshot is not None and weights is not None:
             raise InputError("give a snapshot or weights: a snapshot has weights of its own.")
-        self.settings = read_settings(solver, output)
+        settings = read_settings(solver, output)
+        self.settings = with_code(settings, python_path) if allow_code else settings
         self.solver = load_solver(self.settings, engine=engine, allow_code=allow_code)
         self.warnings = warnings_of(self.settings, engine)
         images = preprocess or Preprocess.near(solver)

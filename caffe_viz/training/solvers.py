@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
 
 from caffe_viz import netdef
 from caffe_viz.backend import chosen, load_net, module
 from caffe_viz.checking import check_messages, existing_file, fits, probe, raise_for
 from caffe_viz.errors import InputError
 from caffe_viz.files import h5py, need_folder, safe_name
+from caffe_viz.geometry.python_layers import folders, with_permission
+from caffe_viz.layers_file import load_layers
 from caffe_viz.netdef import NetParameter, SolverParameter, as_text
 from caffe_viz.solving import check_solver, net_to_train, nets_to_test
 
+PathLike = str | Path
 HISTORIES = {"Adam": 2, "AdaDelta": 2}  # arrays that a rule keeps of each parameter, others one
+NETS = (  # fields that say which nets there are, and in which state
+    "net", "net_param", "train_net", "train_net_param", "test_net", "test_net_param",
+    "train_state", "test_state",
+)  # fmt: skip
 DATA = ("DummyData",)  # whose fillers are its data
 
 
@@ -43,16 +50,25 @@ def read_settings(path: str | Path, output: str | Path = "out") -> SolverParamet
 
 
 def load_solver(
-    solver: str | Path | SolverParameter, *, engine: str = "auto", allow_code: bool = False
+    solver: str | Path | SolverParameter,
+    *,
+    engine: str = "auto",
+    allow_code: bool = False,
+    python_path: PathLike | Sequence[PathLike] = (),
+    layers: PathLike | Sequence[PathLike] = (),
 ) -> Any:
     """A solver of pycaffe, of the type that a solver.prototxt names; its attribute `settings` is the message.
+
+    `allow_code`, `python_path` and `layers` are as of `load_net`.
 
     Raises:
         InputError: Caffe would abort with its settings or one of its nets.
         RunError: the engine is not installed.
     """
     settings = solver if isinstance(solver, SolverParameter) else read_settings(solver)
-    name = chosen(engine)
+    load_layers(layers)
+    settings = with_code(settings, python_path) if allow_code else settings
+    name = chosen(engine, net=net_to_train(settings))
     _check(net_to_train(settings), "TRAIN", name, allow_code)
     for net in nets_to_test(settings):
         _check(net, "TEST", name, allow_code)
@@ -60,15 +76,33 @@ def load_solver(
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "solver.prototxt"
         file.write_text(as_text(settings), encoding="utf-8")
-        made = module(name).get_solver(str(file))
+        # As a file a net has no permission to run its layers of type Python.
+        made = module(name).get_solver(settings if name == "torch" else str(file))
     made.settings = settings
     return made
+
+
+def with_code(settings: SolverParameter, python_path: PathLike | Sequence[PathLike] = ()) -> SolverParameter:
+    """`settings`, with nets whose layers of type Python may run code, of `python_path` or beside the nets."""
+    files = [name for name in (settings.net, settings.train_net, *settings.test_net) if name]
+    paths = (*folders(python_path), *(Path(name).parent for name in files))
+    nets = [net_to_train(settings), *nets_to_test(settings)]
+    train, *tests = (with_permission(net, paths) for net in nets)
+    if all(net is given for net, given in zip((train, *tests), nets, strict=True)):
+        return settings
+    out = SolverParameter()
+    out.CopyFrom(settings)
+    for field in NETS:
+        out.ClearField(field)
+    out.train_net_param.CopyFrom(train)
+    out.test_net_param.extend(tests)
+    return out
 
 
 def warnings_of(settings: SolverParameter, engine: str = "auto") -> tuple[str, ...]:
     """What does not abort Caffe and may still spoil the training, such as gradients that it gets wrong."""
     net = _as_inputs(net_to_train(settings))
-    found = check_messages(net, phase="TRAIN", engine=chosen(engine), allow_code=True)
+    found = check_messages(net, phase="TRAIN", engine=chosen(engine, net=net), allow_code=True)
     return tuple(str(finding) for finding in found if finding.severity == "warning")
 
 
@@ -83,7 +117,7 @@ def load_test_net(settings: SolverParameter, *, engine: str = "auto", allow_code
     for layer in net.layer:
         if any(filler.type != "constant" for filler in layer.dummy_data_param.data_filler):
             raise InputError(f"test net: layer {layer.name!r} would draw from the training's random numbers.")
-    _check(net, "TEST", chosen(engine), allow_code)
+    _check(net, "TEST", chosen(engine, net=net), allow_code)
     return load_net(net, phase="TEST", engine=engine, checked=False)
 
 
