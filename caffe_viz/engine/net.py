@@ -16,7 +16,7 @@ from caffe_viz.engine import batches, modes, weights
 from caffe_viz.engine.blobs import Array, Blob
 from caffe_viz.engine.layer import Layer
 from caffe_viz.engine.wiring import wire
-from caffe_viz.errors import InputError, near
+from caffe_viz.errors import InputError, missing
 from caffe_viz.netdef import NetParameter
 
 PHASES = ("TRAIN", "TEST")
@@ -109,6 +109,15 @@ class Net:
     @cached_property
     def _layer_names(self) -> list[str]:
         return [x.name for x in self.layers]
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        """The index of each layer; of several with one name the first, as in Caffe."""
+        return {name: i for i, name in reversed(list(enumerate(self._layer_names)))}
+
+    @property
+    def _left_out(self) -> dict[str, str]:
+        return netdef.left_out(self._wiring.message)
 
     @property
     def _blob_names(self) -> list[str]:
@@ -254,13 +263,13 @@ class Net:
         return OrderedDict((layer.name, [self._wiring.names[i] for i in some]) for layer, some in pairs)
 
     def _index(self, name: str) -> int:
-        if name not in self._layer_names:
-            raise InputError(f"net {self.name!r} has no layer {name!r}.{near(name, self._layer_names)}")
-        return self._layer_names.index(name)
+        if name not in self._places:
+            raise missing(f"net {self.name!r}", "layer", name, self._layer_names, self._left_out)
+        return self._places[name]
 
     def _blob(self, name: str) -> Blob:
         if name not in self.blobs:
-            raise InputError(f"net {self.name!r} has no blob {name!r}.{near(name, self.blobs)}")
+            raise missing(f"net {self.name!r}", "blob", name, self.blobs, self._left_out)
         return self.blobs[name]
 
     def _put(self, arrays: Mapping[str, Array], wanted: Sequence[str], side: str, what: str) -> None:

@@ -12,26 +12,28 @@ from torch import Tensor
 from caffe_viz.engine.table import Call, Filler, layer
 from caffe_viz.netdef import LayerParameter
 
-STATES = {"LSTM": 2, "RNN": 1}
+STATES = {"LSTM": 2, "Lstm": 2, "RNN": 1}  # Lstm: MyCaffe's name of LSTM
 
 
-def _fillers(param: LayerParameter) -> list[Filler]:
+def recurrent_fillers(param: LayerParameter) -> list[Filler]:
+    """Those of an LSTM's or RNN's parameters."""
     p = param.recurrent_param
     weights, bias = p.weight_filler, p.bias_filler
     exposed = STATES[param.type] if p.expose_hidden else 0
     static = [weights] * (len(param.bottom) > 2 + exposed)
-    return [weights, bias, *static, weights, *([] if param.type == "LSTM" else [weights, bias])]
+    return [weights, bias, *static, weights, *([] if STATES[param.type] == 2 else [weights, bias])]
 
 
-@layer("LSTM", labels=(1,), fillers=_fillers, always=True)
-def _lstm(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Sequence[Tensor]:
+@layer("LSTM", labels=(1,), fillers=recurrent_fillers, always=True)
+def lstm(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Sequence[Tensor]:
+    """Input (T, N, ...), marks (T, N), a static input, states -> (T, N, D), states."""
     inputs, (weights,) = _transformed(call, bottoms, params, 1)
     hidden, cells = _states(call, bottoms)
-    out, cell = _LSTM.apply(inputs, bottoms[1], weights, hidden, cells)
+    out, cell = Steps.apply(inputs, bottoms[1], weights, hidden, cells)
     return [out, *_left(call, out[-1:], cell)]
 
 
-@layer("RNN", labels=(1,), fillers=_fillers, always=True)
+@layer("RNN", labels=(1,), fillers=recurrent_fillers, always=True)
 def _rnn(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Sequence[Tensor]:
     inputs, (weights, out_weights, out_bias) = _transformed(call, bottoms, params, 3)
     (hidden,) = _states(call, bottoms)
@@ -70,7 +72,7 @@ def _left(call: Call, *states: Tensor) -> list[Tensor]:
     return []
 
 
-class _LSTM(torch.autograd.Function):
+class Steps(torch.autograd.Function):
     """Gate inputs (T, N, 4 D), marks (T, N), weights (4 D, D), states (N, D) -> outputs (T, N, D), last cell.
 
     The gradient is that of Caffe's LSTMUnit, step by step; none goes to the first states, none comes from the
