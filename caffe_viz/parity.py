@@ -17,10 +17,12 @@ from caffe_viz.geometry import Geometry, measure
 from caffe_viz.markup import html_lines, html_table
 from caffe_viz.netdef import LayerParameter, NetParameter, for_phase, make_blob
 from caffe_viz.probe import need_maxima
-from caffe_viz.surgery import NO_GRADIENT
+from caffe_viz.surgery import NO_GRADIENT, ONLY_FORWARD_IN_CAFFE
 
 Array = NDArray[np.float32]
 LIMIT, DEEP_LIMIT, DEEP = 1e-4, 1e-3, 50  # of a blob's largest value; beyond 50 layers
+# Types whose tops are rows (1, 1, D, ..) of image, label, confidence and more.
+DETECTIONS = {"DetectionEvaluate", "DetectionOutput"}
 COLUMNS = ("layer", "type", "forward", "backward", "parameters")
 
 
@@ -106,7 +108,9 @@ def compare(
         RunError: an engine is not installed, or as `need_maxima`.
     """
     message = for_phase(net)
-    backward = not any(layer.type in NO_GRADIENT | NO_BACKWARD for layer in message.layer)
+    backward = not any(
+        layer.type in NO_GRADIENT | ONLY_FORWARD_IN_CAFFE | NO_BACKWARD for layer in message.layer
+    )
     message.force_backward = backward
     trained = seeded_weights(message, seed) if weights is None else weights
     real, ours = (load_net(message, trained, engine=engine) for engine in ("caffe", "torch"))
@@ -119,15 +123,15 @@ def compare(
         need_maxima(real, range(len(real.layers)))
         seeds = {name: rng.normal(size=real.blobs[name].data.shape) for name in real.outputs}
         for each in (real, ours):
-            each.backward(**seeds)
+            _seed(each, seeds)
+            each.backward()
         scattered = max((apart(real.blobs[n].diff, ours.blobs[n].diff) for n in real.inputs), default=0.0)
         for each in (real, ours):
             each.clear_param_diffs()
         for _ in _forward(real, ours, together=True):
             pass
-        for name, values in seeds.items():
-            for each in (real, ours):
-                each.blobs[name].diff[...] = values
+        for each in (real, ours):
+            _seed(each, seeds)
         backs = _backward(real, ours)
     layers = zip(real._layer_names, real.layers, forward, backs, strict=True)
     found = tuple(Difference(n, x.type, f, b, p) for n, x, f, (b, p) in layers)
@@ -144,6 +148,34 @@ def apart(theirs: Array, mine: Array) -> float:
     scale = np.nanmax(np.abs(theirs.astype(np.float64)), initial=0)
     gap = np.abs(np.nan_to_num(theirs.astype(np.float64)) - np.nan_to_num(mine.astype(np.float64))).max()
     return math.inf if (np.isnan(theirs) != np.isnan(mine)).any() else float(gap / (scale or 1e-30))
+
+
+def detections_apart(theirs: Array, mine: Array, keep: int = -1) -> float:
+    """As `apart`, of rows (1, 1, D, ..) as a set: Caffe does not say in which order equal confidences come.
+
+    Nor does it say which of several boxes of the same confidence are the last of the `keep` best of an image.
+    Of an image with so many rows, those of its lowest confidence count by their confidence alone.
+    """
+    if theirs.shape != mine.shape or not (np.isfinite(theirs).all() and np.isfinite(mine).all()):
+        return apart(theirs, mine)
+    rows, others = (_without_border(x.reshape(-1, x.shape[-1]), keep) for x in (theirs, mine))
+    ordered, free = np.empty_like(others), np.ones(len(others), bool)
+    for i, row in enumerate(rows):
+        nearest = np.where(free, np.abs(others - row).max(1), np.inf).argmin()
+        ordered[i], free[nearest] = others[nearest], False
+    return apart(rows, ordered)
+
+
+def _without_border(rows: Array, keep: int) -> Array:
+    """Rows (D, ..) with only image and confidence where another box could stand as well."""
+    out: Array = rows.copy()
+    for image in np.unique(rows[:, 0]):
+        own = rows[:, 0] == image
+        if own.sum() == keep:
+            # Engines that round differently make equal confidences differ by the last digit.
+            last = own & (rows[:, 2] <= rows[own, 2].min() + 1e-6)
+            out[last, 1], out[last, 3:] = 0, 0
+    return out
 
 
 def seeded_weights(net: NetParameter, seed: int = 0) -> NetParameter:
@@ -190,8 +222,19 @@ def _forward(real: Any, ours: Any, *, together: bool = False) -> Iterator[float]
             ours.blobs[bottom].data[...] = real.blobs[bottom].data
         for each in (real, ours):
             each._forward(i, i)
-        tops = real.top_names[name]
-        yield max((apart(real.blobs[t].data, ours.blobs[t].data) for t in tops), default=0.0)
+        tops, layer = real.top_names[name], ours.layer_dict[name].param
+        pairs = [(real.blobs[t].data, ours.blobs[t].data) for t in tops]
+        if layer.type in DETECTIONS:
+            keep = layer.detection_output_param.keep_top_k
+            yield max(detections_apart(theirs, mine, keep) for theirs, mine in pairs)
+        else:
+            yield max((apart(theirs, mine) for theirs, mine in pairs), default=0.0)
+
+
+def _seed(net: Any, seeds: dict[str, Any]) -> None:
+    """Put the diffs that a backward starts from into the outputs; pycaffe's own way takes no scalar."""
+    for name, values in seeds.items():
+        net.blobs[name].diff[...] = values
 
 
 def _backward(real: Any, ours: Any) -> list[tuple[float | None, float | None]]:

@@ -102,6 +102,83 @@ def test_gradients_that_differ_by_layers_in_place_are_told(
     assert parity.compare(parse_net(apart)).warnings == ()
 
 
+@pytest.mark.parametrize("top", ['top: "loss"', ""])
+def test_a_net_that_ends_in_one_number(caffe: Any, top: str) -> None:
+    text = f"""
+    input: "data" input_shape {{ dim: 1 dim: 2 }} input: "label" input_shape {{ dim: 1 dim: 2 }}
+    layer {{ name: "loss" type: "EuclideanLoss" bottom: "data" bottom: "label" {top} }}"""
+    found = parity.compare(parse_net(text))
+    assert found.first is None
+    assert found.forward < 1e-6
+    assert found.gradient is not None
+    assert found.gradient < 1e-6
+
+
+@pytest.mark.parametrize("engine", ["caffe", "torch"])
+def test_backward_starts_from_one_number(caffe: Any, engine: str) -> None:
+    from caffe_viz import load_net
+
+    text = """
+    input: "a" input_shape { dim: 1 dim: 2 } input: "b" input_shape { dim: 1 dim: 2 } force_backward: true
+    layer { name: "loss" type: "EuclideanLoss" bottom: "a" bottom: "b" top: "loss" }"""
+    net = load_net(parse_net(text), engine=engine)
+    net.blobs["a"].data[...], net.blobs["b"].data[...] = [[3, 1]], [[1, 2]]
+    net.forward()
+    parity._seed(net, {"loss": np.float32(-2)})
+    net.backward()
+    assert net.blobs["a"].diff.tolist() == [[-4, 2]]
+
+
+DETECTOR = """
+input: "loc" input_shape { dim: 2 dim: 24 } input: "conf" input_shape { dim: 2 dim: 18 }
+input: "prior" input_shape { dim: 1 dim: 2 dim: 24 }
+layer { name: "d" type: "DetectionOutput" bottom: "loc" bottom: "conf" bottom: "prior" top: "d"
+  detection_output_param { num_classes: 3 keep_top_k: %d nms_param { nms_threshold: 0.9 } } }"""
+
+
+def detections(engine: str, keep: int) -> Any:
+    """Rows of 6 priors apart from each other, all of the same confidence but for the first, in two images."""
+    from caffe_viz import load_net
+
+    net = load_net(parse_net(DETECTOR % keep), engine=engine)
+    boxes = np.array([[i / 10, 0.1, i / 10 + 0.1, 0.3] for i in range(6)], np.float32)
+    net.blobs["prior"].data[...] = np.stack([boxes, np.full_like(boxes, 0.1)]).reshape(1, 2, -1)
+    net.blobs["loc"].data[...] = 0
+    net.blobs["conf"].data[...] = np.where(np.arange(18) == 1, 0.9, 0.5)
+    net.forward()
+    return net.blobs["d"].data.copy()
+
+
+@pytest.mark.parametrize(("keep", "count"), [(-1, 24), (5, 10)])
+def test_rows_of_equal_confidence_come_in_any_order(caffe: Any, keep: int, count: int) -> None:
+    """And where the last of keep_top_k are equal, either engine may keep another of them."""
+    theirs, mine = (detections(engine, keep) for engine in ("caffe", "torch"))
+    assert theirs.shape == mine.shape == (1, 1, count, 7)
+    assert parity.detections_apart(theirs, mine, keep) == 0
+    for seed in range(3):
+        shuffled = np.random.default_rng(seed).permutation(theirs, axis=2)
+        assert parity.detections_apart(theirs, shuffled, keep) == 0
+        shuffled[0, 0, 3, 2] += 0.01
+        assert parity.detections_apart(theirs, shuffled, keep) > 1e-3
+
+
+def test_detections_apart() -> None:
+    rows = np.array([[0, 1, 0.9, 0, 0, 1, 1], [0, 1, 0.5, 0, 0, 1, 2], [0, 2, 0.5, 0, 0, 2, 2]], np.float32)[
+        None, None
+    ]
+    other = rows.copy()
+    other[0, 0, 2, 1:] = 1, 0.5, 0, 1, 0, 1
+    assert parity.detections_apart(rows, rows[:, :, ::-1]) == 0
+    assert parity.detections_apart(rows, other) == 1  # 2, of largest value 2
+    assert parity.detections_apart(rows, other, 4) == 1  # keep_top_k left nothing out
+    assert parity.detections_apart(rows, other, 3) == 0
+    other[0, 0, 0, 3] = 0.5
+    assert parity.detections_apart(rows, other, 3) == 0.5
+    assert parity.detections_apart(rows, rows[:, :, :2]) == np.inf
+    other[0, 0, 0, 3] = np.nan
+    assert parity.detections_apart(rows, other) == np.inf
+
+
 def test_weights_with_nan_before_max_pooling_do_not_end_the_process(caffe: Any) -> None:
     folder = ROOT / "prototxt" / "lenet"
     net = with_batch(read_net(folder / "deploy.prototxt"), 1)

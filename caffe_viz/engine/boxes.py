@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -19,11 +19,19 @@ def area(boxes: Tensor, pixels: int = 0) -> Tensor:
 def overlap(first: Tensor, second: Tensor, pixels: int = 0) -> Tensor:
     """(...) Intersection over union of boxes whose shapes spread over each other."""
     sizes = area(first, pixels), area(second, pixels)
-    return _overlap(first.unbind(-1), second.unbind(-1), *sizes, pixels)
+    return _overlap(first.unbind(-1), second.unbind(-1), *sizes, pixels, "IOU")
+
+
+# What the common area is divided by, from the areas of the first box, of the second, and of both.
+_SHARES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "IOU": lambda first, second, common: first + second - common,
+    "IOMU": lambda first, second, common: torch.minimum(first, second),
+    "IOFU": lambda first, second, common: first.expand_as(common),
+}
 
 
 def _overlap(
-    first: Sequence[Tensor], second: Sequence[Tensor], size: Tensor, other: Tensor, pixels: int
+    first: Sequence[Tensor], second: Sequence[Tensor], size: Tensor, other: Tensor, pixels: int, share: str
 ) -> Tensor:
     width, height = (
         torch.minimum(first[i + 2], second[i + 2]) - torch.maximum(first[i], second[i]) for i in (0, 1)
@@ -31,7 +39,7 @@ def _overlap(
     shorter = torch.minimum(width, height)
     meet = shorter >= 0 if pixels else shorter > 0
     common = (width + 1) * (height + 1) if pixels else width * height
-    return (common / (size + other - common)).masked_fill(~meet, 0)
+    return (common / _SHARES.get(share, _SHARES["IOU"])(size, other, common)).masked_fill(~meet, 0)
 
 
 def split_priors(priors: Tensor) -> tuple[Tensor, Tensor]:
@@ -66,13 +74,21 @@ def encode(boxes: Tensor, priors: Tensor, variances: Tensor, kind: int, in_targe
 
 
 def suppress(
-    boxes: Tensor, alive: Tensor, most: int, limit: float, *, eta: float = 1, pixels: int = 0
+    boxes: Tensor,
+    alive: Tensor,
+    most: int,
+    limit: float,
+    *,
+    eta: float = 1,
+    pixels: int = 0,
+    share: str = "IOU",
 ) -> Tensor:
     """(R, K) Which of boxes (R, K, 4), the best of a row first, greedy non-maximum suppression keeps.
 
     A box stays if it overlaps none that stays by more than `limit`, which each that stays multiplies by `eta`
     until it is 0.5 or less. Boxes that are not `alive` (R, K) neither stay nor suppress. Each of `most` steps
-    keeps one box of every row.
+    keeps one box of every row. The common area is taken as a `share` of both boxes together (IOU), of the
+    smaller one (IOMU), or of that which stays (IOFU); other names mean IOU.
     """
     rows, places = (torch.arange(n, device=boxes.device) for n in alive.shape)
     kept, nearest = torch.zeros_like(alive), boxes.new_zeros(alive.shape)
@@ -90,7 +106,14 @@ def suppress(
         kept[rows, best] |= found
         alive = alive & (places > best[:, None])
         own = sides[:, rows, best][..., None].unbind()
-        nearest = torch.maximum(nearest, _overlap(own, others, own[4], others[4], pixels))
+        nearest = torch.maximum(nearest, _overlap(own, others, own[4], others[4], pixels, share))
         if eta < 1:
             limits = torch.where(found[:, None] & (limits > 0.5), limits * eta, limits)
     return kept
+
+
+def nothing(scores: Tensor, columns: int = 7) -> Tensor:
+    """(1, 1, N, columns) Of a layer that finds nothing in scores (N, ..): the image's number, then -1."""
+    rows = scores.new_full((len(scores), columns), -1)
+    rows[:, 0] = torch.arange(len(scores), device=rows.device)
+    return rows.reshape(1, 1, -1, columns)

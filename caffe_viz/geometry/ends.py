@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from caffe_viz.geometry.detectors import need_boxes
 from caffe_viz.geometry.fields import Look, Shape
 from caffe_viz.geometry.table import Out, Shapes, axis_of, legacy, need, rule, text
 from caffe_viz.netdef import LayerParameter
-from caffe_viz.netdef.net_pb2 import PriorBoxParameter
 
 _INSTEAD = "measure the deploy prototxt, or replace the layer by an Input layer with input_param { shape }"
 
@@ -169,8 +169,9 @@ def _contrastive_loss(layer: LayerParameter, bottoms: Shapes) -> Out:
     return _WHOLE
 
 
-@rule("SmoothL1Loss", bottoms=2, automatic=True)
+@rule("SmoothL1Loss", bottoms=(2, 4), automatic=True)
 def _smooth_l1_loss(layer: LayerParameter, bottoms: Shapes) -> Out:
+    """With weights within and around the loss, which Fast R-CNN has as third and fourth bottom."""
     _loss(bottoms)
     first, *others = [legacy(b)[1:] for b in bottoms]
     need(all(o == first for o in others), "all bottoms must have the same channels, height and width")
@@ -186,76 +187,12 @@ def _accuracy(layer: LayerParameter, bottoms: Shapes) -> Out:
     return Out(((), (classes,))[: len(layer.top)], views=(Look.WHOLE,))
 
 
-def prior_ratios(param: PriorBoxParameter) -> list[float]:
-    """Width to height of PriorBox's boxes, 1 first; none twice."""
-    ratios = [1.0]
-    for ratio in param.aspect_ratio:
-        if all(abs(ratio - known) >= 1e-6 for known in ratios):
-            ratios += [ratio, 1 / ratio] if param.flip else [ratio]
-    return ratios
-
-
-@rule("PriorBox", bottoms=(1, 2))
-def _prior_box(layer: LayerParameter, bottoms: Shapes) -> Out:
-    """Boxes (1, 2, H * W * priors * 4) that depend on sizes only, so they see nothing of the image."""
-    p, (_, _, h, w) = layer.prior_box_param, legacy(bottoms[0])
-    need(p.min_size and min(p.min_size) > 0, "prior_box_param needs min_size, above 0")
-    sized = p.img_size > 0 or (p.img_h > 0 and p.img_w > 0)
-    need(len(bottoms) == 2 or sized, "needs the image as second bottom, or img_size")
-    if p.max_size:
-        need(len(p.max_size) == len(p.min_size), "give as many max_size as min_size")
-        need(
-            all(b > a for a, b in zip(p.min_size, p.max_size, strict=True)),
-            "each max_size must be above its min_size",
-        )
-    need(
-        len(p.variance) in (0, 1, 4) and all(v > 0 for v in p.variance),
-        "give variance once or 4 times, above 0",
-    )
-    priors = len(prior_ratios(p)) * len(p.min_size) + len(p.max_size)
-    return Out(((1, 2, h * w * priors * 4),), sees=0)
-
-
-def _boxes(layer_classes: int, share: bool, bottoms: Shapes) -> None:
-    """Locations and confidences must be as many as the priors."""
-    locations, confidences, priors = (legacy(b) for b in bottoms[:3])
-    count, kinds = priors[2] // 4, 1 if share else layer_classes
-    need(locations[0] == confidences[0], "locations and confidences must have the same first dimension")
-    need(
-        locations[1] == count * kinds * 4,
-        f"{count} priors need {count * kinds * 4} locations, not {locations[1]}",
-    )
-    need(
-        confidences[1] == count * layer_classes,
-        f"{count} priors need {count * layer_classes} confidences, not {confidences[1]}",
-    )
-
-
-@rule("DetectionOutput", bottoms=(3, 4))
-def _detection_output(layer: LayerParameter, bottoms: Shapes) -> Out:
-    """Shape before a forward: one detection; a forward lengthens the third axis to those found."""
-    param = layer.detection_output_param
-    need(param.num_classes, "detection_output_param needs num_classes")
-    _boxes(param.num_classes, param.share_location, bottoms)
-    return Out(((1, 1, 1, 7),), views=(Look.LOST,))
-
-
-@rule("DetectionEvaluate", bottoms=2)
-def _detection_evaluate(layer: LayerParameter, bottoms: Shapes) -> Out:
-    param, (found, truth) = layer.detection_evaluate_param, [legacy(b) for b in bottoms]
-    need(param.num_classes, "detection_evaluate_param needs num_classes")
-    need(param.overlap_threshold > 0, "overlap_threshold must be above 0")
-    need((*found[:2], found[3]) == (1, 1, 7), "the first bottom must be (1, 1, D, 7)")
-    need((*truth[:2], truth[3]) == (1, 1, 8), "the second bottom must be (1, 1, T, 8)")
-    return Out(((1, 1, param.num_classes - 1 + found[2], 5),), views=(Look.LOST,))
-
-
 @rule("MultiBoxLoss", bottoms=4, automatic=True)
 def _multi_box_loss(layer: LayerParameter, bottoms: Shapes) -> Out:
     param = layer.multibox_loss_param
     need(param.num_classes, "multibox_loss_param needs num_classes")
     _loss(bottoms)
-    _boxes(param.num_classes, param.share_location, bottoms)
+    need_boxes(param.num_classes, param.share_location, bottoms)
     mined = param.mining_type != param.NONE
     need(param.share_location or not mined, "mining negatives needs share_location")
     soft = param.conf_loss_type == param.SOFTMAX

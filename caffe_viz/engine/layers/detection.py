@@ -1,4 +1,4 @@
-"""SSD's layers around its losses: prior boxes, detections from codes and confidences, and their evaluation.
+"""SSD's layers after its losses: detections from codes and confidences, and their evaluation.
 
 N images, P priors, C classes, D detections, T boxes of the ground truth. Boxes are fractions of the image.
 """
@@ -11,54 +11,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from caffe_viz.engine.boxes import area, decode, overlap, split_priors, suppress
+from caffe_viz.engine.boxes import area, nothing, overlap, split_priors, suppress
+from caffe_viz.engine.extended import decode_places, joined, refined
+from caffe_viz.engine.layers.yolo import region_detections
 from caffe_viz.engine.table import Call, layer
 from caffe_viz.errors import InputError
-from caffe_viz.geometry.ends import prior_ratios
-from caffe_viz.netdef.net_pb2 import DetectionOutputParameter, PriorBoxParameter
+from caffe_viz.geometry.detectors import codes as codes_of
+from caffe_viz.geometry.detectors import is_yolo, yolo_classes
+from caffe_viz.netdef.net_pb2 import DetectionOutputParameter
 
 LOWEST = torch.finfo(torch.float32).min
-
-
-@layer("PriorBox")
-def _prior_box(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
-    """(1, 2, H * W * boxes of a place * 4): boxes, then variances. No bottom gets a gradient, as in Caffe."""
-    p, device = call.param.prior_box_param, call.device
-    (height, width), (image_h, image_w) = _room(bottoms[0]), _image(p, bottoms)
-    step_h, step_w = (p.step, p.step) if p.HasField("step") else (p.step_h, p.step_w)
-    if not (step_h and step_w):
-        step_h, step_w = image_h / height, image_w / width
-    y, x = ((torch.arange(n, device=device) + p.offset) * s for n, s in ((height, step_h), (width, step_w)))
-    centres = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)[:, :, None]
-    halves = torch.tensor(_sides(p), device=device) / 2
-    boxes = torch.cat([centres - halves, centres + halves], -1)
-    boxes = boxes / torch.tensor([image_w, image_h, image_w, image_h], device=device)
-    boxes = boxes.clamp(0, 1) if p.clip else boxes
-    variances = torch.tensor(list(p.variance) or [0.1], device=device).expand_as(boxes)
-    return torch.stack([boxes, variances]).reshape(1, 2, -1)
-
-
-def _room(x: Tensor) -> tuple[int, int]:
-    """Height and width, 1 where there is no such axis."""
-    height, width = (*x.shape, 1, 1, 1)[2:4]
-    return height, width
-
-
-def _image(p: PriorBoxParameter, bottoms: list[Tensor]) -> tuple[int, int]:
-    """Height and width of the image, in pixels."""
-    height, width = (p.img_size, p.img_size) if p.HasField("img_size") else (p.img_h, p.img_w)
-    return (height, width) if height and width else _room(bottoms[1])
-
-
-def _sides(p: PriorBoxParameter) -> list[tuple[float, float]]:
-    """Width and height of the boxes of one place, in pixels; sizes count as whole numbers, as in Caffe."""
-    found = []
-    for place, small in enumerate(map(int, p.min_size)):
-        found.append((float(small), float(small)))
-        if p.max_size:
-            found.append((math.sqrt(small * int(p.max_size[place])),) * 2)
-        found += [(small * math.sqrt(r), small / math.sqrt(r)) for r in prior_ratios(p)[1:]]
-    return found
 
 
 # Caffe empties the folder that save_output_param names, and writes nothing into it; here it is left alone.
@@ -66,25 +28,41 @@ def _sides(p: PriorBoxParameter) -> list[tuple[float, float]]:
 def _detection_output(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
     """(1, 1, D, 7): image, label, confidence, box; by image, then by label, then the most confident first.
 
-    Where nothing is found, one row for each image: its number, the rest -1.
+    Where nothing is found, one row for each image: its number, the rest -1. YOLO's layer of the same name is
+    `region_detections`. Forks add columns: the four corners of a polygon, or a rotated box, behind the box,
+    and states before it.
+
+    MhLiao/TextBoxes_plusplus: src/caffe/layers/detection_output_layer.cpp
+    julimueller/tl_ssd: src/caffe/layers/detection_output_layer.cu, whose CPU code leaves the states out
     """
-    p, (codes, confidences, flat_priors) = call.param.detection_output_param, bottoms[:3]
+    p = call.param.detection_output_param
+    if is_yolo(call.param):
+        return region_detections(p, yolo_classes(p), bottoms[0])
+    each = codes_of(call.param, tuple(b.shape for b in bottoms))
+    codes, confidences, flat_priors, *more = joined(call.param, bottoms)
     priors, variances = split_priors(flat_priors)
+    count = len(priors)
     labels = [c for c in range(p.num_classes) if c != p.background_label_id]
-    scores = confidences.reshape(len(codes), len(priors), -1).transpose(1, 2)[:, labels]
-    codes = codes.reshape(len(codes), len(priors), -1, 4).transpose(1, 2)
+    scores = confidences.reshape(len(codes), count, -1).transpose(1, 2)[:, labels]
+    if not p.do_state_prediction:
+        scores, priors = refined(p, scores, priors, variances, more)
+    codes = codes.reshape(len(codes), count, -1, each).transpose(1, 2)
     codes = codes if p.share_location else codes[:, labels]
-    boxes = decode(codes, priors, variances, p.code_type, p.variance_encoded_in_target)
-    boxes = boxes.expand(*scores.shape, 4)
-    order, kept = _candidates(p, boxes, scores)
+    places = decode_places(codes, priors, variances, p.code_type, p.variance_encoded_in_target)
+    places = places.expand(*scores.shape, places.shape[-1])
+    order, kept = _candidates(p, places[..., :4], scores)
     image, kind, rank = _best(scores.gather(2, order), kept, p.keep_top_k).nonzero().unbind(1)
+    states = (
+        more[0].reshape(len(codes), count, -1)
+        if p.do_state_prediction
+        else codes.new_empty(len(codes), count, 0)
+    )
     if not len(image):
-        rows = scores.new_full((len(codes), 7), -1)
-        rows[:, 0] = torch.arange(len(codes), device=rows.device)
-        return rows.reshape(1, 1, -1, 7)
+        return nothing(scores, 3 + states.shape[2] + places.shape[3])
     prior, names = order[image, kind, rank], torch.tensor(labels, device=image.device)
     columns = torch.stack([image, names[kind], scores[image, kind, prior]], 1)
-    return torch.cat([columns, boxes[image, kind, prior]], 1).reshape(1, 1, -1, 7)
+    found = torch.cat([columns, states[image, prior], places[image, kind, prior]], 1)
+    return found.reshape(1, 1, *found.shape)
 
 
 def _candidates(p: DetectionOutputParameter, boxes: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:

@@ -49,10 +49,17 @@ def _euclidean_loss(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> 
     return (difference * difference).sum() / (2 * len(difference))
 
 
-@layer("SmoothL1Loss")
+@layer("SmoothL1Loss", labels=(2, 3))
 def _smooth_l1_loss(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
-    x, target = bottoms
-    return F.smooth_l1_loss(x, target.reshape(x.shape), reduction="sum") / len(x)
+    """Weights of the difference, and of its loss, are the third and fourth bottom of a fork.
+
+    rbgirshick/caffe-fast-rcnn: src/caffe/layers/smooth_l1_loss_layer.cpp
+    """
+    x, target, *weights = (b.reshape(bottoms[0].shape) for b in bottoms)
+    difference = (x - target) * weights[0] if weights else x - target
+    beta = 1 / call.param.smooth_l1_loss_param.sigma**2
+    losses = F.smooth_l1_loss(difference, torch.zeros_like(x), reduction="none", beta=beta)
+    return (losses * weights[1] if len(weights) > 1 else losses).sum() / len(x)
 
 
 # Like this Caffe, and unlike later ones, it knows no loss_param: always the sum over N.
