@@ -59,7 +59,7 @@ def preferred(engine: str = "auto", device: str = CPU, net: NetParameter | None 
 
 
 def chosen(engine: str = "auto", device: str = CPU, net: NetParameter | None = None) -> str:
-    """`caffe` or `torch`: real Caffe where it is installed and can run `net`, on the CPU, else the embedded engine.
+    """`caffe` or `torch`: real Caffe where it is installed and can run `net`, else the embedded engine.
 
     Raises:
         InputError: as `preferred`.
@@ -123,14 +123,14 @@ def load_net(
 ) -> Any:
     """A `caffe.Net` of `prototxt` with `weights`, paths or messages; checked first, so that nothing aborts.
 
-    `engine` is real Caffe (`caffe`), the embedded one (`torch`), or `auto`: Caffe where it is installed and has
-    all that the net needs. `device` is torch's name of one: cpu, cuda, cuda:1. The attributes `prototxt`, the
-    message, and `folder`, of the file, are what altered nets are made from; `left_out` says of layers and
+    `engine` is real Caffe (`caffe`), the embedded one (`torch`), or `auto`: Caffe where it is installed and
+    has all that the net needs. `device` is torch's name of one: cpu, cuda, cuda:1. The attributes `prototxt`,
+    the message, and `folder`, of the file, are what altered nets are made from; `left_out` says of layers and
     blobs of the file why they are not there.
 
-    Layers of unknown types are left out, with what depends on them; a CaffeVizWarning says so, and which fields
-    of the others are not understood. `layers` are Python files that enter layer types with `@layer` of
-    caffe_viz.engine; they are run. `variants` says what a type means that forks disagree on: {"BN": "segnet"}.
+    Layers of unknown types are left out, with what depends on them; a CaffeVizWarning says so, and which
+    fields of the others are not understood. `layers` are Python files that enter layer types with `@layer` of
+    caffe_viz.engine; they are run. `variants` says what a type means that forks disagree on.
     `allow_code` admits layers that run code or touch files; modules of layers of type Python are looked for
     in `python_path`, beside the prototxt, and where Python looks.
 
@@ -186,7 +186,7 @@ def _message(net: Path | NetParameter) -> NetParameter:
 
 
 def announce(net: NetParameter, name: str, engine: str = "auto", device: str = CPU) -> None:
-    """Warn of what the numbers of `net` on engine `name` depend on beside its files; `engine` was asked for."""
+    """Warn of what the numbers of `net` on `name` depend on beside its files; `engine` was asked for."""
     lines = list(ignored_fields(net))
     reasons: dict[str, list[str]] = {}
     for left in net.left_out:

@@ -43,11 +43,13 @@ def near(name: str, names: Iterable[str]) -> str:
     return f" There are: {', '.join(shown)}." if shown else ""
 
 
-def missing(owner: str, kind: str, name: str, names: Iterable[str], left_out: Mapping[str, str]) -> InputError:
-    """The error that `owner` has no layer or blob (`kind`) of that `name`: why it was left out, or the near ones.
+def missing(
+    owner: str, kind: str, name: str, names: Iterable[str], left_out: Mapping[str, str]
+) -> InputError:
+    """The error that `owner` has no layer or blob (`kind`) of that `name`: why, or the near ones.
 
-    >>> str(missing("the net", "layer", "roi", ["conv1"], {"roi": "its type is not known: enter it"}))
-    "layer 'roi' cannot be computed: its type is not known: enter it."
+    >>> str(missing("the net", "layer", "roi", ["conv1"], {"roi": "its type is not known"}))
+    "layer 'roi' cannot be computed: its type is not known."
     """
     if name in left_out:
         return InputError(f"{kind} {name!r} cannot be computed: {left_out[name]}.")

@@ -125,14 +125,11 @@ class Network:
 
     def need_weights(self) -> None:
         """Raises InputError if the weights are none, or of a net with other layers."""
-        names, given = (
-            {layer.name for layer in self.whole.layer},
-            [x.name for x in self.trained.layer if x.blobs],
-        )
+        names = {layer.name for layer in self.whole.layer}
+        given = [layer.name for layer in self.trained.layer if layer.blobs]
         if names.isdisjoint(given):
-            raise InputError(
-                f"the weights share no layer with net {self.whole.name!r}: they are of {', '.join(given[:8])}."
-            )
+            others = ", ".join(given[:8])
+            raise InputError(f"net {self.whole.name!r} has none of the layers of the weights: {others}.")
 
     @cached_property
     def geometry(self) -> Geometry:

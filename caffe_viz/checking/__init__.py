@@ -63,7 +63,7 @@ def check(
     phase: str = "TEST",
     engine: str = "caffe",
 ) -> Report:
-    """What is wrong with a prototxt and its caffemodel on `engine`; files that did not change are looked at once.
+    """What is wrong with a prototxt and its caffemodel; files that did not change are looked at once.
 
     On `caffe`, whatever real Caffe as built by `make caffe` would refuse is an error; on `torch`, what this
     package's own engine cannot compute. A layer that it does not know is left out there, with a warning.

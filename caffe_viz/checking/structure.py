@@ -68,8 +68,8 @@ def _of_running(layer: LayerParameter, forced: bool) -> Iterator[Finding]:
         yield Finding("warning", where(layer), message)
     if forced and layer.type in known.NO_BACKWARD:
         message = (
-            "has no gradient, and force_backward asks for one: a backward() through it aborts, though forward() and "
-            "a backward from a layer before it are fine."
+            "has no gradient, and force_backward asks for one: a backward() through it aborts, though "
+            "forward() and a backward from a layer before it are fine."
         )
         yield Finding("warning", where(layer), message)
 

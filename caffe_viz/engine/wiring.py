@@ -13,7 +13,9 @@ from caffe_viz.engine.blobs import Blob
 from caffe_viz.engine.fillers import filled
 from caffe_viz.engine.layer import Layer
 from caffe_viz.engine.table import LAYERS, LEFT_OUT, Call, Filler, constant
+from caffe_viz.errors import InputError
 from caffe_viz.geometry import measure, with_splits
+from caffe_viz.geometry.opaque import why_opaque
 from caffe_viz.geometry.stored import WITH_FILES
 from caffe_viz.geometry.table import TABLE
 from caffe_viz.netdef import LayerParameter, NetParameter, net_pb2
@@ -165,8 +167,10 @@ def _maker(filler: Filler, shape: Sequence[int]) -> Callable[[], torch.Tensor]:
 
 
 def _known(net: NetParameter) -> None:
-    """Raises NotImplementedError on a type that Caffe has and this engine has not."""
+    """Raises InputError on a type that is not known, NotImplementedError on one that this engine lacks."""
     for layer in net.layer:
+        if why := why_opaque(layer, WITH_FILES):
+            raise InputError(f"{why}; caffe_viz.load_net leaves such layers out.")
         if layer.type in LEFT_OUT:
             raise NotImplementedError(
                 f"layer {layer.name!r}: the embedded engine has no {layer.type}: {LEFT_OUT[layer.type]}."

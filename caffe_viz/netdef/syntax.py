@@ -68,7 +68,7 @@ def _advice(reason: str, text: str) -> Iterator[str]:
 
 
 def field_advice(message: str, field: str) -> str:
-    """The end of a message about a `field` that a type of `message` does not have: where it belongs, or nothing."""
+    """The end of a line about a `field` that a type of `message` lacks: where it belongs, or nothing."""
     fields = DESCRIPTOR.message_types_by_name[message].fields_by_name
     if message == "SolverParameter" and field in NetParameter.DESCRIPTOR.fields_by_name:
         return " This is a net's prototxt: give the solver.prototxt that names it."

@@ -28,9 +28,9 @@ PLACEHOLDER = "$"  # with which the values of templates begin: $#batch_size#$, $
 class Element:
     """One field of a text: `name`, and either the `values` (tokens) of a scalar or the `parts` of a message.
 
-    `start` and `end` are places in the text, from the name on to the separator behind the value; `line` counts
-    from 1. A list
-    ``[a, b]`` of scalars is one element with several values; one of messages has a `part` per message.
+    `start` and `end` are places in the text, from the name on to the separator behind the value; `line`
+    counts from 1. A list ``[a, b]`` of scalars is one element with several values; one of messages has a
+    `part` per message.
     """
 
     name: str
@@ -71,7 +71,7 @@ def elements(text: str) -> tuple[Element, ...]:
 
 
 def strangers(fields: tuple[Element, ...], schema: Any) -> Iterator[Element]:
-    """The elements that `schema`, a descriptor, has no field or enum value for; their own parts are left out."""
+    """The elements that `schema`, a descriptor, has no field or value for; their own parts are left out."""
     per_axis = Counter[str]()
     for field in fields:
         known = schema.fields_by_name.get(field.name)

@@ -23,7 +23,7 @@ FORK_NUMBERS = 20000  # from which on net.proto numbers fields and values of for
 
 
 def merge(text: str, message: Message, line: int = 1) -> None:
-    """Parse `text`, which begins in that `line` of its file, into `message`, which keeps what its schema lacks.
+    """Parse `text`, from that `line` of its file on, into `message`, which keeps what its schema lacks.
 
     Raises:
         google.protobuf.text_format.ParseError: a mistake in the syntax.
@@ -37,7 +37,7 @@ def merge(text: str, message: Message, line: int = 1) -> None:
 
 
 def _without(text: str, strange: Sequence[Element]) -> str:
-    """`text` with blanks for some fields; lines stay what they were. A size that a template leaves open is 1."""
+    """`text` with blanks for some fields; lines stay. A size that a template leaves open is 1."""
     pieces, end = [], 0
     for field in strange:
         open_size = field.is_placeholder and field.name in SIZES
@@ -75,7 +75,7 @@ class _Keeper(NamedTuple):
 
 
 def owner_of(message: Message, unknown: Unknown) -> str:
-    """The name of the message type that an unknown field of a net or layer stands in: ConvolutionParameter."""
+    """The message type that an unknown field of a net or layer stands in, such as ConvolutionParameter."""
     path = [name.partition("[")[0] for name in unknown.path.split(".") if name]
     found = reduce(lambda at, name: at.fields_by_name[name].message_type, path, message.DESCRIPTOR)
     return str(found.name)

@@ -1,4 +1,4 @@
-"""Protobuf's wire format: the fields of a message, whatever its schema is, and the layers that all forks share.
+"""Protobuf's wire format: the fields of a message, whatever its schema is, and what forks share of it.
 
 Forks of Caffe use the same numbers for different fields; of a layer in a caffemodel, only its name, type,
 bottoms, tops, blobs and the like mean the same in all of them.

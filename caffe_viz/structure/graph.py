@@ -32,7 +32,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Blob:
-    """A blob's name, and its shape without the batch; None where that is `unknown`, or nothing was measured."""
+    """A blob's name, and its shape without the batch: None where that is `unknown`, or was not measured."""
 
     name: str
     shape: Shape | None

@@ -40,5 +40,5 @@ FILLS = [name for name in COLOURS if name not in ("text", "dim", "line")]
 
 
 def family(kind: str, known: bool = True) -> str:
-    """The family of a layer type; `other` for those that the table does not have, `unknown` if nobody does."""
+    """The family of a layer type: `other` for those that the table lacks, `unknown` if nobody knows it."""
     return _FAMILY.get(kind, "other") if known else "unknown"
