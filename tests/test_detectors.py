@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from geometry_toys import Toy
 
-from caffe_viz.errors import InputError
+from caffe_viz.errors import CaffeVizWarning, InputError
 from caffe_viz.geometry import measure
 from caffe_viz.netdef import parse_net
 
@@ -166,3 +168,27 @@ def test_darknets_reorg_as_a_python_layer_needs_no_code() -> None:
         tops.append(net.forward(a=image)["r"].copy())
     assert tops[0].shape == (2, 32, 2, 3)
     assert np.array_equal(*tops)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        head(6, "min_size: 8 aspect_ratio: 2"),
+        Toy("SmoothL1Loss", ["2 8"] * 4).prototxt(),
+        Toy(
+            "DetectionOutput",
+            ["1 16", "1 12", "1 2 16", "1 8", "1 16"],
+            "detection_output_param { num_classes: 3 }",
+        ).prototxt(),
+    ],
+    ids=["TextBoxes", "weights", "RefineDet"],
+)
+def test_what_real_caffe_would_refuse_runs_on_the_embedded_engine(caffe: Any, text: str) -> None:
+    pytest.importorskip("torch")
+    from caffe_viz import load_net
+    from caffe_viz.engine import Net
+
+    with pytest.warns(CaffeVizWarning, match="embedded engine"):
+        net = load_net(parse_net(text))
+    assert isinstance(net, Net)
+    net.forward()

@@ -27,7 +27,9 @@ from caffe_viz.netdef.unknown import is_quiet, message_fields, owner_of
 from caffe_viz.surgery import ONLY_FORWARD_IN_CAFFE
 
 # Types of forks whose shapes are known, but that no engine computes.
-SHAPES_ONLY: frozenset[str] = frozenset()
+SHAPES_ONLY = frozenset({"EvalDetection", "GaussianYolov3", "RegionLoss", "Yolov3"})
+# The most bottoms that real Caffe takes, where forks take more.
+MOST_BOTTOMS = {"DetectionOutput": 4, "SmoothL1Loss": 2}
 NAMES_SHOWN = 3
 
 
@@ -113,6 +115,10 @@ def why_embedded(net: NetParameter) -> str:
             return f"{where(layer)} is entered by {ENTERED[layer.type]}"
         if layer.type in TABLE and TABLE[layer.type].fork:
             return f"{where(layer)} is of a fork"
+        if layer.variant:
+            return f"{where(layer)} is that of {layer.variant}"
+        if len(layer.bottom) > MOST_BOTTOMS.get(layer.type, len(layer.bottom)):
+            return f"{where(layer)} has {len(layer.bottom)} bottoms, as in a fork"
         if layer.type in UNUSABLE and layer.type in EMBEDDED:
             return f"{where(layer)}: {UNUSABLE[layer.type]}"
         if gradient and layer.type in ONLY_FORWARD_IN_CAFFE:
