@@ -111,7 +111,7 @@ def by_type(layer: LayerParameter, bottoms: Shapes) -> Out:
 
 @rule("InnerDistance", bottoms=(1, 3), fork=True)
 def _inner_distance(layer: LayerParameter, bottoms: Shapes) -> Out:
-    """Distances to rows of weights, or of a second bottom; older versions have a bias, if it is trained."""
+    """Distances to rows of weights, or of a second bottom; older versions have a bias, too."""
     p, shape = layer.inner_distance_param, bottoms[0]
     axis = axis_of(shape, p.axis)
     need(p.distance_type in ("L1", "L2"), f"distance_type {p.distance_type!r}: give L1 or L2")
@@ -131,8 +131,10 @@ def _inner_distance(layer: LayerParameter, bottoms: Shapes) -> Out:
 
 def distance_params(layer: LayerParameter) -> int:
     """How many parameters InnerDistance has: none if the weights are a bottom (the last may be labels)."""
-    weights_given = len(layer.bottom) - layer.inner_distance_param.update_center_only > 1
-    return 0 if weights_given else min(max(1, len(layer.trained)), 2)
+    p, trained = layer.inner_distance_param, len(layer.trained)
+    if len(layer.bottom) - p.update_center_only > 1:
+        return 0
+    return min(trained, 2) or (2 if p.bias_term and p.HasField("bias_filler") else 1)
 
 
 @rule("DenseBlock", fork=True)

@@ -157,6 +157,10 @@ CASES = [
         partial(distances, power=1),
     ),
     ForkCase(
+        Toy("InnerDistance", ["3 4"], "inner_distance_param { num_output: 5 bias_filler { } }"),
+        partial(distances, power=2),
+    ),
+    ForkCase(
         Toy("InnerDistance", ["3 4"], "inner_distance_param { num_output: 5 normalize: true }"),
         partial(distances, power=2, unit=True),
     ),
