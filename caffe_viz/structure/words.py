@@ -74,6 +74,11 @@ def _lrn(layer: LayerParameter, axes: int) -> list[str]:
     return [f"size {layer.lrn_param.local_size}"]
 
 
+def _lstm(layer: LayerParameter, axes: int) -> list[str]:
+    param = layer.recurrent_param if layer.HasField("recurrent_param") else layer.lstm_param
+    return [str(param.num_output)]
+
+
 def _one(param: str, name: str, form: str = "{}") -> Callable[[LayerParameter, int], list[str]]:
     return lambda layer, axes: [form.format(getattr(getattr(layer, param), name))]
 
@@ -97,6 +102,9 @@ _WORDS: dict[str, Callable[[LayerParameter, int], list[str]]] = {
     "Im2col": _convolution,
     "InnerProduct": _one("inner_product_param", "num_output"),
     "LRN": _lrn,
+    "Lstm": _lstm,
+    "LstmAttention": _one("lstm_attention_param", "num_output"),
+    "LstmSimple": _one("lstm_simple_param", "num_output"),
     "LSTM": _one("recurrent_param", "num_output"),
     "Pooling": _pooling,
     "PoolingND": _pooling,
