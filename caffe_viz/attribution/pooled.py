@@ -8,6 +8,7 @@ import numpy as np
 
 from caffe_viz.attribution.targets import Array, Target
 from caffe_viz.errors import InputError
+from caffe_viz.geometry.pooling import pool_of
 from caffe_viz.netdef import LayerParameter, net_pb2
 from caffe_viz.probe import Probe
 
@@ -66,7 +67,8 @@ def _need_global_average(probe: Probe, target: Target, layer: LayerParameter) ->
     p, maps = layer.pooling_param, probe.shape(layer.bottom[0])
     if p.pool != net_pb2.PoolingParameter.AVE:
         _refuse(target, layer, "takes no average")
-    padded = not p.global_pooling and (p.pad or p.pad_h or p.pad_w)  # Caffe's mean counts the padding too
+    # Caffe's mean counts the padding too.
+    padded = any(w.before or w.after for w in pool_of(layer, (1, *maps)).windows)
     if padded or probe.shape(layer.top[0])[1:] != (1, 1):
         _refuse(target, layer, f"does not pool the whole {maps[1]} x {maps[2]} maps")
 

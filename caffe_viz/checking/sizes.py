@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from caffe_viz.checking.report import Finding, where
 from caffe_viz.errors import InputError
 from caffe_viz.geometry import Geometry, measure
+from caffe_viz.geometry.pooling import pool_of
 from caffe_viz.netdef import NetParameter
 
 
@@ -44,17 +45,15 @@ def _empty_windows(net: NetParameter, geometry: Geometry) -> Iterator[Finding]:
     """Poolings with a window wholly outside the input: rubbish forward, stray writes backward."""
     measured = {layer.name: layer for layer in geometry.layers}
     for layer in net.layer:
-        p = layer.pooling_param
-        if layer.type != "Pooling" or p.global_pooling or p.pad or p.pad_h or p.pad_w:
+        bottom = measured[layer.name].bottom_shapes[0] if layer.type == "Pooling" else None
+        if bottom is None:
             continue
-        strides = (p.stride_h or p.stride, p.stride_w or p.stride)
-        (bottom, *_), (top, *_) = measured[layer.name].bottom_shapes, measured[layer.name].top_shapes
-        if bottom is None or top is None:
-            continue
-        bottom, top = bottom[2:], top[2:]
-        if any((n - 1) * stride >= size for n, stride, size in zip(top, strides, bottom, strict=True)):
+        pool = pool_of(layer, bottom)
+        strides, sizes = tuple(w.stride for w in pool.windows), bottom[pool.axis + 1 :]
+        places = zip(pool.places, pool.windows, sizes, strict=True)
+        if any((n - 1) * w.stride >= size + w.before for n, w, size in places):
             message = (
-                f"its last window starts outside the input (stride {strides} over {bottom}): Caffe writes "
+                f"its last window starts outside the input (stride {strides} over {sizes}): Caffe writes "
                 "outside its memory on backward. Use a stride of at most the kernel."
             )
             yield Finding("error", where(layer), message)

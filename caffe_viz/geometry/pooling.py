@@ -139,6 +139,8 @@ def _of_pooling_3d(layer: LayerParameter, shape: Shape) -> Pool:
     old = layer.HasField("pooling_param")
     p = layer.pooling_param if old else layer.pooling3d_param
     whole, up = p.global_pooling, p.ceil_mode
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
     if p.HasField("kernel_depth"):
         kernel = (p.kernel_depth, p.kernel_size, p.kernel_size)
         stride = (p.temporal_stride, p.stride, p.stride)

@@ -79,20 +79,23 @@ def space(start: int, end: int, one: Callable[[Colour], Colour], values: Array) 
 
 rng = np.random.default_rng(0)
 LIGHT = rng.uniform(0, 255, (2, 3, 5, 4))
-LIGHT[0, :, 0] = rng.uniform(0.5, 9, (3, 4))  # the straight part of the curves
+DARK = rng.uniform(0.5, 20, (1, 3, 5, 4))  # over the straight part of the curves and a little more
 CIE = rng.uniform(0.01, 1, (2, 3, 5, 4))
-CIE[0, :, 0] = rng.uniform(0.0005, 0.002, (3, 4))
+DIM = rng.uniform(0.0005, 0.01, (1, 3, 5, 4))
 LAB = np.concatenate([rng.uniform(2, 98, (2, 1, 5, 4)), rng.uniform(-20, 20, (2, 2, 5, 4))], 1)
 
 SPACES = [
     space(BGR_, LAB_, lambda c: to_lab(to_xyz(c[::-1])), LIGHT),
     space(RGB_, LAB_, lambda c: to_lab(to_xyz(c)), LIGHT),
     space(RGB_, XYZ_, to_xyz, LIGHT),
+    space(RGB_, XYZ_, to_xyz, DARK),
     space(RGB_, BGR_, lambda c: c[::-1], LIGHT),
     space(BGR_, GRAY_, lambda c: times(MATRIX[1:2], c[::-1]), LIGHT),
     space(GRAY_, RGB_, lambda c: c * 3, LIGHT[:, :1]),
     space(XYZ_, LAB_, to_lab, CIE),
+    space(XYZ_, LAB_, to_lab, DIM),
     space(XYZ_, RGB_, from_xyz, CIE),
+    space(XYZ_, RGB_, from_xyz, DIM / 10),
     space(LAB_, XYZ_, from_lab, LAB),
     space(LAB_, BGR_, lambda c: from_xyz(from_lab(c))[::-1], LAB),
 ]

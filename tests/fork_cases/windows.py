@@ -369,4 +369,18 @@ BINARY = [
     ],
 ]
 
+
+def leaky(bottoms: Sequence[Array], params: Sequence[Array]) -> Array:
+    """Negative values times the slope of their channel, or of all."""
+    x, slopes = bottoms[0], np.broadcast_to(params[0], bottoms[0].shape[1:2])
+    return np.array(
+        [np.where(v > 0, v, s * v) for image in x for v, s in zip(image, slopes, strict=True)]
+    ).reshape(x.shape)
+
+
+VOLUMES += [
+    ForkCase(Toy("PReLU", ["2 3 4 3 5"], f"prelu_param {{ {s} }}"), leaky)
+    for s in ("", "channel_shared: true")
+]
+
 CASES = [*PADDED, *DEPTHWISE, *VOLUMES, *BINARY]

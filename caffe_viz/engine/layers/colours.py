@@ -37,7 +37,7 @@ def _color_conv(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tens
     return x.flip(1) if p.output == p.BGR else x
 
 
-def _steps(start: int, end: int) -> list[Any]:
+def _steps(start: ColorConvParameter.ColorSpace, end: ColorConvParameter.ColorSpace) -> list[Any]:
     """The functions that lead from one space to another: Gray to RGB, or along RGB, XYZ, Lab."""
     p = ColorConvParameter
     if p.Gray in (start, end):

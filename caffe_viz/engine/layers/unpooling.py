@@ -20,7 +20,7 @@ def _upsample(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor
     With a mask: alexgkendall/caffe-segnet: src/caffe/layers/upsample_layer.cpp
     """
     if len(bottoms) == 2:
-        return _at_places(call, *bottoms, _size(call, bottoms))
+        return _at_places(call, bottoms[0], bottoms[1], _size(call, bottoms))
     (x,) = bottoms
     lead, room = x.shape[:2], x.shape[2:]
     scales = scales_of(call.param) if len(room) == 2 else (call.param.upsample_param.scale,)
@@ -36,7 +36,7 @@ def _size(call: Call, bottoms: list[Tensor]) -> tuple[int, ...]:
 
 @layer("MaxUnPool")
 def _max_unpool(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
-    return _at_places(call, *bottoms, _size(call, bottoms))
+    return _at_places(call, bottoms[0], bottoms[1], _size(call, bottoms))
 
 
 def _at_places(call: Call, values: Tensor, mask: Tensor, size: tuple[int, ...]) -> Tensor:
@@ -67,7 +67,7 @@ def _unpooling(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tenso
     unpool, x = unpool_of(call.param, tuple(tuple(b.shape) for b in bottoms)), bottoms[0]
     p = UnpoolingParameter
     if unpool.masked:
-        return _at_places(call, *bottoms, unpool.room)
+        return _at_places(call, x, bottoms[1], unpool.room)
     if unpool.method in (p.MAX, p.FIXED):
         return _at_places(call, x, _points(x, unpool, unpool.method == p.FIXED), unpool.room)
     axes = list(zip(unpool.windows, x.shape[2:], unpool.room, strict=True))
@@ -90,8 +90,7 @@ def _points(x: Tensor, unpool: Unpool, middle: bool) -> Tensor:
     along = []
     for w, count, size in zip(unpool.windows, x.shape[2:], unpool.room, strict=True):
         first = _firsts(x, w, count)
-        # C rounds the half towards zero.
-        place = ((2 * first + w.kernel - 1) / 2).trunc().to(torch.int64) if middle else first
+        place = (2 * first + w.kernel - 1) // 2 if middle else first
         along.append(place.clamp(0, size - 1))
     return (along[0][:, None] * unpool.room[1] + along[1]).expand(x.shape)
 
