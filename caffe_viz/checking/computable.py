@@ -52,17 +52,17 @@ def prepared(
             raise InputError(
                 f"--variant {kind}={chosen[kind]}: the net has no layer of that type.{near(kind, types)}"
             )
-    foreign = [i for i, x in enumerate(net.layer) if x.type not in TABLE or TABLE[x.type].fork]
-    if not foreign or (weights is None and not chosen):
+    foreign = {kind for kind in types if kind not in TABLE or TABLE[kind].fork}
+    if not chosen and (weights is None or not foreign):
         return net
     out = NetParameter()
     out.CopyFrom(net)
     read = stored_layers(weights) if isinstance(weights, NetParameter | Path | str) else weights or ()
     stored = {layer.name: layer.blobs for layer in read if layer.blobs}
-    for layer in (out.layer[i] for i in foreign):
+    for layer in out.layer:
         if layer.type in chosen:
             layer.variant = chosen[layer.type]
-        if layer.name in stored and not layer.trained:
+        if layer.type in foreign and layer.name in stored and not layer.trained:
             for blob in stored[layer.name]:
                 layer.trained.add().dim.extend(blob_shape(blob.proto))
     return out

@@ -59,15 +59,8 @@ class _Broken(Exception):
 
 
 def elements(text: str) -> tuple[Element, ...]:
-    """The fields of `text`; where it is not well formed, those that are closed before."""
-    reader = _Reader(text)
-    found: list[Element] = []
-    try:
-        while reader.now is not None:
-            found.append(reader.element())
-    except _Broken:
-        pass
-    return tuple(found)
+    """The fields of `text`; where it is not well formed, those before, and of a message its fields before."""
+    return _Reader(text).elements("")
 
 
 def strangers(fields: tuple[Element, ...], schema: Any) -> Iterator[Element]:
@@ -105,7 +98,7 @@ def is_repeated(field: Any) -> bool:
 
 
 class _Reader:
-    """Reads elements one after the other; `now` is the next token."""
+    """Reads elements one after the other; `now` is the next token, `broken` that the text has ended early."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -115,7 +108,18 @@ class _Reader:
             if match.lastgroup != "skip"
         )
         self._place, self._line = 0, 1
+        self.broken = False
         self.now: _Token | None = next(self._tokens, None)
+
+    def elements(self, close: str) -> tuple[Element, ...]:
+        """The elements from here to the mark `close`, which is left, or to the end."""
+        found = []
+        try:
+            while not self.broken and self.now is not None and self.now.text != close:
+                found.append(self.element())
+        except _Broken:
+            self.broken = True
+        return tuple(found)
 
     def element(self) -> Element:
         """The element that begins here."""
@@ -140,10 +144,8 @@ class _Reader:
 
     def _message(self) -> tuple[tuple[Element, ...], int]:
         close = CLOSING[self._take("mark").text]
-        inside = []
-        while self.now is not None and self.now.text != close:
-            inside.append(self.element())
-        return tuple(inside), self._take("mark", close).end
+        inside = self.elements(close)
+        return inside, inside[-1].end if self.broken and inside else self._take("mark", close).end
 
     def _list(self) -> tuple[tuple[str, ...], tuple[tuple[Element, ...], ...], int]:
         self._take("mark", "[")
