@@ -99,9 +99,14 @@ class Trial:
         for layer in net.layers:
             for place, blob in enumerate(layer.blobs):
                 _fill(layer.type, place, blob, generator)
+        images = [
+            x for x in (net.blobs[name].shape for name in net.inputs) if len(x) == 4 and x[2:] != (1, 1)
+        ]
+        made = net.layer_dict
+        labels = {x.bottom[i] for x in message.layer if x.name in made for i in made[x.name].labels()}
         for name in net.inputs:
             blob = net.blobs[name]
-            blob.take(torch.randn(blob.shape, generator=generator))
+            blob.take(_values(blob.shape, images[0][2:] if images else (), name in labels, generator))
         return net
 
     def need_all_shapes(self) -> None:
@@ -163,6 +168,27 @@ def _fill(kind: str, place: int, blob: Any, generator: Any) -> None:
         blob.take(torch.ones(blob.shape))
     elif place == 0 or len(blob.shape) > 1:
         blob.take(0.01 * torch.randn(blob.shape, generator=generator))
+
+
+def _values(shape: tuple[int, ...], image: tuple[int, ...], label: bool, generator: Any) -> Any:
+    """Noise; labels; beside an `image` (H, W) regions (N, 1 + 4 boxes) of it, its size (N, 3 or 4)."""
+    import torch
+
+    noise = torch.randn(shape, generator=generator)
+    if label:
+        return (noise > 0).float()
+    if not image or set(shape[2:]) - {1} or len(shape) < 2:
+        return noise
+    height, width = image
+    rows = noise.view(shape[0], shape[1])
+    if shape[1] in (3, 4):
+        rows[:] = torch.tensor([height, width, 1, 1][: shape[1]])
+    elif shape[1] in (5, 9):  # the place of the image; left, top, right, bottom
+        rows[:, 0] = 0
+        boxes = rows[:, 1:].unflatten(1, (-1, 2, 2))  # a view
+        boxes[:] = boxes.sigmoid() / 2 + torch.tensor([[0.0], [0.5]])
+        boxes *= torch.tensor([width, height]) - 1
+    return noise
 
 
 def _starts(net: Any) -> Iterator[str]:

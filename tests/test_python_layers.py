@@ -115,6 +115,11 @@ class Gone(Scaled):
         raise SystemExit(3)
 
 
+class Blind(Scaled):
+    def backward(self, top, propagate_down, bottom):
+        pass
+
+
 class Strange:
     pass
 '''
@@ -223,6 +228,13 @@ def need_refused(net: Any, folder: Path) -> None:
     with pytest.raises(InputError, match=line):
         cv.measure(made.prototxt).blob("t")
     assert not (folder / "ran").exists()
+
+
+def test_gradient_that_is_not_written_is_zero(file: Any) -> None:
+    net = load(file(layer("Blind")))
+    net.forward(data=X)
+    net.blobs["data"].diff[...] = 5
+    assert not net.backward(t=X)["data"].any()
 
 
 def test_nothing_runs_without_permission(file: Any, tmp_path: Path) -> None:
