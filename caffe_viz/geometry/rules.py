@@ -11,6 +11,7 @@ from caffe_viz.geometry import (  # noqa: F401  (importing them fills the table)
     detectors,
     elementwise,
     ends,
+    face_masks,
     interpolation,
     learned,
     pooling,

@@ -45,6 +45,7 @@ QUIET: dict[str, str] = {
     "NetParameter.default_forward_type": "NVIDIA/caffe: the precision it was trained in",
     "NetParameter.mem_param": "yjxiong/caffe: which memory is shared",
     "NetParameter.richness": "yjxiong/caffe: how much memory convolutions may take",
+    "ParameterParameter.blob_filler": "of a filler, before training",
     "PoolingParameter.engine": "which library computes it",
     "PoolingParameter.kernel_size": "of a further axis, which is taken into account",
     "PoolingParameter.pad": "of a further axis, which is taken into account",
