@@ -272,6 +272,9 @@ def test_what_is_wrong_in_place_is_an_error(caffe: Any, tmp_path: Path, kind: st
         text = INPUT + FACTORS + CONTINUED + END + layer(kind, WRONG_VALUES[kind], "a", top)
         if kind == "BatchReindex":
             text = text.replace("dim: 2 dim: 2 dim: 2 dim: 2", "dim: 2")
+        if kind == "Convolution":  # small products some BLAS make in one piece
+            text = text.replace("dim: 2 dim: 2 dim: 2 dim: 2", "dim: 2 dim: 1024 dim: 8 dim: 8")
+            text = text.replace("num_output: 2", "num_output: 1024")
         (tmp_path / "net.prototxt").write_text(text)
         findings = check_messages(parse_net(text))
         why = {
