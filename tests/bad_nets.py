@@ -224,5 +224,18 @@ BAD_NETS: dict[str, Defect] = {
     "old and new layers": Defect(
         GOOD + 'layers { name: "x" type: RELU bottom: "fc" top: "x" }', ("mixes",), "load"
     ),
+    "probabilities of a loss": Defect(
+        DATA
+        + layer("l", "Input", "", "l", "input_param { shape { dim: 1 dim: 1 dim: 8 dim: 8 } }")
+        + layer("loss", "SoftmaxWithLoss", "data l", "loss prob"),
+        ("'loss'", "two tops"),
+        "load",
+    ),
+    "column buffer": Defect(
+        DATA.replace("dim: 3 dim: 8 dim: 8", "dim: 1000 dim: 500 dim: 500")
+        + layer("c", "Convolution", "data", "c", "convolution_param { num_output: 1 kernel_size: 3 pad: 1 }"),
+        ("'c'", "column buffer", "2,250,000,000"),
+        "load",
+    ),
     "a solver": Defect('net: "train_val.prototxt"\nbase_lr: 0.1\n', ("solver's prototxt",), "load"),
 }

@@ -128,7 +128,6 @@ def test_a_seed_decides() -> None:
 @pytest.mark.parametrize(
     ("settings", "shape", "message"),
     [
-        ("type: 'gausian'", (2,), "'gausian' is unknown. Did you mean 'gaussian'?"),
         ("type: 'xavier' sparse: 3", (2,), "'xavier' takes no `sparse`; gaussian does"),
         ("type: 'bilinear'", (2, 3), r"square kernels \(O, I, K, K\), not \(2, 3\)"),
         ("type: 'bilinear'", (1, 1, 3, 4), "square kernels"),

@@ -18,7 +18,7 @@ from caffe_viz.backend import chosen
 from caffe_viz.checking import check, ignored_fields, known_part
 from caffe_viz.errors import CaffeVizWarning, InputError
 from caffe_viz.geometry import measure
-from caffe_viz.netdef import as_text, make_blob, parse_net
+from caffe_viz.netdef import as_text, make_blob, net_pb2, parse_net
 
 DATA = """
 layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 9 dim: 9 } } }
@@ -420,3 +420,22 @@ class TestCheck:
     def test_variants_that_mean_nothing(self, value: str, tmp_path: Path) -> None:
         path, _ = files(tmp_path, DATA)
         assert "--variant" in refused("shapes", path, "--variant", value)
+
+
+@pytest.mark.parametrize("read", [netdef.read_weights, netdef.stored_layers])
+def test_blobs_of_c3d(tmp_path: Path, read: Callable[[Path], Any]) -> None:
+    """Its BlobProto has a length: num 1, channels 2, length 3, height 4, width 5, data 6, diff 7."""
+    make = TestCaffemodel()
+    values = np.arange(2 * 3 * 2 * 1 * 2, dtype="<f4")
+    sizes = bytes([1 << 3, 2, 2 << 3, 3, 3 << 3, 2, 4 << 3, 1, 5 << 3, 2])
+    blob = sizes + make.field(6, values.tobytes()) + make.field(7, values.tobytes())
+    bias = bytes([1 << 3, 1, 2 << 3, 1, 3 << 3, 1, 4 << 3, 1, 5 << 3, 2]) + make.field(6, values[:2].tobytes())
+    layer = net_pb2.V1LayerParameter(name="conv1a", top=["c"]).SerializeToString()
+    layer += make.field(6, blob) + make.field(6, bias)
+    (tmp_path / "c3d.caffemodel").write_bytes(make.field(2, layer))
+    found = read(tmp_path / "c3d.caffemodel")
+    (one,) = getattr(found, "layer", found)
+    arrays = [x.array() if read is netdef.stored_layers else netdef.blob_array(x) for x in one.blobs]
+    np.testing.assert_array_equal(arrays[0], values.reshape(2, 3, 2, 1, 2))
+    np.testing.assert_array_equal(arrays[1], values[:2])
+    assert one.name == "conv1a"

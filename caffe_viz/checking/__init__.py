@@ -122,7 +122,7 @@ def check_messages(
     )
     if any(f.severity == "error" for f in findings):
         return findings
-    geometry, shape_findings = size_findings(chosen, files=allow_code)
+    geometry, shape_findings = size_findings(chosen, engine, files=allow_code)
     findings += shape_findings
     if geometry is not None and layers is not None:
         findings += tuple(weight_findings(chosen, geometry, layers))
@@ -134,6 +134,8 @@ def existing_file(path: Path | str, kind: str) -> Path:
     path = Path(path).expanduser()
     if path.is_file():
         return path
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{path} is a pipe or a device: save what it gives as a file, and give that.")
     if path.is_dir():
         inside = sorted(one.name for one in path.glob(f"*.{kind}"))
         raise InputError(f"{path} is a folder; give the {kind} file itself.{near('', inside)}")

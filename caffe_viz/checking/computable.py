@@ -21,9 +21,10 @@ from caffe_viz.netdef import (
     stored_layers,
 )
 from caffe_viz.netdef.copying import without_layers
+from caffe_viz.netdef.forks import PER_AXIS
 from caffe_viz.netdef.net_pb2 import Unknown
 from caffe_viz.netdef.syntax import field_advice
-from caffe_viz.netdef.unknown import is_quiet, message_fields, owner_of
+from caffe_viz.netdef.unknown import changes_nothing, is_quiet, message_fields, owner_of
 from caffe_viz.surgery import ONLY_FORWARD_IN_CAFFE
 
 # Types of forks whose shapes are known, but that no engine computes.
@@ -131,7 +132,7 @@ def why_embedded(net: NetParameter) -> str:
 
 def _loud(layer: LayerParameter) -> Iterator[str]:
     """Fields and values that real Caffe has no names for, but those that change nothing."""
-    quiet = [x for x in layer.unknown if is_quiet(owner_of(layer, x), x.name)]
+    quiet = [x for x in layer.unknown if changes_nothing(layer, x)]
     texts = {f"{x.path}.{x.text}" if x.path else x.text for x in quiet}
     yield from (text for text in of_forks(layer) if text not in texts)
 
@@ -183,6 +184,9 @@ def _of_field(
     # Of a known field it is the value that is unknown.
     known = unknown.name in message_fields(kind)
     name, hint = (unknown.text, "") if known else (_name(unknown), field_advice(kind, unknown.name))
+    if known and f"{kind}.{unknown.name}" in PER_AXIS and engine == "caffe":
+        yield Finding("error", place, f"{line}real Caffe takes {unknown.name} once and refuses the file.")
+        return
     if engine == "caffe":
         message = f"{line}real Caffe knows no {name} and refuses to read the file"
         yield Finding("error", place, f"{message}.{hint}")

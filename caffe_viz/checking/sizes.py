@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 
@@ -9,6 +10,7 @@ from caffe_viz.checking.report import Finding, where
 from caffe_viz.errors import InputError
 from caffe_viz.geometry import Geometry, measure
 from caffe_viz.geometry.pooling import pool_of
+from caffe_viz.geometry.table import INT_MAX
 from caffe_viz.netdef import NetParameter
 
 
@@ -17,8 +19,10 @@ def machine_memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def size_findings(net: NetParameter, *, files: bool) -> tuple[Geometry | None, tuple[Finding, ...]]:
-    """The geometry of `net` (None where a shape is impossible), and what is wrong with it.
+def size_findings(
+    net: NetParameter, engine: str, *, files: bool
+) -> tuple[Geometry | None, tuple[Finding, ...]]:
+    """The geometry of `net` (None where a shape is impossible), and what is wrong with it on `engine`.
 
     `files` permits to read those that data layers name.
     """
@@ -26,7 +30,8 @@ def size_findings(net: NetParameter, *, files: bool) -> tuple[Geometry | None, t
         geometry = measure(net, files=files)
     except InputError as error:
         return None, (Finding("error", "", str(error)),)
-    return geometry, (*_too_large(geometry), *_empty_windows(net, geometry))
+    findings = (*_too_large(geometry), *_empty_windows(net, geometry))
+    return geometry, (*findings, *(_column_buffers(net, geometry) if engine == "caffe" else ()))
 
 
 def _too_large(geometry: Geometry) -> Iterator[Finding]:
@@ -39,6 +44,22 @@ def _too_large(geometry: Geometry) -> Iterator[Finding]:
             f"has {there / 1e9:.3g} GB: make the batch or the input smaller."
         )
         yield Finding("error", "", message)
+
+
+def _column_buffers(net: NetParameter, geometry: Geometry) -> Iterator[Finding]:
+    """Convolutions in which Caffe lays out more values beside each other than it can count."""
+    measured = {layer.name: layer for layer in geometry.layers}
+    for layer in net.layer:
+        found = measured[layer.name]
+        if layer.type not in ("Convolution", "Deconvolution") or found.unknown:
+            continue
+        # The smaller side of a deconvolution is its bottom.
+        side = found.bottom_shapes[0] if layer.type == "Deconvolution" else found.shapes[0]
+        weights, param = found.param_shapes[0], layer.convolution_param
+        columns = math.prod(weights[1:]) * param.group * math.prod((side or ())[2 - len(weights) :])
+        if columns > INT_MAX:
+            message = f"Caffe's column buffer would hold {columns:,} values, more than {INT_MAX:,}."
+            yield Finding("error", where(layer), message)
 
 
 def _empty_windows(net: NetParameter, geometry: Geometry) -> Iterator[Finding]:

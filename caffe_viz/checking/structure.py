@@ -33,6 +33,8 @@ def structure_findings(net: NetParameter, whole: NetParameter, engine: str) -> I
             yield Finding("error", where(layer), message)
         if engine == "caffe":
             yield from _of_running(layer, net.force_backward)
+        for message in _unknown_fillers(layer) if engine == "torch" else ():
+            yield Finding("warning", where(layer), message)
     for name, times in Counter(layer.name for layer in net.layer).items():
         if times > 1:
             yield Finding(
@@ -79,14 +81,25 @@ def _options(layer: LayerParameter, engine: str) -> Iterator[str]:
     asked = known.ENGINES.get(layer.type)
     if engine == "caffe" and asked and getattr(layer, asked).engine == CUDNN:
         yield "engine: CUDNN is not in a CPU build of Caffe, which aborts: remove the line."
+    if engine == "caffe" and layer.type == "SoftmaxWithLoss" and len(layer.top) > 1:
+        # Its inner Softmax inherits the loss weights, whose number then fits neither of the two layers.
+        yield "with two tops this Caffe aborts: take the probabilities from a Softmax layer beside it."
     if layer.type == "Pooling" and layer.pooling_param.pool == layer.pooling_param.STOCHASTIC:
         yield "STOCHASTIC pooling has no CPU code in Caffe: forward aborts. Use MAX or AVE."
     if not layer.blobs:
-        yield from _fillers(layer)
+        unknown = _unknown_fillers(layer) if engine == "caffe" else ()
+        yield from (*unknown, *(text for filler, name in _fillers(layer) for text in _filler(filler, name)))
 
 
-def _fillers(message: Message, path: str = "") -> Iterator[str]:
-    """Fillers that abort: each runs as soon as the net is made, even where weights are loaded afterwards."""
+def _unknown_fillers(layer: LayerParameter) -> Iterator[str]:
+    for filler, name in _fillers(layer):
+        if filler.type not in known.FILLERS:
+            advice = "what it makes is not known, so the values must come from a caffemodel"
+            yield f"{name}: unknown filler {filler.type!r}; {advice}.{near(filler.type, known.FILLERS)}"
+
+
+def _fillers(message: Message, path: str = "") -> Iterator[tuple[Any, str]]:
+    """Fillers by their path: each runs as soon as Caffe makes the net, even where weights are loaded then."""
     for descriptor, value in message.ListFields():
         if descriptor.message_type is None or descriptor.name == "blobs":
             continue
@@ -96,15 +109,14 @@ def _fillers(message: Message, path: str = "") -> Iterator[str]:
         parts: Iterable[Any] = [value] if isinstance(value, Message) else value
         for part in parts:
             if descriptor.message_type.name == "FillerParameter":
-                yield from _filler(part, name)
+                yield part, name
             else:
                 yield from _fillers(part, name)
 
 
 def _filler(filler: Any, name: str) -> Iterator[str]:
+    """What aborts of a known filler."""
     kind = filler.type
-    if kind not in known.FILLERS:
-        yield f"{name}: unknown filler {kind!r}.{near(kind, known.FILLERS)}"
     if kind == "gaussian" and not filler.std > 0:
         yield f"{name}: std {filler.std:g} of a gaussian filler must be above 0."
     if kind == "uniform" and filler.min > filler.max:

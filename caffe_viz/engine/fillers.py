@@ -9,19 +9,23 @@ import torch
 from torch import Generator, Tensor
 
 from caffe_viz.engine.table import Filler
-from caffe_viz.errors import InputError, near
+from caffe_viz.errors import InputError
 
 Shape = tuple[int, ...]
+UNKNOWN_STD = 0.01
 
 
 def filled(filler: Filler, shape: Shape, generator: Generator) -> Tensor:
     """A tensor of `shape` by the definition of `filler`; randomness comes from `generator`, on the CPU.
 
+    Fillers of forks, of which only the name is known, give small gaussian values, as good a start as any:
+    the weights of a caffemodel replace them. `check` warns of them.
+
     Raises:
-        InputError: no such filler, or one that cannot fill this shape.
+        InputError: a filler that cannot fill this shape.
     """
     if filler.type not in FILLERS:
-        raise InputError(f"filler {filler.type!r} is unknown.{near(filler.type, FILLERS)}")
+        return torch.empty(shape).normal_(0, UNKNOWN_STD, generator=generator)
     if filler.sparse >= 0 and filler.type != "gaussian":
         raise InputError(f"filler {filler.type!r} takes no `sparse`; gaussian does.")
     return FILLERS[filler.type](filler, shape, generator)

@@ -106,12 +106,7 @@ def _labels(predictions: Shape, labels: Shape, axis: int) -> int:
 def _softmax_loss(layer: LayerParameter, bottoms: Shapes) -> Out:
     _loss(bottoms)
     _labels(bottoms[0], bottoms[1], layer.softmax_param.axis)
-    # Its inner Softmax inherits the loss weights, whose number then fits neither of the two layers.
-    need(
-        len(layer.top) <= 1,
-        "with two tops this Caffe aborts: take the probabilities from a Softmax layer beside it",
-    )
-    return _WHOLE
+    return Out(((), bottoms[0])[: max(1, len(layer.top))], views=(Look.WHOLE,))
 
 
 @rule("EuclideanLoss", bottoms=2, automatic=True)

@@ -96,7 +96,7 @@ class _Walk:
             if name not in layer.bottom and not out.aliases:
                 self.bytes += 4 * count(shape)
             self.blobs[name], self.sights[name] = shape, sight
-        self.open = (self.open - set(layer.bottom)) | set(layer.top)
+        self._leave_open(layer)
         self.inputs += layer.top if layer.type == "Input" else []
         place, macs = len(self.layers), out.macs // (self.first or 1)
         shapes = bottoms, out.tops, out.params
@@ -121,6 +121,11 @@ class _Walk:
                 f"correct the name or move the layer.{near(name, self.open)}"
             )
 
+    def _leave_open(self, layer: LayerParameter) -> None:
+        """Which blobs no layer has taken yet."""
+        self.open.difference_update(layer.bottom)
+        self.open.update(layer.top)
+
     def _add_unknown(self, layer: LayerParameter, why: str) -> None:
         """A layer whose tops' shapes cannot be known: its own type is not, or a bottom's shape."""
         bottoms = tuple(self.blobs.get(name) for name in layer.bottom)
@@ -129,7 +134,7 @@ class _Walk:
         for name in layer.top:
             self.blobs.pop(name, None)  # in place
             self.unknown[name], self.sights[name] = why, None
-        self.open = (self.open - set(layer.bottom)) | set(layer.top)
+        self._leave_open(layer)
         tops = tuple(layer.top)
         self.layers.append(
             LayerGeometry(
@@ -143,9 +148,11 @@ class _Walk:
         _counted(len(bottoms), rule.bottoms, "bottom")
         tops = max(len(layer.top), rule.tops[0]) if rule.automatic else len(layer.top)
         _counted(tops, rule.tops, "top")
+        made: set[str] = set()
         for i, top in enumerate(layer.top):
             in_place = i < len(layer.bottom) and layer.bottom[i] == top
-            fresh = top not in self.blobs and top not in self.unknown and top not in layer.top[:i]
+            fresh = top not in self.blobs and top not in self.unknown and top not in made
+            made.add(top)
             need(fresh or in_place, f"another layer already makes the top {top!r}: rename one of them")
             need(
                 rule.in_place or not in_place, f"cannot work in place: give its top another name than {top!r}"

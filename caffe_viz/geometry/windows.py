@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from caffe_viz.geometry.fields import SAME, Look, Shape, View, window
-from caffe_viz.geometry.table import INT_MAX, Out, Shapes, axis_of, checked, four_axes, need, rule
+from caffe_viz.geometry.table import Out, Shapes, axis_of, checked, four_axes, need, rule
 from caffe_viz.netdef import LayerParameter
 
 
@@ -146,8 +146,6 @@ def convolved(
     weights = (outer, gather // group, *(w.kernel for w in windows))
     top = checked((*shape[:axis], outputs, *places), "the top")
     worked = math.prod(room if up else places)
-    columns = math.prod(weights[1:]) * group * worked
-    need(columns <= INT_MAX, f"Caffe's column buffer would hold {columns:,} values, more than {INT_MAX:,}")
     macs = math.prod(weights) * worked * math.prod(shape[:axis]) * len(bottoms)
     view = stretch_view(windows) if up else slide_view(windows)
     return Out((top,) * len(bottoms), (weights, *([(outputs,)] if param.bias_term else [])), macs, (view,))

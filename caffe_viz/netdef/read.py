@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from google.protobuf import text_format
@@ -72,8 +73,8 @@ def read_weights(path: str | Path) -> NetParameter:
     net = NetParameter()
     try:
         net.ParseFromString(data)
-        if not net.IsInitialized():  # where a fork means another field by a number of ours
-            net = shared_net(data)
+        if not net.IsInitialized() or _gradients_only(net):
+            net = shared_net(data)  # a fork means other fields by some of our numbers
     except DecodeError:
         try:
             net = shared_net(data)
@@ -87,6 +88,13 @@ def read_weights(path: str | Path) -> NetParameter:
     if not any(layer.blobs for layer in net.layer):
         raise InputError(f"{path} is no caffemodel: it names {layers} layers, but none holds weights.")
     return net
+
+
+def _gradients_only(net: NetParameter) -> bool:
+    """Whether blobs seem to hold gradients and no values: those of C3D, where values have that number."""
+    layers: list[Any] = [*net.layer, *net.layers]
+    blobs = (blob for layer in layers for blob in layer.blobs)
+    return any(len(blob.diff) and not len(blob.data) and not len(blob.double_data) for blob in blobs)
 
 
 def read_state(path: str | Path) -> SolverState:
@@ -172,7 +180,10 @@ def _text(data: bytes, name: str) -> str:
 def _read(path: str | Path, kind: str) -> bytes:
     path = Path(path)
     try:
-        size = path.stat().st_size
+        state = path.stat()
+        if not (stat.S_ISREG(state.st_mode) or stat.S_ISDIR(state.st_mode)):
+            raise InputError(f"{path} is a pipe or a device: save what it gives as a file, and give that.")
+        size = state.st_size
         if size > MESSAGE_LIMIT:
             raise InputError(f"{path} has {size:,} bytes; a {kind} has at most 2 GiB.")
         data = path.read_bytes()

@@ -22,7 +22,16 @@ from caffe_viz.netdef.copying import without_blobs
 from caffe_viz.netdef.net_pb2 import BlobProto, LayerParameter, NetParameter, V1LayerParameter
 from caffe_viz.netdef.read import read_weights
 from caffe_viz.netdef.upgrade import upgrade
-from caffe_viz.netdef.wire import LENGTH, NotPlain, WireField, shared_part, wire_fields
+from caffe_viz.netdef.wire import (
+    C3D_DATA,
+    LENGTH,
+    NotPlain,
+    WireField,
+    c3d_shape,
+    is_c3d_blob,
+    shared_part,
+    wire_fields,
+)
 
 Array = NDArray[np.float32]
 
@@ -147,6 +156,10 @@ def _layers_in(data: mmap.mmap, path: Path) -> Iterator[StoredLayer]:
 
 def _blob(data: mmap.mmap, field: WireField, path: Path) -> StoredBlob:
     inside = list(wire_fields(data, field.start, field.end))
+    if is_c3d_blob(inside):
+        (whole,) = (x for x in inside if x.number == C3D_DATA)
+        shape = BlobProto(shape={"dim": c3d_shape(data, inside)})
+        return StoredBlob(shape, (whole.end - whole.start) // 4, path, whole.start)
     values = [x for x in inside if x.number == BLOB["data"]]
     large = {BLOB[name] for name in ("data", "diff", "double_data", "double_diff")}
     if len(values) > 1 or any(x.kind != LENGTH for x in values):

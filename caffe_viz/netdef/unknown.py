@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from google.protobuf import text_format
 from google.protobuf.message import Message
 
-from caffe_viz.netdef.forks import QUIET
+from caffe_viz.netdef.forks import PER_AXIS, QUIET
 from caffe_viz.netdef.net_pb2 import DESCRIPTOR, LayerParameter, NetParameter, Unknown
 from caffe_viz.netdef.text import Element, elements, is_repeated, strangers
 
@@ -109,15 +109,22 @@ def of_forks(message: Message, path: str = "") -> Iterator[str]:
             yield from (f"{name}: {names[v].name}" for v in values if v >= FORK_NUMBERS)
 
 
+def changes_nothing(message: NetParameter | LayerParameter, unknown: Unknown) -> bool:
+    """Whether a net or layer computes the same without an unknown field."""
+    owner = owner_of(message, unknown)
+    return is_quiet(owner, unknown.name) and f"{owner}.{unknown.name}" not in PER_AXIS
+
+
 def without_quiet(net: NetParameter) -> NetParameter:
     """`net`, or a copy without the unknown fields that change nothing of what it computes."""
-    messages = (net, *net.layer)
-    if all(len(ignored(message)) == len(message.unknown) for message in messages):
+    messages: list[NetParameter | LayerParameter] = [net, *net.layer]
+    if not any(changes_nothing(message, x) for message in messages for x in message.unknown):
         return net
     out = NetParameter()
     out.CopyFrom(net)
-    for message in (out, *out.layer):
-        loud = ignored(message)
+    copies: list[NetParameter | LayerParameter] = [out, *out.layer]
+    for message in copies:
+        loud = [unknown for unknown in message.unknown if not changes_nothing(message, unknown)]
         del message.unknown[:]
         message.unknown.extend(loud)
     return out

@@ -11,14 +11,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import NamedTuple, TypeVar
 
+import numpy as np
 from google.protobuf.message import DecodeError
 
-from caffe_viz.netdef.net_pb2 import LayerParameter, NetParameter, V1LayerParameter
+from caffe_viz.netdef.blobs import make_blob
+from caffe_viz.netdef.net_pb2 import BlobProto, LayerParameter, NetParameter, V1LayerParameter
 
 VARINT, EIGHT_BYTES, LENGTH, FOUR_BYTES = 0, 1, 2, 5  # protobuf's wire types
 SIZES = {EIGHT_BYTES: 8, FOUR_BYTES: 4}
 Bytes = bytes | mmap.mmap
 L = TypeVar("L", LayerParameter, V1LayerParameter)
+# facebook/C3D numbers a BlobProto's fields num, channels, length, height, width, data, diff from 1 on.
+C3D_AXES, C3D_DATA = range(1, 6), 6
 # What every fork stores under the same number; a layer where one of these does not parse is damaged.
 SHARED = {
     *("name", "type", "bottom", "top", "loss_weight", "param", "blobs", "include", "exclude", "phase"),
@@ -75,6 +79,30 @@ def _varint(data: Bytes, place: int, end: int) -> tuple[int, int]:
     raise NotPlain
 
 
+def is_c3d_blob(fields: Sequence[WireField]) -> bool:
+    """Whether a blob was stored by C3D: its width stands where Caffe has values."""
+    kinds = {(field.number, field.kind) for field in fields}
+    return {(C3D_AXES[-1], VARINT), (C3D_DATA, LENGTH)} <= kinds
+
+
+def c3d_shape(data: Bytes, fields: Sequence[WireField]) -> list[int]:
+    """The five axes of such a blob; those of fully connected weights and of vectors begin with ones."""
+    sizes = {x.number: _varint(data, x.start, x.end)[0] for x in fields if x.number in C3D_AXES}
+    shape = [sizes.get(axis, 1) for axis in C3D_AXES]
+    if shape[:3] == [1, 1, 1]:
+        shape = shape[4:] if shape[3] == 1 else shape[3:]
+    return shape
+
+
+def _as_blob(data: Bytes, field: WireField) -> BlobProto:
+    """A blob as Caffe has it, of whichever fork; raises DecodeError if it is damaged."""
+    inside = list(wire_fields(data, field.start, field.end))
+    if not is_c3d_blob(inside):
+        return BlobProto.FromString(data[field.start : field.end])
+    values = b"".join(data[x.start : x.end] for x in inside if x.number == C3D_DATA)
+    return make_blob(np.frombuffer(values, "<f4").reshape(c3d_shape(data, inside)))
+
+
 def shared_net(data: Bytes) -> NetParameter:
     """The layers of a caffemodel of any fork: fields whose numbers it uses for another type are left out.
 
@@ -98,11 +126,15 @@ def shared_part(kind: type[L], data: Bytes, fields: Sequence[WireField]) -> L:
     Raises:
         DecodeError: a field that all forks share is damaged.
     """
+    place = kind.DESCRIPTOR.fields_by_name["blobs"].number
+    blobs = [_as_blob(data, x) for x in fields if x.number == place]
+    fields = [x for x in fields if x.number != place]
     with suppress(DecodeError):
         whole = kind.FromString(b"".join(data[x.first : x.end] for x in fields))
         if whole.IsInitialized():
+            whole.blobs.extend(blobs)
             return whole
-    out = kind()
+    out = kind(blobs=blobs)
     numbers = {
         kind.DESCRIPTOR.fields_by_name[name].number for name in SHARED & set(kind.DESCRIPTOR.fields_by_name)
     }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 _FAMILIES = {
-    "data": "AnnotatedData ContinuationIndicator Data DummyData HDF5Data ImageData Input MemoryData Parameter VideoData WindowData",
+    "data": "AnnotatedData ContinuationIndicator Data DummyData HDF5Data ImageData Input MemoryData "
+    "Parameter VideoData WindowData",
     "convolution": "BinaryConvolution Convolution Convolution3D ConvolutionDepthwise Deconvolution "
     "Deconvolution3D DepthwiseConvolution Im2col",
     "inner product": "BinaryInnerProduct Embed InnerProduct LSTM LSTMUnit Lstm LstmAttention LstmSimple RNN",
@@ -12,8 +13,9 @@ _FAMILIES = {
     "Swish TanH Threshold",
     "normalisation": "BN BatchNorm BatchNormKyle Bias Dropout LRN MVN Normalize Scale",
     "join": "BatchReindex Concat Crop Eltwise Filter Slice",
-    "output or loss": "Accuracy ArgMax CTCGreedyDecoder CTCLoss ContrastiveLoss CtcLoss DetectionEvaluate DetectionOutput EuclideanLoss "
-    "HingeLoss InfogainLoss MultiBoxLoss MultinomialLogisticLoss SigmoidCrossEntropyLoss SmoothL1Loss "
+    "output or loss": "Accuracy ArgMax CTCGreedyDecoder CTCLoss ContrastiveLoss CtcLoss DetectionEvaluate "
+    "DetectionOutput EuclideanLoss HingeLoss InfogainLoss MultiBoxLoss MultinomialLogisticLoss "
+    "SigmoidCrossEntropyLoss SmoothL1Loss "
     "Softmax SoftmaxWithLoss WarpCTCLoss",
 }
 _FAMILY = {kind: family for family, kinds in _FAMILIES.items() for kind in kinds.split()}

@@ -19,7 +19,7 @@ HIGHEST_LOSS = -math.log(torch.finfo(torch.float32).tiny)  # of a probability of
 
 
 @layer("SoftmaxWithLoss", labels=(1,))
-def _softmax_loss(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
+def _softmax_loss(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> list[Tensor]:
     p, (x, labels) = call.param.loss_param, bottoms
     axis = call.param.softmax_param.axis % x.ndim
     rows = x.reshape(math.prod(x.shape[:axis]), x.shape[axis], -1)
@@ -30,7 +30,8 @@ def _softmax_loss(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Te
     losses = F.cross_entropy(rows, places, reduction="none", ignore_index=nowhere)
     total = _clamped(losses, -math.inf, HIGHEST_LOSS).sum()
     valid = None if ignored is None else (places != ignored).sum()
-    return total / divisor(p, len(rows), places.numel(), valid)
+    loss = total / divisor(p, len(rows), places.numel(), valid)
+    return [loss, F.softmax(x, axis)][: call.tops]
 
 
 def divisor(p: LossParameter, outer: int, count: int, valid: Tensor | None) -> Tensor | int:
