@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from caffe_viz.backend import engine_name, load_net
 from caffe_viz.errors import InputError
 from caffe_viz.geometry import measure
+from caffe_viz.geometry.batch_norms import mixes_images
 from caffe_viz.netdef import NetParameter
 from caffe_viz.network import Network
 from caffe_viz.probe import forward
@@ -139,6 +140,8 @@ def leading_to(net: NetParameter, blob: str) -> NetParameter:
 
 def _batch(net: NetParameter, data: str, blob: str, images: int) -> int:
     """How many images run at once: as many as memory allows; one where the net mixes or counts them."""
+    if any(map(mixes_images, net.layer)):
+        return 1
     wanted = max(1, min(MOST, images, BYTES // max(measure(with_batch(net, 1)).blob_bytes, 1)))
     try:
         shapes = measure(with_batch(net, wanted)).blobs

@@ -19,6 +19,8 @@ from caffe_viz.checking import check, ignored_fields, known_part
 from caffe_viz.errors import CaffeVizWarning, InputError
 from caffe_viz.geometry import measure
 from caffe_viz.netdef import as_text, make_blob, net_pb2, parse_net
+from caffe_viz.network import Network
+from caffe_viz.streaming import Runner
 
 DATA = """
 layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 9 dim: 9 } } }
@@ -330,6 +332,21 @@ class TestRunning:
         net = cv.load_net(files(tmp_path, train + DATA + CONV % "")[0], engine=engine)
         assert list(net._layer_names) == ["data", "conv1"]
 
+    @pytest.mark.parametrize(
+        ("kind", "settings"),
+        [
+            ("BatchNorm", "batch_norm_param { use_global_stats: false }"),
+            ("BN", "bn_param { bn_mode: LEARN }"),
+        ],
+    )
+    @pytest.mark.filterwarnings("ignore::caffe_viz.errors.CaffeVizWarning")
+    def test_an_image_does_not_depend_on_the_others(self, kind: str, settings: str, tmp_path: Path) -> None:
+        norm = f'layer {{ name: "n" type: "{kind}" bottom: "conv1" top: "n" {settings} }}'
+        network = Network(*files(tmp_path, DATA + CONV % "" + norm), engine="torch")
+        images = np.random.default_rng(0).normal(size=(3, 3, 9, 9)).astype(np.float32)
+        alone = Runner(network, "n", 1)(images[:1])
+        np.testing.assert_array_equal(Runner(network, "n", 3)(images)[:1], alone)
+
 
 class TestEngine:
     def message(self, text: str) -> netdef.NetParameter:
@@ -429,7 +446,9 @@ def test_blobs_of_c3d(tmp_path: Path, read: Callable[[Path], Any]) -> None:
     values = np.arange(2 * 3 * 2 * 1 * 2, dtype="<f4")
     sizes = bytes([1 << 3, 2, 2 << 3, 3, 3 << 3, 2, 4 << 3, 1, 5 << 3, 2])
     blob = sizes + make.field(6, values.tobytes()) + make.field(7, values.tobytes())
-    bias = bytes([1 << 3, 1, 2 << 3, 1, 3 << 3, 1, 4 << 3, 1, 5 << 3, 2]) + make.field(6, values[:2].tobytes())
+    bias = bytes([1 << 3, 1, 2 << 3, 1, 3 << 3, 1, 4 << 3, 1, 5 << 3, 2]) + make.field(
+        6, values[:2].tobytes()
+    )
     layer = net_pb2.V1LayerParameter(name="conv1a", top=["c"]).SerializeToString()
     layer += make.field(6, blob) + make.field(6, bias)
     (tmp_path / "c3d.caffemodel").write_bytes(make.field(2, layer))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from fork_cases import ForkCase, all_cases
 
+from caffe_viz.checking.computable import SHAPES_ONLY
 from caffe_viz.geometry.table import TABLE
 from caffe_viz.parity import LIMIT, apart
 
@@ -63,6 +65,14 @@ def test_gradients(case: ForkCase, tmp_path: Path) -> None:
         return tuple(x for x in some if x.requires_grad)
 
     assert torch.autograd.gradcheck(tops, (*bottoms, *params), eps=1e-6, atol=1e-5)
+
+
+def test_every_type_of_a_fork_is_in_the_docs() -> None:
+    page = (Path(__file__).resolve().parent.parent / "docs" / "forks.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"\w+", page))
+    assert {name for name, rule in TABLE.items() if rule.fork} - named == set()
+    only_shapes = set(re.findall(r"\w+", page.partition("| shapes only |")[2].partition(";")[0]))
+    assert only_shapes == SHAPES_ONLY == {x for x, rule in TABLE.items() if rule.fork and x in LEFT_OUT}
 
 
 def test_every_type_of_a_fork_has_cases() -> None:

@@ -28,7 +28,8 @@ from caffe_viz.netdef.unknown import changes_nothing, is_quiet, message_fields, 
 from caffe_viz.surgery import ONLY_FORWARD_IN_CAFFE
 
 # Types of forks whose shapes are known, but that no engine computes.
-SHAPES_ONLY = frozenset({"EvalDetection", "GaussianYolov3", "RegionLoss", "Yolov3"})
+SHAPES_ONLY = frozenset({"EvalDetection", "GaussianYolov3", "MultiStageMeanfield", "MultiStageMeanfieldAU3"})
+SHAPES_ONLY |= {"RegionLoss", "Yolov3"}
 # The most bottoms that real Caffe takes, where forks take more.
 MOST_BOTTOMS = {"DetectionOutput": 4, "SmoothL1Loss": 2}
 NAMES_SHOWN = 3

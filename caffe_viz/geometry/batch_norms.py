@@ -45,6 +45,18 @@ def bn_uses_batch(layer: LayerParameter, train: bool) -> bool:
     return train or not param.moving_average
 
 
+def mixes_images(layer: LayerParameter) -> bool:
+    """Whether what a layer makes of an image at TEST depends on the other images of the batch."""
+    if layer.type == "BN":
+        return bn_uses_batch(layer, train=False)
+    param = layer.batch_norm_param
+    return (
+        layer.type.startswith("BatchNorm")
+        and param.HasField("use_global_stats")
+        and not param.use_global_stats
+    )
+
+
 @rule("BN", tops=(1, 3), fork=True)
 def _bn(layer: LayerParameter, bottoms: Shapes) -> Out:
     """Further tops are mean and variance of the batch."""

@@ -12,7 +12,6 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
 
-import numpy as np
 from geometry_toys import Toy
 from numpy.typing import NDArray
 
