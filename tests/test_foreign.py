@@ -458,3 +458,36 @@ def test_blobs_of_c3d(tmp_path: Path, read: Callable[[Path], Any]) -> None:
     np.testing.assert_array_equal(arrays[0], values.reshape(2, 3, 2, 1, 2))
     np.testing.assert_array_equal(arrays[1], values[:2])
     assert one.name == "conv1a"
+
+
+class TestOldCrops:
+    """CROP of V1 lays its first bottom over its second, as pycaffe's coord_map does."""
+
+    NET = """
+    input: "data" input_dim: 1 input_dim: 1 input_dim: 40 input_dim: 48
+    layers { name: "c" type: CONVOLUTION bottom: "data" top: "c" convolution_param { num_output: 2 kernel_size: 3 pad: %d } }
+    layers { name: "p" type: POOLING bottom: "c" top: "p" pooling_param { kernel_size: 2 stride: 2 } }
+    layers { name: "u" type: DECONVOLUTION bottom: "p" top: "u"
+             convolution_param { num_output: 1 kernel_size: %d stride: 2 } }
+    layers { name: "crop" type: CROP bottom: "u" bottom: "data" top: "crop" }
+    """
+
+    @pytest.mark.parametrize(("pad", "kernel"), [(35, 4), (5, 2), (10, 6)])
+    def test_offsets_are_those_of_real_caffe(self, caffe: Any, pad: int, kernel: int) -> None:
+        from caffe import layers as L
+        from caffe.coord_map import crop
+
+        n = caffe.NetSpec()
+        n.data = L.Input(shape={"dim": [1, 1, 40, 48]})
+        n.c = L.Convolution(n.data, num_output=2, kernel_size=3, pad=pad)
+        n.p = L.Pooling(n.c, kernel_size=2, stride=2)
+        n.u = L.Deconvolution(n.p, convolution_param={"num_output": 1, "kernel_size": kernel, "stride": 2})
+        n.crop = crop(n.u, n.data)
+        wanted = n.to_proto().layer[-1].crop_param
+        found = parse_net(self.NET % (pad, kernel)).layer[-1]
+        assert (found.type, found.crop_param.axis) == ("Crop", 2)
+        assert list(found.crop_param.offset) == [*wanted.offset] * 2
+
+    def test_without_an_offset_it_says_so(self) -> None:
+        net = parse_net(self.NET % (0, 3))  # between two pixels
+        assert ignored_fields(net) == ("crop has type, which is ignored: its fork may compute other values",)

@@ -6,6 +6,7 @@ import re
 
 from caffe_viz.errors import InputError, near
 from caffe_viz.netdef.copying import assign, without_layers
+from caffe_viz.netdef.crops import give_offsets
 from caffe_viz.netdef.net_pb2 import LayerParameter, NetParameter, V1LayerParameter
 from caffe_viz.netdef.unknown import merge
 
@@ -37,6 +38,7 @@ TYPES = {
 KEPT = (set(V1LayerParameter.DESCRIPTOR.fields_by_name) & set(LayerParameter.DESCRIPTOR.fields_by_name)) - {
     "type", "param", "unknown",
 }  # fmt: skip
+CROP = "type: CROP"
 # One list per property of a layer's parameters became one ParamSpec per parameter.
 SPECS = {
     "param": "name",
@@ -79,7 +81,20 @@ def from_v1(net: NetParameter, name: str, types_needed: bool) -> NetParameter:
         _unknown(old, new)
         _param_specs(old, new)
         _move_transform(old, new)
+    _cut(net, out)
     return out
+
+
+def _cut(net: NetParameter, out: NetParameter) -> None:
+    """CROP, of forks, finds its offset; where there is none its type stays unknown, so that this is said."""
+    marks = {
+        place: unknown
+        for place, (old, new) in enumerate(zip(net.layers, out.layer, strict=True))
+        for unknown in old.unknown
+        if (unknown.name, unknown.text) == ("type", CROP) and not new.HasField("crop_param")
+    }
+    for place in give_offsets(out.layer, marks):
+        out.layer[place].unknown.append(marks[place])
 
 
 def _type(old: V1LayerParameter) -> str:
