@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_viz.backend import load_net
+from caffe_viz.checking import need_no_abort
 from caffe_viz.checking.in_place import in_place_findings
 from caffe_viz.checking.layers import NO_BACKWARD
 from caffe_viz.geometry import Geometry, measure
@@ -112,6 +113,7 @@ def compare(
         layer.type in NO_GRADIENT | ONLY_FORWARD_IN_CAFFE | NO_BACKWARD for layer in message.layer
     )
     message.force_backward = backward
+    need_no_abort(message, "caffe")
     trained = seeded_weights(message, seed) if weights is None else weights
     real, ours = (load_net(message, trained, engine=engine) for engine in ("caffe", "torch"))
     rng = np.random.default_rng(seed)

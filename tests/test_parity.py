@@ -12,7 +12,7 @@ import pytest
 
 from caffe_viz import parity
 from caffe_viz.cli import main
-from caffe_viz.errors import RunError
+from caffe_viz.errors import InputError, RunError
 from caffe_viz.images import Preprocess
 from caffe_viz.netdef import parse_net, read_net, read_weights
 from caffe_viz.surgery import with_batch
@@ -213,3 +213,10 @@ def test_seeded_weights_keep_values_in_range() -> None:
     )
     for name in ("conv1/7x7_s2", "inception_3a/output", "inception_5b/output", "loss3/classifier"):
         assert 0.5 < np.abs(out[name]).max() < 2000
+
+
+def test_what_would_abort_is_said(caffe: Any) -> None:
+    data = "memory_data_param { batch_size: 1 channels: 1 height: 2 width: 2 }"
+    net = parse_net(f'layer {{ name: "d" type: "MemoryData" top: "data" top: "label" {data} }}')
+    with pytest.raises(InputError, match="'d' .* set_input_arrays"):
+        parity.compare(net)

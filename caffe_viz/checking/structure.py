@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from caffe_viz.checking import layers as known
 from caffe_viz.checking.in_place import in_place_findings
 from caffe_viz.checking.report import Finding, where
-from caffe_viz.errors import near
+from caffe_viz.errors import InputError, near
 from caffe_viz.geometry.custom import ENTERED
 from caffe_viz.geometry.rules import TABLE
 from caffe_viz.netdef import LayerParameter, NetParameter
@@ -32,7 +32,7 @@ def structure_findings(net: NetParameter, whole: NetParameter, engine: str) -> I
         for message in (*_type(layer, engine), *_options(layer, engine)):
             yield Finding("error", where(layer), message)
         if engine == "caffe":
-            yield from _of_running(layer, net.force_backward)
+            yield from _of_running(net, layer)
         for message in _unknown_fillers(layer) if engine == "torch" else ():
             yield Finding("warning", where(layer), message)
     for name, times in Counter(layer.name for layer in net.layer).items():
@@ -63,12 +63,19 @@ def _type(layer: LayerParameter, engine: str) -> Iterator[str]:
         yield "its type is of a fork: real Caffe as built by `make caffe` has no such type."
 
 
-def _of_running(layer: LayerParameter, forced: bool) -> Iterator[Finding]:
+def need_no_abort(net: NetParameter, engine: str) -> None:
+    """For who runs all of `net` forward and back. Raises InputError where real Caffe would abort on that."""
+    for layer in net.layer if engine == "caffe" else ():
+        for finding in _of_running(net, layer):
+            raise InputError(str(finding))
+
+
+def _of_running(net: NetParameter, layer: LayerParameter) -> Iterator[Finding]:
     """What real Caffe loads, and then aborts on where it is run in one way but not in another."""
     if layer.type == "MemoryData":
         message = "forward aborts unless net.set_input_arrays(data, labels) was called before."
         yield Finding("warning", where(layer), message)
-    if forced and layer.type in known.NO_BACKWARD:
+    if net.force_backward and layer.type in known.NO_BACKWARD:
         message = (
             "has no gradient, and force_backward asks for one: a backward() through it aborts, though "
             "forward() and a backward from a layer before it are fine."

@@ -14,6 +14,7 @@ QUIET: dict[str, str] = {
     "BatchNormParameter.update_global_stats": "synopsys-caffe: of training",
     "ConcatParameter.engine": "which library computes it",
     "Convolution3DParameter.filter_group": "facebook/C3D: how many filters at a time",
+    "ConvolutionParameter.conv_algorithm": "intel/caffe: how it is computed",
     "ConvolutionParameter.engine": "which library computes it",
     "ConvolutionParameter.filter_group": "facebook/C3D: how many filters at a time",
     "DenseBlockParameter.BC_ultra_space_efficient": "Tongcheng/DN_CaffeScript: how much memory it takes",

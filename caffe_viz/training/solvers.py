@@ -9,7 +9,7 @@ from typing import Any
 
 from caffe_viz import netdef
 from caffe_viz.backend import chosen, load_net, module
-from caffe_viz.checking import check_messages, existing_file, fits, probe, raise_for
+from caffe_viz.checking import check_messages, existing_file, fits, need_no_abort, probe, raise_for
 from caffe_viz.errors import InputError
 from caffe_viz.files import h5py, need_folder, safe_name
 from caffe_viz.geometry.python_layers import folders, with_permission
@@ -172,7 +172,9 @@ def _beside(solver: Path, name: str) -> str:
 
 def _check(net: NetParameter, phase: str, engine: str, allow_code: bool) -> None:
     name = f"net {net.name!r}"
-    raise_for(check_messages(_as_inputs(net), phase=phase, engine=engine, allow_code=allow_code), name)
+    given = _as_inputs(net)
+    raise_for(check_messages(given, phase=phase, engine=engine, allow_code=allow_code), name)
+    need_no_abort(netdef.for_phase(given, phase), engine)
     if engine == "caffe":
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "net.prototxt"
