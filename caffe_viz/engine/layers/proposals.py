@@ -1,4 +1,4 @@
-"""Layers of Faster R-CNN and R-FCN: regions of interest, in pixels of the image, and pooling over them."""
+"""Faster R-CNN's layer that makes regions of interest, in pixels of the image."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from caffe_viz.engine.anchors import by_place, clipped, large, moved, placed
 from caffe_viz.engine.boxes import suppress
 from caffe_viz.engine.table import Call, layer
 from caffe_viz.errors import InputError
@@ -30,22 +31,10 @@ def _proposal(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> list[T
             f"layer {call.param.name!r} (Proposal): {count} anchors (ratio x scale) need {2 * count} "
             f"and {4 * count} channels, not {scores.shape[1]} and {codes.shape[1]}."
         )
-    y, x = (torch.arange(n, device=scores.device) * p.feat_stride for n in (height, width))
-    corners = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).repeat(1, 1, 2)[:, :, None]
-    boxes = (corners + anchors).reshape(1, -1, 4)
-    codes = codes[:, : 4 * count].unflatten(1, (count, 4)).permute(0, 3, 4, 1, 2).reshape(len(codes), -1, 4)
+    boxes = placed(anchors, (height, width), p.feat_stride)[None]
     scores = scores[:, count : 2 * count].permute(0, 2, 3, 1).flatten(1)
-    limits = (image.reshape(-1)[:2] - 1).flip(0).repeat(2)
-    boxes = torch.maximum(torch.minimum(_moved(boxes, codes), limits), torch.zeros_like(limits))
-    large = ((boxes[..., 2:] - boxes[..., :2] + 1) >= p.min_size).all(-1)
-    return _regions(p, boxes, scores * large)[: call.tops]
-
-
-def _moved(boxes: Tensor, codes: Tensor) -> Tensor:
-    sides = boxes[..., 2:] - boxes[..., :2] + 1
-    centres = boxes[..., :2] + sides / 2 + codes[..., :2] * sides
-    halves = codes[..., 2:].exp() * sides / 2
-    return torch.cat([centres - halves, centres + halves], -1)
+    boxes = clipped(moved(boxes, by_place(codes[:, : 4 * count], 4)), image)
+    return _regions(p, boxes, scores * large(boxes, p.min_size))[: call.tops]
 
 
 def _regions(p: ProposalParameter, boxes: Tensor, scores: Tensor) -> list[Tensor]:
@@ -107,32 +96,3 @@ def _partitioned(part: NDArray[np.float32]) -> tuple[NDArray[np.int64], int]:
     pivot = max([*low[max(pairs - 1, 0) : pairs], *high[pairs : pairs + 1]], default=0)
     places[[0, pivot]] = places[[pivot, 0]]
     return places, int(pivot)
-
-
-# Caffe has code for the GPU only; this is what it computes there (R-FCN, Dai et al. 2016).
-@layer("PSROIPooling")
-def _psroi_pooling(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
-    """(R, output_dim, G, G): each bin is the mean over its part of the region, in channels of its own."""
-    p, (x, regions) = call.param.psroi_pooling_param, bottoms
-    size, regions = p.group_size, regions.detach().reshape(len(regions), -1)
-    corners = (regions[:, 1:5].abs() + 0.5).floor() * regions[:, 1:5].sign()
-    begin, end = corners[:, :2] * p.spatial_scale, (corners[:, 2:] + 1) * p.spatial_scale
-    bins = ((end - begin).clamp(min=0.1) / size)[..., None]
-    steps, begin = torch.arange(size, device=x.device), begin[..., None]
-    room = torch.tensor([[x.shape[3]], [x.shape[2]]], device=x.device)
-    low = torch.minimum((steps * bins + begin).floor().clamp(min=0).to(torch.int64), room)
-    high = torch.minimum(((steps + 1) * bins + begin).ceil().clamp(min=0).to(torch.int64), room)
-    (left, top), (right, bottom) = low.unbind(1), high.unbind(1)
-    # Sums over rectangles from sums over all that lies above and to the left.
-    sums = F.pad(x.to(torch.float64).cumsum(2).cumsum(3), (1, 0, 1, 0))
-    sums = sums.unflatten(1, (p.output_dim, size, size))
-    image = regions[:, 0].to(torch.int64)[:, None, None, None]
-    output = torch.arange(p.output_dim, device=x.device)[:, None, None]
-
-    def upto(rows: Tensor, columns: Tensor) -> Tensor:
-        y, x = rows[:, None, :, None], columns[:, None, None, :]
-        return torch.as_tensor(sums[image, output, steps[:, None], steps, y, x])
-
-    totals = upto(bottom, right) - upto(top, right) - upto(bottom, left) + upto(top, left)
-    counts = ((bottom - top).clamp(min=0)[:, :, None] * (right - left).clamp(min=0)[:, None])[:, None]
-    return torch.where(counts > 0, totals / counts.clamp(min=1), 0).to(x.dtype)
