@@ -57,7 +57,7 @@ BAD_NETS: dict[str, Defect] = {
     "no type": Defect(
         DATA + 'layer { name: "x" bottom: "data" top: "x" }', ("'x'", "unknown layer type"), "load"
     ),
-    "type of another build": Defect(DATA + layer("c", "Clip", "data", "c"), ("'c'", "of a fork"), "load"),
+    "type of another build": Defect(DATA + layer("c", "Mish", "data", "c"), ("'c'", "of a fork"), "load"),
     "image data": Defect(
         layer("d", "ImageData", "", "data label", 'image_data_param { source: "list.txt" }'),
         ("OpenCV",),

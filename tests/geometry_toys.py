@@ -293,7 +293,6 @@ BAD = [
         "num_output: 4 kernel_size: 3 stride_h: 0",
         "num_output: 400000000 kernel_size: 3",
     ),
-    *_conv("num_output: 1 kernel_size: 100", on="1 2000 200 200"),
     Toy("Convolution", ["1 2 5 5", "1 2 5 4"], "convolution_param { num_output: 3 kernel_size: 2 }", 2),
     Toy("Convolution", ["1 2 5 5", "1 2 5 5"], "convolution_param { num_output: 3 kernel_size: 2 }"),
     *_conv("num_output: 4 kernel_size: 3 pad: 9", kind="Deconvolution"),

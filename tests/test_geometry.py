@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -183,8 +182,6 @@ class TestRefusals:
         [
             ('bottom: "pool"', 'bottom: "poool"', r"layer 'fc' .*'poool'.*Did you mean 'pool'"),
             ('top: "side"', 'top: "pool"', r"layer 'side' .*already makes the top 'pool'"),
-            ('type: "Softmax"', 'type: "SoftMax"', r"layer 'prob' \(SoftMax\).*Did you mean 'Softmax'"),
-            ('type: "Softmax"', 'type: "Python"', r"layer 'prob' \(Python\).*another build of Caffe"),
             ('bottom: "pool" top: "fc"', 'bottom: "fc" top: "fc"', r"layer 'fc' .*no layer before it"),
             ('bottom: "fc" top: "prob"', 'bottom: "prob" top: "prob"', r"layer 'prob' .*no layer before"),
         ],
@@ -399,16 +396,3 @@ def test_import_is_light() -> None:
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
         == "[]\n"
     )
-
-
-def test_measuring_is_fast(networks: Path) -> None:
-    for path in sorted(networks.glob("*/deploy.prototxt")):
-        net = read_net(path)
-        best = min(_seconds(net) for _ in range(3))
-        assert best < 0.05, f"{path.parent.name} took {best:.3f} s"
-
-
-def _seconds(net: object) -> float:
-    start = time.perf_counter()
-    measure(net)  # type: ignore[arg-type]
-    return time.perf_counter() - start

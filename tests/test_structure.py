@@ -171,12 +171,24 @@ def test_kernels_have_as_many_axes_as_their_input() -> None:
 
 
 def test_a_net_that_cannot_be_measured_is_drawn_without_shapes() -> None:
-    graph = read_graph(parse_net(toys.data() + toys.layer("x", "Foreign", ["data"])))
-    assert "Caffe has no such layer type" in str(graph.unmeasured)
+    graph = read_graph(parse_net(toys.data() + toys.layer("x", "InnerProduct", ["data"])))
+    assert "needs num_output" in str(graph.unmeasured)
     assert [e.blob.shape for e in graph.edges] == [None]
     assert "Without shapes" in svg.standalone(lay_out(graph))
     with pytest.raises(InputError, match="bottom 'nowhere'"):
         read_graph(parse_net(toys.data() + toys.conv("x", "nowhere")))
+
+
+def test_an_unknown_type_is_marked_and_what_depends_on_it_has_no_shape() -> None:
+    text = toys.data() + toys.layer("x", "Foreign", ["data"]) + toys.layer("y", "ReLU", ["x"])
+    graph = read_graph(parse_net(text))
+    assert graph.unmeasured is None
+    assert [node.layers[0].known for node in graph.nodes] == [True, False, True]
+    assert [(e.blob.shape, e.blob.unknown) for e in graph.edges] == [((3, 64, 64), False), (None, True)]
+    drawn = svg.standalone(lay_out(graph))
+    assert "Foreign (unknown type)" in drawn
+    assert drawn.count(">?<") == 2  # below the two boxes
+    assert ">unknown<" in drawn  # in the legend
 
 
 def test_an_axis_is_stretched_by_hand() -> None:
@@ -317,9 +329,12 @@ def contrast(a: str, b: str) -> float:
 def test_every_layer_type_has_a_family() -> None:
     others = {kind for kind in TABLE if family(kind) == "other"}
     assert others == {
-        "BilinearInterpolate", "Flatten", "HDF5Output", "Inception", "Interp", "Pad", "Permute", "PixelShuffle",
-        "PriorBox", "Proposal", "Python", "Reduction", "Reshape", "Resize", "ShuffleChannel", "Silence", "Split",
-        "Tile", "Unsqueeze", "Upsample",
+        "AUMaskBasedLand", "BilinearInterpolate", "BilinearInterpolation", "BoxAnnotatorOHEM", "ColorConv",
+        "CropCenter", "DecodeBBox", "Division", "Flatten", "Flip", "FlowWarp", "HDF5Output", "Interp", "MaskResize",
+        "MultiStageMeanfield", "MultiStageMeanfieldAU3", "OutputDecay", "Pad", "Permute", "PixelShuffle", "PriorBox",
+        "PriorBoxClustered", "Proposal", "Python", "Reduction", "Reorg", "Reshape", "Resize", "ResizeBilinear",
+        "ResizeNearestNeighbor", "Reverse", "ShuffleChannel", "Silence", "Split", "Squeeze", "Tile", "Tiling",
+        "Transpose", "Unsqueeze", "Upsample",
     }  # fmt: skip
 
 
@@ -437,13 +452,13 @@ def test_draw_writes_what_is_asked_for(tmp_path: Path) -> None:
 
 def test_draw_needs_no_engine_and_says_what_is_wrong(tmp_path: Path) -> None:
     net = tmp_path / "foreign.prototxt"
-    net.write_text(toys.data() + toys.layer("x", "Foreign", ["data"]), encoding="utf-8")
+    net.write_text(toys.data() + toys.layer("x", "InnerProduct", ["data"]), encoding="utf-8")
     code = "import sys; from caffe_viz.cli import main\ntry: main()\nfinally: print([m for m in ('torch', 'caffe') if m in sys.modules])"
     command = [sys.executable, "-c", code, "draw", str(net), "-o", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert done.stdout.endswith("structure.svg\n[]\n")
-    assert done.stderr.startswith("without shapes: layer 'x' (Foreign)")
+    assert done.stderr.startswith("without shapes: layer 'x' (InnerProduct)")
     done = subprocess.run([*command, "--format", "jpeg"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
 

@@ -6,17 +6,20 @@ _FAMILIES = {
     "data": "AnnotatedData ContinuationIndicator Data DummyData HDF5Data ImageData Input MemoryData "
     "Parameter VideoData WindowData",
     "convolution": "BinaryConvolution Convolution Convolution3D ConvolutionDepthwise Deconvolution "
-    "Deconvolution3D DepthwiseConvolution Im2col",
-    "inner product": "BinaryInnerProduct Embed InnerProduct LSTM LSTMUnit Lstm LstmAttention LstmSimple RNN",
-    "pooling": "MaxUnPool PSROIPooling Pooling Pooling3D PoolingND ROIPooling SPP UnPooling Unpooling",
-    "activation": "AbsVal BNLL Clip ELU Exp HardSigmoid HardSwish Log PReLU Power Quant ReLU ReLU6 Sigmoid "
-    "Swish TanH Threshold",
-    "normalisation": "BN BatchNorm BatchNormKyle Bias Dropout LRN MVN Normalize Scale",
-    "join": "BatchReindex Concat Crop Eltwise Filter Slice",
-    "output or loss": "Accuracy ArgMax CTCGreedyDecoder CTCLoss ContrastiveLoss CtcLoss DetectionEvaluate "
-    "DetectionOutput EuclideanLoss HingeLoss InfogainLoss MultiBoxLoss MultinomialLogisticLoss "
-    "SigmoidCrossEntropyLoss SmoothL1Loss "
-    "Softmax SoftmaxWithLoss WarpCTCLoss",
+    "Deconvolution3D DenseBlock DepthwiseConvolution Im2col",
+    "inner product": "BinaryInnerProduct Embed InnerDistance InnerProduct LSTM LSTMUnit Lstm LstmAttention "
+    "LstmSimple RNN",
+    "pooling": "AttPooling MaskPooling MaxUnPool MultiROIPooling PSROIAlign PSROIPooling Pooling Pooling3D "
+    "PoolingND PwAttend ROIAlign ROIAlignment ROIPooling ROIWarping RegionPooling SPP UnPooling Unpooling",
+    "activation": "AbsVal BNLL BReLU Clip ELU Exp HardSigmoid HardSwish Insanity Log Mish PReLU Power Quant "
+    "ReLU ReLU6 SeLU Sigmoid Swish TanH Threshold",
+    "normalisation": "BN BatchNorm BatchNormKyle Bias ChannelScale Dropout GroupNorm L2Norm LRN LayerNorm MVN "
+    "Normalize Scale",
+    "join": "Add Axpy BatchReindex Combination Concat Crop Eltwise Filter HyperColumns Mul Slice",
+    "output or loss": "Accuracy ArgMax BoxGroupOutput BoxOutput CTCGreedyDecoder CTCLoss ContrastiveLoss "
+    "CtcLoss DetectionEvaluate DetectionOutput EuclideanLoss EvalDetection GaussianYolov3 HingeLoss "
+    "InfogainLoss MultiBoxLoss MultinomialLogisticLoss Region RegionLoss SigmoidCrossEntropyLoss SmoothL1Loss "
+    "Softmax SoftmaxWithLoss WarpCTCLoss YoloDetectionOutput Yolov3 Yolov3DetectionOutput",
 }
 _FAMILY = {kind: family for family, kinds in _FAMILIES.items() for kind in kinds.split()}
 
@@ -43,4 +46,6 @@ FILLS = [name for name in COLOURS if name not in ("text", "dim", "line")]
 
 def family(kind: str, known: bool = True) -> str:
     """The family of a layer type: `other` for those that the table lacks, `unknown` if nobody knows it."""
-    return _FAMILY.get(kind, "other") if known else "unknown"
+    if not known:
+        return "unknown"
+    return _FAMILY.get(kind, "output or loss" if kind.endswith("Loss") else "other")
