@@ -23,7 +23,7 @@ Rule = Callable[[LayerParameter, Shapes], Out]
 TEXT_HEIGHTS = (11, 16, 23, 33, 48, 68, 97, 139, 198, 283)  # CTPN's anchors, all 16 wide
 
 
-def _known(*names: tuple[str, str]) -> Callable[[Rule], Rule]:
+def known(*names: tuple[str, str]) -> Callable[[Rule], Rule]:
     def enter(function: Rule) -> Rule:
         SHAPES.update(dict.fromkeys(names, function))
         return function
@@ -112,7 +112,7 @@ def proposals(layer: LayerParameter) -> Proposals:
     return Proposals(strides, base, ratios, scales)
 
 
-@_known(
+@known(
     ("rpn.proposal_layer", "ProposalLayer"),
     ("pylayer.proposal_layer", "ProposalLayer"),
     ("SSH.layers.proposal_layer", "ProposalLayer"),
@@ -141,7 +141,7 @@ def maps_of(p: Proposals, bottoms: Any) -> tuple[Any, Any, Any]:
     return bottoms[1 + levels :], bottoms[1 : 1 + levels], bottoms[0]
 
 
-@_known(("layers.text_proposal_layer", "ProposalLayer"))
+@known(("layers.text_proposal_layer", "ProposalLayer"))
 def _text_proposal_layer(layer: LayerParameter, bottoms: Shapes) -> Out:
     """All anchors (R, 4), moved up or down, and their scores (R, 1)."""
     settings(layer)
@@ -153,7 +153,7 @@ def _text_proposal_layer(layer: LayerParameter, bottoms: Shapes) -> Out:
     return Out(((h * w * count, 4), (h * w * count, 1)), views=(Look.LOST,))
 
 
-@_known(("rpn.as_rois", "As_roisLayer"), ("rpn.as_rois_mrcnn", "As_rois_MergeRcnnLayer"))
+@known(("rpn.as_rois", "As_roisLayer"), ("rpn.as_rois_mrcnn", "As_rois_MergeRcnnLayer"))
 def _as_rois(layer: LayerParameter, bottoms: Shapes) -> Out:
     """Regions (R, 5) sorted by size into four levels, (4 R, 5) together and (R, 5) each, with zeros."""
     need((len(bottoms), len(layer.top)) == (1, 5), "takes 1 bottom and 5 tops")
@@ -162,7 +162,7 @@ def _as_rois(layer: LayerParameter, bottoms: Shapes) -> Out:
     return Out(((4 * count, REGION), *(((count, REGION),) * 4)), views=(Look.LOST,))
 
 
-@_known(("pylayer.mask_layer", "MaskLayer"))
+@known(("pylayer.mask_layer", "MaskLayer"))
 def _mask_layer(layer: LayerParameter, bottoms: Shapes) -> Out:
     """Masks (R, 1, 21, 21) of R * 441 values."""
     need((len(bottoms), len(layer.top)) == (1, 1), "takes 1 bottom and 1 top, for phase TEST")
@@ -171,7 +171,7 @@ def _mask_layer(layer: LayerParameter, bottoms: Shapes) -> Out:
     return Out(((bottoms[0][0], 1, 21, 21),), views=(Look.LOST,))
 
 
-@_known(("pylayer.stage_bridge_layer", "StageBridgeLayer"))
+@known(("pylayer.stage_bridge_layer", "StageBridgeLayer"))
 def _stage_bridge(layer: LayerParameter, bottoms: Shapes) -> Out:
     """Regions (R, 5) moved by the codes (R, 4 K) of the likeliest of K classes."""
     need((len(bottoms), len(layer.top)) == (4, 1), "takes 4 bottoms and 1 top, for phase TEST")
@@ -182,14 +182,14 @@ def _stage_bridge(layer: LayerParameter, bottoms: Shapes) -> Out:
     return Out(((count, REGION),), views=(Look.LOST,))
 
 
-@_known(("norm2layer", "Norm2Layer"), ("triplet.l2norm_layer", "L2NormLayer"))
+@known(("norm2layer", "Norm2Layer"), ("triplet.l2norm_layer", "L2NormLayer"))
 def _norm(layer: LayerParameter, bottoms: Shapes) -> Out:
     need((len(bottoms), len(layer.top)) == (1, 1), "takes 1 bottom and 1 top")
     need(len(bottoms[0]) == 2, f"takes rows of values (N, C), not {text(bottoms[0])}")
     return Out(bottoms, views=(Look.WHOLE,))
 
 
-@_known(("spatial_dropout", "SpatialDropoutLayer"))
+@known(("spatial_dropout", "SpatialDropoutLayer"))
 def _spatial_dropout(layer: LayerParameter, bottoms: Shapes) -> Out:
     need((len(bottoms), len(layer.top)) == (1, 1), "takes 1 bottom and 1 top")
     four_axes(bottoms[0])
@@ -208,7 +208,7 @@ def dropped(layer: LayerParameter) -> tuple[bool, float]:
     return given.get("phase") == "TRAIN", part
 
 
-@_known(("yolov2", "darknet_reorg"))
+@known(("yolov2", "darknet_reorg"))
 def _darknet_reorg(layer: LayerParameter, bottoms: Shapes) -> Out:
     need((len(bottoms), len(layer.top)) == (1, 1), "takes 1 bottom and 1 top")
     n, c, h, w = four_axes(bottoms[0])
@@ -216,7 +216,7 @@ def _darknet_reorg(layer: LayerParameter, bottoms: Shapes) -> Out:
     return Out(((n, 4 * c, h // 2, w // 2),), views=(Look.LOST,))
 
 
-@_known(
+@known(
     ("CombineRegressions", "CombineRegressionsLayer"), ("CombineRegressionsHuman", "CombineRegressionsLayer")
 )
 def _combine_regressions(layer: LayerParameter, bottoms: Shapes) -> Out:

@@ -8,6 +8,7 @@ from caffe_viz.geometry import (  # noqa: F401  (importing them fills the table)
     colours,
     crf,
     depthwise,
+    detectnet,
     detectors,
     elementwise,
     ends,

@@ -20,7 +20,7 @@ KNOWN: dict[tuple[str, str], Function] = {}
 T = TypeVar("T", bound=Function)
 
 
-def _known(*names: tuple[str, str]) -> Callable[[T], T]:
+def known(*names: tuple[str, str]) -> Callable[[T], T]:
     def enter(function: T) -> T:
         KNOWN.update(dict.fromkeys(names, function))
         return function
@@ -28,7 +28,7 @@ def _known(*names: tuple[str, str]) -> Callable[[T], T]:
     return enter
 
 
-@_known(
+@known(
     ("rpn.proposal_layer", "ProposalLayer"),
     ("pylayer.proposal_layer", "ProposalLayer"),
     ("SSH.layers.proposal_layer", "ProposalLayer"),
@@ -87,7 +87,7 @@ def _best(p: Proposals, rows: Tensor) -> list[Tensor]:
     return [F.pad(rows[:, :4], (1, 0)), rows[:, 4:]]
 
 
-@_known(("layers.text_proposal_layer", "ProposalLayer"))
+@known(("layers.text_proposal_layer", "ProposalLayer"))
 def _text_proposal_layer(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> list[Tensor]:
     """All anchors (R, 4) moved up or down, and their scores (R, 1), from (1, 20, H, W) each, and im_info.
 
@@ -114,7 +114,7 @@ def _levels(regions: Tensor) -> Tensor:
     return (4 + (area.sqrt() / 224).log2()).floor().clamp(2, 5).to(torch.int64) - 2
 
 
-@_known(("rpn.as_rois", "As_roisLayer"))
+@known(("rpn.as_rois", "As_roisLayer"))
 def _as_rois(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> list[Tensor]:
     """Of regions (R, 5) all (4 R, 5), and those of each of four levels (R, 5), filled up with zeros.
 
@@ -128,7 +128,7 @@ def _as_rois(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> list[Te
     return [torch.cat(found), *found]
 
 
-@_known(("rpn.as_rois_mrcnn", "As_rois_MergeRcnnLayer"))
+@known(("rpn.as_rois_mrcnn", "As_rois_MergeRcnnLayer"))
 def _as_rois_merged(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> list[Tensor]:
     """Of regions (R, 5) all, level by level, and those of each of four levels; if none, four of zeros.
 
@@ -142,13 +142,13 @@ def _as_rois_merged(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> 
     return [torch.cat(found), *found]
 
 
-@_known(("pylayer.mask_layer", "MaskLayer"))
+@known(("pylayer.mask_layer", "MaskLayer"))
 def _mask_layer(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
     """Masks (R, 1, 21, 21) of rows of 441. daijifeng001/MNC: lib/pylayer/mask_layer.py"""
     return bottoms[0].reshape(-1, 1, 21, 21)
 
 
-@_known(("pylayer.stage_bridge_layer", "StageBridgeLayer"))
+@known(("pylayer.stage_bridge_layer", "StageBridgeLayer"))
 def _stage_bridge(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
     """Regions (R, 5) moved by the code (R, 4 K) of the likeliest of K classes, cut to the image.
 
@@ -162,7 +162,7 @@ def _stage_bridge(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Te
     return F.pad(boxes, (1, 0))
 
 
-@_known(("norm2layer", "Norm2Layer"), ("triplet.l2norm_layer", "L2NormLayer"))
+@known(("norm2layer", "Norm2Layer"), ("triplet.l2norm_layer", "L2NormLayer"))
 def _norm(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
     """Rows (N, C) over their lengths; zeros stay.
 
@@ -171,7 +171,7 @@ def _norm(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
     return F.normalize(bottoms[0], dim=1, eps=1e-30)
 
 
-@_known(("spatial_dropout", "SpatialDropoutLayer"))
+@known(("spatial_dropout", "SpatialDropoutLayer"))
 def _spatial_dropout(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
     """(N, C, H, W) over 1 - p, without channels that chance drops in training.
 
@@ -185,7 +185,7 @@ def _spatial_dropout(call: Call, bottoms: list[Tensor], params: list[Tensor]) ->
     return kept
 
 
-@_known(("yolov2", "darknet_reorg"))
+@known(("yolov2", "darknet_reorg"))
 def _darknet_reorg(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
     """(N, 4 C, H / 2, W / 2) of (N, C, H, W), by the places that darknet's C code takes them from.
 
@@ -197,7 +197,7 @@ def _darknet_reorg(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> T
     return blocks.permute(0, 3, 5, 1, 2, 4).reshape(n, 4 * c, h // 2, w // 2)
 
 
-@_known(("CombineRegressions", "CombineRegressionsLayer"))
+@known(("CombineRegressions", "CombineRegressionsLayer"))
 def _combine_regressions(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> list[Tensor]:
     """From places (N, 1, H, W) and rests (N, K, H, W) of two axes the values in 0 .. 1; -1: background.
 
@@ -210,7 +210,7 @@ def _combine_regressions(call: Call, bottoms: list[Tensor], params: list[Tensor]
     return found
 
 
-@_known(("CombineRegressionsHuman", "CombineRegressionsLayer"))
+@known(("CombineRegressionsHuman", "CombineRegressionsLayer"))
 def _combine_parts(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> list[Tensor]:
     """The values (N, K, H, W) of the part that each place (N, 1, H, W) is of, at least 0.
 
