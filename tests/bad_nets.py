@@ -231,6 +231,12 @@ BAD_NETS: dict[str, Defect] = {
         ("'loss'", "two tops"),
         "load",
     ),
+    "reshape in place": Defect(
+        DATA + layer("r", "Reshape", "data", "data", "reshape_param { shape { dim: 0 dim: -1 } }"),
+        ("'r'", "in place"),
+        "load",
+    ),
+    "another shape in place": Defect(DATA + conv("", "data"), ("'conv'", "in place"), "never"),
     "column buffer": Defect(
         DATA.replace("dim: 3 dim: 8 dim: 8", "dim: 1000 dim: 500 dim: 500")
         + layer("c", "Convolution", "data", "c", "convolution_param { num_output: 1 kernel_size: 3 pad: 1 }"),

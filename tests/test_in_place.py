@@ -345,3 +345,37 @@ def test_the_embedded_engine_computes_what_is_meant_in_place(tmp_path: Path, kin
     for apart, in_place in zip(*found, strict=True):
         np.testing.assert_allclose(in_place, apart, rtol=1e-5, atol=1e-6)
     assert all(np.abs(x).max() > 0 for x in found[0])
+
+
+def test_what_changes_its_shape_in_place_is_a_new_blob() -> None:
+    """As older forks let Reshape; also twice, and between layers that work in place as usual."""
+    pytest.importorskip("torch", reason="the embedded engine is not installed")
+    data = 'layer { name: "d" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 dim: 4 dim: 4 } } }'
+    layers = """
+    layer { name: "c" type: "Convolution" bottom: "x" top: "x" convolution_param { num_output: 5 kernel_size: 2
+            weight_filler { type: "xavier" } } }
+    layer { name: "r" type: "ReLU" bottom: "x" top: "x" }
+    layer { name: "s" type: "Reshape" bottom: "x" top: "x" reshape_param { shape { dim: 0 dim: -1 } } }
+    layer { name: "f" type: "InnerProduct" bottom: "x" top: "x" inner_product_param { num_output: 3
+            weight_filler { type: "xavier" } } }
+    """
+    text = "force_backward: true " + data + layers
+    apart = text
+    for name, new in (("f", "x3"), ("s", "x2"), ("c", "x1")):
+        head, layer, tail = apart.partition(f'name: "{name}"')
+        apart = head + layer + tail.replace('"x"', f'"{new}"').replace(f'bottom: "{new}"', 'bottom: "x"', 1)
+    apart = apart.replace('"f" type: "InnerProduct" bottom: "x"', '"f" type: "InnerProduct" bottom: "x2"')
+    apart = apart.replace('"s" type: "Reshape" bottom: "x"', '"s" type: "Reshape" bottom: "x1"')
+    nets = [cv.load_net(parse_net(one), engine="torch") for one in (text, apart)]
+    nets[1].share_with(nets[0])
+    image = np.random.default_rng(0).normal(size=(2, 3, 4, 4))
+    found = []
+    for net, top in zip(nets, ("x", "x3"), strict=True):
+        net.layers[0].tops[0].data[...] = image
+        net._forward(1, len(net.layers) - 1)
+        net.blobs[top].diff[...] = 1
+        net.backward()
+        found.append((np.array(net.blobs[top].data), np.array(net.layers[0].tops[0].diff)))
+    for mine, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-6)
+    assert np.abs(found[0][1]).max() > 0

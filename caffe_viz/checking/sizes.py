@@ -31,6 +31,7 @@ def size_findings(
     except InputError as error:
         return None, (Finding("error", "", str(error)),)
     findings = (*_too_large(geometry), *_empty_windows(net, geometry))
+    findings += tuple(_renewed(geometry, engine))
     return geometry, (*findings, *(_column_buffers(net, geometry) if engine == "caffe" else ()))
 
 
@@ -44,6 +45,25 @@ def _too_large(geometry: Geometry) -> Iterator[Finding]:
             f"has {there / 1e9:.3g} GB: make the batch or the input smaller."
         )
         yield Finding("error", "", message)
+
+
+def _renewed(geometry: Geometry, engine: str) -> Iterator[Finding]:
+    """Layers in place whose top is another blob than their bottom."""
+    for layer in geometry.layers:
+        for name in sorted(layer.renews) if not layer.unknown else ():
+            place, change = (
+                f"layer {layer.name!r} ({layer.type})",
+                dict(zip(layer.tops, layer.shapes, strict=True)),
+            )
+            shape = " ".join(map(str, change[name]))
+            if engine == "caffe":
+                message = f"cannot work in place, {name!r} would become {shape}: give its top another name."
+                yield Finding("error", place, message)
+            else:
+                message = (
+                    f"works in place on {name!r}, which real Caffe refuses; here that is a new blob, {shape}."
+                )
+                yield Finding("warning", place, message)
 
 
 def _column_buffers(net: NetParameter, geometry: Geometry) -> Iterator[Finding]:

@@ -45,11 +45,11 @@ def wire(net: NetParameter, train: bool, device: torch.device) -> Wiring:
         NotImplementedError: it has a layer type that this engine does not have.
     """
     _known(net)
-    measure(net, files=True)
+    geometry = measure(net, files=True)
     wiring = Wiring(with_splits(net))
     walk = _Walk(wiring, train, device, modes.generator(device))
-    for param in wiring.message.layer:
-        walk.add(param)
+    for param, measured in zip(wiring.message.layer, geometry.layers, strict=True):
+        walk.add(param, measured.renews)
     wiring.outputs = sorted(walk.open)
     walk.mark()
     return wiring
@@ -68,13 +68,13 @@ class _Walk:
     needs: list[bool] = field(default_factory=list)  # whether a blob gets a gradient
     owners: dict[str, Blob] = field(default_factory=dict)  # of parameters that have names
 
-    def add(self, param: LayerParameter) -> None:
-        """One layer, after those that make its bottoms."""
+    def add(self, param: LayerParameter, renews: frozenset[str]) -> None:
+        """One layer, after those that make its bottoms; the names `renews` become those of new blobs."""
         if not param.HasField("phase"):
             param.phase = net_pb2.TRAIN if self.train else net_pb2.TEST
         bottoms = [self.latest[name] for name in param.bottom]
         self.open -= set(param.bottom)
-        tops = [self._top(param, i, bottoms) for i in range(len(param.top))]
+        tops = [self._top(param, i, bottoms, renews) for i in range(len(param.top))]
         rule = WITH_FILES[param.type]
         if rule.automatic:
             tops += [self._new(AUTOMATIC) for _ in range(len(param.top), rule.tops[0])]
@@ -113,10 +113,10 @@ class _Walk:
             if made.message.force_backward or (layer.backs and layer.kind.always):
                 _force(layer)
 
-    def _top(self, param: LayerParameter, place: int, bottoms: list[int]) -> int:
+    def _top(self, param: LayerParameter, place: int, bottoms: list[int], renews: frozenset[str]) -> int:
         name = param.top[place]
         self.open.add(name)
-        if place < len(bottoms) and param.bottom[place] == name:
+        if place < len(bottoms) and param.bottom[place] == name and name not in renews:
             return bottoms[place]
         self.latest[name] = self._new(name)
         return self.latest[name]

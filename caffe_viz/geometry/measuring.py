@@ -93,7 +93,7 @@ class _Walk:
         if self.first is None and not bottoms and out.tops:
             self.first = next(iter(out.tops[0]), 1)
         for name, shape, sight in zip(names, out.tops, sights, strict=True):
-            if name not in layer.bottom and not out.aliases:
+            if self.blobs.get(name) != shape and not out.aliases:
                 self.bytes += 4 * count(shape)
             self.blobs[name], self.sights[name] = shape, sight
         self._leave_open(layer)
@@ -154,9 +154,6 @@ class _Walk:
             fresh = top not in self.blobs and top not in self.unknown and top not in made
             made.add(top)
             need(fresh or in_place, f"another layer already makes the top {top!r}: rename one of them")
-            need(
-                rule.in_place or not in_place, f"cannot work in place: give its top another name than {top!r}"
-            )
         back = len(layer.propagate_down)
         need(back in (0, len(bottoms)), f"takes one propagate_down per bottom ({len(bottoms)}), not {back}")
         weights = len(layer.loss_weight)
@@ -165,8 +162,6 @@ class _Walk:
         need(len(out.tops) == tops, f"makes {len(out.tops)} tops, not {tops}")
         for name, shape in zip(layer.top, out.tops, strict=False):
             checked(shape, f"top {name!r}", *([] if bottoms else ["correct its shape"]))
-            kept = self.blobs.get(name, shape) == shape
-            need(kept, f"would change its blob {name!r} to {text(shape)} in place: give its top another name")
         for i, shape in enumerate(out.params):
             checked(shape, f"parameter {i}")
         return out

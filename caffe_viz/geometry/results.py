@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from caffe_viz.errors import InputError, missing
 from caffe_viz.geometry.fields import Field, Shape
+from caffe_viz.geometry.table import TABLE
 from caffe_viz.markup import html_table
 
 
@@ -30,6 +31,16 @@ class LayerGeometry:
     macs: int
     field: Field | None
     unknown: str = ""
+
+    @property
+    def renews(self) -> frozenset[str]:
+        """Tops in place that cannot stay their blob: of another shape, or of a type that needs its own.
+
+        Caffe refuses them; here the name goes on to a new blob.
+        """
+        pairs = zip(self.bottoms, self.tops, self.bottom_shapes, self.top_shapes, strict=False)
+        apart = not TABLE[self.type].in_place if self.type in TABLE else False
+        return frozenset(top for bottom, top, was, now in pairs if bottom == top and (apart or was != now))
 
     @property
     def shapes(self) -> tuple[Shape, ...]:

@@ -9,17 +9,17 @@ _FAMILIES = {
     "Deconvolution3D DenseBlock DepthwiseConvolution Im2col",
     "inner product": "BinaryInnerProduct Embed InnerDistance InnerProduct LSTM LSTMUnit Lstm LstmAttention "
     "LstmSimple RNN",
-    "pooling": "AttPooling MaskPooling MaxUnPool MultiROIPooling PSROIAlign PSROIPooling Pooling Pooling3D "
-    "PoolingND PwAttend ROIAlign ROIAlignment ROIPooling ROIWarping RegionPooling SPP UnPooling Unpooling",
-    "activation": "AbsVal BNLL BReLU Clip ELU Exp HardSigmoid HardSwish Insanity Log Mish PReLU Power Quant "
-    "ReLU ReLU6 SeLU Sigmoid Swish TanH Threshold",
-    "normalisation": "BN BatchNorm BatchNormKyle Bias ChannelScale Dropout GroupNorm L2Norm LRN LayerNorm MVN "
-    "Normalize Scale",
+    "pooling": "AttPooling MaskPooling MaxUnPool MultiROIPooling PSROIAlign PSROIPooling Pooling "
+    "Pooling3D PoolingND PwAttend ROIAlign ROIAlignment ROIPooling ROIWarping RegionPooling SPP UnPooling Unpooling",
+    "activation": "AbsVal BNLL BReLU Clip ELU Exp HardSigmoid HardSwish Insanity Log Mish PReLU Power "
+    "Quant ReLU ReLU6 SeLU Sigmoid Swish TanH Threshold",
+    "normalisation": "BN BatchNorm BatchNormKyle Bias ChannelScale Dropout GroupNorm L2Norm LRN LayerNorm "
+    "MVN Normalize Scale",
     "join": "Add Axpy BatchReindex Combination Concat Crop Eltwise Filter HyperColumns Mul Slice",
     "output or loss": "Accuracy ArgMax BoxGroupOutput BoxOutput CTCGreedyDecoder CTCLoss ContrastiveLoss "
     "CtcLoss DetectionEvaluate DetectionOutput EuclideanLoss EvalDetection GaussianYolov3 HingeLoss "
-    "InfogainLoss MultiBoxLoss MultinomialLogisticLoss Region RegionLoss SigmoidCrossEntropyLoss SmoothL1Loss "
-    "Softmax SoftmaxWithLoss WarpCTCLoss YoloDetectionOutput Yolov3 Yolov3DetectionOutput",
+    "InfogainLoss MultiBoxLoss MultinomialLogisticLoss Region RegionLoss SigmoidCrossEntropyLoss "
+    "SmoothL1Loss Softmax SoftmaxWithLoss WarpCTCLoss YoloDetectionOutput Yolov3 Yolov3DetectionOutput",
 }
 _FAMILY = {kind: family for family, kinds in _FAMILIES.items() for kind in kinds.split()}
 
