@@ -30,8 +30,9 @@ from caffe_viz.surgery import ONLY_FORWARD_IN_CAFFE
 # Types of forks whose shapes are known, but that no engine computes.
 SHAPES_ONLY = frozenset({"EvalDetection", "GaussianYolov3", "MultiStageMeanfield", "MultiStageMeanfieldAU3"})
 SHAPES_ONLY |= {"RegionLoss", "Yolov3"}
-# The most bottoms that real Caffe takes, where forks take more.
+# The most bottoms and tops that real Caffe takes, where forks take more.
 MOST_BOTTOMS = {"DetectionOutput": 4, "SmoothL1Loss": 2}
+MOST_TOPS = {"SmoothL1Loss": 1, "SoftmaxWithLoss": 2}
 NAMES_SHOWN = 3
 
 
@@ -121,6 +122,8 @@ def why_embedded(net: NetParameter) -> str:
             return f"{where(layer)} is that of {layer.variant}"
         if len(layer.bottom) > MOST_BOTTOMS.get(layer.type, len(layer.bottom)):
             return f"{where(layer)} has {len(layer.bottom)} bottoms, as in a fork"
+        if len(layer.top) > MOST_TOPS.get(layer.type, len(layer.top)):
+            return f"{where(layer)} has {len(layer.top)} tops, as in a fork"
         if layer.type in UNUSABLE and layer.type in EMBEDDED:
             return f"{where(layer)}: {UNUSABLE[layer.type]}"
         if gradient and layer.type in ONLY_FORWARD_IN_CAFFE:

@@ -38,7 +38,7 @@ def clusters(layer: LayerParameter) -> Clusters:
     string = layer.python_param.param_str
     given = string.split(",")
     try:
-        p = Clusters(*(kind(part) for kind, part in zip(_TYPES, given[:9], strict=False)))  # type: ignore[arg-type]
+        p = Clusters(*(kind(part) for kind, part in zip(_TYPES, given[:9], strict=False)))
     except (TypeError, ValueError):
         raise InputError(
             f"param_str {string!r} must list width, height, stride, coverage, votes, likeness and least "

@@ -102,11 +102,13 @@ def _labels(predictions: Shape, labels: Shape, axis: int) -> int:
     return place
 
 
-@rule("SoftmaxWithLoss", bottoms=2, tops=(1, None), automatic=True)
+@rule("SoftmaxWithLossOHEM", bottoms=2, tops=(1, 3), automatic=True, fork=True)
+@rule("SoftmaxWithLoss", bottoms=2, tops=(1, 3), automatic=True)
 def _softmax_loss(layer: LayerParameter, bottoms: Shapes) -> Out:
+    """The loss, the probabilities, and in forks the loss of each label."""
     _loss(bottoms)
     _labels(bottoms[0], bottoms[1], layer.softmax_param.axis)
-    return Out(((), bottoms[0])[: max(1, len(layer.top))], views=(Look.WHOLE,))
+    return Out(((), *bottoms)[: max(1, len(layer.top))], views=(Look.WHOLE,))
 
 
 @rule("EuclideanLoss", bottoms=2, automatic=True)
@@ -119,10 +121,13 @@ def _euclidean_loss(layer: LayerParameter, bottoms: Shapes) -> Out:
     return _WHOLE
 
 
+@rule("SigmoidCrossEntropyLossWeighted", bottoms=3, automatic=True, fork=True)
+@rule("SigmoidCrossEntropyBalanceLoss", bottoms=2, automatic=True, fork=True)
 @rule("SigmoidCrossEntropyLoss", bottoms=2, automatic=True)
 def _sigmoid_loss(layer: LayerParameter, bottoms: Shapes) -> Out:
+    """Of values and labels, and in a fork weights."""
     _loss(bottoms)
-    need(math.prod(bottoms[0]) == math.prod(bottoms[1]), "both bottoms must have as many values")
+    need(len(set(map(math.prod, bottoms))) == 1, "all bottoms must have as many values")
     return _WHOLE
 
 
@@ -164,13 +169,26 @@ def _contrastive_loss(layer: LayerParameter, bottoms: Shapes) -> Out:
     return _WHOLE
 
 
-@rule("SmoothL1Loss", bottoms=(2, 4), automatic=True)
+@rule("GeneralContrastiveLoss", bottoms=2, tops=(1, 2), automatic=True, fork=True)
+def _general_contrastive_loss(layer: LayerParameter, bottoms: Shapes) -> Out:
+    """Of distances (N, C) and labels (N): the loss, and the mean distances of both kinds (2)."""
+    _loss(bottoms)
+    need(_flat(bottoms[1]), "the labels must be (N)")
+    return Out(((), (2,))[: max(1, len(layer.top))], views=(Look.WHOLE,))
+
+
+@rule("SmoothL1LossOHEM", bottoms=(2, 3), tops=(1, 2), automatic=True, fork=True)
+@rule("SmoothL1Loss", bottoms=(2, 4), tops=(1, 2), automatic=True)
 def _smooth_l1_loss(layer: LayerParameter, bottoms: Shapes) -> Out:
-    """With weights within and around the loss, which Fast R-CNN has as third and fourth bottom."""
+    """With weights within and around the loss, which Fast R-CNN has as third and fourth bottom.
+
+    R-FCN has the loss of each place (N, 1, H, W) as second top.
+    """
     _loss(bottoms)
     first, *others = [legacy(b)[1:] for b in bottoms]
     need(all(o == first for o in others), "all bottoms must have the same channels, height and width")
-    return _WHOLE
+    places = (bottoms[0][0], 1, *first[1:])
+    return Out(((), places)[: max(1, len(layer.top))], views=(Look.WHOLE,))
 
 
 @rule("Accuracy", bottoms=2, tops=(1, None))

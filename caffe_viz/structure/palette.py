@@ -17,9 +17,11 @@ _FAMILIES = {
     "MVN Normalize Scale",
     "join": "Add Axpy BatchReindex Combination Concat Crop Eltwise Filter HyperColumns Mul Slice",
     "output or loss": "Accuracy ArgMax BoxGroupOutput BoxOutput CTCGreedyDecoder CTCLoss ContrastiveLoss "
-    "CtcLoss DetectionEvaluate DetectionOutput EuclideanLoss EvalDetection GaussianYolov3 HingeLoss "
-    "InfogainLoss MultiBoxLoss MultinomialLogisticLoss Region RegionLoss SigmoidCrossEntropyLoss "
-    "SmoothL1Loss Softmax SoftmaxWithLoss WarpCTCLoss YoloDetectionOutput Yolov3 Yolov3DetectionOutput",
+    "CtcLoss DetectionEvaluate DetectionOutput EuclideanLoss EvalDetection GaussianYolov3 "
+    "GeneralContrastiveLoss HingeLoss InfogainLoss MultiBoxLoss MultinomialLogisticLoss Region RegionLoss "
+    "SigmoidCrossEntropyBalanceLoss SigmoidCrossEntropyLoss SigmoidCrossEntropyLossWeighted SmoothL1Loss "
+    "SmoothL1LossOHEM Softmax SoftmaxWithLoss SoftmaxWithLossOHEM WarpCTCLoss YoloDetectionOutput Yolov3 "
+    "Yolov3DetectionOutput",
 }
 _FAMILY = {kind: family for family, kinds in _FAMILIES.items() for kind in kinds.split()}
 

@@ -38,7 +38,8 @@ def _proposed(coverage: Array, boxes: Array, p: Clusters) -> Array:
     # It cuts rows twice, where the second time columns are meant.
     y, x = np.nonzero(coverage[: min(rows, columns)] >= p.coverage)
     corner = np.stack([x * (p.width // columns), y * (p.height // rows)] * 2, 1)
-    return np.rint(boxes[:, y, x].T + corner).astype(np.int64)
+    found: Array = np.rint(boxes[:, y, x].T + corner).astype(np.int64)
+    return found
 
 
 def _voted(boxes: Array, p: Clusters) -> Array:

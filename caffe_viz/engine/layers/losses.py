@@ -11,6 +11,7 @@ from torch import Tensor
 
 from caffe_viz.engine.table import Call, layer
 from caffe_viz.errors import InputError
+from caffe_viz.geometry.table import legacy
 from caffe_viz.netdef import read_blob
 from caffe_viz.netdef.net_pb2 import ContrastiveLossParameter, LossParameter
 
@@ -18,8 +19,12 @@ LOWEST_PROBABILITY = 1e-20  # Caffe's kLOG_THRESHOLD
 HIGHEST_LOSS = -math.log(torch.finfo(torch.float32).tiny)  # of a probability of 0 behind Softmax
 
 
-@layer("SoftmaxWithLoss", labels=(1,))
+@layer("SoftmaxWithLoss", "SoftmaxWithLossOHEM", labels=(1,))
 def _softmax_loss(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> list[Tensor]:
+    """With the loss of each label as third top of a fork.
+
+    daijifeng001/caffe-rfcn: src/caffe/layers/softmax_loss_layer.cu
+    """
     p, (x, labels) = call.param.loss_param, bottoms
     axis = call.param.softmax_param.axis % x.ndim
     rows = x.reshape(math.prod(x.shape[:axis]), x.shape[axis], -1)
@@ -28,20 +33,21 @@ def _softmax_loss(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> li
     _need_classes(call, places, rows.shape[1], ignored)
     nowhere = -1 if ignored is None else ignored
     losses = F.cross_entropy(rows, places, reduction="none", ignore_index=nowhere)
-    total = _clamped(losses, -math.inf, HIGHEST_LOSS).sum()
+    losses = _clamped(losses, -math.inf, HIGHEST_LOSS)
     valid = None if ignored is None else (places != ignored).sum()
-    loss = total / divisor(p, len(rows), places.numel(), valid)
-    return [loss, F.softmax(x, axis)][: call.tops]
+    loss = losses.sum() / divisor(p, len(rows), places.numel(), valid)
+    return [loss, F.softmax(x, axis), losses.reshape(labels.shape)][: call.tops]
 
 
-def divisor(p: LossParameter, outer: int, count: int, valid: Tensor | None) -> Tensor | int:
+def divisor(p: LossParameter, outer: int, count: int, valid: Tensor | None) -> Tensor | float:
     """What the sum of losses is divided by (LossLayer::GetNormalizer): never less than 1."""
     mode = p.normalization
     if p.HasField("normalize") and not p.HasField("normalization"):
         mode = p.VALID if p.normalize else p.BATCH_SIZE
     if mode == p.VALID and valid is not None:
         return valid.clamp(min=1)
-    return {p.FULL: count, p.VALID: count, p.BATCH_SIZE: outer, p.NONE: 1}[mode]
+    fixed = max(1, p.pre_fixed_normalizer)
+    return {p.FULL: count, p.VALID: count, p.BATCH_SIZE: outer, p.NONE: 1, p.PRE_FIXED: fixed}[mode]
 
 
 @layer("EuclideanLoss")
@@ -50,17 +56,25 @@ def _euclidean_loss(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> 
     return (difference * difference).sum() / (2 * len(difference))
 
 
-@layer("SmoothL1Loss", labels=(2, 3))
-def _smooth_l1_loss(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
+@layer("SmoothL1Loss", "SmoothL1LossOHEM", labels=(2, 3))
+def _smooth_l1_loss(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> list[Tensor]:
     """Weights of the difference, and of its loss, are the third and fourth bottom of a fork.
 
+    The second top of another has the loss of each place (N, 1, H, W).
     rbgirshick/caffe-fast-rcnn: src/caffe/layers/smooth_l1_loss_layer.cpp
+    daijifeng001/caffe-rfcn: src/caffe/layers/smooth_L1_loss_layer.cpp
     """
-    x, target, *weights = (b.reshape(bottoms[0].shape) for b in bottoms)
+    p, shape = call.param.loss_param, legacy(tuple(bottoms[0].shape))
+    x, target, *weights = (b.reshape(shape) for b in bottoms)
     difference = (x - target) * weights[0] if weights else x - target
     beta = 1 / call.param.smooth_l1_loss_param.sigma**2
     losses = F.smooth_l1_loss(difference, torch.zeros_like(x), reduction="none", beta=beta)
-    return (losses * weights[1] if len(weights) > 1 else losses).sum() / len(x)
+    losses = losses * weights[1] if len(weights) > 1 else losses
+    # Only there loss_param counts.
+    newer = call.tops == 2 or (len(weights) == 1 and call.param.HasField("loss_param"))
+    newer |= call.param.type == "SmoothL1LossOHEM"
+    count = divisor(p, len(x), x[:, 0].numel(), None) if newer else len(x)
+    return [losses.sum() / count, losses.sum(1, keepdim=True)][: call.tops]
 
 
 # Like this Caffe, and unlike later ones, it knows no loss_param: always the sum over N.
@@ -69,6 +83,46 @@ def _sigmoid_loss(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Te
     x, target = bottoms
     goal = target.detach().reshape(x.shape)
     return F.binary_cross_entropy_with_logits(x, goal, reduction="sum") / len(x)
+
+
+@layer("SigmoidCrossEntropyLossWeighted", labels=(1, 2))
+def _weighted_sigmoid_loss(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
+    """The sum over N, each value's loss by the weight of the third bottom.
+
+    liuyuisanai/CaffeMex_v2: src/caffe/layers/sigmoid_cross_entropy_loss_weighted_layer.cpp
+    """
+    x = bottoms[0]
+    goal, weights = (b.detach().reshape(x.shape) for b in bottoms[1:])
+    return F.binary_cross_entropy_with_logits(x, goal, weights, reduction="sum") / len(x)
+
+
+@layer("SigmoidCrossEntropyBalanceLoss", labels=(1,))
+def _balanced_sigmoid_loss(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
+    """The sum over N, where labels 0 weigh as the part of labels 1, and these as theirs; others are ignored.
+
+    s9xie/hed: src/caffe/layers/sigmoid_cross_entropy_loss_layer.cpp, which kmaninis/OSVOS-caffe renamed.
+    """
+    rows, goal = (b.reshape(len(bottoms[0]), -1) for b in (bottoms[0], bottoms[1].detach()))
+    zeros, ones = ((goal == value).to(rows.dtype) for value in (0, 1))
+    few, many = zeros.sum(1, keepdim=True), ones.sum(1, keepdim=True)
+    weights = (ones * few + zeros * many) / (few + many)
+    return F.binary_cross_entropy_with_logits(rows, goal, weights, reduction="sum") / len(rows)
+
+
+@layer("GeneralContrastiveLoss", labels=(1,))
+def _general_contrastive_loss(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> list[Tensor]:
+    """Of distances (N, C): how far the labelled is beyond one margin, and all others within another.
+
+    The second top has both means.
+    happynear/caffe-windows: src/caffe/layers/general_contrastive_loss_layer.cpp
+    """
+    p, rows = call.param.general_contrastive_loss_param, bottoms[0].reshape(len(bottoms[0]), -1)
+    own = _column(call, bottoms[1], rows)
+    far = (rows.gather(1, own) - p.positive_margin).clamp(0, p.positive_outlier_thresh).sum()
+    near = F.relu(p.negative_margin - rows).scatter(1, own, 0).sum()
+    loss = (abs(p.positive_weight) * far + abs(p.negative_weight) * near) / len(rows)
+    means = torch.stack([far, near / (rows.shape[1] - 1)]).detach() / len(rows)
+    return [loss, means][: call.tops]
 
 
 @layer("HingeLoss", labels=(1,))
