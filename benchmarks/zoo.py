@@ -210,7 +210,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write what came of each net")
     parser.add_argument("--write", type=Path, help="a Markdown file with marks for the table")
     parser.add_argument("--seconds", type=float, default=180, help="for one net [180]")
-    parser.add_argument("--memory", type=float, default=6 * 2**30, help="bytes for one net [6 GB]")
+    parser.add_argument("--memory", type=float, default=6, help="GB for one net [6]")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.worker:

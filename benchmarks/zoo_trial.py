@@ -20,7 +20,8 @@ OPENCV = "OpenCV reads"  # beside the stages, of its own
 NEEDS = {  # stages that are not tried where another one failed
     "all shapes": "read", "drawn": "read", "loaded": "all shapes", "forward": "loaded", "backward": "forward",
 }  # fmt: skip
-LIBRARIES = 6 * 2**30  # bytes of address space that torch and OpenCV take before any net
+GB = 2**30  # bytes
+LIBRARIES = 6 * GB  # address space that torch and OpenCV take before any net
 MEMORY, TRACEBACK = "memory: ", "traceback: "  # how these reasons begin
 PLACE = Path(__file__).resolve().parent.parent / "caffe_viz"
 Results = dict[str, str]  # stage -> "" where it passed, else why not
@@ -32,7 +33,7 @@ class Trial:
 
     path: Path
     kind: str
-    memory: float  # bytes
+    memory: float  # GB
 
     @cached_property
     def message(self) -> Any:
@@ -70,8 +71,8 @@ class Trial:
             one = with_batch(self.message, 1)
             message, geometry = one, measure(one)
         # Data, diffs, and what autograd keeps.
-        if 3 * geometry.blob_bytes + 2 * geometry.param_bytes > self.memory:
-            raise RunError(f"{MEMORY}more than {self.memory / 2**30:g} GB")
+        if 3 * geometry.blob_bytes + 2 * geometry.param_bytes > self.memory * GB:
+            raise RunError(f"{MEMORY}more than {self.memory:g} GB")
         modes.set_random_seed(1)
         net = load_net(message, engine="torch", phase=self.phase)
         generator = torch.Generator().manual_seed(1)
@@ -86,6 +87,7 @@ class Trial:
         for name in net.inputs:
             blob = net.blobs[name]
             blob.take(_values(blob.shape, images[0][2:] if images else (), name in labels, generator))
+        _feed(net, generator)
         return net
 
     def need_all_shapes(self) -> None:
@@ -149,6 +151,18 @@ def _fill(kind: str, place: int, blob: Any, generator: Any) -> None:
         blob.take(0.01 * torch.randn(blob.shape, generator=generator))
 
 
+def _feed(net: Any, generator: Any) -> None:
+    """Noise with labels of 0 for a MemoryData layer."""
+    import numpy as np
+    import torch
+
+    layer = next((x for x in net.layers if x.type == "MemoryData"), None)
+    if layer is not None:
+        shape = net.blobs[net.top_names[layer.name][0]].shape
+        data = torch.randn(shape, generator=generator).numpy()
+        net.set_input_arrays(data, np.zeros(shape[0], np.float32))
+
+
 def _values(shape: tuple[int, ...], image: tuple[int, ...], label: bool, generator: Any) -> Any:
     """Noise; labels; beside an `image` (H, W) regions (N, 1 + 4 boxes) of it, its size (N, 3 or 4)."""
     import torch
@@ -178,7 +192,9 @@ def _starts(net: Any) -> Iterator[str]:
         if name in seen:
             continue
         seen.add(name)
-        layer = next(x for x in reversed(net.layers) if name in net.top_names[x.name])
+        layer = next((x for x in reversed(net.layers) if name in net.top_names[x.name]), None)
+        if layer is None:  # an input of the net
+            continue
         if layer.kind.gradient and layer.bottoms:
             yield name
         elif not layer.kind.gradient:
@@ -206,7 +222,7 @@ def work(folder: Path, memory: float) -> None:
             import_module(module)
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print must not get between the answers
-    limit = int(memory) + LIBRARIES
+    limit = int(memory * GB) + LIBRARIES
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for order in sys.stdin:
