@@ -225,3 +225,29 @@ def _combine_regressions(layer: LayerParameter, bottoms: Shapes) -> Out:
     same = all((s[0], *s[2:]) == (n, h, w) for s in map(four_axes, bottoms)) and bottoms[1] == bottoms[0]
     need(c == 1 and same, "takes two maps of places of one channel, and two of values, all of one size")
     return Out((bottoms[0],) * 2, views=(SAME,))
+
+
+@known(("pyloss", "EuclideanLossLayer"))
+def _euclidean_loss(layer: LayerParameter, bottoms: Shapes) -> Out:
+    need((len(bottoms), len(layer.top)) == (2, 1), "takes 2 bottoms and 1 top")
+    need(bottoms[0] == bottoms[1], "both bottoms must have the same shape")
+    return Out(((1,),), views=(Look.WHOLE,))
+
+
+@known(("pyLayer", "DiceLoss"))
+def _dice_loss(layer: LayerParameter, bottoms: Shapes) -> Out:
+    need((len(bottoms), len(layer.top)) == (2, 1), "takes 2 bottoms and 1 top")
+    fits = [len(s) for s in bottoms] == [3, 3] and bottoms[1] == (bottoms[0][0], 1, bottoms[0][2])
+    need(fits and bottoms[0][1] >= 2, "takes probabilities (N, 2, V) and labels (N, 1, V)")
+    return Out(((1,),), views=(Look.WHOLE,))
+
+
+@known(("cmap_layer", "CmapLayer"))
+def _class_map(layer: LayerParameter, bottoms: Shapes) -> Out:
+    need((len(bottoms), len(layer.top)) == (1, 1), "takes 1 bottom and 1 top")
+    given = settings(layer)
+    size: list[Any] = [given.get("height"), given.get("width")]
+    good = all(isinstance(side, int) and side > 0 for side in size)
+    need(good, f"param_str {layer.python_param.param_str!r} needs height and width, at least 1")
+    need(len(bottoms[0]) >= 2, f"takes rows of values (N, C), not {text(bottoms[0])}")
+    return Out(((*bottoms[0][:2], *size),), views=(Look.WHOLE,))

@@ -1,4 +1,4 @@
-"""Losses of forks, one value after the other."""
+"""Losses of forks, and some of type Python: one value after the other."""
 
 from __future__ import annotations
 
@@ -83,6 +83,30 @@ def contrasted(far: float = 0, near: float = 1, heavy: float = 1, light: float =
     return judge
 
 
+def overlap(bottoms: Sequence[Array], params: Sequence[Array]) -> Array:
+    """pyLayer.DiceLoss."""
+    total = 0.0
+    for chances, labels in zip(*bottoms, strict=True):
+        found = {i for i, (no, yes) in enumerate(chances.T) if yes > no}
+        wanted = {i for i, label in enumerate(labels[0]) if label > 0.5}
+        total += 2 * len(found & wanted) / (len(found) + len(wanted) + 1e-5)
+    return np.array([total])
+
+
+def spread(bottoms: Sequence[Array], params: Sequence[Array]) -> Array:
+    """cmap_layer.CmapLayer."""
+    (rows,) = bottoms
+    top = np.zeros((*rows.shape, 2, 3))
+    for n, c, y, x in np.ndindex(*top.shape):
+        top[n, c, y, x] = rows[0, c]
+    return top
+
+
+def python(module: str, kind: str, shapes: list[str], string: str = "") -> Toy:
+    settings = f'module: "{module}" layer: "{kind}" param_str: "{string}"'
+    return Toy("Python", shapes, f"python_param {{ {settings} }}")
+
+
 MARKS = RNG.integers(0, 3, size=(2, 1, 3, 4))
 SOFTMAX = {"b": MARKS}
 VALID = int((MARKS != 1).sum())
@@ -127,4 +151,16 @@ CASES = [
         contrasted(0.3, 1.5, 2, 0.5, 0.9),
         NEAR,
     ),
+    ForkCase(
+        python("pyloss", "EuclideanLossLayer", ["3 4 2", "3 4 2"]),
+        lambda b, _: np.array([sum((v - w) ** 2 for v, w in zip(b[0].flat, b[1].flat, strict=True)) / 6]),
+        gradient="ab",
+    ),
+    ForkCase(
+        python("pyLayer", "DiceLoss", ["3 2 20", "3 1 20"]),
+        overlap,
+        {"b": RNG.integers(0, 2, size=(3, 1, 20))},
+        gradient="",
+    ),
+    ForkCase(python("cmap_layer", "CmapLayer", ["2 4"], "{'height': 2, 'width': 3}"), spread, gradient=""),
 ]

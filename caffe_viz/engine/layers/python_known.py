@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from caffe_viz.engine.anchors import by_place, clipped, large, moved, placed
 from caffe_viz.engine.boxes import suppress
 from caffe_viz.engine.table import Call, Function
 from caffe_viz.errors import InputError
-from caffe_viz.geometry.python_known import TEXT_HEIGHTS, Proposals, dropped, maps_of, proposals
+from caffe_viz.geometry.python_known import TEXT_HEIGHTS, Proposals, dropped, maps_of, proposals, settings
 
 KNOWN: dict[tuple[str, str], Function] = {}
 T = TypeVar("T", bound=Function)
@@ -224,3 +224,45 @@ def _chosen(places: Tensor, values: Tensor) -> Tensor:
     """(N, 1, H, W) Of values (N, K, H, W) those of the channel that `places` names; of channel 0, 0."""
     index = places.detach().to(torch.int64).clamp(0, values.shape[1] - 1)
     return torch.where(index > 0, values.gather(1, index), 0)
+
+
+@known(("pyloss", "EuclideanLossLayer"))
+def _euclidean_loss(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
+    """(1) Half the sum of squares over N. BVLC/caffe: examples/pycaffe/layers/pyloss.py"""
+    difference = bottoms[0] - bottoms[1]
+    return ((difference * difference).sum() / (2 * len(difference)))[None]
+
+
+@known(("pyLayer", "DiceLoss"))
+def _dice_loss(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
+    """(1) The sum of the Dice coefficients of N images. faustomilletari/VNet: pyLayer.py"""
+    loss: Tensor = _Dice.apply(bottoms[0], bottoms[1].detach())
+    return loss
+
+
+class _Dice(torch.autograd.Function):
+    """Of the likelier class of (N, 2, V) and labels (N, 1, V); its gradient is that of probabilities."""
+
+    @staticmethod
+    def forward(ctx: Any, chances: Tensor, labels: Tensor) -> Tensor:
+        found = chances.argmax(1).to(chances.dtype)
+        wanted = (labels[:, 0] > 0.5).to(chances.dtype)
+        both, either = (found * wanted).sum(1, keepdim=True), (found + wanted).sum(1, keepdim=True)
+        slope = 2 * (wanted / either - 2 * chances[:, 1] * both / either**2)
+        ctx.save_for_backward(F.pad(torch.stack([slope, -slope], 1), (0, 0, 0, chances.shape[1] - 2)))
+        return (2 * both / (either + 1e-5)).sum()[None]
+
+    @staticmethod
+    def backward(ctx: Any, *seeds: Tensor) -> tuple[Tensor | None, ...]:
+        return seeds[0] * ctx.saved_tensors[0], None
+
+
+@known(("cmap_layer", "CmapLayer"))
+def _class_map(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
+    """(N, C, H, W) The values (C) of the first row everywhere; to the gradient they are constants.
+
+    weitianhan/human_parsing: cmap_layer.py
+    """
+    given, (n, c) = settings(call.param), bottoms[0].shape[:2]
+    row = bottoms[0].detach().reshape(n, c, -1)[0, :, 0]
+    return row[:, None, None].expand(n, c, given["height"], given["width"]).clone()
