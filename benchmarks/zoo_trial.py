@@ -186,19 +186,20 @@ def _values(shape: tuple[int, ...], image: tuple[int, ...], label: bool, generat
 
 def _starts(net: Any) -> Iterator[str]:
     """The outputs; in place of those that a layer without a gradient makes, what it makes them of."""
+    from caffe_viz.probe.wires import wires_of
+
+    layers = [(layer, *wires) for layer, wires in zip(net.layers, wires_of(net), strict=True)]
     waiting, seen = list(net.outputs), set[str]()
     while waiting:
         name = waiting.pop()
         if name in seen:
             continue
         seen.add(name)
-        layer = next((x for x in reversed(net.layers) if name in net.top_names[x.name]), None)
-        if layer is None:  # an input of the net
-            continue
+        layer, bottoms = next((x, below) for x, below, tops in reversed(layers) if name in tops)
         if layer.kind.gradient and layer.bottoms:
             yield name
         elif not layer.kind.gradient:
-            waiting += net.bottom_names[layer.name]
+            waiting += bottoms
 
 
 def failure(error: Exception) -> str:

@@ -77,6 +77,24 @@ def test_results_are_copies(net: Any) -> None:
     np.testing.assert_array_equal(kept, before)
 
 
+def test_layers_of_one_name_are_told_apart(engine: str) -> None:
+    text = """
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 1 dim: 2 dim: 3 } } }
+layer { name: "x" type: "Power" bottom: "data" top: "double" power_param { scale: 2 } }
+layer { name: "r" type: "ReLU" bottom: "double" top: "up" }
+layer { name: "x" type: "Power" bottom: "data" top: "triple" power_param { scale: 3 } }
+layer { name: "r" type: "ReLU" bottom: "triple" top: "down" }
+force_backward: true
+"""
+    net = cv.load_net(parse_net(text), engine=engine)
+    net.blobs["data"].data[...] = 1
+    net.forward()
+    assert [last_writer(net, name) for name in ("double", "up", "triple")] == [2, 3, 4]
+    for name, slope in (("up", 2), ("down", 3)):
+        found = cv.gradient(net, name, -np.ones((1, 1, 2, 3), np.float32), ["data"])
+        assert (found.blobs["data"] == -slope).all()
+
+
 def test_no_gradient_is_an_error_not_zeros(engine: str) -> None:
     message = parse_net(SPLIT.replace("force_backward: true", ""))
     net = cv.load_net(message, engine=engine)

@@ -18,7 +18,7 @@ DATA = (
 NETS = {
     "good": """
 input: "data" input_shape { dim: 10 dim: 3 dim: 8 dim: 8 }
-layer { name: "brightest" type: "ArgMax" bottom: "data" top: "brightest" }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "other" convolution_param { num_output: 2 kernel_size: 1 } }
 layer { name: "conv" type: "Convolution" bottom: "data" top: "conv" convolution_param { num_output: 2 kernel_size: 3 } }
 layer { name: "best" type: "ArgMax" bottom: "conv" top: "best" }
 """,

@@ -11,6 +11,7 @@ import numpy as np
 
 from caffe_viz.errors import InputError, RunError, missing
 from caffe_viz.probe.walk import Array, Path, find_path, unreached, walk
+from caffe_viz.probe.wires import tops_of, wires_of
 
 
 @dataclass(frozen=True)
@@ -109,15 +110,15 @@ def input_data(net: Any, blob: str) -> Array:
         InputError: no such blob.
     """
     _known(net, blob)
-    for name, layer in zip(net._layer_names, net.layers, strict=True):
-        if layer.type == "Parameter" and blob in net.top_names[name]:
+    for i, layer in enumerate(net.layers):
+        if layer.type == "Parameter" and blob in tops_of(net, i):
             return np.asarray(layer.blobs[0].data)
     return np.asarray(net.blobs[blob].data)
 
 
 def last_writer(net: Any, blob: str) -> int:
     """The index in `net.layers` of the last layer that has `blob` as a top, in place or not."""
-    return max(i for i, name in enumerate(net._layer_names) if blob in net.top_names[name])
+    return max(i for i, (_, tops) in enumerate(wires_of(net)) if blob in tops)
 
 
 def _known(net: Any, blob: str) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from caffe_viz.backend import engine_name
 from caffe_viz.errors import RunError
+from caffe_viz.probe.wires import bottoms_of, tops_of
 
 TYPES = frozenset({"Pooling", "SPP"})
 LOWEST = np.finfo(np.float32).min
@@ -27,8 +28,7 @@ def need_maxima(net: Any, layers: Iterable[int]) -> None:
     for index in layers:
         if net.layers[index].type not in TYPES:
             continue
-        name = net._layer_names[index]
-        bottom = net.bottom_names[name][0]
+        name, bottom = net._layer_names[index], bottoms_of(net, index)[0]
         if net.blobs[bottom].data.min() > LOWEST or not _has_empty(net, index):  # a NaN is above nothing
             continue
         raise RunError(
@@ -40,7 +40,7 @@ def need_maxima(net: Any, layers: Iterable[int]) -> None:
 
 def _has_empty(net: Any, index: int) -> bool:
     """Whether pooling leaves its lowest value anywhere; its top may have been changed in place since."""
-    tops = [net.blobs[top] for top in net.top_names[net._layer_names[index]]]
+    tops = [net.blobs[top] for top in tops_of(net, index)]
     kept = [np.array(top.data) for top in tops]
     net._forward(index, index)
     empty = bool((tops[0].data == LOWEST).any())

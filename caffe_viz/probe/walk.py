@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from caffe_viz.backend import engine_name
 from caffe_viz.probe.pooling import need_maxima
+from caffe_viz.probe.wires import bottoms_of, tops_of, wires_of
 from caffe_viz.surgery import NO_GRADIENT, ONLY_FORWARD_IN_CAFFE
 
 Array = NDArray[np.float32]
@@ -51,9 +52,9 @@ def find_path(net: Any, start: Iterable[str], wrt: Iterable[str] | None = None) 
 
     Layers without a gradient, such as ArgMax, end it.
     """
-    names, kinds = list(net._layer_names), [layer.type for layer in net.layers]
+    kinds = [layer.type for layer in net.layers]
     ends = NO_GRADIENT | (ONLY_FORWARD_IN_CAFFE if engine_name(net) == "caffe" else frozenset())
-    wires = [(net.bottom_names[name], net.top_names[name]) for name in names]
+    wires = wires_of(net)
     below = set(net.blobs) if wrt is None else set(wrt)
     behind = []
     for (bottoms, tops), kind in zip(wires, kinds, strict=True):
@@ -61,7 +62,7 @@ def find_path(net: Any, start: Iterable[str], wrt: Iterable[str] | None = None) 
         if behind[-1]:
             below.update(tops)
     first, on, layers = frozenset(start), set(start), []
-    for i in reversed(range(len(names))):
+    for i in reversed(range(len(wires))):
         bottoms, tops = wires[i]
         if behind[i] and not on.isdisjoint(tops):
             layers.append(i)
@@ -91,8 +92,7 @@ def walk(net: Any, path: Path, seeds: Mapping[str, Array], rule: str = "plain") 
             net._forward(first, first)
         net._backward(first, last)
         if change and net.layers[last].type in RECTIFIERS:
-            name = net._layer_names[last]
-            above, below = (net.blobs[some[name][0]] for some in (net.top_names, net.bottom_names))
+            below, above = net.blobs[bottoms_of(net, last)[0]], net.blobs[tops_of(net, last)[0]]
             below.diff[...] = change(np.array(above.diff), np.array(below.diff))
 
 
