@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from caffe_viz.ascent import Ascent, ascend
     from caffe_viz.backend import load_net
     from caffe_viz.checking import check
-    from caffe_viz.errors import CaffeVizError, InputError, RunError
+    from caffe_viz.errors import CaffeVizError, CaffeVizWarning, InputError, RunError
     from caffe_viz.figures import Picture
     from caffe_viz.geometry import measure
     from caffe_viz.images import Preprocess, load_image
@@ -51,7 +51,7 @@ _PUBLIC = {
     "ascent": ("Ascent", "ascend"),
     "backend": ("load_net",),
     "checking": ("check",),
-    "errors": ("CaffeVizError", "InputError", "RunError"),
+    "errors": ("CaffeVizError", "CaffeVizWarning", "InputError", "RunError"),
     "figures": ("Picture",),
     "geometry": ("measure",),
     "images": ("Preprocess", "load_image"),
@@ -81,7 +81,7 @@ _PUBLIC = {
 }
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 __all__ = [
-    "Ascent", "CaffeVizError", "InputError", "Picture", "Preprocess", "Record", "Recorder", "RunError",
+    "Ascent", "CaffeVizError", "CaffeVizWarning", "InputError", "Picture", "Preprocess", "Record", "Recorder", "RunError",
     "ascend", "auxiliary_net", "check", "classify", "compare_weights", "download", "explore", "forward",
     "gradient", "load_image", "load_net", "load_solver", "make_report", "maximize", "measure", "read_net",
     "read_weights", "shapes", "show_activations", "show_attribution", "show_evaluation", "show_evolution",

@@ -371,3 +371,25 @@ def test_scripts_are_the_commands() -> None:
                 [sys.executable, path, "--help"], capture_output=True, text=True, check=True
             )
             assert "Usage" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: 7")]
+)
+def test_too_little_memory_is_one_line(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], networks: Path
+) -> None:
+    from caffe_viz import geometry
+
+    def exhausted(*given: object, **named: object) -> None:
+        raise error
+
+    monkeypatch.setattr(geometry, "measure", exhausted)
+    monkeypatch.setattr(sys, "argv", ["caffe-viz", "shapes", str(networks / "lenet" / "deploy.prototxt")])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    assert (
+        capsys.readouterr().err
+        == "caffe-viz: there is not enough memory: make the batch or the input smaller.\n"
+    )

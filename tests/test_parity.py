@@ -218,5 +218,5 @@ def test_seeded_weights_keep_values_in_range() -> None:
 def test_what_would_abort_is_said(caffe: Any) -> None:
     data = "memory_data_param { batch_size: 1 channels: 1 height: 2 width: 2 }"
     net = parse_net(f'layer {{ name: "d" type: "MemoryData" top: "data" top: "label" {data} }}')
-    with pytest.raises(InputError, match="'d' .* set_input_arrays"):
+    with pytest.raises(InputError, match=r"'d'.*set_input_arrays"):
         parity.compare(net)

@@ -8,8 +8,9 @@ from typing import TextIO
 
 import typer
 
-from caffe_viz.errors import CaffeVizError
+from caffe_viz.errors import CaffeVizError, RunError
 
+NO_MEMORY = "can't allocate memory"  # in what torch raises
 INTERRUPTED = 130  # the shell's exit code of what Ctrl-C ended
 
 app = typer.Typer(
@@ -30,6 +31,11 @@ def main(task: str | None = None) -> None:
             raise
         print(f"caffe-viz: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except (MemoryError, RuntimeError) as error:
+        if debug or not (isinstance(error, MemoryError) or NO_MEMORY in str(error)):
+            raise
+        print("caffe-viz: there is not enough memory: make the batch or the input smaller.", file=sys.stderr)
+        sys.exit(RunError.exit_code)
 
 
 def _show_warning(
