@@ -10,7 +10,8 @@ _FAMILIES = {
     "inner product": "BinaryInnerProduct Embed InnerDistance InnerProduct LSTM LSTMUnit Lstm LstmAttention "
     "LstmSimple RNN",
     "pooling": "AttPooling MaskPooling MaxUnPool MultiROIPooling PSROIAlign PSROIPooling Pooling "
-    "Pooling3D PoolingND PwAttend ROIAlign ROIAlignment ROIPooling ROIWarping RegionPooling SPP UnPooling Unpooling",
+    "Pooling3D PoolingND PwAttend ROIAlign ROIAlignment ROIPooling ROIWarping RegionPooling SPP UnPooling "
+    "Unpooling",
     "activation": "AbsVal BNLL BReLU Clip ELU Exp HardSigmoid HardSwish Insanity Log Mish PReLU Power "
     "Quant ReLU ReLU6 SeLU Sigmoid Swish TanH Threshold",
     "normalisation": "BN BatchNorm BatchNormKyle Bias ChannelScale Dropout GroupNorm L2Norm LRN LayerNorm "
