@@ -82,7 +82,8 @@ _PUBLIC = {
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 __all__ = [
     "Ascent", "CaffeVizError", "CaffeVizWarning", "InputError", "Picture", "Preprocess", "Record", "Recorder",
-    "RunError", "ascend", "auxiliary_net", "check", "classify", "compare_weights", "download", "explore", "forward",
+    "RunError",
+    "ascend", "auxiliary_net", "check", "classify", "compare_weights", "download", "explore", "forward",
     "gradient", "load_image", "load_net", "load_solver", "make_report", "maximize", "measure", "read_net",
     "read_weights", "shapes", "show_activations", "show_attribution", "show_evaluation", "show_evolution",
     "show_gradients", "show_structure", "show_weights", "top_images", "vis_square", "write_net",
