@@ -237,6 +237,7 @@ BAD_NETS: dict[str, Defect] = {
         "load",
     ),
     "another shape in place": Defect(DATA + conv("", "data"), ("'conv'", "in place"), "never"),
+    "nothing to join": Defect(DATA + layer("j", "Concat", "", "j"), ("'j'", "bottom"), "load"),
     "column buffer": Defect(
         DATA.replace("dim: 3 dim: 8 dim: 8", "dim: 1000 dim: 500 dim: 500")
         + layer("c", "Convolution", "data", "c", "convolution_param { num_output: 1 kernel_size: 3 pad: 1 }"),

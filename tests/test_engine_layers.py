@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from caffe_runs import CaffeRuns, Case, run
+from geometry_toys import Toy
 from layer_cases import LayerCase, all_cases
 
+from caffe_viz.errors import InputError
 from caffe_viz.geometry.table import TABLE
 from caffe_viz.parity import LIMIT, apart
 
@@ -53,3 +56,12 @@ def test_every_type_has_cases() -> None:
     elsewhere |= {"PSROIPooling"}  # Caffe has no CPU code for it: test_engine_detection.py
     here = {name for name in LAYERS if not TABLE[name].fork}  # types of forks: test_forks.py
     assert here - {case.toy.type for case in CASES} == elsewhere
+
+
+def test_words_that_an_embedding_does_not_have(tmp_path: Path) -> None:
+    toy = Toy("Embed", ["2 3"], "embed_param { num_output: 4 input_dim: 5 }")
+    (tmp_path / "net.prototxt").write_text(toy.prototxt())
+    net = Net(tmp_path / "net.prototxt", 1)
+    net.blobs["a"].data[...] = [[0, 4, 2], [1, 3, 5]]
+    with pytest.raises(InputError, match=r"'x' \(Embed\).* 0 to 4, not 0 to 5"):
+        net.forward()

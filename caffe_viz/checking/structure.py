@@ -164,7 +164,7 @@ def _connections(net: NetParameter, whole: Sequence[LayerParameter]) -> Iterator
                     "error", where(layer), f"another layer already makes the top {top!r}: rename one."
                 )
             blobs[top] = _Version(is_loss=j < len(layer.loss_weight) and layer.loss_weight[j] != 0)
-            if holds(SHARE, layer) and layer.bottom[0] in blobs:
+            if layer.bottom and holds(SHARE, layer) and layer.bottom[0] in blobs:
                 blobs[top].memory = blobs[layer.bottom[0]].memory
     for layer, top, version in in_place:
         others = [repr(one.name) for one in version.readers if one is not layer]

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from caffe_viz.engine.table import Call, Filler, constant, layer
+from caffe_viz.errors import InputError
 from caffe_viz.netdef import LayerParameter
 
 
@@ -33,7 +34,13 @@ def _embed_fillers(param: LayerParameter) -> list[Filler]:
 
 @layer("Embed", labels=(0,), fillers=_embed_fillers)
 def _embed(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
-    rows = F.embedding(bottoms[0].to(torch.int64), params[0])
+    places, count = bottoms[0].to(torch.int64), call.param.embed_param.input_dim
+    if places.numel() and not 0 <= int(places.min()) <= int(places.max()) < count:
+        raise InputError(
+            f"layer {call.param.name!r} (Embed): its input must be numbers from 0 to {count - 1}, not "
+            f"{int(places.min())} to {int(places.max())}."
+        )
+    rows = F.embedding(places, params[0])
     return rows + params[1] if call.param.embed_param.bias_term else rows
 
 
