@@ -156,8 +156,8 @@ def table(nets: list[Net]) -> str:
 
 
 def share(part: int, whole: int) -> str:
-    """12 (34 %)."""
-    return f"{part} ({100 * part / whole:.0f} %)"
+    """12 (34 %), never rounded up."""
+    return f"{part} ({100 * part // whole} %)"
 
 
 def reasons(nets: list[Net]) -> str:
