@@ -186,7 +186,13 @@ def _message(net: Path | NetParameter) -> NetParameter:
 
 
 def announce(net: NetParameter, name: str, engine: str = "auto", device: str = CPU) -> None:
-    """Warn of what the numbers of `net` on `name` depend on beside its files; `engine` was asked for."""
+    """Warn of `remarks`."""
+    for line in remarks(net, name, engine, device):
+        warnings.warn(line, CaffeVizWarning, stacklevel=3)
+
+
+def remarks(net: NetParameter, name: str, engine: str = "auto", device: str = CPU) -> list[str]:
+    """What the numbers of `net` on `name` depend on beside its files; `engine` was asked for."""
     lines = list(ignored_fields(net))
     reasons: dict[str, list[str]] = {}
     for left in net.left_out:
@@ -196,8 +202,7 @@ def announce(net: NetParameter, name: str, engine: str = "auto", device: str = C
         lines.append(f"left out: {shown}; {why}")
     if name == "torch" and engine == "auto" and device == CPU and caffe_is_installed():
         lines.append(f"the embedded engine (torch) runs this net, not real Caffe: {why_embedded(net)}")
-    for line in lines:
-        warnings.warn(line, CaffeVizWarning, stacklevel=3)
+    return lines
 
 
 def _load_torch(

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from attribution_toy import pooled
+from commands import here
 
 from caffe_viz import netdef, tables
 from caffe_viz.errors import InputError, RunError
@@ -516,3 +518,26 @@ def test_progress_ends_near_its_total(toy: Path, tmp_path: Path) -> None:
     assert [one.done for one in told] == sorted(one.done for one in told)
     assert len({one.total for one in told}) == 1  # or the remaining time starts anew
     assert told[-1].total - told[-1].done < 8  # the budget ran, or nothing was left to do
+
+
+def test_what_is_not_known_is_drawn_and_said(tmp_path: Path) -> None:
+    text = """
+    layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 8 dim: 8 } } }
+    layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+            convolution_param { num_output: 2 kernel_size: 3 quant { bits: 4 } } }
+    layer { name: "secret" type: "Mystery" bottom: "conv" top: "secret" }
+    layer { name: "after" type: "ReLU" bottom: "secret" top: "after" }
+    layer { name: "beside" type: "ReLU" bottom: "conv" top: "beside" }
+    """
+    path = tmp_path / "net.prototxt"
+    path.write_text(text)
+    here("report", path, "-o", tmp_path / "out")
+    page = unescape(next((tmp_path / "out").glob("*.html")).read_text(encoding="utf-8"))
+    assert "left out: secret, after; layer 'secret' is of type 'Mystery'" in page
+    assert "conv has convolution_param.quant, which is ignored" in page
+    assert "Mystery (unknown type)" in page
+    targets = set(re.findall(r'href="#(layer-\d+)"', page))
+    assert targets
+    assert targets <= set(re.findall(r'id="(layer-\d+)"', page))
+    names = re.findall(r'id="layer-\d+"[^>]*>.*?<h3>(.*?)</h3>', page, re.DOTALL)
+    assert "secret" not in " ".join(names)

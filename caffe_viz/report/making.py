@@ -51,10 +51,16 @@ class OutOfTime(Exception):
 
 
 def structure(subject: Subject) -> Made:
-    """The graph of layers as SVG."""
-    drawn = show_structure(with_batch(subject.network.message, 1))
-    fragment = drawn.fragment(lambda index: f"#layer-{index}")
-    return Made({"svg": fragment})
+    """The graph of layers as SVG, those of unknown types too; each leads to its section, if it has one."""
+    drawn = show_structure(with_batch(subject.network.whole, 1))
+    sections = {layer.name: layer.index for layer in subject.layers}
+    names = {layer.index: layer.name for node in drawn.graph.nodes for layer in node.layers}
+
+    def link(index: int) -> str | None:
+        place = sections.get(names[index])
+        return None if place is None else f"#layer-{place}"
+
+    return Made({"svg": drawn.fragment(link)})
 
 
 def weights(subject: Subject, layer: LayerGeometry) -> Made:

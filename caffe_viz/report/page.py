@@ -46,6 +46,7 @@ def page(subject: Subject, shelf: Shelf, plan: Plan, beside: bool, command: str)
         script=_raw(script),
         source=source,
         about=about(subject),
+        remarks=subject.remarks,
         date=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         command=command,
         structure=structure,

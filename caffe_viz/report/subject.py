@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from caffe_viz.backend import chosen
+from caffe_viz.backend import chosen, remarks
 from caffe_viz.errors import InputError
 from caffe_viz.geometry import LayerGeometry
 from caffe_viz.images import Album
@@ -82,7 +82,7 @@ class Subject:
             raise InputError("images need a net with weights: give the caffemodel too.")
         network.check()
         if network.weights is not None:
-            chosen(network.engine, network.device)
+            chosen(network.engine, network.device, network.message)
         album = Album.of(*images) if images else None
         numbers = range(0 if album is None else len(album))
         pixels = [network.pixels(album.load(k)) for k in numbers if album]
@@ -119,7 +119,14 @@ class Subject:
     @property
     def engine_name(self) -> str:
         """caffe or torch, or "" where nothing is run."""
-        return chosen(self.network.engine, self.network.device) if self.runs else ""
+        network = self.network
+        return chosen(network.engine, network.device, network.message) if self.runs else ""
+
+    @property
+    def remarks(self) -> list[str]:
+        """What the numbers depend on beside the files, and what is not shown."""
+        network = self.network
+        return remarks(network.message, self.engine_name, network.engine, network.device)
 
     @property
     def layers(self) -> list[LayerGeometry]:
