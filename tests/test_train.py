@@ -233,6 +233,95 @@ def test_snapshots_have_a_place_without_a_prefix(engine: str, tmp_path: Path) ->
     assert (tmp_path / "made/toy_iter_0.caffemodel").exists()
 
 
+# Fields and types of forks.
+
+
+QUIET = LAYERS.replace("kernel_size: 3", "kernel_size: 3 engine: MKLDNN")
+SWISH = LAYERS.replace('type: "TanH"', 'type: "Swish"')
+ELSEWHERE = """
+layer { name: "other" type: "ReLU" bottom: "score" top: "other" relu_param { loud: 1 }
+        include { phase: TEST stage: "deploy" } }
+"""
+STATES = "test_interval: 100 train_state { level: 2 } "
+TESTED = 'test_iter: 1 test_iter: 2 test_state { stage: "wide" } test_state { level: 1 }'
+BY_STATE = "".join(
+    f'layer {{ name: "{name}" type: "Power" bottom: "score" top: "{name}" include {{ {rule} }} }}\n'
+    for name, rule in (("wide", 'stage: "wide"'), ("one", "min_level: 1"), ("two", "min_level: 2"))
+)
+
+
+def names(net: Any) -> list[str]:
+    return [str(name) for name in net._layer_names if "split" not in name]
+
+
+@pytest.mark.parametrize("layers", [QUIET, "default_forward_type: FLOAT16" + QUIET, LAYERS + ELSEWHERE])
+def test_fields_that_change_nothing_are_kept_from_caffe(layers: str, engine: str, tmp_path: Path) -> None:
+    """Given to it as they are, they would end the process."""
+    first = load_solver(write_solver(tmp_path), engine=engine)
+    plain(first, 2)
+    first.snapshot()
+    second = load_solver(write_solver(tmp_path, layers=layers), engine=engine)
+    assert names(second.net) == names(first.net)
+    plain(second, 2)
+    for a, b in zip(weights(first.net), weights(second.net), strict=True):
+        np.testing.assert_array_equal(a, b)
+    for begin, name in ((fill, "toy_iter_2.caffemodel"), (restore, "toy_iter_2.solverstate")):
+        third = load_solver(write_solver(tmp_path, layers=layers), engine=engine)
+        begin(third, tmp_path / name)
+        for a, b in zip(weights(first.net), weights(third.net), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_nets_without_quiet_fields_are_in_the_same_states(engine: str, tmp_path: Path) -> None:
+    found = []
+    for layers in (LAYERS, QUIET):
+        path = write_solver(tmp_path, layers=layers + BY_STATE, more=STATES + TESTED)
+        solver = load_solver(path, engine=engine)
+        found.append([names(net) for net in (solver.net, *solver.test_nets)])
+    assert found[0] == found[1]
+    added = [[name for name in one if name in ("wide", "one", "two")] for one in found[1]]
+    assert added == [["one", "two"], ["wide"], ["one"]]
+
+
+def test_test_nets_of_their_own_stay_in_order(engine: str, tmp_path: Path) -> None:
+    """Caffe takes test_net_param, test_net, then net."""
+    (tmp_path / "test.prototxt").write_text(INPUT + QUIET.replace("num_output: 5", "num_output: 7"))
+    inline = "test_net_param { " + (INPUT + QUIET).replace("num_output: 5", "num_output: 6") + " }"
+    more = f'test_net: "{tmp_path / "test.prototxt"}" {inline} test_iter: [1, 2, 3] test_interval: 100'
+    solver = load_solver(write_solver(tmp_path, layers=QUIET, more=more), engine=engine)
+    assert [net.blobs["fc"].data.shape[1] for net in solver.test_nets] == [6, 7, 5]
+
+
+def test_trainings_with_quiet_fields_are_warned_of_and_tested(engine: str, tmp_path: Path) -> None:
+    data = write_npz(tmp_path / "a.npz")
+    path = write_solver(tmp_path, layers=QUIET + ELSEWHERE, max_iter=6)
+    training = Training(path, data=data, test_data=data, engine=engine)
+    assert len(training.warnings) == (engine == "caffe")  # of the gradient of TanH
+    assert any(step.scores for step in training)
+
+
+def test_loud_fields_are_errors_on_caffe_and_warnings_on_torch(engine: str, tmp_path: Path) -> None:
+    path = write_solver(tmp_path, layers=LAYERS.replace("kernel_size: 3", "kernel_size: 3 loud: 1"))
+    if engine == "caffe":
+        with pytest.raises(InputError, match=r"knows no convolution_param\.loud"):
+            load_solver(path, engine=engine)
+    else:
+        training = Training(path, data=write_npz(tmp_path / "a.npz"), engine=engine)
+        assert "convolution_param.loud is not understood" in training.warnings[0]
+
+
+def test_weights_of_types_of_forks_are_filled_in(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    first = load_solver(write_solver(tmp_path, layers=SWISH), engine="torch")
+    plain(first, 2)
+    first.snapshot()
+    second = load_solver(write_solver(tmp_path, layers=SWISH))
+    for begin, name in ((fill, "toy_iter_2.caffemodel"), (restore, "toy_iter_2.solverstate")):
+        begin(second, tmp_path / name)
+        for a, b in zip(weights(first.net), weights(second.net), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
 # Whole trainings.
 
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from caffe_viz import netdef
-from caffe_viz.backend import chosen, load_net, module
+from caffe_viz.backend import PHASES, chosen, engine_name, load_net, module
 from caffe_viz.checking import check_messages, existing_file, fits, need_no_abort, probe, raise_for
 from caffe_viz.errors import InputError
 from caffe_viz.files import h5py, need_folder, safe_name
 from caffe_viz.geometry.python_layers import folders, with_permission
 from caffe_viz.layers_file import load_layers
 from caffe_viz.netdef import NetParameter, SolverParameter, as_text
+from caffe_viz.netdef.net_pb2 import TEST
 from caffe_viz.solving import check_solver, net_to_train, nets_to_test
 
 PathLike = str | Path
@@ -69,15 +70,16 @@ def load_solver(
     load_layers(layers)
     settings = with_code(settings, python_path) if allow_code else settings
     name = chosen(engine, net=net_to_train(settings))
-    _check(net_to_train(settings), "TRAIN", name, allow_code)
-    for net in nets_to_test(settings):
+    given = _with_nets(settings, lambda net: _readable(net, name))
+    _check(net_to_train(given), "TRAIN", name, allow_code)
+    for net in nets_to_test(given):
         _check(net, "TEST", name, allow_code)
     Path(settings.snapshot_prefix).parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "solver.prototxt"
-        file.write_text(as_text(settings), encoding="utf-8")
+        file.write_text(as_text(given), encoding="utf-8")
         # As a file a net has no permission to run its layers of type Python.
-        made = module(name).get_solver(settings if name == "torch" else str(file))
+        made = module(name).get_solver(given if name == "torch" else str(file))
     made.settings = settings
     return made
 
@@ -86,8 +88,13 @@ def with_code(settings: SolverParameter, python_path: PathLike | Sequence[PathLi
     """`settings`, with nets whose layers of type Python may run code, of `python_path` or beside the nets."""
     files = [name for name in (settings.net, settings.train_net, *settings.test_net) if name]
     paths = (*folders(python_path), *(Path(name).parent for name in files))
+    return _with_nets(settings, lambda net: with_permission(net, paths))
+
+
+def _with_nets(settings: SolverParameter, change: Callable[[NetParameter], NetParameter]) -> SolverParameter:
+    """`settings`, or a copy with its nets as messages where `change` gives others than it is given."""
     nets = [net_to_train(settings), *nets_to_test(settings)]
-    train, *tests = (with_permission(net, paths) for net in nets)
+    train, *tests = map(change, nets)
     if all(net is given for net, given in zip((train, *tests), nets, strict=True)):
         return settings
     out = SolverParameter()
@@ -99,10 +106,21 @@ def with_code(settings: SolverParameter, python_path: PathLike | Sequence[PathLi
     return out
 
 
+def _readable(net: NetParameter, engine: str) -> NetParameter:
+    """`net`, or for real Caffe, which reads no fields of forks, a copy without those that change nothing.
+
+    Layers that are not in its state are then left out too: Caffe reads them before it drops them.
+    """
+    if engine != "caffe" or not any(netdef.of_forks(net)):
+        return net
+    return netdef.without_quiet(netdef.for_phase(net, PHASES[net.state.phase], net.state.level))
+
+
 def warnings_of(settings: SolverParameter, engine: str = "auto") -> tuple[str, ...]:
     """What does not abort Caffe and may still spoil the training, such as gradients that it gets wrong."""
-    net = _as_inputs(net_to_train(settings))
-    found = check_messages(net, phase="TRAIN", engine=chosen(engine, net=net), allow_code=True)
+    net = net_to_train(settings)
+    name = chosen(engine, net=net)
+    found = check_messages(_as_inputs(_readable(net, name)), phase="TRAIN", engine=name, allow_code=True)
     return tuple(str(finding) for finding in found if finding.severity == "warning")
 
 
@@ -117,7 +135,10 @@ def load_test_net(settings: SolverParameter, *, engine: str = "auto", allow_code
     for layer in net.layer:
         if any(filler.type != "constant" for filler in layer.dummy_data_param.data_filler):
             raise InputError(f"test net: layer {layer.name!r} would draw from the training's random numbers.")
-    _check(net, "TEST", chosen(engine, net=net), allow_code)
+    net.state.phase = TEST  # that to train stands in for one to test
+    name = chosen(engine, net=net)
+    net = _readable(net, name)
+    _check(net, "TEST", name, allow_code)
     return load_net(net, phase="TEST", engine=engine, checked=False)
 
 
@@ -145,8 +166,9 @@ def fill(solver: Any, weights: str | Path) -> None:
         InputError: it cannot be read, or a shape differs.
     """
     file = existing_file(weights, "caffemodel")
-    net = net_to_train(solver.settings)
-    found = check_messages(net, netdef.stored_layers(file), phase="TRAIN", allow_code=True)
+    name = engine_name(solver.net)
+    net = _readable(net_to_train(solver.settings), name)
+    found = check_messages(net, netdef.stored_layers(file), phase="TRAIN", engine=name, allow_code=True)
     raise_for(found, f"{file} and net {net.name!r}")
     solver.net.copy_from(str(file))
 
