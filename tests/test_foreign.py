@@ -15,7 +15,8 @@ from commands import here, refused
 import caffe_viz as cv
 from caffe_viz import netdef
 from caffe_viz.backend import chosen
-from caffe_viz.checking import check, ignored_fields, known_part
+from caffe_viz.checking import check, ignored_fields, known_part, why_embedded
+from caffe_viz.cli.files import aux
 from caffe_viz.errors import CaffeVizWarning, InputError
 from caffe_viz.geometry import measure
 from caffe_viz.netdef import as_text, make_blob, net_pb2, parse_net
@@ -491,3 +492,119 @@ class TestOldCrops:
     def test_without_an_offset_it_says_so(self) -> None:
         net = parse_net(self.NET % (0, 3))  # between two pixels
         assert ignored_fields(net) == ("crop has type, which is ignored: its fork may compute other values",)
+
+
+class TestMistakes:
+    """Files that are wrong, or cannot be read whole: one line, and nothing that comes out wrong."""
+
+    OLD = """input: "data" input_dim: 1 input_dim: 2 input_dim: 8 input_dim: 8
+    layers { name: "r" type: RELU bottom: "data" top: "r"
+             %s }
+    """
+
+    @pytest.mark.parametrize(
+        ("field", "words"),
+        [
+            ("propagate_down: 1.0", r"net.prototxt:3: Expected .true. or .false. \(layer 'r'\)"),
+            ("scale_param {\n axis: x }", r"net.prototxt:4: .*integer.*\(layer 'r'\)"),
+        ],
+    )
+    def test_a_field_of_v2_that_is_wrong_in_an_old_layer(self, field: str, words: str) -> None:
+        with pytest.raises(InputError, match=words):
+            parse_net(self.OLD % field, "net.prototxt")
+
+    @pytest.mark.parametrize("values", [b"\0" * 20, b"\0" * 22, b"\0" * 28])
+    def test_blobs_of_c3d_that_are_cut_short(self, tmp_path: Path, values: bytes) -> None:
+        (tmp_path / "c3d.caffemodel").write_bytes(self.c3d(values))
+        with pytest.raises(InputError, match="damaged inside one of its 1 layers"):
+            netdef.read_weights(tmp_path / "c3d.caffemodel")
+
+    @pytest.mark.parametrize("cut", [1, 8, 30])
+    def test_files_of_c3d_that_are_cut_short(self, tmp_path: Path, cut: int) -> None:
+        (tmp_path / "c3d.caffemodel").write_bytes(self.c3d(b"\0" * 24)[:-cut])
+        for read in (netdef.read_weights, netdef.stored_layers):
+            with pytest.raises(InputError, match="cut short"):
+                read(tmp_path / "c3d.caffemodel")
+
+    def test_a_group_behind_a_file_of_c3d(self, tmp_path: Path) -> None:
+        group = bytes([9 << 3 | 3, 9 << 3 | 4])  # of a wire type that no file of Caffe has
+        (tmp_path / "c3d.caffemodel").write_bytes(self.c3d(b"\0" * 24) + group)
+        for read in (netdef.read_weights, netdef.stored_layers):
+            with pytest.raises(InputError, match="damaged"):
+                read(tmp_path / "c3d.caffemodel")
+
+    def c3d(self, values: bytes) -> bytes:
+        """A caffemodel of C3D with one blob of 1 x 1 x 1 x 2 x 3 that should hold 24 bytes of `values`."""
+        make = TestCaffemodel()
+        blob = bytes([1 << 3, 1, 2 << 3, 1, 3 << 3, 1, 4 << 3, 2, 5 << 3, 3]) + make.field(6, values)
+        blob += make.field(7, b"\0" * 24)
+        layer = net_pb2.V1LayerParameter(name="conv1a").SerializeToString() + make.field(6, blob)
+        return make.field(2, layer)
+
+    @pytest.mark.parametrize("start", ["", "[some.extension] { ", "broken "])
+    @pytest.mark.parametrize(("opening", "closing"), [("a {", "}"), ("a <", ">"), ("a: [{", "}]")])
+    def test_messages_in_messages_without_end(self, start: str, opening: str, closing: str) -> None:
+        text = f"layer {{\n{start}{opening * 3000}{closing * 3000}}}"
+        with pytest.raises(InputError, match=r"deep:2:\d+: more than 100 messages stand in each other"):
+            parse_net(text, "deep")
+
+    def test_100_messages_in_each_other_are_read(self) -> None:
+        deep = "a { " * 99 + "}" * 99
+        assert kept(parse_net(DATA.replace("top:", f"{deep} top:")))[0][2] == deep
+
+
+class TestTemplates:
+    DATA = DATA.replace("dim: 1 ", "dim: $#batch_size#$ ")
+    CONV = CONV.replace("num_output: 4", "num_output: ${CLASSES}") % ""
+    TAKEN = "a size that a template leaves open is taken as 1"
+    IGNORED = "a template's value stands there, which is ignored"
+
+    @pytest.mark.parametrize(
+        "header", [DATA, 'input: "data" input_dim: ${N} input_dim: 3 input_dim: 9 input_dim: 9']
+    )
+    def test_a_size_is_written_as_what_was_read(self, header: str) -> None:
+        text = as_text(parse_net(header + BESIDE.replace("conv1", "data")))
+        again = parse_net(text)
+        assert "$" not in text
+        assert list(again.layer[0].input_param.shape[0].dim) == [1, 3, 9, 9]
+        assert not kept(again)
+
+    def test_what_is_taken_for_a_value_is_said(self, tmp_path: Path) -> None:
+        net = parse_net(self.DATA + self.CONV)
+        assert ignored_fields(net) == (
+            f"data has input_param.shape[0].dim: {self.TAKEN}",
+            f"conv1 has convolution_param.num_output: {self.IGNORED}",
+        )
+        path, _ = files(tmp_path, self.DATA + self.CONV)
+        said = [str(f) for f in check(path, engine="torch", probe=False).findings]
+        assert f"line 2: dim: $#batch_size#$: {self.TAKEN}." in said[0]
+        assert f"line 6: num_output: ${{CLASSES}}: {self.IGNORED}." in said[1]
+
+    def test_real_caffe_can_run_it(self) -> None:
+        assert not why_embedded(parse_net(self.DATA + CONV % ""))
+
+
+class TestAux:
+    def test_fields_that_change_nothing_are_not_written(
+        self, tmp_path: Path, recwarn: pytest.WarningsRecorder
+    ) -> None:
+        path, _ = files(tmp_path, DATA + CONV % "engine: MKLDNN")
+        aux(path, "conv1", output=tmp_path / "aux.prototxt")
+        assert not [w for w in recwarn if isinstance(w.message, CaffeVizWarning)]
+        assert check(tmp_path / "aux.prototxt", probe=False).ok
+
+    @pytest.mark.parametrize(
+        ("text", "why"),
+        [
+            (CONV % "quant { }", r"layer 'conv1' \(Convolution\) has convolution_param.quant"),
+            (
+                CONV % "" + 'layer { name: "s" type: "Swish" bottom: "conv1" top: "conv1" }',
+                r"layer 's' \(Swish\)",
+            ),
+        ],
+    )
+    def test_what_real_caffe_cannot_load_is_said(self, text: str, why: str, tmp_path: Path) -> None:
+        path, _ = files(tmp_path, DATA + text)
+        layer = "s" if "Swish" in text else "conv1"
+        with pytest.warns(CaffeVizWarning, match=rf"only caffe_viz.engine can load .*aux.prototxt.*: {why}"):
+            aux(path, layer, output=tmp_path / "aux.prototxt")

@@ -24,7 +24,7 @@ from caffe_viz.netdef.copying import without_layers
 from caffe_viz.netdef.forks import PER_AXIS
 from caffe_viz.netdef.net_pb2 import Unknown
 from caffe_viz.netdef.syntax import field_advice
-from caffe_viz.netdef.unknown import changes_nothing, is_quiet, message_fields, owner_of
+from caffe_viz.netdef.unknown import changes_nothing, is_quiet, message_fields, of_template, owner_of
 from caffe_viz.surgery import ONLY_FORWARD_IN_CAFFE
 
 # Types of forks whose shapes are known, but that no engine computes.
@@ -146,14 +146,20 @@ def ignored_fields(net: NetParameter) -> tuple[str, ...]:
     layers: dict[str, list[str]] = {}
     for layer in net.layer:
         for unknown in ignored(layer):
-            layers.setdefault(_name(unknown), []).append(layer.name)
+            layers.setdefault(_passed_over(unknown), []).append(layer.name)
     lines = []
     for field, names in layers.items():
         more = len(names) - NAMES_SHOWN
         shown = ", ".join(names[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
         verb = "have" if len(names) > 1 else "has"
-        lines.append(f"{shown} {verb} {field}, which is ignored: its fork may compute other values")
+        lines.append(f"{shown} {verb} {field}")
     return tuple(lines)
+
+
+def _passed_over(unknown: Unknown) -> str:
+    said = of_template(unknown)
+    name = _name(unknown)
+    return f"{name}: {said}" if said else f"{name}, which is ignored: its fork may compute other values"
 
 
 def _name(unknown: Unknown) -> str:
@@ -194,6 +200,8 @@ def _of_field(
     if engine == "caffe":
         message = f"{line}real Caffe knows no {name} and refuses to read the file"
         yield Finding("error", place, f"{message}.{hint}")
+    elif said := of_template(unknown):
+        yield Finding("warning", place, f"{line}{name}: {said}.")
     elif not is_quiet(kind, unknown.name):
         message = f"{line}{name} is not understood and ignored: its fork may compute other values"
         yield Finding("warning", place, f"{message}.{hint}")

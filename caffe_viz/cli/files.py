@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,7 +25,7 @@ from caffe_viz.cli.options import (
     Weights,
 )
 from caffe_viz.cli.parts import height_width, meanings, message_of, numbers, preprocess_of, progress_bar
-from caffe_viz.errors import InputError
+from caffe_viz.errors import CaffeVizWarning, InputError
 
 if TYPE_CHECKING:
     from caffe_viz.checking import Finding, Report
@@ -162,12 +163,16 @@ def aux(
     ),
 ) -> None:
     """Write the auxiliary net: its forward() is a filter's activation, its backward() that one's gradient."""
-    from caffe_viz.netdef import write_net
+    from caffe_viz.checking import why_embedded
+    from caffe_viz.netdef import without_quiet, write_net
     from caffe_viz.surgery import auxiliary_net
 
     net = message_of(prototxt, allow_code, python_path, layers, variant)
     made = auxiliary_net(net, layer, batch=batch, size=height_width(size), neuron=neuron)
-    write_net(made.message, output)
+    write_net(without_quiet(made.message), output)
+    if why := why_embedded(made.message):
+        line = f"only caffe_viz.engine can load {output}, not real Caffe: {why}"
+        warnings.warn(line, CaffeVizWarning, stacklevel=2)
     print(output)
     print(f"net.params[{made.image_layer!r}][0].data {made.image_shape}: the image")
     print(f"net.blobs[{made.selector!r}].data {made.selector_shape}: the factor of each activation")

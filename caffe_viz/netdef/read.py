@@ -72,14 +72,10 @@ def read_weights(path: str | Path) -> NetParameter:
     data = _read(path, "caffemodel")
     net = NetParameter()
     try:
-        net.ParseFromString(data)
-        if not net.IsInitialized() or _gradients_only(net):
-            net = shared_net(data)  # a fork means other fields by some of our numbers
-    except DecodeError:
-        try:
-            net = shared_net(data)
-        except (DecodeError, NotPlain):
-            raise InputError(f"{path} is no caffemodel: {what_is(data)}.") from None
+        plain = _parses(net, data) and net.IsInitialized() and not _gradients_only(net)
+        net = net if plain else shared_net(data)  # a fork means other fields by some of our numbers
+    except (DecodeError, NotPlain):
+        raise InputError(f"{path} is no caffemodel: {what_is(data)}.") from None
     layers = len(net.layer) or len(net.layers)
     if not layers:
         raise InputError(f"{path} is no caffemodel: {what_is(data)}.")
@@ -88,6 +84,14 @@ def read_weights(path: str | Path) -> NetParameter:
     if not any(layer.blobs for layer in net.layer):
         raise InputError(f"{path} is no caffemodel: it names {layers} layers, but none holds weights.")
     return net
+
+
+def _parses(net: NetParameter, data: bytes) -> bool:
+    try:
+        net.ParseFromString(data)
+    except DecodeError:
+        return False
+    return True
 
 
 def _gradients_only(net: NetParameter) -> bool:

@@ -27,16 +27,25 @@ OWNERS_SHOWN = 6
 def explain(error: ParseError, text: str, name: str) -> str:
     """`error` of `text` as ``FILE:LINE:COLUMN: reason near layer 'x'. What to do.``"""
     line, column = error.GetLine() or 1, error.GetColumn() or 1
-    lines = text.split("\n")
+    layer = _layer_at(text, sum(len(one) + 1 for one in text.split("\n")[: line - 1]) + column)
+    return f"{name}:{line}:{column}: {_reason(error, text, layer)}"
+
+
+def explain_field(error: ParseError, text: str, name: str, line: int, layer: str) -> str:
+    """The same of a field alone: its `text` stands from `line` of the file on, in a `layer`."""
+    return f"{name}:{line + (error.GetLine() or 1) - 1}: {_reason(error, text, layer)}"
+
+
+def _reason(error: ParseError, text: str, layer: str) -> str:
+    line, lines = error.GetLine() or 1, text.split("\n")
     source = lines[line - 1] if line <= len(lines) else ""
     reason = re.sub(r"^\d+:\d+ : ", "", str(error)).strip()
     for quoted in (source, source.strip()):
         reason = reason.removeprefix(f"'{quoted}': ")
     reason = " ".join(reason.split())
     advice = next(_advice(reason, text), "")
-    layer = _layer_at(text, sum(len(one) + 1 for one in lines[: line - 1]) + column)
     place = f" (layer {layer!r})" if layer else ""
-    return f"{name}:{line}:{column}: {reason.replace('caffe_viz.', '').rstrip('.')}{place}.{advice}"
+    return f"{reason.replace('caffe_viz.', '').rstrip('.')}{place}.{advice}"
 
 
 def _layer_at(text: str, offset: int) -> str:

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from google.protobuf.text_format import ParseError
+
 from caffe_viz.netdef.forks import PER_AXIS
 
 TOKEN = re.compile(
@@ -21,6 +23,7 @@ TOKEN = re.compile(
 )
 CLOSING = {"{": "}", "<": ">", "[": "]"}
 LABEL_REPEATED = 3  # of descriptor.proto
+DEEPEST = 100  # messages in each other, after which protobuf's parser in real Caffe stops too
 PLACEHOLDER = "$"  # with which the values of templates begin: $#batch_size#$, ${CLASSES}
 
 
@@ -59,8 +62,25 @@ class _Broken(Exception):
 
 
 def elements(text: str) -> tuple[Element, ...]:
-    """The fields of `text`; where it is not well formed, those before, and of a message its fields before."""
+    """The fields of `text`; where it is not well formed, those before, and of a message its fields before.
+
+    Raises:
+        ParseError: more messages stand in each other than real Caffe reads.
+    """
+    _need_shallow(text)
     return _Reader(text).elements("")
+
+
+def _need_shallow(text: str) -> None:
+    """Raises ParseError where messages nest too deep; all that reads them further recurses."""
+    depth = 0
+    for match in TOKEN.finditer(text):
+        depth += (match[0] in ("{", "<")) - (match[0] in ("}", ">"))
+        if depth > DEEPEST:
+            line, before = text.count("\n", 0, match.start()) + 1, text.rfind("\n", 0, match.start())
+            raise ParseError(
+                f"more than {DEEPEST} messages stand in each other", line, match.start() - before
+            )
 
 
 def strangers(fields: tuple[Element, ...], schema: Any) -> Iterator[Element]:

@@ -26,7 +26,7 @@ def merge(text: str, message: Message, line: int = 1) -> None:
     """Parse `text`, from that `line` of its file on, into `message`, which keeps what its schema lacks.
 
     Raises:
-        google.protobuf.text_format.ParseError: a mistake in the syntax.
+        google.protobuf.text_format.ParseError: a mistake in the syntax, or messages nest too deep.
     """
     fields = elements(text)
     strange = list(strangers(fields, message.DESCRIPTOR))
@@ -91,6 +91,22 @@ def is_quiet(owner: str, name: str) -> bool:
     return f"{owner}.{name}" in QUIET or f"{owner}.*" in QUIET
 
 
+def of_template(unknown: Unknown) -> str:
+    """What comes of the place of a template's value, which its program would fill in; "" of all else."""
+    if is_open_size(unknown):
+        return "a size that a template leaves open is taken as 1"
+    return "a template's value stands there, which is ignored" if _is_placeholder(unknown) else ""
+
+
+def is_open_size(unknown: Unknown) -> bool:
+    """Whether a template leaves a size open here, for which the message has 1."""
+    return unknown.name in SIZES and _is_placeholder(unknown)
+
+
+def _is_placeholder(unknown: Unknown) -> bool:
+    return any(element.is_placeholder for element in elements(unknown.text))
+
+
 def of_forks(message: Message, path: str = "") -> Iterator[str]:
     """Fields and values that real Caffe as built here has no names for, as text: what is unknown too."""
     for descriptor, value in message.ListFields():
@@ -111,6 +127,8 @@ def of_forks(message: Message, path: str = "") -> Iterator[str]:
 
 def changes_nothing(message: NetParameter | LayerParameter, unknown: Unknown) -> bool:
     """Whether a net or layer computes the same without an unknown field."""
+    if is_open_size(unknown):
+        return True
     owner = owner_of(message, unknown)
     return is_quiet(owner, unknown.name) and f"{owner}.{unknown.name}" not in PER_AXIS
 

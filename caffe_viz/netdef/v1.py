@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 
+from google.protobuf.text_format import ParseError
+
 from caffe_viz.errors import InputError, near
 from caffe_viz.netdef.copying import assign, without_layers
 from caffe_viz.netdef.crops import give_offsets
 from caffe_viz.netdef.net_pb2 import LayerParameter, NetParameter, V1LayerParameter
+from caffe_viz.netdef.syntax import explain_field
 from caffe_viz.netdef.unknown import merge
 
 # Where V2's name is not that of V1's enum in camel case; those of forks too.
@@ -60,7 +63,8 @@ def from_v1(net: NetParameter, name: str, types_needed: bool) -> NetParameter:
     """`net` as V2. `name` of the file stands in the errors.
 
     Raises:
-        InputError: `layers` and `layer` are mixed, or a layer has no type where `types_needed`.
+        InputError: `layers` and `layer` are mixed, a layer has no type where `types_needed`, or a field that
+            only V2 has is given wrongly.
     """
     if net.layer:
         raise InputError(
@@ -78,7 +82,7 @@ def from_v1(net: NetParameter, name: str, types_needed: bool) -> NetParameter:
         for field, value in old.ListFields():
             if field.name in KEPT:
                 assign(new, field.name, value)
-        _unknown(old, new)
+        _unknown(old, new, name)
         _param_specs(old, new)
         _move_transform(old, new)
     _cut(net, out)
@@ -104,12 +108,16 @@ def _type(old: V1LayerParameter) -> str:
     return TYPES.get(kind) or next(map(type_of, foreign), "")
 
 
-def _unknown(old: V1LayerParameter, new: LayerParameter) -> None:
+def _unknown(old: V1LayerParameter, new: LayerParameter, name: str) -> None:
     """What V1 does not know but V2 does becomes a field of V2; forks added such to both."""
     for unknown in old.unknown:
         if not unknown.path and unknown.name in LayerParameter.DESCRIPTOR.fields_by_name:
             if unknown.name not in KEPT and unknown.name != "type":
-                merge(unknown.text, new, line=unknown.line)
+                try:
+                    merge(unknown.text, new, line=unknown.line)
+                except ParseError as error:
+                    reason = explain_field(error, unknown.text, name, unknown.line, old.name)
+                    raise InputError(reason) from None
         else:
             new.unknown.append(unknown)
 

@@ -6,6 +6,7 @@ bottoms, tops, blobs and the like mean the same in all of them.
 
 from __future__ import annotations
 
+import math
 import mmap
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -100,7 +101,10 @@ def _as_blob(data: Bytes, field: WireField) -> BlobProto:
     if not is_c3d_blob(inside):
         return BlobProto.FromString(data[field.start : field.end])
     values = b"".join(data[x.start : x.end] for x in inside if x.number == C3D_DATA)
-    return make_blob(np.frombuffer(values, "<f4").reshape(c3d_shape(data, inside)))
+    shape = c3d_shape(data, inside)
+    if len(values) != 4 * math.prod(shape):
+        raise DecodeError(f"{len(values)} bytes are no values of shape {shape}")
+    return make_blob(np.frombuffer(values, "<f4").reshape(shape))
 
 
 def shared_net(data: Bytes) -> NetParameter:

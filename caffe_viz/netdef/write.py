@@ -16,7 +16,7 @@ from caffe_viz.files import write_whole
 from caffe_viz.netdef.blobs import MESSAGE_LIMIT
 from caffe_viz.netdef.net_pb2 import NetParameter, SolverState
 from caffe_viz.netdef.text import is_repeated
-from caffe_viz.netdef.unknown import OWN
+from caffe_viz.netdef.unknown import OWN, is_open_size
 
 
 def write_net(net: NetParameter, path: str | Path) -> None:
@@ -35,7 +35,7 @@ def as_text(message: Message) -> str:
 
 def _lines(message: Message, unknown: Sequence[tuple[str, str]], indent: int) -> Iterator[str]:
     """The text of a message; `unknown` are path, from here, and text of what a message around it keeps."""
-    kept = [*unknown, *((x.path, x.text) for x in getattr(message, "unknown", ()))]
+    kept = [*unknown, *((x.path, x.text) for x in getattr(message, "unknown", ()) if not is_open_size(x))]
     for field, value in message.ListFields():
         if field.name in OWN:
             continue
