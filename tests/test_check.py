@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bad_nets import BAD_NETS, DATA, GOOD, layer
+from bad_nets import BAD_NETS, CONV, DATA, GOOD, layer
 
 from caffe_viz.checking import check, check_messages, child, sizes
 from caffe_viz.errors import InputError
@@ -166,6 +166,48 @@ def test_layers_of_one_name_are_a_warning(tmp_path: Path) -> None:
     report = check(write(tmp_path, GOOD + layer("fc", "ReLU", "fc", "fc")), probe=False)
     assert report.ok
     assert "2 layers" in report.warnings[0].message
+
+
+def findings(text: str, engine: str) -> list[str]:
+    return [str(found) for found in check_messages(parse_net(text), engine=engine)]
+
+
+@pytest.mark.parametrize("later", ["ReLU", "Split"])
+def test_layers_of_one_name_are_measured_each(later: str) -> None:
+    """The check looked at the shapes of the last layer of the name: a ReLU has no weights to count."""
+    twice = DATA + CONV + layer("conv", later, "conv", "conv" if later == "ReLU" else "copy")
+    for engine in ("caffe", "torch"):
+        assert findings(twice, engine) == ["layer 'conv': 2 layers have this name; weights reach only one."]
+
+
+def test_defects_of_layers_of_one_name_are_named() -> None:
+    """Hidden Splits, and one of the file, stand between the layers and what was measured of them."""
+    image = GOOD.replace("dim: 8 dim: 8", "dim: 20 dim: 20")
+    forks = image + layer("own", "Split", "data", "a b") + layer("pool", "ReLU", "a", "c")
+    pool = layer("pool", "Pooling", "%s", "pooled", "pooling_param { kernel_size: 2 stride: 2 }")
+    outside = pool.replace("stride: 2", "stride: 12")
+    later = layer("pool", "ReLU", "pooled", "last")
+    assert not [x for x in findings(forks + pool % "b" + later, "caffe") if "outside" in x]
+    (found,) = [x for x in findings(forks + outside % "b" + later, "caffe") if "outside" in x]
+    assert found.startswith("layer 'pool' (Pooling)")
+    assert "over (20, 20)" in found
+
+
+def test_column_buffers_of_layers_of_one_name() -> None:
+    wide = "convolution_param { num_output: 1 kernel_size: 129 pad: 64 }"
+    net = DATA.replace("dim: 8 dim: 8", "dim: 256 dim: 256") + layer(
+        "conv", "Convolution", "data", "conv", wide
+    )
+    (found,) = [x for x in findings(net + layer("conv", "ReLU", "conv", "conv"), "caffe") if "column" in x]
+    assert found.startswith("layer 'conv' (Convolution)")
+
+
+def test_what_becomes_of_blobs_in_place_is_said() -> None:
+    net = DATA + layer("sum", "Reduction", "data", "data")
+    assert "'data' would become one number" in "\n".join(findings(net, "caffe"))
+    (found,) = findings(net, "torch")
+    assert "real Caffe refuses or computes wrongly" in found
+    assert found.endswith("a new blob, one number.")
 
 
 def test_files_are_allowed_by_option_if_they_exist(tmp_path: Path) -> None:

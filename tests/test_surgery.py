@@ -13,6 +13,7 @@ from caffe_viz.backend import module
 from caffe_viz.errors import InputError
 from caffe_viz.netdef import NetParameter, make_blob, parse_net
 from caffe_viz.surgery import auxiliary_net, with_batch
+from caffe_viz.surgery.separate import separated
 
 NON_SQUARE = """
 name: "toy"
@@ -307,3 +308,51 @@ def test_of_several_inputs_the_image_has_four_axes(toy: NetParameter) -> None:
         9,
         4,
     )
+
+
+ONE_NAME = """
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 8 dim: 8 } } }
+layer { name: "conv1" type: "Convolution" bottom: "data" top: "conv1" convolution_param { num_output: 4 kernel_size: 3 } }
+layer { name: "conv1" type: "ReLU" bottom: "conv1" top: "conv1" }
+layer { name: "own" type: "Split" bottom: "conv1" top: "a" top: "b" }
+layer { name: "conv1" type: "PReLU" bottom: "a" top: "c" }
+layer { name: "r" type: "Eltwise" bottom: "b" bottom: "c" top: "r" }
+layer { name: "r" type: "ReLU" bottom: "r" top: "r" }
+layer { name: "ip" type: "InnerProduct" bottom: "r" top: "ip" inner_product_param { num_output: 5 } }
+"""
+RATES = {"Parameter": [1], "Convolution": [0, 0], "PReLU": [0], "InnerProduct": [0, 0]}
+
+
+def rates(net: NetParameter) -> dict[str, list[float]]:
+    """The learning rates by the type of the layer, in nets whose layers share names."""
+    return {layer.type: [spec.lr_mult for spec in layer.param] for layer in net.layer if layer.param}
+
+
+@pytest.mark.parametrize("layer", ["conv1", "r", "ip"])
+def test_layers_of_one_name_are_told_apart_by_place(engine: str, layer: str) -> None:
+    """The same image, gradient and field as in the net whose layers have names of their own."""
+    shared = parse_net(ONE_NAME)
+    apart = parse_net(ONE_NAME)
+    for index, name in ((2, "relu1"), (4, "prelu1"), (6, "relu2")):
+        apart.layer[index].name = name
+    weights = random_weights(apart)
+    del weights.layer[1]  # of the PReLU, which starts at 0.25 in both
+    found, expected = auxiliary_net(shared, layer), auxiliary_net(apart, layer)
+    assert rates(found.message) == rates(expected.message)
+    assert rates(found.message).items() <= RATES.items()
+    assert (found.field, found.activation_shape) == (expected.field, expected.activation_shape)
+    np.testing.assert_array_equal(gradient(found, weights, engine), gradient(expected, weights, engine))
+
+
+def test_weights_that_do_not_fit_are_named_by_their_own_layer() -> None:
+    net = parse_net(ONE_NAME + 'layer { name: "ip" type: "ReLU" bottom: "ip" top: "ip" }')
+    assert auxiliary_net(net, "r", size=(9, 7)).activation_shape == (1, 4, 7, 5)
+    with pytest.raises(InputError, match=r"layer 'ip' \(InnerProduct\) has weights of \(5, 144\)"):
+        auxiliary_net(net, "ip", size=(9, 7))
+
+
+def test_separated_layers_of_one_name(engine: str) -> None:
+    parts = separated(parse_net(ONE_NAME))
+    assert rates(parts.message) == RATES
+    assert parts.outputs["conv1"] == "conv1_before_conv1"  # of the first of the name, as Caffe takes it
+    cv.load_net(parts.message, engine=engine).forward()

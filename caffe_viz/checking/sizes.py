@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from caffe_viz.checking.report import Finding, where
 from caffe_viz.errors import InputError
-from caffe_viz.geometry import Geometry, measure
+from caffe_viz.geometry import Geometry, measure, own_layers
 from caffe_viz.geometry.pooling import pool_of
 from caffe_viz.geometry.table import INT_MAX
 from caffe_viz.netdef import NetParameter
@@ -51,26 +51,22 @@ def _renewed(geometry: Geometry, engine: str) -> Iterator[Finding]:
     """Layers in place whose top is another blob than their bottom."""
     for layer in geometry.layers:
         for name in sorted(layer.renews) if not layer.unknown else ():
-            place, change = (
-                f"layer {layer.name!r} ({layer.type})",
-                dict(zip(layer.tops, layer.shapes, strict=True)),
-            )
-            shape = " ".join(map(str, change[name]))
+            place = f"layer {layer.name!r} ({layer.type})"
+            shape = " ".join(map(str, layer.shapes[layer.tops.index(name)])) or "one number"
             if engine == "caffe":
                 message = f"cannot work in place, {name!r} would become {shape}: give its top another name."
                 yield Finding("error", place, message)
             else:
                 message = (
-                    f"works in place on {name!r}, which real Caffe refuses; here that is a new blob, {shape}."
+                    f"works in place on {name!r}, which real Caffe refuses or computes wrongly; here that "
+                    f"is a new blob, {shape}."
                 )
                 yield Finding("warning", place, message)
 
 
 def _column_buffers(net: NetParameter, geometry: Geometry) -> Iterator[Finding]:
     """Convolutions in which Caffe lays out more values beside each other than it can count."""
-    measured = {layer.name: layer for layer in geometry.layers}
-    for layer in net.layer:
-        found = measured[layer.name]
+    for layer, found in zip(net.layer, own_layers(net, geometry), strict=True):
         if layer.type not in ("Convolution", "Deconvolution") or found.unknown:
             continue
         # The smaller side of a deconvolution is its bottom.
@@ -84,9 +80,8 @@ def _column_buffers(net: NetParameter, geometry: Geometry) -> Iterator[Finding]:
 
 def _empty_windows(net: NetParameter, geometry: Geometry) -> Iterator[Finding]:
     """Poolings with a window wholly outside the input: rubbish forward, stray writes backward."""
-    measured = {layer.name: layer for layer in geometry.layers}
-    for layer in net.layer:
-        bottom = measured[layer.name].bottom_shapes[0] if layer.type == "Pooling" else None
+    for layer, found in zip(net.layer, own_layers(net, geometry), strict=True):
+        bottom = found.bottom_shapes[0] if layer.type == "Pooling" else None
         if bottom is None:
             continue
         pool = pool_of(layer, bottom)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import accumulate
 
 from caffe_viz.errors import InputError, near
+from caffe_viz.geometry.results import Geometry, LayerGeometry
 from caffe_viz.netdef import LayerParameter, NetParameter
 
 Place = tuple[int, int]
@@ -41,6 +43,17 @@ def with_splits(net: NetParameter) -> NetParameter:
                     taken[place] += 1
                 _add_split(result.layer.add(), _split_name(net, place, top), top, consumers[place], weight)
     return result
+
+
+def own_layers(net: NetParameter, geometry: Geometry) -> list[LayerGeometry]:
+    """What `geometry` has of each layer of its `net` (filtered by phase), without the hidden Split layers.
+
+    They are found by their place, as layers may share a name and a file may have Splits of its own.
+    """
+    _, consumers, _ = _uses(net)
+    hidden = [sum(consumers[i, j] > 1 for j in range(len(x.top))) for i, x in enumerate(net.layer)]
+    before = accumulate(hidden, initial=0)
+    return [geometry.layers[i + n] for i, n in zip(range(len(hidden)), before, strict=False)]
 
 
 def _uses(net: NetParameter) -> tuple[dict[Place, Place], Counter[Place], dict[Place, float]]:

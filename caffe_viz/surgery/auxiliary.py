@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_viz.errors import InputError, missing
-from caffe_viz.geometry import Field, Geometry, measure
+from caffe_viz.geometry import Field, LayerGeometry, measure, own_layers
 from caffe_viz.netdef import LayerParameter, NetParameter, for_phase, left_out
 from caffe_viz.surgery.in_place import first_names, free, out_of_place, spoiling
 from caffe_viz.surgery.inputs import Shape, find_image
+
+Shapes = tuple[Shape, ...]
 
 # Types that have no gradient; the backward of real Caffe aborts (NOT_IMPLEMENTED, or a CHECK).
 NO_GRADIENT = frozenset({"Accuracy", "ArgMax", "DetectionEvaluate", "DetectionOutput", "Embed", "Threshold"})
@@ -98,7 +100,8 @@ def auxiliary_net(
     """
     whole = for_phase(net)
     target = _target(whole, layer)
-    kept = _leading_to(whole, target)
+    places = _leading_to(whole, target)
+    kept = [whole.layer[i] for i in places]
     image, image_shape = find_image(kept, whole.name, layer)
     if size is not None and len(image_shape) != 4:
         raise InputError(f"input {image!r} of {image_shape} has no height and width to change.")
@@ -108,10 +111,13 @@ def auxiliary_net(
     made = first_names(kept, copies)
     names |= {top for x in copies for top in x.top}
     image, image_layer = made[image], free("image", names)
-    message = _with_image(copies, whole.name, measure(whole), image, image_shape, image_layer, learn)
+    measured = own_layers(whole, measure(whole))
+    params = [measured[i].param_shapes for i in places]
+    message = _with_image(copies, whole.name, params, image, image_shape, image_layer, learn)
     activation = message.layer[-1].top[0]
     cut = measure(message)
-    _same_parameters(cut, measure(whole), image_shape)
+    rest = own_layers(message, cut)
+    _same_parameters(rest, [p for x, p in zip(kept, params, strict=True) if x.type != "Input"], image_shape)
     shape = cut.blob(activation)
     if len(shape) < 2:
         raise InputError(f"layer {layer!r} has no filters: its top {activation!r} has the shape {shape}.")
@@ -122,7 +128,6 @@ def auxiliary_net(
     added = message.layer.add(name=selected, type="Scale", bottom=[activation, selector], top=[selected])
     added.scale_param.axis = 0
     message.layer.add(name=objective, type="Reduction", bottom=[selected], top=[objective], loss_weight=[1.0])
-    field = cut.layer(layer).field
     return Auxiliary(
         message,
         layer,
@@ -134,7 +139,7 @@ def auxiliary_net(
         image_shape,
         shape,
         selector_shape,
-        field,
+        rest[-1].field,
         made,
     )
 
@@ -149,10 +154,11 @@ def _target(net: NetParameter, layer: str) -> int:
     return names.index(layer)
 
 
-def _leading_to(net: NetParameter, target: int) -> list[LayerParameter]:
-    """The layers up to `target` on which it depends."""
+def _leading_to(net: NetParameter, target: int) -> list[int]:
+    """The places of the layers up to `target` on which it depends."""
     needed, kept = {net.layer[target].top[0]}, []
-    for layer in reversed(net.layer[: target + 1]):
+    for place in range(target, -1, -1):
+        layer = net.layer[place]
         if needed.isdisjoint(layer.top):
             continue
         if layer.type in NO_GRADIENT:
@@ -160,14 +166,14 @@ def _leading_to(net: NetParameter, target: int) -> list[LayerParameter]:
                 f"layer {layer.name!r} ({layer.type}) has no gradient: choose a layer before it."
             )
         needed = (needed - set(layer.top)) | set(layer.bottom)
-        kept.append(layer)
+        kept.append(place)
     return kept[::-1]
 
 
 def _with_image(
     layers: Sequence[LayerParameter],
     name: str,
-    geometry: Geometry,
+    params: Sequence[Shapes],
     image: str,
     image_shape: Shape,
     image_layer: str,
@@ -182,7 +188,7 @@ def _with_image(
     learns = message.layer.add(name=image_layer, type="Parameter", top=[image], param=[{"lr_mult": 1}])
     learns.parameter_param.shape.dim.extend(image_shape)
     others = {bottom for layer in layers for bottom in layer.bottom} - {image}
-    for layer in layers:
+    for layer, shapes in zip(layers, params, strict=True):
         if layer.type == "Input":
             _other_inputs(message, layer, others, image_shape[0])
             continue
@@ -192,7 +198,7 @@ def _with_image(
         copy.ClearField("loss_weight")
         if layer.type.endswith("Loss"):
             copy.loss_weight.extend([0.0] * len(layer.top))  # left out, it would be 1
-        for i in range(len(geometry.layer(layer.name).param_shapes)):
+        for i in range(len(shapes)):
             spec = copy.param[i] if i < len(copy.param) else copy.param.add()
             spec.lr_mult = 1 if learn and layer.type != "BatchNorm" else 0  # Caffe demands it of BatchNorm
     return message
@@ -207,12 +213,12 @@ def _other_inputs(message: NetParameter, layer: LayerParameter, tops: set[str], 
             shape.dim.extend([batch, *given[i if len(given) > 1 else 0].dim[1:]])
 
 
-def _same_parameters(cut: Geometry, whole: Geometry, image_shape: Shape) -> None:
+def _same_parameters(layers: Sequence[LayerGeometry], params: Sequence[Shapes], image_shape: Shape) -> None:
     """Weights must still fit: an InnerProduct layer fixes the size of what comes before it."""
-    known = {layer.name: layer.param_shapes for layer in whole.layers}
-    for layer in cut.layers[1:]:
-        if known.get(layer.name, layer.param_shapes) != layer.param_shapes:
+    kept = [layer for layer in layers[1:] if layer.type != "Input"]  # the first is the image
+    for layer, shapes in zip(kept, params, strict=True):
+        if shapes != layer.param_shapes:
             raise InputError(
-                f"layer {layer.name!r} ({layer.type}) has weights of {known[layer.name][0]}, which do not "
+                f"layer {layer.name!r} ({layer.type}) has weights of {shapes[0]}, which do not "
                 f"fit an image of {image_shape[-2:]}: leave the size out, or choose a layer before it."
             )

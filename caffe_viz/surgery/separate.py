@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from caffe_viz.geometry import Geometry, measure
+from caffe_viz.geometry import Geometry, measure, own_layers
 from caffe_viz.netdef import LayerParameter, NetParameter, for_phase
 from caffe_viz.surgery.in_place import first_names, free, layers_in_place, out_of_place
 from caffe_viz.surgery.inputs import Shape, image_input, with_batch
@@ -15,7 +15,9 @@ SINKS = frozenset({"HDF5Output", "Silence"})  # they compute nothing; the first 
 
 @dataclass(frozen=True)
 class Separated:
-    """`image` is the blob of `image_layer`, a Parameter; `outputs` has the first top of each layer."""
+    """`image` is the blob of `image_layer`, a Parameter; `outputs` has the first top of each layer's name:
+    that of its first layer, where several share it.
+    """
 
     message: NetParameter
     image: str
@@ -42,7 +44,8 @@ def separated(net: NetParameter, batch: int = 1) -> Separated:
     image, shape = image_input(whole)
     image = first_names(whole.layer, layers)[image]
     image_layer = free("image", names | {top for layer in layers for top in layer.top})
-    out, outputs = NetParameter(name=f"{whole.name} (separated)"), {}
+    out = NetParameter(name=f"{whole.name} (separated)")
+    outputs: dict[str, str] = {}
     for layer in layers:
         if layer.type == "Input":
             _inputs(out, layer, image, image_layer)
@@ -51,7 +54,8 @@ def separated(net: NetParameter, batch: int = 1) -> Separated:
             copy.CopyFrom(layer)
             copy.ClearField("propagate_down")
             copy.ClearField("loss_weight")
-            outputs.update({layer.name: layer.top[0]} if layer.top else {})
+            if layer.top:
+                outputs.setdefault(layer.name, layer.top[0])
     _every_end_counts(out)
     _freeze(out, image_layer)
     return Separated(out, image, image_layer, shape, outputs, measure(out))
@@ -78,9 +82,8 @@ def _every_end_counts(net: NetParameter) -> None:
 
 
 def _freeze(net: NetParameter, image_layer: str) -> None:
-    shapes = {x.name: x.param_shapes for x in measure(net).layers}
-    for layer in net.layer:
+    for layer, measured in zip(net.layer, own_layers(net, measure(net)), strict=True):
         if layer.name != image_layer:
-            for i in range(len(shapes[layer.name])):
+            for i in range(len(measured.param_shapes)):
                 spec = layer.param[i] if i < len(layer.param) else layer.param.add()
                 spec.lr_mult = 0
