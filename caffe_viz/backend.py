@@ -15,6 +15,7 @@ from caffe_viz.checking import (
     CAFFE_READS_BYTES,
     as_file,
     caffe_is_installed,
+    caffe_reads,
     check,
     check_messages,
     existing_file,
@@ -29,7 +30,7 @@ from caffe_viz.errors import CaffeVizWarning, InputError, RunError, near
 from caffe_viz.filling import fill
 from caffe_viz.geometry.python_layers import folders, with_permission
 from caffe_viz.layers_file import load_layers
-from caffe_viz.netdef import NetParameter, of_forks
+from caffe_viz.netdef import NetParameter
 
 ENGINES = ("auto", "caffe", "torch")
 PHASES = ("TRAIN", "TEST")  # in the order of Caffe's numbers
@@ -126,7 +127,7 @@ def load_net(
     `engine` is real Caffe (`caffe`), the embedded one (`torch`), or `auto`: Caffe where it is installed and
     has all that the net needs. `device` is torch's name of one: cpu, cuda, cuda:1. The attributes `prototxt`,
     the message, and `folder`, of the file, are what altered nets are made from; `left_out` says of layers and
-    blobs of the file why they are not there.
+    blobs of the file ("layer roi", "blob rois") why they are not there.
 
     Layers of unknown types are left out, with what depends on them; a CaffeVizWarning says so, and which
     fields of the others are not understood. `layers` are Python files that enter layer types with `@layer` of
@@ -161,9 +162,11 @@ def load_net(
         raise InputError(f"{label}: {error}") from None
     name = chosen(engine, device, part)
     part = netdef.without_quiet(part) if name == "caffe" else part
-    # Where all of a file can be loaded, the engine reads the file itself.
-    whole_file = not part.left_out and not any(of_forks(given))
-    loaded: Path | NetParameter = net_source if isinstance(net_source, Path) and whole_file else part
+    # Where real Caffe can read the files as they are, it does.
+    as_they_are = isinstance(net_source, Path) and caffe_reads(given, part, source)
+    loaded: Path | NetParameter = net_source if isinstance(net_source, Path) and as_they_are else part
+    if isinstance(source, Path) and not as_they_are:
+        source = netdef.read_weights(source)
     if checked:
         checks = {"allow_code": allow_code, "phase": phase, "engine": name}
         if isinstance(loaded, Path) and not isinstance(source, NetParameter):
@@ -196,7 +199,7 @@ def remarks(net: NetParameter, name: str, engine: str = "auto", device: str = CP
     lines = list(ignored_fields(net))
     reasons: dict[str, list[str]] = {}
     for left in net.left_out:
-        reasons.setdefault(left.why, []).append(left.name)
+        reasons.setdefault(left.why, []).extend([] if left.is_blob else [left.name])
     for why, names in reasons.items():
         shown = ", ".join(names[:NAMES_SHOWN]) + (", .." if len(names) > NAMES_SHOWN else "")
         lines.append(f"left out: {shown}; {why}")

@@ -48,9 +48,9 @@ def missing(
 ) -> InputError:
     """The error that `owner` has no layer or blob (`kind`) of that `name`: why, or the near ones.
 
-    >>> str(missing("the net", "layer", "roi", ["conv1"], {"roi": "its type is not known"}))
+    >>> str(missing("the net", "layer", "roi", ["conv1"], {"layer roi": "its type is not known"}))
     "layer 'roi' cannot be computed: its type is not known."
     """
-    if name in left_out:
-        return InputError(f"{kind} {name!r} cannot be computed: {left_out[name]}.")
+    if f"{kind} {name}" in left_out:
+        return InputError(f"{kind} {name!r} cannot be computed: {left_out[f'{kind} {name}']}.")
     return InputError(f"{owner} has no {kind} {name!r}.{near(name, names)}")

@@ -16,6 +16,7 @@ from caffe_viz.backend import engine_name, load_net, message_with_code, preferre
 from caffe_viz.checking import (
     as_file,
     caffe_is_installed,
+    caffe_reads,
     check,
     check_messages,
     known_part,
@@ -78,13 +79,17 @@ class Network:
         return cls(net.prototxt, trained, preprocess, engine_name(net), str(getattr(net, "device", "cpu")))
 
     @cached_property
-    def whole(self) -> NetParameter:
-        """The net of the TEST phase as its file has it."""
+    def given(self) -> NetParameter:
+        """The net of all phases, as its file has it."""
         given = self.prototxt if isinstance(self.prototxt, NetParameter) else Path(self.prototxt)
         if self.allow_code:
             given = message_with_code(given, folders(self.python_path))
-        net = netdef.for_phase(given if isinstance(given, NetParameter) else netdef.read_net(given))
-        return prepared(net, self.weights, self.variants)
+        return given if isinstance(given, NetParameter) else netdef.read_net(given)
+
+    @cached_property
+    def whole(self) -> NetParameter:
+        """The net of the TEST phase."""
+        return prepared(netdef.for_phase(self.given), self.weights, self.variants)
 
     @cached_property
     def message(self) -> NetParameter:
@@ -105,12 +110,11 @@ class Network:
     def check(self) -> None:
         """Raises InputError on what would make Caffe abort, or fail without a word."""
         name = preferred(self.engine, self.device, self.message)
-        clean = not self.message.left_out and not any(netdef.of_forks(self.message))
-        if isinstance(self.prototxt, str | Path) and not isinstance(self.weights, NetParameter) and clean:
+        paths = self._paths
+        if paths is not None and caffe_reads(self.given, self.message, paths[1]):
             check(
-                self.prototxt, self.weights, allow_code=self.allow_code, engine=name,
-                python_path=folders(self.python_path),
-            ).raise_for_errors()  # fmt: skip
+                *paths, allow_code=self.allow_code, engine=name, python_path=folders(self.python_path)
+            ).raise_for_errors()
             return
         weights = None if self.weights is None else netdef.stored_layers(self.weights)
         net = netdef.without_quiet(self.message) if name == "caffe" else self.message
@@ -122,6 +126,12 @@ class Network:
         if name == "caffe" and caffe_is_installed():
             with as_file(self.message) as path:
                 raise_for(probe(path, None), label)
+
+    @property
+    def _paths(self) -> tuple[PathLike, PathLike | None] | None:
+        """Prototxt and weights, where both are files."""
+        net, weights = self.prototxt, self.weights
+        return None if isinstance(net, NetParameter) or isinstance(weights, NetParameter) else (net, weights)
 
     def need_weights(self) -> None:
         """Raises InputError if the weights are none, or of a net with other layers."""

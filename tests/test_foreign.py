@@ -153,9 +153,11 @@ class TestOldText:
     def test_fields_of_v2_in_old_layers(self) -> None:
         net = parse_net(self.V1 % ("CROP", "crop_param { axis: 3 more: 1 } other_param { x: 1 }"))
         assert net.layer[2].crop_param.axis == 3
-        assert [(path, name) for path, name, _, _ in kept(net)] == [
-            ("crop_param", "more"),
+        assert sorted((path, name) for path, name, _, _ in kept(net)) == [
             ("", "other_param"),
+            ("crop_param", "more"),
+            ("layers", "crop_param"),
+            ("layers", "type"),
         ]
         assert {line for *_, line in kept(net)} == {4}
 
@@ -258,7 +260,7 @@ def files(folder: Path, text: str) -> tuple[Path, Path]:
 
 class TestRunning:
     def test_the_rest_of_the_net_runs(self, engine: str, tmp_path: Path) -> None:
-        with pytest.warns(CaffeVizWarning, match="left out: mystery, m, after; layer 'mystery'"):
+        with pytest.warns(CaffeVizWarning, match="left out: mystery, after; layer 'mystery'"):
             net = cv.load_net(*files(tmp_path, OPAQUE), engine=engine)
         assert [name for name in net._layer_names if "split" not in name] == ["data", "conv1", "relu1", "fc"]
         net.blobs["data"].data[...] = np.random.default_rng(1).normal(size=(1, 3, 9, 9))
@@ -491,7 +493,78 @@ class TestOldCrops:
 
     def test_without_an_offset_it_says_so(self) -> None:
         net = parse_net(self.NET % (0, 3))  # between two pixels
-        assert ignored_fields(net) == ("crop has type, which is ignored: its fork may compute other values",)
+        assert ignored_fields(net) == (
+            "crop has crop_param.offset, which is ignored: its fork may compute other values",
+        )
+
+
+class TestFilesAndEngines:
+    """The engine that is chosen is given what it can read, whichever way the files come."""
+
+    def runs(self, text: str, tmp_path: Path, engine: str, weights: Path | None = None) -> Any:
+        path = tmp_path / "some.prototxt"
+        path.write_text(text)
+        Network(path, weights, engine=engine).check()
+        return cv.load_net(path, weights, engine=engine)
+
+    @pytest.mark.parametrize(
+        "more", ["type: PRELU", "type: RELU relu6_param { }", "type: BNLL propagate_down: true"]
+    )
+    @pytest.mark.filterwarnings("ignore::caffe_viz.errors.CaffeVizWarning")
+    def test_old_layers_with_what_only_new_ones_know(self, more: str, engine: str, tmp_path: Path) -> None:
+        head = 'input: "data" input_dim: 1 input_dim: 2 input_dim: 3 input_dim: 3 '
+        net = self.runs(head + f'layers {{ name: "r" bottom: "data" top: "r" {more} }}', tmp_path, engine)
+        assert net.forward()["r"].shape == (1, 2, 3, 3)
+
+    @pytest.mark.parametrize("field", ["engine: MKLDNN", "quant { }"])
+    def test_fields_of_layers_to_train(self, field: str, engine: str, tmp_path: Path) -> None:
+        train = (CONV % field).replace('name: "conv1"', 'name: "t" include { phase: TRAIN }')
+        net = self.runs(DATA + CONV % "" + train.replace('top: "conv1"', 'top: "t"'), tmp_path, engine)
+        assert list(net._layer_names) == ["data", "conv1"]
+
+    def test_a_field_of_the_net_itself(self, tmp_path: Path) -> None:
+        pytest.importorskip("torch", reason="the embedded engine is not installed")
+        with pytest.warns(CaffeVizWarning, match="the net has reduce_memory, which is ignored"):
+            self.runs("reduce_memory: true" + DATA + CONV % "", tmp_path, "auto")
+
+    def test_weights_that_real_caffe_cannot_parse(self, engine: str, tmp_path: Path) -> None:
+        make = TestCaffemodel()
+        values = np.arange(4 * 27, dtype=np.float32).reshape(4, 3, 3, 3)
+        blobs = [make_blob(values), make_blob(np.zeros(4))]
+        layer = netdef.LayerParameter(name="conv1", blobs=blobs).SerializeToString() + make.field(
+            106, b"\xff\xff"
+        )
+        weights = tmp_path / "fork.caffemodel"
+        weights.write_bytes(make.field(100, layer))
+        net = self.runs(DATA + CONV % "", tmp_path, engine, weights)
+        np.testing.assert_array_equal(net.params["conv1"][0].data, values)
+        assert not check(tmp_path / "some.prototxt", weights, probe=False).ok
+        assert check(tmp_path / "some.prototxt", weights, engine="torch").ok
+
+    @pytest.mark.filterwarnings("ignore::caffe_viz.errors.CaffeVizWarning")
+    def test_a_variant_reaches_the_check(self, tmp_path: Path) -> None:
+        path, weights = tmp_path / "bn.prototxt", tmp_path / "bn.caffemodel"
+        path.write_text(DATA + 'layer { name: "n" type: "BN" bottom: "data" top: "n" }')
+        blobs = [make_blob(np.ones((1, 3, 1, 1))) for _ in range(4)]
+        netdef.write_weights(netdef.NetParameter(layer=[{"name": "n", "blobs": blobs}]), weights)
+        for meaning in ("pspnet", "caffe-windows"):
+            Network(path, weights, variants={"BN": meaning}).check()
+        with pytest.raises(InputError, match="4 blobs, the net has 2"):
+            Network(path, weights, variants={"BN": "segnet"}).check()
+        with pytest.raises(InputError, match=r"BN has no such meaning\. Did you mean 'segnet'"):
+            cv.load_net(path, weights, variants={"BN": "segnett"})
+
+    @pytest.mark.filterwarnings("ignore::caffe_viz.errors.CaffeVizWarning")
+    def test_a_blob_that_an_unknown_layer_works_on_in_place(self, engine: str, tmp_path: Path) -> None:
+        foo = 'layer { name: "u" type: "Foo" bottom: "conv1" top: "conv1" }'
+        net = self.runs(DATA + CONV % "" + foo, tmp_path, engine)
+        assert set(net.left_out) == {"layer u", "blob conv1"}
+        network = Network(tmp_path / "some.prototxt")
+        assert list(network.geometry.named_blobs) == ["data"]
+        for ask in (lambda: network.geometry.blob("conv1"), lambda: cv.forward(net, {}, ["conv1"])):
+            with pytest.raises(InputError, match="blob 'conv1' cannot be computed: layer 'u'"):
+                ask()
+        assert network.geometry.layer("conv1").shapes == ((1, 4, 7, 7),)
 
 
 class TestMistakes:

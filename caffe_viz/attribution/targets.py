@@ -57,7 +57,7 @@ def find_target(probe: Probe, given: int | str) -> Target:
         if len(rest) == parts - 1 and layer in names:
             return _filter(probe, given, layer, *rest)
     layer, gone = given.split(":")[0], left_out(probe.network.message)
-    if layer in gone:
+    if f"layer {layer}" in gone:
         raise missing(f"target {given!r}: the net", "layer", layer, names, gone)
     labels = probe.network.preprocess.labels
     if not labels:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from caffe_viz.checking.child import as_file, caffe_is_installed, probe
 from caffe_viz.checking.computable import (
+    caffe_reads,
     foreign_findings,
     ignored_fields,
     known_part,
@@ -27,7 +28,14 @@ from caffe_viz.checking.weights import fits, weight_findings
 from caffe_viz.errors import InputError, near
 from caffe_viz.geometry.custom import ENTERED
 from caffe_viz.geometry.python_layers import with_permission
-from caffe_viz.netdef import NetParameter, StoredLayer, for_phase, read_net, stored_layers
+from caffe_viz.netdef import (
+    NetParameter,
+    StoredLayer,
+    for_phase,
+    of_this_caffe,
+    read_net,
+    stored_layers,
+)
 
 __all__ = [
     "CAFFE_READS_BYTES",
@@ -35,6 +43,7 @@ __all__ = [
     "Report",
     "as_file",
     "caffe_is_installed",
+    "caffe_reads",
     "check",
     "check_messages",
     "existing_file",
@@ -180,6 +189,9 @@ def _check(
         net, weights, allow_code=allow_code, variants=dict(variants), phase=phase, engine=engine
     )
     findings += weights_findings
+    if engine == "caffe" and weights_path is not None and weights and not of_this_caffe(weights_path):
+        message = "some of its fields have numbers that mean others in a fork: real Caffe cannot parse it."
+        findings += (Finding("error", "weights", message),)
     if use_child and not any(f.severity == "error" for f in findings):
         too_long = weights_state is not None and weights_state[2] > CAFFE_READS_BYTES
         findings += probe(net_path, None if too_long else weights_path, phase=phase)

@@ -18,11 +18,12 @@ from caffe_viz.netdef import (
     blob_shape,
     ignored,
     of_forks,
+    of_this_caffe,
     stored_layers,
 )
 from caffe_viz.netdef.copying import without_layers
 from caffe_viz.netdef.forks import PER_AXIS
-from caffe_viz.netdef.net_pb2 import Unknown
+from caffe_viz.netdef.net_pb2 import LeftOut, Unknown
 from caffe_viz.netdef.syntax import field_advice
 from caffe_viz.netdef.unknown import changes_nothing, is_quiet, message_fields, of_template, owner_of
 from caffe_viz.surgery import ONLY_FORWARD_IN_CAFFE
@@ -33,6 +34,13 @@ SHAPES_ONLY |= {"RegionLoss", "Yolov3"}
 # The most bottoms and tops that real Caffe takes, where forks take more.
 MOST_BOTTOMS = {"DetectionOutput": 4, "SmoothL1Loss": 2}
 MOST_TOPS = {"SmoothL1Loss": 1, "SoftmaxWithLoss": 2}
+# What the layer types mean whose name forks disagree on, where their fields do not say.
+VARIANTS = {
+    "BN": ("segnet", "pspnet", "caffe-windows"),
+    "Interp": ("deeplab", "training_toolbox_caffe"),
+    "Lstm": ("caffe-lstm", "CTPN"),
+    "PriorBox": ("TextBoxes", "FaceBoxes", "SSTD"),
+}
 NAMES_SHOWN = 3
 
 
@@ -50,7 +58,10 @@ def prepared(
     """
     chosen = variants or {}
     types = {layer.type for layer in net.layer}
-    for kind in chosen:
+    for kind, name in chosen.items():
+        known = VARIANTS.get(kind, ())
+        if name not in known:
+            raise InputError(f"--variant {kind}={name}: {kind} has no such meaning.{near(name, known)}")
         if kind not in types:
             raise InputError(
                 f"--variant {kind}={chosen[kind]}: the net has no layer of that type.{near(kind, types)}"
@@ -80,7 +91,7 @@ def known_part(net: NetParameter) -> NetParameter:
         InputError: nothing is left.
     """
     why: dict[str, str] = {}  # of blobs that cannot be computed
-    left: dict[str, str] = {}
+    left: list[LeftOut] = []
     out = without_layers(net)
     for layer in net.layer:
         reason = next((why[name] for name in layer.bottom if name in why), "") or _why_not(layer)
@@ -89,15 +100,14 @@ def known_part(net: NetParameter) -> NetParameter:
             for top in layer.top:
                 why.pop(top, None)
             continue
-        left[layer.name] = reason
         why.update(dict.fromkeys(layer.top, reason))
-        left.update((top, reason) for top in layer.top)
+        left.append(LeftOut(name=layer.name, why=reason))
+        left += [LeftOut(name=top, why=reason, is_blob=True) for top in layer.top]
     if not left:
         return net
     if not out.layer:
-        raise InputError(f"nothing of the net can be computed: {next(iter(left.values()))}.")
-    for name, reason in left.items():
-        out.left_out.add(name=name, why=reason)
+        raise InputError(f"nothing of the net can be computed: {left[0].why}.")
+    out.left_out.extend(left)
     return out
 
 
@@ -107,12 +117,27 @@ def _why_not(layer: LayerParameter) -> str:
     return why_opaque(layer)
 
 
+def caffe_reads(
+    given: NetParameter, part: NetParameter, weights: NetParameter | Path | str | None = None
+) -> bool:
+    """Whether real Caffe can read the files of a net as they are, and makes the same of them.
+
+    `given` is all of the prototxt, `part` what is computed of it. A caffemodel may hold fields of a fork.
+    """
+    meant = any(layer.variant for layer in part.layer)
+    foreign = bool(part.left_out) or meant or any(of_forks(given))
+    return not foreign and (not isinstance(weights, Path | str) or of_this_caffe(weights))
+
+
 def why_embedded(net: NetParameter) -> str:
     """Why real Caffe as built here cannot run `net`, though the embedded engine can; "" where it can.
 
     A net whose image is a Parameter is there to go backward.
     """
     gradient = any(layer.type == "Parameter" for layer in net.layer)
+    for unknown in net.unknown:
+        if not changes_nothing(net, unknown):
+            return f"the net has {unknown.text}, a field of a fork"
     for layer in net.layer:
         if layer.type in ENTERED:
             return f"{where(layer)} is entered by {ENTERED[layer.type]}"
@@ -143,7 +168,7 @@ def _loud(layer: LayerParameter) -> Iterator[str]:
 
 def ignored_fields(net: NetParameter) -> tuple[str, ...]:
     """One line for each field that is not understood in layers of `net` that are computed."""
-    layers: dict[str, list[str]] = {}
+    layers: dict[str, list[str]] = {_passed_over(unknown): ["the net"] for unknown in ignored(net)}
     for layer in net.layer:
         for unknown in ignored(layer):
             layers.setdefault(_passed_over(unknown), []).append(layer.name)
@@ -177,6 +202,9 @@ def foreign_findings(net: NetParameter, engine: str) -> Iterator[Finding]:
             continue
         for unknown in layer.unknown:
             yield from _of_field(layer, where(layer), unknown, engine)
+        if engine == "caffe" and layer.variant and layer.type in TABLE and not TABLE[layer.type].fork:
+            message = f"is meant as in {layer.variant}; real Caffe computes what BVLC's or SSD's does."
+            yield Finding("error", where(layer), message)
         if engine == "caffe" and layer.type in TABLE:
             kept = {f"{x.path}.{x.text}" if x.path else x.text for x in layer.unknown}
             for field in of_forks(layer):

@@ -10,7 +10,7 @@ import typer
 
 from caffe_viz.errors import CaffeVizError, RunError
 
-NO_MEMORY = "can't allocate memory"  # in what torch raises
+NO_MEMORY = ("can't allocate memory", "out of memory")  # in what torch raises, on the CPU and on a card
 INTERRUPTED = 130  # the shell's exit code of what Ctrl-C ended
 
 app = typer.Typer(
@@ -32,7 +32,7 @@ def main(task: str | None = None) -> None:
         print(f"caffe-viz: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(error.exit_code)
     except (MemoryError, RuntimeError) as error:
-        if debug or not (isinstance(error, MemoryError) or NO_MEMORY in str(error)):
+        if debug or not (isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY)):
             raise
         print("caffe-viz: there is not enough memory: make the batch or the input smaller.", file=sys.stderr)
         sys.exit(RunError.exit_code)

@@ -83,7 +83,12 @@ class Geometry:
     def named_blobs(self) -> dict[str, Shape]:
         """Those that the prototxt names: without the tops of the hidden Split layers."""
         hidden = {top for layer in self.layers if layer.type == "Split" for top in layer.tops}
-        return {name: shape for name, shape in self.blobs.items() if name not in hidden}
+        # A blob on which a layer that was left out works in place is not what the file means by it.
+        return {
+            name: shape
+            for name, shape in self.blobs.items()
+            if name not in hidden and f"blob {name}" not in self.left_out
+        }
 
     @property
     def unknown_layers(self) -> tuple[LayerGeometry, ...]:
@@ -122,6 +127,8 @@ class Geometry:
         Raises:
             InputError: the net has no such blob, with the near ones; or its shape is not known, and why.
         """
+        if f"blob {name}" in self.left_out:
+            raise missing(f"net {self.name!r}", "blob", name, (), self.left_out)
         if name in self.unknown:
             raise InputError(f"the shape of blob {name!r} is not known: {self.unknown[name]}.")
         if name not in self.blobs:

@@ -11,7 +11,7 @@ from caffe_viz.netdef.net_pb2 import (
 )
 from caffe_viz.netdef.phase import for_phase
 from caffe_viz.netdef.read import parse_net, read_blob, read_net, read_solver, read_state, read_weights
-from caffe_viz.netdef.stored import StoredLayer, stored_layers
+from caffe_viz.netdef.stored import StoredLayer, of_this_caffe, stored_layers
 from caffe_viz.netdef.unknown import ignored, left_out, of_forks, without_quiet
 from caffe_viz.netdef.write import as_text, write_net, write_state, write_weights
 
@@ -31,6 +31,7 @@ __all__ = [
     "left_out",
     "make_blob",
     "of_forks",
+    "of_this_caffe",
     "parse_net",
     "read_blob",
     "read_net",

@@ -67,4 +67,5 @@ QUIET: dict[str, str] = {
     "TransformationParameter.expand_param": "weiliu89/caffe: how a data layer changes images",
     "TransformationParameter.resize_param": "weiliu89/caffe: how a data layer changes images",
     "YoloDetectionOutputParameter.label_map_file": "eric612/MobileNet-YOLO: names of classes",
+    "V1LayerParameter.*": "what an old layer has that only new ones know is read as theirs",
 }

@@ -172,3 +172,27 @@ def _blob(data: mmap.mmap, field: WireField, path: Path) -> StoredBlob:
     if (end - start) % 4:
         raise NotPlain
     return StoredBlob(proto, (end - start) // 4, path, start)
+
+
+def of_this_caffe(path: Path | str) -> bool:
+    """Whether real Caffe can parse a caffemodel: none of its fields has a number that means another there."""
+    try:
+        with Path(path).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return all(_is_plain(data, field) for field in wire_fields(data, 0, len(data)))
+    except (NotPlain, DecodeError, OSError, ValueError):
+        return True  # damaged, or stored in another way: its parser says what is wrong
+
+
+def _is_plain(data: mmap.mmap, field: WireField) -> bool:
+    if field.number not in LAYERS:
+        return True
+    kind, place = LAYERS[field.number]
+    inside = list(wire_fields(data, field.start, field.end))
+    blobs = (list(wire_fields(data, x.start, x.end)) for x in inside if x.number == place)
+    if any(map(is_c3d_blob, blobs)):
+        return False
+    try:
+        small = kind.FromString(b"".join(data[x.first : x.end] for x in inside if x.number != place))
+    except DecodeError:
+        return False
+    return small.IsInitialized()

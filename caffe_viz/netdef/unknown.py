@@ -74,8 +74,13 @@ class _Keeper(NamedTuple):
                 self.keep(inner, inner if holds else holder, "" if holds else below, part)
 
 
+OLD_LAYERS = "layers"  # the path of what an old layer has that only new ones know; it is read as theirs
+
+
 def owner_of(message: Message, unknown: Unknown) -> str:
     """The message type that an unknown field of a net or layer stands in, such as ConvolutionParameter."""
+    if unknown.path == OLD_LAYERS:
+        return "V1LayerParameter"
     path = [name.partition("[")[0] for name in unknown.path.split(".") if name]
     found = reduce(lambda at, name: at.fields_by_name[name].message_type, path, message.DESCRIPTOR)
     return str(found.name)
@@ -154,5 +159,5 @@ def message_fields(name: str) -> Collection[str]:
 
 
 def left_out(net: NetParameter) -> dict[str, str]:
-    """The layers and blobs that were taken out of `net`, and why."""
-    return {one.name: one.why for one in net.left_out}
+    """What was taken out of `net`, as "layer roi" or "blob rois", and why."""
+    return {f"{'blob' if one.is_blob else 'layer'} {one.name}": one.why for one in net.left_out}

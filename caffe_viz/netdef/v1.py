@@ -11,7 +11,7 @@ from caffe_viz.netdef.copying import assign, without_layers
 from caffe_viz.netdef.crops import give_offsets
 from caffe_viz.netdef.net_pb2 import LayerParameter, NetParameter, V1LayerParameter
 from caffe_viz.netdef.syntax import explain_field
-from caffe_viz.netdef.unknown import merge
+from caffe_viz.netdef.unknown import OLD_LAYERS, merge
 
 # Where V2's name is not that of V1's enum in camel case; those of forks too.
 IRREGULAR = {
@@ -90,7 +90,7 @@ def from_v1(net: NetParameter, name: str, types_needed: bool) -> NetParameter:
 
 
 def _cut(net: NetParameter, out: NetParameter) -> None:
-    """CROP, of forks, finds its offset; where there is none its type stays unknown, so that this is said."""
+    """CROP, of forks, finds its offset; where there is none that is unknown, so that it is said."""
     marks = {
         place: unknown
         for place, (old, new) in enumerate(zip(net.layers, out.layer, strict=True))
@@ -98,7 +98,8 @@ def _cut(net: NetParameter, out: NetParameter) -> None:
         if (unknown.name, unknown.text) == ("type", CROP) and not new.HasField("crop_param")
     }
     for place in give_offsets(out.layer, marks):
-        out.layer[place].unknown.append(marks[place])
+        line = marks[place].line
+        out.layer[place].unknown.add(path="crop_param", name="offset", text="offset: ?", line=line)
 
 
 def _type(old: V1LayerParameter) -> str:
@@ -112,6 +113,9 @@ def _unknown(old: V1LayerParameter, new: LayerParameter, name: str) -> None:
     """What V1 does not know but V2 does becomes a field of V2; forks added such to both."""
     for unknown in old.unknown:
         if not unknown.path and unknown.name in LayerParameter.DESCRIPTOR.fields_by_name:
+            # Real Caffe's old layers do not know it.
+            new.unknown.append(unknown)
+            new.unknown[-1].path = OLD_LAYERS
             if unknown.name not in KEPT and unknown.name != "type":
                 try:
                     merge(unknown.text, new, line=unknown.line)

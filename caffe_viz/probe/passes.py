@@ -122,5 +122,6 @@ def last_writer(net: Any, blob: str) -> int:
 
 
 def _known(net: Any, blob: str) -> None:
-    if blob not in net.blobs:
-        raise missing("the net", "blob", blob, net.blobs, getattr(net, "left_out", {}))
+    gone = getattr(net, "left_out", {})
+    if blob not in net.blobs or f"blob {blob}" in gone:
+        raise missing("the net", "blob", blob, net.blobs, gone)
