@@ -20,8 +20,10 @@ import pytest
 import typer
 from doc_pages import PAGES, REPOSITORY, Block, Command
 
+from caffe_viz import layers_file
 from caffe_viz.cli import main
 from caffe_viz.cli.app import app
+from caffe_viz.geometry import custom
 from caffe_viz.images import load_image, save_png
 
 TASKS: Any = typer.main.get_command(app)
@@ -54,13 +56,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(autouse=True)
 def layer_types() -> Iterator[None]:
-    """README enters a layer type of its own: it is taken out again."""
+    """Pages enter layer types of their own: they are taken out again."""
     kinds = pytest.importorskip("caffe_viz.engine.table", reason="the engine torch is not installed")
-    before = [dict(table) for table in (kinds.LAYERS, kinds.TABLE)]
+    importlib.import_module("caffe_viz.engine.layers")
+    tables: list[dict[Any, Any]] = [kinds.LAYERS, kinds.TABLE, custom.ENTERED, layers_file._LOADED]
+    before = [dict(table) for table in tables]
     yield
-    for table, old in zip((kinds.LAYERS, kinds.TABLE), before, strict=True):
-        for name in set(table) - set(old):
-            del table[name]
+    for table, old in zip(tables, before, strict=True):
+        table.clear()
+        table.update(old)
 
 
 def _link(path: Path, at: Path) -> None:

@@ -249,8 +249,8 @@ def test_names_of_the_module() -> None:
     ours.set_solver_count(1), ours.set_solver_rank(0), ours.set_multiprocess(False)
     with pytest.raises(NotImplementedError, match="one process, on one device"):
         ours.set_solver_count(2)
-    with pytest.raises(NotImplementedError, match=r"caffe\.Layer is real Caffe's only"):
-        ours.Layer  # noqa: B018
+    with pytest.raises(NotImplementedError, match=r"caffe\.NCCL is real Caffe's only"):
+        ours.NCCL  # noqa: B018
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         ours.nonsense  # noqa: B018
 

@@ -564,8 +564,8 @@ WRONG = {
     "eval_type": ('test_iter: 1 test_interval: 1 eval_type: "x"', "eval_type 'x' is unknown"),
     "two nets": ('net: "x" train_net: "x"', "given is net and train_net"),
     "no net file": ('net: "no.prototxt"', "no.prototxt: no such prototxt.*from the working folder"),
-    "a net": ("layer { }", r"solver.prototxt:\d+:1: .*This is a net's prototxt: give the solver.prototxt"),
-    "field": ("momentun: 1", 'no field named "momentun". Did you mean .momentum'),
+    "a net": ("layer { }", r"solver.prototxt: line \d+: .*This is a net's prototxt: give the solver.prototxt"),
+    "field": ("momentun: 1", r"line \d+: Caffe has no momentun here, .*Did you mean .momentum"),
 }  # fmt: skip
 
 

@@ -467,8 +467,6 @@ def test_a_label_that_is_no_class_is_said(tmp_path: Path) -> None:
         ("Data", "'d'.*no Data: give the deploy prototxt"),
         ("AnnotatedData", "no AnnotatedData: give the deploy prototxt"),
         ("WindowData", "no WindowData: give the deploy prototxt"),
-        ("VideoData", "no VideoData: give the deploy prototxt"),
-        ("Python", "no Python: it would run code"),
         ("HDF5Output", "no HDF5Output: remove the layer"),
     ],
 )

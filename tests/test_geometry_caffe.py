@@ -116,7 +116,6 @@ BROKEN = {
     "top twice": tanh("a", "p", "p"),
     "same top twice": 'layer { name: "s" type: "Slice" bottom: "a" top: "p" top: "p" }',
     "in place beside a consumer": tanh("a", "p", "a"),
-    "in-place Flatten": 'layer { name: "p" type: "Flatten" bottom: "a" top: "a" }',
     "shared parameters differ": inner("p", "a", 4) + inner("q", "p", 5),
 }
 

@@ -3,9 +3,9 @@
 `caffe_viz.engine.pycaffe` is what `from caffe_viz import caffe` gives there. A layer type of one's own is a
 function under `layer`, with a shape rule that returns `Out`:
 
-    @layer("Swish")
-    def swish(call, bottoms, params):
-        return bottoms[0] * bottoms[0].sigmoid()
+    @layer("Softsign")
+    def softsign(call, bottoms, params):
+        return bottoms[0] / (1 + bottoms[0].abs())
 """
 
 from caffe_viz.engine.net import Net

@@ -169,12 +169,12 @@ def _maker(filler: Filler, shape: Sequence[int]) -> Callable[[], torch.Tensor]:
 def _known(net: NetParameter) -> None:
     """Raises InputError on a type that is not known, NotImplementedError on one that this engine lacks."""
     for layer in net.layer:
-        if why := why_opaque(layer, WITH_FILES):
-            raise InputError(f"{why}; caffe_viz.load_net leaves such layers out.")
         if layer.type in LEFT_OUT:
             raise NotImplementedError(
                 f"layer {layer.name!r}: the embedded engine has no {layer.type}: {LEFT_OUT[layer.type]}."
             )
+        if why := why_opaque(layer, WITH_FILES):
+            raise InputError(f"{why}; caffe_viz.load_net leaves such layers out.")
         if layer.type in TABLE and layer.type not in LAYERS:
             raise NotImplementedError(
                 f"layer {layer.name!r}: the embedded engine has no {layer.type}; register one with "
