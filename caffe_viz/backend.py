@@ -165,8 +165,6 @@ def load_net(
     # Where real Caffe can read the files as they are, it does.
     as_they_are = isinstance(net_source, Path) and caffe_reads(given, part, source)
     loaded: Path | NetParameter = net_source if isinstance(net_source, Path) and as_they_are else part
-    if isinstance(source, Path) and not as_they_are:
-        source = netdef.read_weights(source)
     if checked:
         checks = {"allow_code": allow_code, "phase": phase, "engine": name}
         if isinstance(loaded, Path) and not isinstance(source, NetParameter):

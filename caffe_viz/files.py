@@ -8,7 +8,7 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from caffe_viz.errors import RunError
+from caffe_viz.errors import InputError, RunError
 
 
 def write_whole(path: str | Path, data: bytes) -> None:
@@ -29,6 +29,12 @@ def write_whole(path: str | Path, data: bytes) -> None:
             partial.unlink(missing_ok=True)
     except OSError as error:
         raise RunError(f"{path} cannot be written: {error.strerror or error}.") from None
+
+
+def need_no_stream(path: Path) -> None:
+    """Raises InputError if `path` is a pipe or a device, which cannot be read twice and may never end."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise InputError(f"{path} is a pipe or a device: save what it gives as a file, and give that.")
 
 
 def need_folder(path: str | Path) -> None:

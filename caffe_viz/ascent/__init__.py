@@ -194,13 +194,13 @@ def ascend(
         raise InputError(f"steps {steps} and rate {rate:g} must be above 0.")
     given = weights if isinstance(weights, NetParameter) else read_weights(weights)
     # Here, not in the workers, so that a missing engine is told before any of them starts.
-    runner = chosen_engine(engine, device, auxiliary_net(net, layer).message)
+    own = auxiliary_net(net, layer)
+    runner = chosen_engine(engine, device, own.message)
     raise_for(check_messages(net, given, allow_code=True, engine=runner), f"net {net.name!r}")
-    announce(auxiliary_net(net, layer).message, runner, engine, device)
+    announce(own.message, runner, engine, device)
     if size is None:
         size = start.shape[-2:] if start is not None and start.ndim == 3 else canvas_size(net, layer)
-    channels = auxiliary_net(net, layer).activation_shape[1]
-    chosen = tuple(range(channels)) if filters is None else tuple(dict.fromkeys(filters))
+    chosen = tuple(range(own.activation_shape[1])) if filters is None else tuple(dict.fromkeys(filters))
     batch = min(BATCH, len(chosen)) or 1
     auxiliary = auxiliary_net(net, layer, batch=batch, size=size, neuron=bool(neuron))
     place = None if isinstance(neuron, bool) else tuple(neuron)

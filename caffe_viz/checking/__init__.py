@@ -26,6 +26,7 @@ from caffe_viz.checking.sizes import size_findings
 from caffe_viz.checking.structure import need_no_abort, structure_findings
 from caffe_viz.checking.weights import fits, weight_findings
 from caffe_viz.errors import InputError, near
+from caffe_viz.files import need_no_stream
 from caffe_viz.geometry.custom import ENTERED
 from caffe_viz.geometry.python_layers import with_permission
 from caffe_viz.netdef import (
@@ -144,8 +145,7 @@ def existing_file(path: Path | str, kind: str) -> Path:
     path = Path(path).expanduser()
     if path.is_file():
         return path
-    if path.exists() and not path.is_dir():
-        raise InputError(f"{path} is a pipe or a device: save what it gives as a file, and give that.")
+    need_no_stream(path)
     if path.is_dir():
         inside = sorted(one.name for one in path.glob(f"*.{kind}"))
         raise InputError(f"{path} is a folder; give the {kind} file itself.{near('', inside)}")

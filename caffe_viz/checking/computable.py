@@ -25,7 +25,15 @@ from caffe_viz.netdef.copying import without_layers
 from caffe_viz.netdef.forks import PER_AXIS
 from caffe_viz.netdef.net_pb2 import LeftOut, Unknown
 from caffe_viz.netdef.syntax import field_advice
-from caffe_viz.netdef.unknown import changes_nothing, is_quiet, message_fields, of_template, owner_of
+from caffe_viz.netdef.unknown import (
+    changes_nothing,
+    full_name,
+    full_text,
+    is_quiet,
+    message_fields,
+    of_template,
+    owner_of,
+)
 from caffe_viz.surgery import ONLY_FORWARD_IN_CAFFE
 
 # Types of forks whose shapes are known, but that no engine computes.
@@ -54,7 +62,7 @@ def prepared(
     `variants` has a layer type's meaning where several forks have a type of that name.
 
     Raises:
-        InputError: a variant of a type that the net does not have.
+        InputError: a variant that its type does not have, or of a type that the net does not have.
     """
     chosen = variants or {}
     types = {layer.type for layer in net.layer}
@@ -162,7 +170,7 @@ def why_embedded(net: NetParameter) -> str:
 def _loud(layer: LayerParameter) -> Iterator[str]:
     """Fields and values that real Caffe has no names for, but those that change nothing."""
     quiet = [x for x in layer.unknown if changes_nothing(layer, x)]
-    texts = {f"{x.path}.{x.text}" if x.path else x.text for x in quiet}
+    texts = {full_text(x) for x in quiet}
     yield from (text for text in of_forks(layer) if text not in texts)
 
 
@@ -183,12 +191,8 @@ def ignored_fields(net: NetParameter) -> tuple[str, ...]:
 
 def _passed_over(unknown: Unknown) -> str:
     said = of_template(unknown)
-    name = _name(unknown)
+    name = full_name(unknown)
     return f"{name}: {said}" if said else f"{name}, which is ignored: its fork may compute other values"
-
-
-def _name(unknown: Unknown) -> str:
-    return f"{unknown.path}.{unknown.name}" if unknown.path else unknown.name
 
 
 def foreign_findings(net: NetParameter, engine: str) -> Iterator[Finding]:
@@ -202,16 +206,15 @@ def foreign_findings(net: NetParameter, engine: str) -> Iterator[Finding]:
             continue
         for unknown in layer.unknown:
             yield from _of_field(layer, where(layer), unknown, engine)
-        if engine == "caffe" and layer.variant and layer.type in TABLE and not TABLE[layer.type].fork:
+        if engine != "caffe" or layer.type not in TABLE or TABLE[layer.type].fork:
+            continue
+        if layer.variant:
             message = f"is meant as in {layer.variant}; real Caffe computes what BVLC's or SSD's does."
             yield Finding("error", where(layer), message)
-        if engine == "caffe" and layer.type in TABLE:
-            kept = {f"{x.path}.{x.text}" if x.path else x.text for x in layer.unknown}
-            for field in of_forks(layer):
-                if field not in kept and not TABLE[layer.type].fork:
-                    yield Finding(
-                        "error", where(layer), f"{field} is of a fork; real Caffe refuses to read it."
-                    )
+        kept = {full_text(x) for x in layer.unknown}
+        for field in of_forks(layer):
+            if field not in kept:
+                yield Finding("error", where(layer), f"{field} is of a fork; real Caffe refuses to read it.")
 
 
 def _of_field(
@@ -221,7 +224,7 @@ def _of_field(
     line = f"line {unknown.line}: " if unknown.line else ""
     # Of a known field it is the value that is unknown.
     known = unknown.name in message_fields(kind)
-    name, hint = (unknown.text, "") if known else (_name(unknown), field_advice(kind, unknown.name))
+    name, hint = (unknown.text, "") if known else (full_name(unknown), field_advice(kind, unknown.name))
     if known and f"{kind}.{unknown.name}" in PER_AXIS and engine == "caffe":
         yield Finding("error", place, f"{line}real Caffe takes {unknown.name} once and refuses the file.")
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import stat
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,6 +11,7 @@ from google.protobuf.message import DecodeError, Message
 from numpy.typing import NDArray
 
 from caffe_viz.errors import InputError, near
+from caffe_viz.files import need_no_stream
 from caffe_viz.netdef.blobs import MESSAGE_LIMIT, blob_array
 from caffe_viz.netdef.foreign import what_is
 from caffe_viz.netdef.net_pb2 import BlobProto, NetParameter, SolverParameter, SolverState
@@ -184,10 +184,8 @@ def _text(data: bytes, name: str) -> str:
 def _read(path: str | Path, kind: str) -> bytes:
     path = Path(path)
     try:
-        state = path.stat()
-        if not (stat.S_ISREG(state.st_mode) or stat.S_ISDIR(state.st_mode)):
-            raise InputError(f"{path} is a pipe or a device: save what it gives as a file, and give that.")
-        size = state.st_size
+        need_no_stream(path)
+        size = path.stat().st_size
         if size > MESSAGE_LIMIT:
             raise InputError(f"{path} has {size:,} bytes; a {kind} has at most 2 GiB.")
         data = path.read_bytes()

@@ -19,6 +19,7 @@ from caffe_viz.netdef.text import Element, elements, is_repeated, strangers
 OWN = ("unknown", "variant", "trained", "left_out", "permit")
 # Sizes of inputs, which templates leave to the one who fills them in.
 SIZES = ("batch_size", "dim", "input_dim")
+OLD_LAYERS = "layers"  # the path of what an old layer has that only new ones know; it is read as theirs
 FORK_NUMBERS = 20000  # from which on net.proto numbers fields and values of forks itself
 
 
@@ -70,11 +71,7 @@ class _Keeper(NamedTuple):
                     seen[name] += 1
                     inner, name = inner[place], f"{name}[{place}]"
                 holds = "unknown" in inner.DESCRIPTOR.fields_by_name
-                below = f"{path}.{name}" if path else name
-                self.keep(inner, inner if holds else holder, "" if holds else below, part)
-
-
-OLD_LAYERS = "layers"  # the path of what an old layer has that only new ones know; it is read as theirs
+                self.keep(inner, inner if holds else holder, "" if holds else _below(path, name), part)
 
 
 def owner_of(message: Message, unknown: Unknown) -> str:
@@ -96,6 +93,20 @@ def is_quiet(owner: str, name: str) -> bool:
     return f"{owner}.{name}" in QUIET or f"{owner}.*" in QUIET
 
 
+def full_name(unknown: Unknown) -> str:
+    """Its name with the path from the net or layer that it stands in."""
+    return _below(unknown.path, unknown.name)
+
+
+def full_text(unknown: Unknown) -> str:
+    """Its text with the path from the net or layer that it stands in."""
+    return _below(unknown.path, unknown.text)
+
+
+def _below(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
 def of_template(unknown: Unknown) -> str:
     """What comes of the place of a template's value, which its program would fill in; "" of all else."""
     if is_open_size(unknown):
@@ -115,10 +126,10 @@ def _is_placeholder(unknown: Unknown) -> bool:
 def of_forks(message: Message, path: str = "") -> Iterator[str]:
     """Fields and values that real Caffe as built here has no names for, as text: what is unknown too."""
     for descriptor, value in message.ListFields():
-        name = f"{path}.{descriptor.name}" if path else descriptor.name
+        name = _below(path, descriptor.name)
         if descriptor.name in OWN:
             if descriptor.name == "unknown":
-                yield from (f"{x.path}.{x.text}" if x.path else x.text for x in value)
+                yield from (full_text(x) for x in value)
         elif descriptor.number >= FORK_NUMBERS:
             yield name
         elif descriptor.message_type is not None and descriptor.name != "blobs":
