@@ -94,21 +94,22 @@ class _Maximum(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, pool: Pool) -> tuple[Tensor, Tensor]:
-        # Channels last, torch's pooling is vectorised; its backward is fast without.
+        # Channels last, torch's pooling is vectorised; its backward is fast either way.
         last = x.contiguous(memory_format=torch.channels_last)
         kernel, stride = ([getattr(w, name) for w in pool.windows] for name in ("kernel", "stride"))
         values, places = F.max_pool2d(last, kernel, stride, return_indices=True)
-        places = places.contiguous()
+        ctx.layout = torch.channels_last if last is x else torch.contiguous_format
+        values, places = (found.contiguous(memory_format=ctx.layout) for found in (values, places))
         ctx.windows = kernel, stride
         ctx.save_for_backward(x, places)
         ctx.mark_non_differentiable(places)
-        return values.contiguous(), places
+        return values, places
 
     @staticmethod
     def backward(ctx: Any, *seeds: Tensor) -> tuple[Tensor | None, ...]:
         (x, places), (kernel, stride) = ctx.saved_tensors, ctx.windows
         pull = torch.ops.aten.max_pool2d_with_indices_backward
-        seed = seeds[0].contiguous()
+        seed = seeds[0].contiguous(memory_format=ctx.layout)
         return pull(seed, x, kernel, stride, (0, 0), (1, 1), False, places), None
 
 
