@@ -48,7 +48,7 @@ def random_weights(net: NetParameter, seed: int = 0) -> NetParameter:
 def test_only_what_leads_to_the_layer_is_kept(toy: NetParameter) -> None:
     aux = auxiliary_net(toy, "conv2")
     names = [layer.name for layer in aux.message.layer]
-    assert names == ["image", "conv1", "relu1", "conv2", "selector", "selected", "objective"]
+    assert names == ["image", "conv1", "relu1", "conv2", "selector", "selected", "values", "objective"]
     assert [p.lr_mult for layer in aux.message.layer for p in layer.param] == [1, 0, 0, 0, 0]
     assert (aux.image_shape, aux.activation_shape, aux.selector_shape) == (
         (1, 7, 5, 12),

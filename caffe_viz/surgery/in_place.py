@@ -122,6 +122,24 @@ def spoiling(layers: Sequence[LayerParameter]) -> set[Place]:
     }
 
 
+def overwriting(layers: Sequence[LayerParameter], makers: Collection[int]) -> set[Place]:
+    """Layers in place that overwrite what one of the layers at the places `makers` has in its first top."""
+    holds_now: dict[str, Place] = {}  # blob -> who made the values in its memory; tops can share one
+    needed, found = set[Place](), set[Place]()
+    for i, layer in enumerate(layers):
+        for j, top in enumerate(layer.top):
+            in_place = top in layer.bottom[j : j + 1]
+            if in_place and layer.type == "Dropout" and not _acts_in_test(layer):
+                continue
+            if in_place and holds_now.get(top) in needed:
+                found.add((i, top))
+            shared = holds_now.get(layer.bottom[0]) if not in_place and holds(SHARE, layer) else None
+            holds_now[top] = shared or (i, top)
+        if i in makers:
+            needed.add(holds_now[layer.top[0]])
+    return found
+
+
 def out_of_place(
     layers: Sequence[LayerParameter], apart: Collection[Place], taken: Iterable[str]
 ) -> list[LayerParameter]:

@@ -1,0 +1,264 @@
+"""The text of an objective as a value.
+
+    sum      = product {(" + " | " - ") product}
+    product  = factor {"*" factor}
+    factor   = "-" factor | NUMBER | "(" sum ")" | LAYER [":" CHANNEL [":" (Y "," X | "centre")]] | LABEL
+             | "direction(" LAYER "," (VECTOR.npy | IMAGE "," IMAGE) ")" | "diversity(" LAYER ")"
+             | ("content(" | "style(") LAYER "," IMAGE ")"
+
+Known names come first, the longest of them: `conv-1` is a layer where the net has it. Names of layers, labels
+and files may be in quotes, and must be where they contain brackets, `*` or `:`, or + or - between spaces.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+from caffe_viz.errors import InputError, near
+from caffe_viz.objectives.values import (
+    Channel,
+    Content,
+    Direction,
+    Diversity,
+    Layer,
+    Neuron,
+    Objective,
+    Style,
+)
+from caffe_viz.objectives.writing import CENTRE
+
+# Name -> what makes it, the fewest and most files behind the layer, how it is written.
+FUNCTIONS: Mapping[str, tuple[Callable[..., Objective], int, int, str]] = {
+    "content": (Content, 1, 1, "content(LAYER, IMAGE)"),
+    "direction": (Direction, 1, 2, "direction(LAYER, VECTOR.npy) or direction(LAYER, IMAGE, IMAGE)"),
+    "diversity": (Diversity, 0, 0, "diversity(LAYER)"),
+    "style": (Style, 1, 1, "style(LAYER, IMAGE)"),
+}
+DEEPEST = 50  # brackets within brackets: no one writes more, and Python's own stack ends
+SPACE = re.compile(r"\s*")
+NUMBER = re.compile(r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+FACTOR = re.compile(NUMBER.pattern + r"(?=\s*\*)")
+CALL = re.compile(r"([A-Za-z_]\w*)\s*\(")
+QUOTED = re.compile(r"\"((?:[^\"]|\"\")*)\"|'((?:[^']|'')*)'")
+OPERATOR = re.compile(r"\s+([+-])\s+")
+WORD = re.compile(r"[^\s:*()\"',]+")
+INDEX = re.compile(r":([^\s:*()+,-]*)")
+PLACE = re.compile(r":([^\s:*()+-]*)")
+ARGUMENT = re.compile(r"[^,()\"']*")
+AMBIGUOUS = re.compile(r"[*():\"]|\s[+-]\s|^['+-]")
+WHOLE = re.compile(r"[0-9]{1,9}")
+MORE_OF_A_NAME = re.compile(r"[\w./-]")
+EXAMPLES = "a term, as conv3:16, conv3:16:centre, conv3, content(conv3, cat.png), or a label of a class"
+
+
+@dataclass(frozen=True)
+class Names:
+    """What a word may mean: a layer, or by `classes` (lower case) the numbers of the classes of a label."""
+
+    layers: tuple[str, ...]
+    classes: Mapping[str, Sequence[int]]
+    class_layer: str
+
+    def longest(self, text: str, start: int) -> str:
+        """The longest known name at `start` with which a word ends; "" where there is none."""
+        lower = text.lower()
+        found = [n for n in self.layers if text.startswith(n, start)]
+        found += [n for n in self.classes if lower.startswith(n, start)]
+        usable = (n for n in found if n and not AMBIGUOUS.search(n) and not _goes_on(text, start + len(n)))
+        return max(usable, key=len, default="")
+
+    def near(self, word: str) -> str:
+        """The end of an error about a word: the nearest names, or those that there are."""
+        return near(word, [*self.layers, *self.classes])
+
+
+def parse(
+    text: str, *, layers: Iterable[str], labels: Sequence[str] = (), class_layer: str = ""
+) -> Objective:
+    """The objective that `text` says, for a net with `layers`; photographs and vectors stay paths.
+
+    `labels` are of the channels of `class_layer`, best the one before the softmax; of "great white shark,
+    white shark" each part is one. Capitals do not matter in them.
+
+    >>> parse("conv3:16 - 0.5*cat", layers=["conv3", "fc8"], labels=["dog", "cat"], class_layer="fc8")
+    Sum(terms=((1.0, Channel(layer='conv3', channel=16)), (-0.5, Channel(layer='fc8', channel=1))))
+
+    Raises:
+        InputError: where in the text what is wrong, what is expected there, and the nearest names.
+    """
+    classes: dict[str, list[int]] = {}
+    for number, label in enumerate(labels):
+        for name in dict.fromkeys([label.lower(), *(part.strip().lower() for part in label.split(","))]):
+            classes.setdefault(name, []).append(number)
+    reader = _Reader(text, Names(tuple(layers), classes, class_layer))
+    found = reader.sum(0)
+    if reader.at < len(text):
+        reader.fail("+, -, * or the end")
+    return found
+
+
+class _Reader:
+    """The text and how far it is read."""
+
+    def __init__(self, text: str, names: Names) -> None:
+        self.text, self.names, self.at = text, names, 0
+
+    def fail(self, expected: str, note: str = "", at: int | None = None) -> NoReturn:
+        at = self.at if at is None else at
+        found = f"{self.text[at : at + 20]!r}" if at < len(self.text) else "the end"
+        raise InputError(
+            f"objective {self.text!r}, character {at + 1}: {expected} expected, not {found}.{note}"
+        )
+
+    def take(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
+        found = pattern.match(self.text, self.at)
+        self.at = found.end() if found else self.at
+        return found
+
+    def next_is(self, character: str) -> bool:
+        """Whether the next character that is no space is this one, which is read then."""
+        end = SPACE.match(self.text, self.at).end()  # type: ignore[union-attr]  # it matches nothing too
+        self.at = end + 1 if self.text.startswith(character, end) else self.at
+        return self.text.startswith(character, end)
+
+    def sum(self, depth: int) -> Objective:
+        if depth > DEEPEST:
+            self.fail(f"at most {DEEPEST} brackets within brackets")
+        found = self.product(depth)
+        while operator := self.take(OPERATOR):
+            term = self.product(depth)
+            found = found + term if operator[1] == "+" else found - term
+        self.take(SPACE)
+        if self.text[self.at : self.at + 1] in ("+", "-"):
+            self.fail("a space on both sides of + and -")
+        return found
+
+    def product(self, depth: int) -> Objective:
+        start = self.at
+        found = self.factor(depth)
+        while self.next_is("*"):
+            found = found * self.factor(depth)
+        if not isinstance(found, Objective):
+            self.fail("a number times an objective, as 2*conv3:16,", at=start)
+        return found
+
+    def factor(self, depth: int) -> float | Objective:
+        sign = 1.0
+        while self.next_is("-"):
+            sign = -sign
+        self.take(SPACE)
+        if number := self.take(FACTOR):
+            found: float | Objective = self.number(number)
+        elif self.next_is("("):
+            found = self.sum(depth + 1)
+            self.need(")")
+        elif call := self.take(CALL):
+            found = self.call(call)
+        else:
+            found = self.term()
+        return found if sign > 0 else -found
+
+    def number(self, found: re.Match[str]) -> float:
+        number = float(found[0])
+        if not math.isfinite(number):
+            self.fail("a finite number", at=found.start())
+        return number
+
+    def need(self, character: str) -> None:
+        if not self.next_is(character):
+            self.fail(f"{character!r}")
+
+    def call(self, found: re.Match[str]) -> Objective:
+        if found[1] not in FUNCTIONS:
+            note = f"{near(found[1], FUNCTIONS)} Names with brackets need quotes."
+            self.fail(f"a function, one of {', '.join(FUNCTIONS)},", note, found.start())
+        make, fewest, most, written = FUNCTIONS[found[1]]
+        self.take(SPACE)
+        start, given = self.at, [self.argument(written)]
+        while self.next_is(","):
+            given.append(self.argument(written))
+        self.need(")")
+        layer, *files = given
+        if layer not in self.names.layers:
+            self.fail("a layer", near(layer, self.names.layers), start)
+        if not fewest <= len(files) <= most or (most == 2 and len(files) == 1 and not _vector(files[0])):
+            self.fail(written, at=found.start())
+        return make(layer, *files)
+
+    def argument(self, written: str) -> str:
+        self.take(SPACE)
+        if quoted := self.take(QUOTED):
+            return _unquoted(quoted)
+        start, found = self.at, self.take(ARGUMENT)
+        if not found or not found[0].strip():
+            self.fail(f"the next part of {written}", at=start)
+        return found[0].strip()
+
+    def term(self) -> float | Objective:
+        start = self.at
+        if quoted := self.take(QUOTED):
+            name = _unquoted(quoted)
+        else:
+            name = self.names.longest(self.text, start)
+            self.at += len(name)
+        if name and name in self.names.layers:
+            return self.of_layer(name)
+        if name.lower() in self.names.classes:
+            return self.of_class(name.lower(), start)
+        if number := self.take(NUMBER):
+            return self.number(number)
+        word = name or (WORD.match(self.text, start) or [""])[0]
+        expected = "the name of a layer or a label" if word else EXAMPLES
+        note = self.names.near(word) if word else ""
+        note += " Between two terms + and - have spaces." if re.search(r"\w[+-]", word) else ""
+        self.fail(expected, note, start)
+
+    def of_layer(self, layer: str) -> Objective:
+        index = self.take(INDEX)
+        if not index:
+            return Layer(layer)
+        if not WHOLE.fullmatch(index[1]):
+            self.fail(f"the number of a channel of {layer!r}", at=index.start(1))
+        place = self.take(PLACE)
+        if not place:
+            return Channel(layer, int(index[1]))
+        if self.text.startswith(":", self.at):
+            note = " A list of filters, as 0:160:10, is no objective."
+            self.fail("the end of LAYER:CHANNEL:Y,X", note)
+        if place[1] == CENTRE:
+            return Neuron(layer, int(index[1]))
+        position = place[1].split(",")
+        if not all(map(WHOLE.fullmatch, position)):
+            self.fail(f"Y,X in the map or {CENTRE!r}", at=place.start(1))
+        return Neuron(layer, int(index[1]), tuple(map(int, position)))
+
+    def of_class(self, label: str, start: int) -> Objective:
+        found, layer = self.names.classes[label], self.names.class_layer
+        if not layer:
+            self.fail("a layer, as the net has none of classes,", at=start)
+        if len(found) > 1:
+            numbers = " or ".join(f"{layer}:{number}" for number in found[:4])
+            self.fail(
+                f"the label of one class ({label!r} is that of {len(found)}: write {numbers})", at=start
+            )
+        if self.text.startswith(":", self.at):
+            self.fail(f"nothing behind {label!r}, which is a class and has no channels,")
+        return Channel(layer, found[0])
+
+
+def _goes_on(text: str, end: int) -> bool:
+    """Whether a word goes on behind `end`: then it is another name."""
+    return bool(MORE_OF_A_NAME.match(text, end)) and bool(MORE_OF_A_NAME.match(text, end - 1))
+
+
+def _unquoted(found: re.Match[str]) -> str:
+    mark = found[0][0]
+    return found[0][1:-1].replace(2 * mark, mark)
+
+
+def _vector(path: str) -> bool:
+    return path.lower().endswith(".npy")
