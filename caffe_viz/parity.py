@@ -194,7 +194,7 @@ def seeded_weights(net: NetParameter, seed: int = 0) -> NetParameter:
 
 def _seeded(rng: np.random.Generator, kind: str, place: int, shape: tuple[int, ...]) -> Array:
     noise = rng.standard_normal(shape, np.float32)
-    if kind == "BatchNorm":  # mean, variance, factor
+    if kind == "BatchNorm" and place < 3:  # mean, variance, factor; some forks' have scale and bias too
         return np.asarray((0.1 * noise, 0.5 + noise**2, np.ones_like(noise))[place], np.float32)
     if place == 0 and kind in ("Scale", "PReLU", "Normalize"):
         return np.asarray(0.5 + 0.1 * noise, np.float32)

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from caffe_viz.geometry import Geometry
 from caffe_viz.geometry.results import shape_text
 from caffe_viz.markup import html_table
 from caffe_viz.parity import COLUMNS, Parity
+from caffe_viz.timing import Timing
 
 
 @dataclass(frozen=True, repr=False)
 class Table:
-    """Rows of values under named columns."""
+    """Rows of values under named columns; `formats` says how the floats of a column are written."""
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
+    formats: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         """Aligned plain text; numbers to the right, with thousands separators."""
-        cells = [self.columns, *(tuple(map(text, row)) for row in self.rows)]
+        cells = [self.columns, *self._cells()]
         widths = [max(len(row[i]) for row in cells) for i in range(len(self.columns))]
         sides = list(zip(widths, self._right, strict=True))
         lines = [
@@ -33,7 +36,11 @@ class Table:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return html_table(self.title, self.columns, [[*map(text, row)] for row in self.rows], self._right)
+        return html_table(self.title, self.columns, self._cells(), self._right)
+
+    def _cells(self) -> list[list[str]]:
+        specs = [self.formats.get(column, "") for column in self.columns]
+        return [[text(x, spec) for x, spec in zip(row, specs, strict=True)] for row in self.rows]
 
     @property
     def _right(self) -> list[bool]:
@@ -45,9 +52,12 @@ class Table:
         return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
 
 
-def text(value: Any) -> str:
+def text(value: Any, spec: str = "") -> str:
+    """A cell; `spec` is of floats, and in their columns nothing is a dash."""
     if value is None:
-        return ""
+        return "-" if spec else ""
+    if spec and isinstance(value, float):
+        return format(value, spec)
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
@@ -96,8 +106,8 @@ def layer_table(geometry: Geometry) -> Table:
     return Table("layers", columns, tuple(rows))
 
 
-def totals(geometry: Geometry) -> Table:
-    """Parameters, multiply-adds of one image, and memory; blobs hold data and as much again for diff.
+def totals(geometry: Geometry, timing: Timing | None = None) -> Table:
+    """Parameters, multiply-adds of one image, memory, time; blobs hold data and as much again for diff.
 
     What is not known does not count; the last row says how many layers that are.
     """
@@ -108,8 +118,51 @@ def totals(geometry: Geometry) -> Table:
         ("parameter memory", geometry.param_bytes, "bytes"),
         ("blob memory", geometry.blob_bytes, "bytes, data only"),
         *([("layers not counted", unknown, "of unknown shape")] if unknown else []),
+        *([] if timing is None else _time_totals(timing)),
     )
-    return Table("totals", ("total", "value", "unit"), rows)
+    return Table("totals", ("total", "value", "unit"), rows, {"value": ",.3f"})
+
+
+SPLITS, TOTAL = "(hidden Splits)", "total"
+
+
+def time_table(timing: Timing) -> Table:
+    """Each layer of the file: its cost, its milliseconds for a batch, the share of sgemm; then all."""
+    rows: list[tuple[Any, ...]] = []
+    for one in timing.layers:
+        x = one.layer
+        size = "x".join(f"{n:g}" for n in x.field.size) if x.field else None
+        macs = None if x.unknown else x.macs
+        rows.append(
+            (x.name, x.type, macs, size, *_times(timing, x.macs, one.forward, one.backward), one.note)
+        )
+    if timing.hidden:
+        layers = f"{timing.hidden} layers" if timing.hidden > 1 else "1 layer"
+        rows.append((SPLITS, "Split", 0, None, *_times(timing, 0, *timing.splits), layers))
+    times = _times(timing, timing.macs, timing.forward, timing.backward)
+    rows.append((TOTAL, "", timing.macs, None, *times, ""))
+    columns = (
+        "layer", "type", "multiply-adds", "field size", "forward ms", "backward ms", "% of sgemm", "note",
+    )  # fmt: skip
+    formats = {"forward ms": ",.3f", "backward ms": ",.3f", "% of sgemm": ".0f"}
+    return Table("time", columns, tuple(rows), formats)
+
+
+def _times(timing: Timing, macs: int, forward: float | None, backward: float | None) -> tuple[Any, ...]:
+    share = timing.share(macs, forward)
+    return forward, backward, None if share is None else 100 * share
+
+
+def _time_totals(timing: Timing) -> list[tuple[Any, ...]]:
+    """What the times are of, for the table of totals."""
+    batch = f"{timing.batch} images" if timing.batch != 1 else "one image"
+    where = f"{timing.engine}, {timing.device}"
+    return [
+        ("forward", timing.forward, f"ms, {batch} ({where})"),
+        ("backward", timing.backward, f"ms, {batch} ({where})"),
+        ("sgemm", round(timing.sgemm), f"multiply-adds a second, {timing.side} x {timing.side} ({where})"),
+        ("passes", timing.passes, "of which times are medians"),
+    ]
 
 
 def parity_table(parity: Parity) -> Table:
@@ -119,14 +172,16 @@ def parity_table(parity: Parity) -> Table:
 
 @dataclass(frozen=True)
 class Shapes:
-    """The tables of a network: blobs, parameters, layers, totals."""
+    """The tables of a network: blobs, parameters, layers, the time of each layer if it was taken, totals."""
 
     geometry: Geometry
+    timing: Timing | None = None
 
     @property
     def tables(self) -> tuple[Table, ...]:
-        g = self.geometry
-        return blob_table(g), parameter_table(g), layer_table(g), totals(g)
+        g, t = self.geometry, self.timing
+        times = [] if t is None else [time_table(t)]
+        return blob_table(g), parameter_table(g), layer_table(g), *times, totals(g, t)
 
     def to_json(self) -> dict[str, Any]:
         """Each table's rows under its title."""

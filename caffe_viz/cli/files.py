@@ -1,17 +1,20 @@
-"""Commands that need no engine: they read the two files, and write some."""
+"""Commands that read the two files, and write some; an engine runs for `shapes --time` alone."""
 
 from __future__ import annotations
 
 import json
+import sys
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from caffe_viz.cli.app import app
+from caffe_viz.cli.app import INTERRUPTED, app
 from caffe_viz.cli.options import (
     AllowCode,
+    Device,
+    Engine,
     Filters,
     Json,
     Layers,
@@ -29,6 +32,8 @@ from caffe_viz.errors import CaffeVizWarning, InputError
 
 if TYPE_CHECKING:
     from caffe_viz.checking import Finding, Report
+    from caffe_viz.network import Network
+    from caffe_viz.tables import Shapes
 
 
 @app.command()
@@ -37,6 +42,16 @@ def shapes(
     weights: MaybeWeights = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Images in a batch.")] = None,
     size: Size = None,
+    timed: Annotated[
+        bool,
+        typer.Option(
+            "--time",
+            help="Milliseconds of each layer too, forward and backward, measured here: medians of up to 20 "
+            "passes in about 10 seconds, longer only where two passes take longer.",
+        ),
+    ] = False,
+    engine: Engine = "auto",
+    device: Device = "cpu",
     allow_code: AllowCode = False,
     python_path: PythonPath = None,
     variant: Variants = None,
@@ -47,6 +62,18 @@ def shapes(
     from caffe_viz.geometry import measure
     from caffe_viz.tables import Shapes
 
+    if timed:
+        from caffe_viz.network import Network
+
+        network = Network(
+            prototxt, weights, engine=engine, device=device, allow_code=allow_code,
+            python_path=python_path or (), layers=layers or (), variants=meanings(variant),
+        )  # fmt: skip
+        made = _timed(network, batch, height_width(size))
+        print(json.dumps(made.to_json(), indent=1) if as_json else made)
+        return
+    if (engine, device) != ("auto", "cpu"):
+        raise InputError("only --time runs an engine: give it too, or leave --engine and --device out.")
     net = message_of(prototxt, allow_code, python_path, layers, variant, weights)
     if weights is not None:
         from caffe_viz.checking import check as run_check
@@ -57,6 +84,17 @@ def shapes(
         ).raise_for_errors()  # fmt: skip
     made = Shapes(measure(net, batch=batch, size=height_width(size), files=allow_code))
     print(json.dumps(made.to_json(), indent=1) if as_json else made)
+
+
+def _timed(network: Network, batch: int | None, size: tuple[int, int] | None) -> Shapes:
+    """The shapes and times; Ctrl-C ends it with one line, as half a pass says nothing."""
+    from caffe_viz.views.files import shapes as shapes_of
+
+    try:
+        return shapes_of(network, batch=batch, size=size, time=True)
+    except KeyboardInterrupt:
+        print("interrupted: no layer was timed", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""What the two files alone show: shapes, and kernels."""
+"""What the two files alone show: shapes, and kernels; and how long each layer takes."""
 
 from __future__ import annotations
 
@@ -12,16 +12,25 @@ from caffe_viz.geometry import measure
 from caffe_viz.netdef import NetParameter
 from caffe_viz.network import Network
 from caffe_viz.tables import Shapes
+from caffe_viz.timing import time_layers
 
 
-def shapes(net: Any, *, batch: int | None = None, size: tuple[int, int] | None = None) -> Shapes:
+def shapes(
+    net: Any, *, batch: int | None = None, size: tuple[int, int] | None = None, time: bool = False
+) -> Shapes:
     """Shapes, parameters, multiply-adds and receptive field of every layer; needs no weights, no engine.
 
-    `net` may also be the path of a prototxt or a message.
+    `net` may also be the path of a prototxt or a message. With `time` the engine of `net` runs it, and there
+    are the milliseconds of each layer too: the `timing` of what is returned, as `time_layers` takes it.
 
     Raises:
         InputError: the prototxt cannot be read, or Caffe could not set it up.
+        RunError: with `time`, as `time_layers`.
     """
+    if time:
+        network = Network.of(net)
+        timing = time_layers(network, batch=batch, size=size)
+        return Shapes(measure(network.whole, batch=batch, size=size, files=network.allow_code), timing)
     given = net.prototxt if hasattr(net, "prototxt") else net
     return Shapes(
         measure(given if isinstance(given, NetParameter) else netdef.read_net(given), batch=batch, size=size)

@@ -1,0 +1,68 @@
+"""What `time_layers` returns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from caffe_viz.geometry import LayerGeometry
+
+
+@dataclass(frozen=True)
+class LayerTime:
+    """One layer of the file, and its milliseconds for one batch.
+
+    None is what was not measured; `note` then says why. The gradients of a layer's bottoms and of its
+    parameters are both in `backward`.
+    """
+
+    layer: LayerGeometry
+    forward: float | None
+    backward: float | None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Medians of `passes` through a net, each stopped after every layer.
+
+    `layers` are those of the file, in its order, left out ones too. `splits` are the milliseconds forward and
+    backward of the `hidden` Split layers that Caffe inserts, all together. `sgemm` are the multiply-adds a
+    second of one product of two matrices of `side` x `side` values, on the same engine and device.
+    """
+
+    engine: str
+    device: str
+    batch: int
+    passes: int
+    sgemm: float
+    side: int
+    layers: tuple[LayerTime, ...]
+    splits: tuple[float, float] = (0.0, 0.0)
+    hidden: int = 0
+
+    @property
+    def forward(self) -> float:
+        """Milliseconds of all layers, hidden Splits included."""
+        return sum(_known(x.forward for x in self.layers)) + self.splits[0]
+
+    @property
+    def backward(self) -> float:
+        """Milliseconds of all layers that go backward, hidden Splits included."""
+        return sum(_known(x.backward for x in self.layers)) + self.splits[1]
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds for one image of the layers that were timed."""
+        return sum(x.layer.macs for x in self.layers if x.forward is not None)
+
+    def share(self, macs: int, forward: float | None) -> float | None:
+        """`macs` for one image in `forward` milliseconds for a batch, over `sgemm`; None without either.
+
+        More than 1 where an engine needs fewer multiplications than a product of matrices.
+        """
+        return macs * self.batch / (forward / 1000) / self.sgemm if macs and forward else None
+
+
+def _known(times: Iterable[float | None]) -> list[float]:
+    return [x for x in times if x is not None]
