@@ -177,7 +177,7 @@ def load_net(
         net = _load_caffe(_caffe(), loaded, source, phase, checked)
     else:
         net = _load_torch(part, source, phase, device)
-    net.prototxt, net.left_out = whole, netdef.left_out(part)
+    net.prototxt, net.left_out, net.phase = whole, netdef.left_out(part), phase
     net.folder = net_source.parent if isinstance(net_source, Path) else None
     return net
 
@@ -212,6 +212,50 @@ def _load_torch(
     from caffe_viz.engine import Net
 
     return Net(net, PHASES.index(phase), weights=weights, device=device)
+
+
+def load_evaluator(
+    net: NetParameter, weights: NetParameter | None, image: str, image_layer: str, values: str, device: str
+) -> Any:
+    """An auxiliary net on the embedded engine as a function of images that stay on the device."""
+    from caffe_viz.engine.evaluator import Evaluator
+
+    return Evaluator(net, weights, image, image_layer, values, device)
+
+
+def torch_module(net: Any, memory_format: str = "contiguous") -> Any:
+    """A net from `load_net`, of either engine, as a `torch.nn.Module`: a pure function of its inputs.
+
+    `memory_format` is contiguous or channels_last, in which convolutions are faster; inputs are (N, C, H, W)
+    in either. The module has the parameters that the net has now, frozen; those of a net on the embedded
+    engine share its memory, kernels in channels_last apart. See `caffe_viz.engine.module.NetModule`.
+
+    ```python
+    net = cv.load_net("deploy.prototxt", "net.caffemodel")
+    module = cv.torch_module(net)
+    image = torch.zeros(1, 3, 32, 32, requires_grad=True)
+    module(image, blobs=["conv3"])["conv3"][:, 16].mean().backward()  # any number of images, on any device
+    ```
+
+    Raises:
+        InputError: the net is not from `load_net`, or there is no such memory format.
+        RunError: torch is not installed.
+    """
+    if not _has_torch():
+        raise RunError("a torch module needs torch: pip install 'caffe-viz[torch]'.")
+    from caffe_viz.engine.module import NetModule
+    from caffe_viz.engine.net import Net
+
+    if isinstance(net, Net):
+        return NetModule(net, memory_format)
+    if not hasattr(net, "prototxt"):
+        given = type(net).__name__
+        raise InputError(f"{given}: load the net with caffe_viz.load_net(prototxt, weights) first.")
+    own = Net(known_part(netdef.for_phase(net.prototxt, net.phase)), PHASES.index(net.phase))
+    for mine, theirs in zip(own.layers, net.layers, strict=True):
+        for blob, values in zip(mine.blobs, theirs.blobs, strict=True):
+            blob.data[...] = values.data
+    return NetModule(own, memory_format)
 
 
 def message_with_code(net: Path | NetParameter, paths: tuple[Path, ...]) -> NetParameter:

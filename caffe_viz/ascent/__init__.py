@@ -1,8 +1,7 @@
-"""Inputs that maximise filters, by gradient ascent on the auxiliary net in worker processes."""
+"""Inputs that maximise objectives, by gradient ascent on the auxiliary net in worker processes."""
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,238 +11,183 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from caffe_viz.ascent.climb import METHODS, Recipe, Tick
 from caffe_viz.ascent.crew import Crew, Death
-from caffe_viz.ascent.worker import Job
+from caffe_viz.ascent.goals import canvas_size, goals_of, octave_sizes, with_targets
+from caffe_viz.ascent.recipe import METHODS, Recipe
+from caffe_viz.ascent.result import Ascent
+from caffe_viz.ascent.units import Units
+from caffe_viz.ascent.worker import Batch, Job, Tick
 from caffe_viz.backend import announce
 from caffe_viz.backend import chosen as chosen_engine
 from caffe_viz.checking import check_messages, raise_for
-from caffe_viz.errors import InputError, near
-from caffe_viz.files import write_whole
+from caffe_viz.errors import InputError
 from caffe_viz.geometry.python_layers import permits_of
 from caffe_viz.images import Preprocess
 from caffe_viz.layers_file import loaded_files
 from caffe_viz.netdef import NetParameter, read_weights
-from caffe_viz.surgery import Auxiliary, auxiliary_net
+from caffe_viz.objectives import Objective
+from caffe_viz.surgery import auxiliary_net
 
-__all__ = ["METHODS", "Ascending", "Ascent", "Progress", "ascend", "canvas_size"]
+__all__ = ["METHODS", "Ascending", "Ascent", "Progress", "Recipe", "Units", "ascend", "canvas_size"]
 
 BATCH = 4  # images a worker climbs at once; more gains nothing, as Caffe convolves one image after another
-GREY, NOISE, RATE = 128.0, 10.0, 8.0  # of pixels 0..255
-DATA_UNIT = 1 / 64  # what counts as a pixel step where the input is no picture: pixels deviate by about 64
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Steps of filters taken, of how many; `note` says what the user should know: a worker died."""
+    """Evaluations of images done, of how many; `note` says what the user should know: a worker died."""
 
     done: int
     total: int
     note: str = ""
 
 
-@dataclass(frozen=True)
-class Ascent:
-    """K filters of a layer: `images` (K, C, H, W) in units of the input blob, objective `curve` (K, steps+1).
-
-    `values` (K,) is the objective of each image, the highest of its curve. `dead` filters had no gradient at
-    any start and are in none of the arrays; nor are those that an interrupt left unstarted. `frames`
-    (T, K, C, H, W) is empty unless asked for.
-    """
-
-    layer: str
-    filters: tuple[int, ...]
-    dead: tuple[int, ...]
-    images: NDArray[np.float32]
-    curve: NDArray[np.float32]
-    frames: NDArray[np.float16]
-    method: str
-    seed: int
-    engine: str
-
-    @property
-    def values(self) -> NDArray[np.float32]:
-        return np.asarray(np.nanmax(self.curve, axis=1))
-
-    def save(self, path: str | Path) -> None:
-        """Write all but the frames as npz: filters, dead, images, curve, layer, method, seed, engine."""
-        stream = io.BytesIO()
-        np.savez_compressed(
-            stream, layer=self.layer, filters=self.filters, dead=self.dead, images=self.images,
-            curve=self.curve, method=self.method, seed=self.seed, engine=self.engine,
-        )  # fmt: skip
-        write_whole(path, stream.getvalue())
-
-    @classmethod
-    def load(cls, path: str | Path) -> Ascent:
-        """What `save` wrote; the frames are empty.
-
-        Raises:
-            InputError: the file is missing or is none of these.
-        """
-        try:
-            with np.load(path, allow_pickle=False) as saved:
-                return cls(
-                    str(saved["layer"]), tuple(saved["filters"].tolist()), tuple(saved["dead"].tolist()),
-                    saved["images"], saved["curve"], np.empty(0, np.float16), str(saved["method"]),
-                    int(saved["seed"]), str(saved["engine"]),
-                )  # fmt: skip
-        except (OSError, ValueError, KeyError) as error:
-            raise InputError(f"{path} is no saved ascent: {error}.") from None
-
-
 @dataclass
 class Ascending:
-    """An ascent under way: iterate for its `Progress`; `result` is the best so far, at any time."""
+    """An ascent under way: iterate for its `Progress`. Whoever stops finds the best so far in `result`."""
 
     job: Job
-    batches: tuple[tuple[int, ...], ...]
+    batches: tuple[Batch, ...]
     jobs: int
-    method: str
+    layer: str
+    filters: tuple[int, ...]
     pids: tuple[int, ...] = ()
-    _ticks: dict[tuple[int, ...], Tick] = field(default_factory=dict)
-    _frames: dict[tuple[int, ...], list[Any]] = field(default_factory=dict)
+    _ticks: dict[Batch, Tick] = field(default_factory=dict)
+    _frames: dict[Batch, list[Any]] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Progress]:
         with Crew(self.job, self.jobs) as crew:
-            for event in crew.run(self.batches):
-                self.pids = crew.pids
-                yield self._progress(event)
+            try:
+                for event in crew.run(self.batches):
+                    self.pids = crew.pids
+                    yield self._progress(event)
+            except (GeneratorExit, KeyboardInterrupt):
+                for tick in crew.stop():
+                    self._take(tick)
+                raise
         self.pids = ()
 
     def _progress(self, event: Tick | Death) -> Progress:
         note = ""
         if isinstance(event, Death):
-            self._ticks.pop(event.filters, None)
-            self._frames.pop(event.filters, None)
-            names = ", ".join(map(str, event.filters))
-            note = f"a worker died ({event.reason}); another takes over filters {names}"
+            self._ticks.pop(event.batch, None)
+            self._frames.pop(event.batch, None)
+            names = self.job.named(event.batch)
+            note = f"a worker died ({event.reason}); another takes over {names}"
         else:
-            self._ticks[event.filters] = event
-            if event.frame is not None:
-                self._frames.setdefault(event.filters, []).append(event.frame)
-        steps = self.job.recipe.steps + 1
-        done = sum(len(t.filters) * t.curve.shape[1] for t in self._ticks.values())
-        return Progress(done, steps * sum(map(len, self.batches)), note)
+            self._take(event)
+        done = sum(len(tick.batch) * tick.done for tick in self._ticks.values())
+        return Progress(done, self.job.evaluations * sum(map(len, self.batches)), note)
+
+    def _take(self, tick: Tick) -> None:
+        self._ticks[tick.batch] = tick
+        if tick.frame is not None:
+            self._frames.setdefault(tick.batch, []).append(tick.frame)
 
     @property
     def result(self) -> Ascent:
-        """The best images so far."""
-        ticks = [self._ticks[batch] for batch in self.batches if batch in self._ticks]
-        shape = self.job.auxiliary.image_shape[1:]
-        columns = self.job.recipe.steps + 1
-        images, curves, frames, filters = [], [], [], []
-        for tick in ticks:
-            padded = np.full((len(tick.filters), columns), np.nan, np.float32)
-            padded[:, : tick.curve.shape[1]] = tick.curve
-            curves.append(padded[tick.alive])
-            images.append(tick.images[tick.alive])
-            filters += [f for f, lives in zip(tick.filters, tick.alive, strict=True) if lives]
-            if tick.filters in self._frames:
-                frames.append(np.stack(self._frames[tick.filters])[:, tick.alive])
-        dead = [f for tick in ticks for f, lives in zip(tick.filters, tick.alive, strict=True) if not lives]
+        """What is finished, and of an ascent that was stopped the best so far."""
+        columns, shape = self.job.evaluations, self.job.auxiliaries[-1].image_shape[1:]
+        images, curves, values, frames = [], [], [], []
+        kept: list[int] = []
+        dead: list[int] = []
+        for batch in self.batches:
+            snapshot = self._ticks[batch].snapshot if batch in self._ticks else None
+            if snapshot is None or snapshot.images.shape[1:] != shape:  # stopped in a smaller octave
+                continue
+            alive = snapshot.alive
+            padded = np.full((len(batch), columns), np.nan, np.float32)
+            padded[:, : snapshot.curve.shape[1]] = snapshot.curve
+            curves.append(padded[alive])
+            images.append(snapshot.images[alive])
+            values.append(snapshot.values[alive])
+            kept += [i for i, lives in zip(batch, alive, strict=True) if lives]
+            dead += [i for i, lives in zip(batch, alive, strict=True) if not lives]
+            if batch in self._frames:
+                same = [frame for frame in self._frames[batch] if frame.shape[1:] == shape]
+                frames.append(np.stack(same)[:, alive])
         count = min(map(len, frames), default=0)
+        recipe = self.job.recipe
         return Ascent(
-            self.job.auxiliary.layer, tuple(filters), tuple(dead),
+            self.layer, tuple(self.filters[i] for i in kept), tuple(self.filters[i] for i in dead),
             np.concatenate([np.empty((0, *shape), np.float32), *images]),
             np.concatenate([np.empty((0, columns), np.float32), *curves]),
+            np.concatenate([np.empty(0, np.float32), *values]),
             np.concatenate([f[:count] for f in frames], axis=1) if frames else np.empty(0, np.float16),
-            self.method, self.job.recipe.seed, self.job.engine,
+            tuple(str(self.job.goals[i].objective) for i in kept),
+            recipe.canvas.bounded, recipe.name, recipe.seed, self.job.engine,
         )  # fmt: skip
 
 
 def ascend(
     net: NetParameter,
     weights: str | Path | NetParameter,
-    layer: str,
+    layer: str | Objective,
     filters: Sequence[int] | None = None,
     *,
-    method: str = "plain",
-    steps: int = 40,
-    rate: float = RATE,
-    size: tuple[int, int] | None = None,
+    method: str | Recipe = "natural",
     neuron: tuple[int, ...] | bool = False,
-    start: NDArray[np.float32] | None = None,
-    seed: int = 0,
-    save_every: int = 0,
+    pictures: int = 1,
     preprocess: Preprocess | None = None,
     jobs: int | None = None,
     engine: str = "auto",
     device: str = "cpu",
+    **changes: Any,
 ) -> Ascending:
-    """Prepare the ascent of `filters` of `layer` (None: all): the mean of each one's map goes up.
+    """Prepare the ascent of `filters` of `layer` (None: all), or of an objective of any kind.
 
-    Each of `steps` adds the gradient with respect to the input, divided by its root mean square, times
-    `rate` (pixels of 0..255); method "regularised" adds jitter, decay and blur, which makes larger and
-    clearer shapes. The image begins as grey with a little noise from `seed`, or as `start` (C, H, W) in
-    units of the input. Its `size` (H, W) is by default the layer's receptive field and a margin, at most the
-    net's input. `neuron` climbs one neuron of the map, at a place or in the centre (True), instead of its
-    mean. The same arguments give the same numbers, with any number of `jobs` (processes; None: one per core,
-    or one in all on another device than the CPU).
+    Of a filter the mean of its map goes up, or with `neuron` one unit: at a place, or in the centre (True).
+    `method` is a `Recipe` or the name of one, and `changes` are of its fields: steps, size, seed, start ..,
+    and the optimizer's `rate`. Of several `pictures` of each filter or objective, each begins differently,
+    and they are kept apart by `Diversity`. The `size` (H, W) is by default the receptive field and a margin,
+    at most the net's input. The same arguments give the same numbers, with any number of `jobs` (processes;
+    None: one per core, or one in all on another device than the CPU).
     Without `preprocess` the input is no picture: it begins at 0, and a pixel is 1/64 of its unit.
-
-    Source: Simonyan et al., Deep Inside Convolutional Networks, 2014 (without its L2 term when plain).
 
     Raises:
         InputError: layer, filter, method, size or start does not fit the net, or Caffe would abort on it.
         RunError: the engine is not installed.
     """
-    if method not in METHODS:
-        raise InputError(f"method {method!r} is unknown.{near(method, METHODS)}")
-    if steps < 1 or not rate > 0:
-        raise InputError(f"steps {steps} and rate {rate:g} must be above 0.")
+    recipe = Recipe.of(method, **changes)
     given = weights if isinstance(weights, NetParameter) else read_weights(weights)
+    own = (
+        auxiliary_net(net, layer, neuron=bool(neuron))
+        if isinstance(layer, str)
+        else auxiliary_net(net, layer)
+    )
     # Here, not in the workers, so that a missing engine is told before any of them starts.
-    own = auxiliary_net(net, layer)
     runner = chosen_engine(engine, device, own.message)
     raise_for(check_messages(net, given, allow_code=True, engine=runner), f"net {net.name!r}")
     announce(own.message, runner, engine, device)
-    if size is None:
-        size = start.shape[-2:] if start is not None and start.ndim == 3 else canvas_size(net, layer)
-    chosen = tuple(range(own.activation_shape[1])) if filters is None else tuple(dict.fromkeys(filters))
-    batch = min(BATCH, len(chosen)) or 1
-    auxiliary = auxiliary_net(net, layer, batch=batch, size=size, neuron=bool(neuron))
-    place = None if isinstance(neuron, bool) else tuple(neuron)
-    batches = tuple(chosen[i : i + batch] for i in range(0, len(chosen), batch))
+    goals, numbers = goals_of(layer, own.activation_shape[1], filters, neuron, pictures)
+    size = recipe.size or _size_of(recipe.start) or canvas_size(net, layer)
+    goals = with_targets(goals, net, given, runner, device)
+    batch = max(BATCH // pictures, 1) * pictures  # pictures that are kept apart climb together
+    batch = min(batch, len(goals)) or 1
+    auxiliaries = tuple(
+        auxiliary_net(net, goals[0].objective if goals else layer, batch=batch, size=one)
+        for one in octave_sizes(size, own.image_shape, recipe.octaves)
+    )
+    batches = tuple(tuple(range(i, min(i + batch, len(goals)))) for i in range(0, len(goals), batch))
     for some in batches:
-        auxiliary.select(some, place)  # says which filter or neuron there is not
-    unit, grey = _unit(auxiliary, preprocess)
-    if start is not None and start.shape != auxiliary.image_shape[1:]:
-        raise InputError(
-            f"the start has the shape {start.shape}; the input takes {auxiliary.image_shape[1:]}."
-        )
-    recipe = Recipe(METHODS[method], steps, rate * unit, grey, NOISE * unit, seed, start, place, save_every)
-    permits = permits_of(auxiliary.message)
-    trained = _of_layers(given, auxiliary.message)
-    job = Job(auxiliary, trained, runner, device, recipe, loaded_files(), permits)
-    return Ascending(job, batches, jobs or (_cores() if device == "cpu" else 1), method)
+        auxiliaries[-1].settings([goals[i].objective for i in some])  # says which filter or unit there is not
+    message, shape = auxiliaries[-1].message, auxiliaries[-1].image_shape[1:]
+    if recipe.start is not None and recipe.start.shape != shape:
+        raise InputError(f"the start has the shape {recipe.start.shape}; the input takes {shape}.")
+    job = Job(
+        auxiliaries, _of_layers(given, message), runner, device, recipe, Units.of(preprocess, shape[0]),
+        tuple(goals), loaded_files(), permits_of(message),
+    )  # fmt: skip
+    return Ascending(job, batches, jobs or (_cores() if device == "cpu" else 1), str(layer), numbers)
 
 
-def canvas_size(net: NetParameter, layer: str) -> tuple[int, int] | None:
-    """The (H, W) on which `layer` is drawn: its receptive field and a small margin, at most the input.
-
-    None where the net's own size is needed: the layer sees the whole input, or the input is no image.
-    """
-    auxiliary = auxiliary_net(net, layer)
-    own, sees = auxiliary.image_shape[2:], auxiliary.field
-    if sees is None or len(own) != 2 or 0 in sees.stride:
-        return None
-    wanted = [int(np.ceil(n)) + int(n) // 32 for n in sees.size]
-    return min(wanted[0], own[0]), min(wanted[1], own[1])
+def _size_of(start: NDArray[np.float32] | None) -> tuple[int, int] | None:
+    return start.shape[-2:] if start is not None and start.ndim == 3 else None
 
 
 def _cores() -> int:
     """Those that this process may use, where the system says so."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _unit(auxiliary: Auxiliary, preprocess: Preprocess | None) -> tuple[float, NDArray[np.float32]]:
-    """A pixel (of 0..255) in units of the input, and its grey (C,)."""
-    channels = auxiliary.image_shape[1]
-    if preprocess is None:
-        return DATA_UNIT, np.zeros(channels, np.float32)
-    mean = np.broadcast_to(np.asarray(preprocess.mean, np.float32), (channels,))
-    return preprocess.scale, (GREY - mean) * np.float32(preprocess.scale)
 
 
 def _of_layers(weights: NetParameter, net: NetParameter) -> NetParameter:

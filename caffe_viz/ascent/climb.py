@@ -1,187 +1,225 @@
-"""One batch of images climbing, each its own filter, on one auxiliary net."""
+"""One batch of images climbing, each its own objective."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from caffe_viz.ascent.arrays import Host, Pullback
+from caffe_viz.ascent.evaluators import Evaluator
+from caffe_viz.ascent.recipe import Recipe
+from caffe_viz.ascent.transforms import Draws, transformed
+from caffe_viz.ascent.units import Units
 from caffe_viz.errors import RunError
-from caffe_viz.probe import need_maxima
+from caffe_viz.images import resized
+from caffe_viz.objectives import Objective
 from caffe_viz.surgery import Auxiliary
 
-Array = NDArray[np.float32]
-SMALLEST = 1e-37  # a root mean square below it is zero: its inverse is no float32
-JITTER_SHARE = 16  # of a side, no shift is larger: a small image would not stand still enough to grow
 TRIES = 10  # to find a start with a gradient: each from another seed, with more noise up to eightfold
+LOOK_EVERY = 16  # steps between two looks whether all values are numbers: a look waits for the device
+Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Method:
-    """What is done to the images beside adding the gradient; lengths in pixels, each after every step.
+class Goal:
+    """What one image is to maximise. `stream` is its part of the seed: equal streams begin equally."""
 
-    `jitter` is the largest shift at which a gradient is taken (Mordvintsev et al., Inceptionism, 2015);
-    `decay` shrinks the image towards its start's grey and `blur` is the deviation of a Gaussian, applied
-    every `blur_every` steps (Yosinski et al., Deep Visualization, 2015).
+    objective: Objective
+    stream: int
+    name: str
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A batch of K images (K, C, H, W) on the host: `curve` (K, evaluations so far), and `values` (K,).
+
+    `alive` (K,) is False where no start had a gradient.
     """
 
-    jitter: int = 0
-    decay: float = 0.0
-    blur: float = 0.0
-    blur_every: int = 1
-
-
-METHODS = {
-    "plain": Method(),
-    "regularised": Method(jitter=4, decay=0.01, blur=0.8, blur_every=2),
-}
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to climb, in units of the image's blob. `grey` (C,) and `noise`, or `start` (C, H, W), begin it."""
-
-    method: Method
-    steps: int
-    rate: float
-    grey: Array
-    noise: float
-    seed: int
-    start: Array | None
-    neuron: tuple[int, ...] | None
-    save_every: int
-
-
-@dataclass(frozen=True)
-class Tick:
-    """The state of a batch of K filters: their best `images` (K, C, H, W), each `curve` (K, steps so far).
-
-    `alive` (K,) is False where no start had a gradient. `frame` (K, C, H, W) is there at every
-    `save_every`-th step.
-    """
-
-    filters: tuple[int, ...]
-    images: Array
-    curve: Array
+    images: Host
+    curve: Host
+    values: Host
     alive: NDArray[np.bool_]
-    frame: NDArray[np.float16] | None
-    last: bool
 
 
-class Climber:
-    """An auxiliary net with its weights, as a function from images to objectives and gradients."""
+@dataclass
+class Climb:
+    """A batch under way: iterate for the number of evaluations done; the first is that of the start.
 
-    def __init__(self, net: Any, auxiliary: Auxiliary, recipe: Recipe) -> None:
-        self.net, self.auxiliary, self.recipe = net, auxiliary, recipe
-        self.image = net.params[auxiliary.image_layer][0]
+    `evaluators` gives the net for each auxiliary, small octaves first.
+    """
 
-    def climb(self, filters: Sequence[int]) -> Iterator[Tick]:
-        """Climb `filters`, at most as many as the batch; yields after every step, and once more at the end.
+    goals: Sequence[Goal]
+    auxiliaries: Sequence[Auxiliary]
+    evaluators: Callable[[Auxiliary], Evaluator]
+    recipe: Recipe
+    units: Units
+    alive: NDArray[np.bool_] = field(init=False)
+    _curve: list[Any] = field(default_factory=list)
+    _best: Any = None
+    _best_values: Any = None
+    _params: Any = None
+    _made: Callable[[Any], tuple[Any, Pullback]] = field(init=False)
+
+    def __iter__(self) -> Iterator[int]:
+        """Climb.
 
         Raises:
-            RunError: as `evaluate`.
+            RunError: a value is no number, or as `Evaluator`.
         """
-        recipe, count = self.recipe, len(filters)
-        self.net.blobs[self.auxiliary.selector].data[...] = self.auxiliary.select(filters, recipe.neuron)
-        images, alive = self._starts(filters)
-        rng = np.random.default_rng([recipe.seed, 0])
-        best, best_values = images[:count].copy(), np.full(count, -np.inf, np.float32)
-        curve = np.empty((count, recipe.steps + 1), np.float32)
-        jitter = min([recipe.method.jitter, *(n // JITTER_SHARE for n in images.shape[2:])])
-        for step in range(recipe.steps + 1):
-            shift = rng.integers(-jitter, jitter + 1, 2)
-            values, gradient = self.evaluate(_rolled(images, shift), filters)
-            curve[:, step] = values
-            better = values > best_values
-            best[better], best_values[better] = images[:count][better], values[better]
-            last = step == recipe.steps
-            keep = recipe.save_every and (step % recipe.save_every == 0 or last)
-            frame = images[:count].astype(np.float16) if keep else None
-            yield Tick(tuple(filters), best, curve[:, : step + 1], alive, frame, last)
+        start = self.recipe.start
+        carried: Host | None = None
+        for octave, auxiliary in enumerate(self.auxiliaries):
+            evaluator = self.evaluators(auxiliary)
+            evaluator.set(auxiliary.settings([goal.objective for goal in self.goals]))
+            size = auxiliary.image_shape[2:]
+            base = None if start is None else fitted(start, size)
+            begin = base
+            if carried is not None:
+                # Of a photograph its own details at this size, and what was added at the smaller one.
+                begin = fitted(carried, size) if base is None else base + fitted(carried, size)
+            last = octave == len(self.auxiliaries) - 1
+            yield from self._octave(evaluator, auxiliary, begin, base, last)
             if not last:
-                images = self._step(images, _rolled(gradient, -shift), step + 1)
+                ended = evaluator.arrays.host(self._images())
+                carried = ended if start is None else ended - fitted(start, size)
+                self._best = None
 
-    def evaluate(self, images: Array, filters: Sequence[int]) -> tuple[Array, Array]:
-        """Objective (K,) of each filter on its image, and the gradient (N, C, H, W); a view of the net.
+    def snapshot(self) -> Snapshot:
+        """A copy of the state, on the host.
 
         Raises:
-            RunError: an activation is no number, or as `need_maxima`.
+            RunError: a value is no number.
         """
-        names, net = self.auxiliary, self.net
-        self.image.data[...] = images
-        net.forward()
-        need_maxima(net, range(len(net.layers)))
-        activation, selector = net.blobs[names.activation].data, net.blobs[names.selector].data
-        values = np.array(
-            [np.sum(activation[n, f] * selector[n, f]) for n, f in enumerate(filters)], np.float32
-        )
-        if not np.isfinite(values).all():
-            bad = filters[int(np.argmin(np.isfinite(values)))]
-            raise RunError(
-                f"layer {names.layer!r}: the activation of filter {bad} is no number; "
-                f"are there NaN weights (caffe-viz check), or is the rate too high?"
-            )
-        net.backward()
-        return values, np.asarray(self.image.diff)
+        arrays, count = self._arrays, len(self.goals)
+        curve = arrays.host(self._stacked())[:count]
+        self._need_numbers(curve)
+        best = self.recipe.keep_best
+        images = arrays.host(self._best if best else self._images())[:count]
+        values = curve.max(1) if best else curve[:, -1]
+        return Snapshot(images, curve, values, self.alive)
 
-    def _step(self, images: Array, gradient: Array, step: int) -> Array:
-        """`images` plus the gradient, divided by its root mean square, times the rate; then the method."""
-        method, recipe = self.recipe.method, self.recipe
-        out = images + np.float32(recipe.rate) * normalised(gradient)
-        if method.decay:
-            grey = _spread(recipe.grey, out.ndim)
-            out = grey + (1 - method.decay) * (out - grey)
-        if method.blur and step % method.blur_every == 0 and step < recipe.steps:
-            from scipy.ndimage import gaussian_filter
+    def frame(self) -> NDArray[np.float16]:
+        """(K, C, H, W) as they are now."""
+        return self._arrays.host(self._images())[: len(self.goals)].astype(np.float16)
 
-            sigma = [0.0, 0.0, *[method.blur] * (out.ndim - 2)]
-            out = gaussian_filter(out, sigma, mode="nearest")
-        return np.asarray(out, np.float32)
+    def _octave(
+        self, evaluator: Evaluator, auxiliary: Auxiliary, begin: Host | None, base: Host | None, last: bool
+    ) -> Iterator[int]:
+        recipe, units, arrays = self.recipe, self.units, evaluator.arrays
+        self._arrays, shape = arrays, auxiliary.image_shape
+        masked = self._mask(base, shape)
 
-    def _starts(self, filters: Sequence[int]) -> tuple[Array, NDArray[np.bool_]]:
-        """Images (N, C, H, W) to begin with; where a filter's gradient is zero there, from other seeds."""
-        images = np.zeros(self.auxiliary.image_shape, np.float32)
-        waiting = list(range(len(filters)))
+        def images(params: Any) -> tuple[Any, Pullback]:
+            found, pull = recipe.canvas.images(arrays, params, units, shape)
+            return masked(found, pull)
+
+        self._made = images
+        params = self._starts(evaluator, images, begin, shape)
+        streams = [goal.stream for goal in self.goals]
+        draws = Draws.of(recipe.seed, [*streams, *[0] * (shape[0] - len(streams))])
+        step = recipe.optimizer.begin(arrays, units, recipe.steps)
+        for number in range(recipe.steps + last):
+            ended = number == recipe.steps
+            self._params = params
+            seen, pull = images(params)
+            changes = () if ended and not recipe.keep_best else recipe.transforms
+            changed, pull_changes = transformed(changes, arrays, seen, units, draws)
+            values, gradient = evaluator(changed)
+            self._record(values, seen)
+            if len(self._curve) % LOOK_EVERY == 1:
+                self._need_numbers(arrays.host(values)[: len(self.goals), None])
+            yield len(self._curve)
+            if not ended:
+                params = recipe.canvas.project(arrays, step(params, pull(pull_changes(gradient))), units)
+        self._params = params
+
+    def _images(self) -> Any:
+        return self._made(self._params)[0]
+
+    def _record(self, values: Any, images: Any) -> None:
+        self._curve.append(values)
+        if not self.recipe.keep_best:
+            return
+        if self._best is None:
+            self._best, self._best_values = images, values
+            return
+        better = values > self._best_values
+        self._best_values = self._arrays.where(better, values, self._best_values)
+        self._best = self._arrays.where(better.reshape(-1, *[1] * (images.ndim - 1)), images, self._best)
+
+    def _stacked(self) -> Any:
+        return self._arrays.stack(self._curve, 1)
+
+    def _mask(self, base: Host | None, shape: Shape) -> Callable[[Any, Pullback], tuple[Any, Pullback]]:
+        """What keeps the start where the mask is 0."""
+        if self.recipe.mask is None or base is None:
+            return lambda found, pull: (found, pull)
+        mask = self._arrays.put(resized(self.recipe.mask[..., None], (shape[2], shape[3]))[..., 0])
+        kept = self._arrays.put(base)
+        return lambda found, pull: (kept + mask * (found - kept), lambda gradient: pull(mask * gradient))
+
+    def _starts(
+        self,
+        evaluator: Evaluator,
+        images: Callable[[Any], tuple[Any, Pullback]],
+        begin: Host | None,
+        shape: Shape,
+    ) -> Any:
+        """Parameters to begin with; where an objective's gradient is zero there, from other seeds."""
+        arrays = evaluator.arrays
+        waiting, params = list(range(len(self.goals))), None
         for attempt in range(TRIES):
             for n in waiting:
-                images[n] = self._start(filters[n], attempt)
-            _, gradient = self.evaluate(images, filters)
-            waiting = [n for n in waiting if not np.any(gradient[n])]
+                one = self._start(
+                    self.goals[n],
+                    begin if begin is None or begin.ndim < len(shape) else begin[n],
+                    attempt,
+                    shape,
+                )
+                params = np.zeros((shape[0], *one.shape), np.float32) if params is None else params
+                params[n] = one
+            assert params is not None
+            found = arrays.put(params)
+            values, gradient = evaluator(images(found)[0])
+            self._need_numbers(arrays.host(values)[: len(self.goals), None])
+            moves = arrays.host(arrays.inverse_rms(gradient))
+            waiting = [n for n in waiting if not moves[n]]
             if not waiting:
                 break
-        alive = np.ones(len(filters), bool)
-        alive[waiting] = False
-        return images, alive
+        self.alive = np.ones(len(self.goals), bool)
+        self.alive[waiting] = False
+        return found
 
-    def _start(self, chosen: int, attempt: int) -> Array:
-        """(C, H, W): noise of its own for each filter, so that no filter depends on its neighbours."""
-        recipe, shape = self.recipe, self.auxiliary.image_shape[1:]
-        if recipe.start is not None and attempt == 0:
-            return recipe.start
-        rng = np.random.default_rng([recipe.seed, chosen + 1, attempt])
-        noise = rng.standard_normal(shape, np.float32) * recipe.noise * min(2**attempt, 8)
-        base = _spread(recipe.grey, len(shape) + 1)[0] if recipe.start is None else recipe.start
-        return np.asarray(base + noise, np.float32)
+    def _start(self, goal: Goal, begin: Host | None, attempt: int, shape: Shape) -> Host:
+        """Noise of its own for each goal, so that none depends on its neighbours."""
+        canvas, units = self.recipe.canvas, self.units
+        if begin is not None and attempt == 0:
+            return canvas.of(begin, units)
+        rng = np.random.default_rng([self.recipe.seed, goal.stream, attempt])
+        noise = canvas.start(rng, shape[1:], units, min(2**attempt, 8))
+        if begin is None:
+            return noise
+        zero = canvas.of(np.broadcast_to(units.grey.reshape(-1, *[1] * (len(shape) - 2)), shape[1:]), units)
+        return canvas.of(begin, units) + noise - zero
 
-
-def normalised(gradient: Array) -> Array:
-    """(N, ...) divided by the root mean square of each image; zero stays zero."""
-    flat = gradient.reshape(len(gradient), -1)
-    # A gradient of a mean can be 1e-30, whose square float32 does not hold.
-    squares = np.einsum("ni,ni->n", flat, flat, dtype=np.float64) / flat.shape[1]
-    factors = np.divide(1, np.sqrt(squares), out=np.zeros_like(squares), where=squares > SMALLEST**2)
-    return np.asarray(gradient * factors.astype(np.float32).reshape(-1, *[1] * (gradient.ndim - 1)))
-
-
-def _rolled(images: Array, shift: NDArray[np.int64]) -> Array:
-    if images.ndim < 4 or not shift.any():
-        return images
-    return np.roll(images, tuple(shift), axis=(-2, -1))
+    def _need_numbers(self, values: Host) -> None:
+        bad = np.flatnonzero(~np.isfinite(values).all(1))
+        if bad.size:
+            raise RunError(
+                f"{self.goals[bad[0]].name}: its value is no number; are there NaN weights (caffe-viz "
+                f"check), or is the rate too high?"
+            )
 
 
-def _spread(grey: Array, axes: int) -> Array:
-    """(C,) as (1, C, 1, ...)."""
-    return grey.reshape(1, -1, *[1] * (axes - 2))
+def fitted(image: Host, size: Shape) -> Host:
+    """(..., C, H, W) brought to the height and width of `size`; smoothed where it shrinks."""
+    if tuple(image.shape[-2:]) == tuple(size) or len(size) != 2:
+        return image
+    planes = np.moveaxis(image.reshape(-1, *image.shape[-2:]), 0, -1)
+    small = resized(np.ascontiguousarray(planes), (size[0], size[1]), antialias=True)
+    return np.moveaxis(small, -1, 0).reshape(*image.shape[:-2], *size)

@@ -9,16 +9,17 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO, Any, NamedTuple
 
-from caffe_viz.ascent.climb import Tick
-from caffe_viz.ascent.worker import Job, send
+from caffe_viz.ascent.worker import Batch, Job, Tick, send
 from caffe_viz.errors import CaffeVizError, RunError
 
+STOP_WAIT = 20.0  # seconds in which a worker that is asked to stop hands over what it has
 TRIES = 2  # of a batch, before the workers' deaths are taken to be its fault
 # The path is given, not left to Python: the current folder must not be searched for modules.
 CODE = "import sys; sys.path[:] = sys.argv[1:]; from caffe_viz.ascent.worker import main; main()"
@@ -28,7 +29,7 @@ ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THRE
 class Death(NamedTuple):
     """A worker that ended before its batch did, and why."""
 
-    filters: tuple[int, ...]
+    batch: Batch
     reason: str
 
 
@@ -37,7 +38,7 @@ class _Worker:
     process: subprocess.Popen[bytes]
     orders: IO[bytes]
     log: Any
-    batch: tuple[int, ...] = ()
+    batch: Batch = ()
 
 
 @dataclass
@@ -48,7 +49,7 @@ class Crew:
     jobs: int
     _workers: dict[int, _Worker] = field(default_factory=dict)
     _answers: queue.Queue[tuple[int, Any]] = field(default_factory=queue.Queue)
-    _tries: dict[tuple[int, ...], int] = field(default_factory=dict)
+    _tries: dict[Batch, int] = field(default_factory=dict)
 
     def __enter__(self) -> Crew:
         return self
@@ -64,7 +65,7 @@ class Crew:
         """The processes at work."""
         return tuple(self._workers)
 
-    def run(self, batches: Sequence[tuple[int, ...]]) -> Iterator[Tick | Death]:
+    def run(self, batches: Sequence[Batch]) -> Iterator[Tick | Death]:
         """Climb all `batches`, in no fixed order.
 
         Raises:
@@ -81,14 +82,29 @@ class Crew:
                 raise answer
             if isinstance(answer, Tick):
                 yield answer
-                if answer.last:
+                if answer.snapshot is not None:
                     self._give(pid, waiting)
             elif worker.batch:
                 yield self._died(pid, waiting)
             else:
                 del self._workers[pid]
 
-    def _give(self, pid: int, waiting: deque[tuple[int, ...]]) -> None:
+    def stop(self) -> Iterator[Tick]:
+        """What the workers have so far, which then end; those that take too long are left out."""
+        for worker in self._workers.values():
+            worker.process.terminate()
+        waiting, until = set(self._workers), time.monotonic() + STOP_WAIT
+        while waiting and (left := until - time.monotonic()) > 0:
+            try:
+                pid, answer = self._answers.get(timeout=left)
+            except queue.Empty:
+                return
+            if isinstance(answer, Tick):
+                yield answer
+            else:
+                waiting.discard(pid)  # its end, or that of its luck
+
+    def _give(self, pid: int, waiting: deque[Batch]) -> None:
         """The next batch for a worker; none left, it may go."""
         worker = self._workers[pid]
         worker.batch = waiting.popleft() if waiting else ()
@@ -98,7 +114,7 @@ class Crew:
             else:
                 worker.orders.close()
 
-    def _died(self, pid: int, waiting: deque[tuple[int, ...]]) -> Death:
+    def _died(self, pid: int, waiting: deque[Batch]) -> Death:
         worker = self._workers.pop(pid)
         code = worker.process.wait()
         worker.log.seek(0)
@@ -108,8 +124,8 @@ class Crew:
         tries = self._tries[worker.batch] = self._tries.get(worker.batch, 0) + 1
         if tries >= TRIES:
             raise RunError(
-                f"{tries} workers died of filters {', '.join(map(str, worker.batch))} ({reason}); "
-                f"try fewer at once, or a smaller size."
+                f"{tries} workers died of {self.job.named(worker.batch)} ({reason}); try fewer at once, or a "
+                f"smaller size."
             )
         waiting.append(worker.batch)
         self._give(self._start(), waiting)

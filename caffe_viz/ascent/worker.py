@@ -1,4 +1,4 @@
-"""The process that climbs: takes a job and batches of filters from stdin, answers ticks on stdout.
+"""The process that climbs: takes a job and batches of goals from stdin, answers ticks on stdout.
 
 A process of its own has its own Caffe, one BLAS thread, and can die without taking the user's Python along.
 """
@@ -14,11 +14,17 @@ import traceback
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
-from caffe_viz.ascent.climb import Climber, Recipe, Tick
-from caffe_viz.backend import load_net
+import numpy as np
+from numpy.typing import NDArray
+
+from caffe_viz.ascent.climb import Climb, Goal, Snapshot
+from caffe_viz.ascent.evaluators import evaluator
+from caffe_viz.ascent.recipe import Recipe
+from caffe_viz.ascent.units import Units
 from caffe_viz.errors import CaffeVizError, CaffeVizWarning, RunError
 from caffe_viz.geometry.python_layers import PERMITS
 from caffe_viz.layers_file import load_layers
@@ -26,19 +32,44 @@ from caffe_viz.netdef import NetParameter
 from caffe_viz.surgery import Auxiliary
 
 REPORT_EVERY = 0.25  # seconds
+Batch = tuple[int, ...]  # places of goals
 
 
 @dataclass(frozen=True)
 class Job:
-    """What every batch has in common; `layers` and `permits` are what its types of one's own need."""
+    """What every batch has in common; `auxiliaries` are those of the octaves, small ones first.
 
-    auxiliary: Auxiliary
+    `layers` and `permits` are what layer types of one's own need.
+    """
+
+    auxiliaries: tuple[Auxiliary, ...]
     weights: NetParameter | None
     engine: str
     device: str
     recipe: Recipe
+    units: Units
+    goals: tuple[Goal, ...]
     layers: tuple[Path, ...] = ()
     permits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def evaluations(self) -> int:
+        """Of one image: one before each step, and one of the result."""
+        return self.recipe.steps * len(self.auxiliaries) + 1
+
+    def named(self, batch: Batch) -> str:
+        """What the goals of a batch are called in messages."""
+        return ", ".join(dict.fromkeys(self.goals[i].name for i in batch))
+
+
+@dataclass(frozen=True)
+class Tick:
+    """How many evaluations a batch has had. The `snapshot` comes with the last, and before a worker stops."""
+
+    batch: Batch
+    done: int
+    snapshot: Snapshot | None = None
+    frame: NDArray[np.float16] | None = None
 
 
 def send(stream: IO[bytes], value: Any) -> None:
@@ -48,8 +79,9 @@ def send(stream: IO[bytes], value: Any) -> None:
 
 
 def main() -> None:
-    """Serve until stdin ends. Ctrl-C is the parent's affair."""
+    """Serve until stdin ends, or SIGTERM asks for the best so far. Ctrl-C is the parent's affair."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: stop.ask())
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not get between the answers
     try:
@@ -62,25 +94,49 @@ def main() -> None:
         send(answers, RunError(traceback.format_exc()))
 
 
+class _Stop:
+    """Whether the worker was asked to stop; between batches it goes at once."""
+
+    asked = idle = False
+
+    def ask(self) -> None:
+        self.asked = True
+        if self.idle:
+            os._exit(0)
+
+
+stop = _Stop()
+
+
 def _serve(orders: IO[bytes], answers: IO[bytes]) -> None:
     job: Job = pickle.load(orders)
     load_layers(job.layers)
     PERMITS.update(job.permits)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CaffeVizWarning)  # the parent has said it, once
-        net = load_net(
-            job.auxiliary.message, job.weights, engine=job.engine, device=job.device, checked=False
-        )
-    climber = Climber(net, job.auxiliary, job.recipe)
-    while True:
-        filters = pickle.load(orders)
+    places = {id(auxiliary): auxiliary for auxiliary in job.auxiliaries}
+
+    @cache
+    def loaded(place: int) -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CaffeVizWarning)  # the parent has said it, once
+            return evaluator(places[place], job.weights, job.engine, job.device)
+
+    while not stop.asked:
+        stop.idle = True
+        batch: Batch = pickle.load(orders)
+        stop.idle = False
+        goals = [job.goals[i] for i in batch]
+        climb = Climb(goals, job.auxiliaries, lambda auxiliary: loaded(id(auxiliary)), job.recipe, job.units)
         reported = time.monotonic()
-        for tick in climber.climb(filters):
-            if _due(tick, reported):
+        for done in climb:
+            ends = done == job.evaluations or stop.asked
+            frame = climb.frame() if _frame_due(job, done) else None
+            if ends or frame is not None or time.monotonic() - reported > REPORT_EVERY:
                 reported = time.monotonic()
-                send(answers, tick)
+                send(answers, Tick(batch, done, climb.snapshot() if ends else None, frame))
+            if stop.asked:
+                break
 
 
-def _due(tick: Tick, reported: float) -> bool:
-    first = tick.curve.shape[1] == 1  # so that an early interrupt finds something
-    return first or tick.last or tick.frame is not None or time.monotonic() - reported > REPORT_EVERY
+def _frame_due(job: Job, done: int) -> bool:
+    every = job.recipe.save_every
+    return bool(every) and ((done - 1) % every == 0 or done == job.evaluations)

@@ -1,4 +1,4 @@
-"""Inputs that maximise filters, as pictures."""
+"""Inputs that maximise filters and other objectives, as pictures."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from typing import Any
 import numpy as np
 
 from caffe_viz import figures, tables
-from caffe_viz.ascent import Ascent, Progress, ascend
+from caffe_viz.ascent import Ascent, Progress, Units, ascend
 from caffe_viz.errors import InputError
 from caffe_viz.figures import Picture
 from caffe_viz.files import safe_name
 from caffe_viz.images import save_gif, stretched
+from caffe_viz.images.album import load_array
 from caffe_viz.network import Array, Network, PathLike
+from caffe_viz.objectives import Objective, loaded, parse
 from caffe_viz.views.rich import Look, Rich
+from caffe_viz.views.streams import score_layer
 
 
 @dataclass(frozen=True, repr=False)
@@ -29,23 +32,35 @@ class Maximized(Rich):
     interrupted: bool = False
 
     def rgb(self, images: Array) -> Array:
-        """(..., C, H, W) in units of the input -> (..., h, w, 3) to look at; other channels side by side."""
+        """(..., C, H, W) in units of the input -> (..., h, w, 3) to look at; other channels side by side.
+
+        Images between black and white are shown as they are, others stretched.
+        """
         preprocess = self.network.pictures
         if preprocess is not None:
-            return stretched(preprocess.in_rgb(images))
-        array = np.concatenate(np.moveaxis(images, -3, 0), axis=-1)
-        return stretched(np.repeat(array[..., None], 3, axis=-1))
+            shown = preprocess.in_rgb(images)
+        else:
+            array = Units.of(None, images.shape[-3]).share(images) if self.ascent.bounded else images
+            array = np.concatenate(np.moveaxis(array, -3, 0), axis=-1)
+            shown = np.repeat(array[..., None], 3, axis=-1)
+        return np.clip(shown, 0, 1) if self.ascent.bounded else stretched(shown)
+
+    @cached_property
+    def tiles(self) -> list[Picture]:
+        """One picture for each image, in the order of `titles`."""
+        return [Picture(self.rgb(image)) for image in self.ascent.images]
 
     @cached_property
     def pictures(self) -> dict[int, Picture]:
-        """Filter -> its picture; dead filters have none."""
-        pairs = zip(self.ascent.filters, self.ascent.images, strict=True)
-        return {number: Picture(self.rgb(image)) for number, image in pairs}
+        """Filter -> its first picture; dead filters have none."""
+        return dict(zip(self.ascent.filters[::-1], self.tiles[::-1], strict=True))
 
     @property
     def titles(self) -> list[str]:
         """Layer and number of each filter; its class too where the layer has one filter for each label."""
         a, labels = self.ascent, self.network.preprocess.labels
+        if a.layer not in {layer.name for layer in self.network.geometry.layers}:
+            return [a.layer if len(a.filters) == 1 else f"{a.layer} ({number})" for number in a.filters]
         classes = self.network.geometry.layer(a.layer).shapes[0][1] == len(labels)
         return [f"{a.layer} {number}{' ' + labels[number] if classes else ''}" for number in a.filters]
 
@@ -60,9 +75,7 @@ class Maximized(Rich):
 
     def _sheet(self, images: Array) -> Picture:
         if not len(images):
-            raise InputError(
-                f"layer {self.ascent.layer!r}: no filter has a picture; all chosen ones are dead."
-            )
+            raise InputError(f"{self.ascent.layer}: there is no picture; all chosen filters are dead.")
         return figures.contact_sheet([self.rgb(image) for image in images], self.titles)
 
     @property
@@ -73,7 +86,7 @@ class Maximized(Rich):
             for number, curve, value in zip(a.filters, a.curve, a.values, strict=True)
         ]
         rows += [(number, None, None, None, "dead: no gradient from any start") for number in a.dead]
-        columns = ("filter", "objective at start", "at its best", "steps", "note")
+        columns = ("filter", "objective at start", "of the picture", "steps", "note")
         return tables.Table(f"{a.layer}, {a.method} ascent ({a.engine})", columns, tuple(rows))
 
     def save(self, folder: PathLike) -> list[Path]:
@@ -88,7 +101,11 @@ class Maximized(Rich):
             f"{stem}_sheet.png": self.sheet,
             f"{stem}_objective.png": figures.curves(a.curve, self.titles),
         }
-        pages |= {f"{stem}_{number:04d}.png": picture for number, picture in self.pictures.items()}
+        counts: dict[int, int] = {}
+        for number, picture in zip(a.filters, self.tiles, strict=True):
+            counts[number] = counts.get(number, 0) + 1
+            more = f"_{counts[number]}" if counts[number] > 1 else ""
+            pages[f"{stem}_{number:04d}{more}.png"] = picture
         for name, picture in pages.items():
             picture.save(folder / name)
             paths.append(folder / name)
@@ -106,7 +123,7 @@ class Maximized(Rich):
 
 def maximize(
     net: Any,
-    layer: str,
+    layer: str | Objective,
     filters: Sequence[int] | None = None,
     *,
     start: PathLike | Array | None = None,
@@ -114,7 +131,7 @@ def maximize(
     on_progress: Callable[[Progress], None] | None = None,
     **options: Any,
 ) -> Maximized:
-    """Pictures of the inputs that maximise `filters` of `layer`; further options are those of `ascend`.
+    """Pictures of the inputs that maximise `filters` of `layer`, or an objective; further options: `ascend`.
 
     `start` is an image as of `Network.pixels`, brought to `size` (None: the net's own). Ctrl-C ends it early
     and keeps the best so far.
@@ -124,6 +141,8 @@ def maximize(
     """
     network = Network.of(net)
     network.check()
+    if isinstance(layer, Objective):
+        layer = _with_photographs(network, layer, size)
     first = None if start is None else network.pixels(start, size)
     climbing = ascend(
         network.message, network.trained, layer, filters, preprocess=network.pictures, start=first, size=size,
@@ -136,3 +155,20 @@ def maximize(
     except KeyboardInterrupt:
         return Maximized(climbing.result, network, interrupted=True)
     return Maximized(climbing.result, network)
+
+
+def objective_of(net: Any, text: str) -> Objective:
+    """What `text` says, such as "conv3:16 + 0.5*conv3:40" or a class: the grammar is in docs/objectives.md.
+
+    Raises:
+        InputError: it cannot be read, or names a layer or class that the net does not have.
+    """
+    network = Network.of(net, weights=False)
+    names = [layer.name for layer in network.message.layer]
+    return parse(
+        text, layers=names, labels=network.preprocess.labels, class_layer=score_layer(network.message)
+    )
+
+
+def _with_photographs(network: Network, objective: Objective, size: tuple[int, int] | None) -> Objective:
+    return loaded(objective, lambda path: network.pixels(path, size), load_array)

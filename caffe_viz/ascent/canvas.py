@@ -1,0 +1,164 @@
+"""What is optimised in place of an image: its pixels, or coefficients from which it is made.
+
+A canvas turns parameters (N, ...) into images (N, C, H, W) in units of the input, with the pullback.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caffe_viz.ascent.arrays import Arrays, Host, Pullback
+from caffe_viz.ascent.units import Units
+
+Shape = tuple[int, ...]
+# Root of the covariance of ImageNet's colours, RGB; tensorflow/lucid: lucid/optvis/param/color.py.
+IMAGENET_COLOURS = ((0.26, 0.09, 0.02), (0.27, 0.00, -0.05), (0.27, -0.09, 0.03))
+NOISE = 10.0  # deviation of pixels at the start, of 0..255
+CONTRAST = 4.0  # lucid's: Fourier coefficients of deviation 1 over it
+EDGE = 1 / 64  # a given image is brought this far off black and white, where a sigmoid cannot get
+
+
+class Canvas(Protocol):
+    """The parameters of images."""
+
+    def start(self, rng: np.random.Generator, shape: Shape, units: Units, boost: float) -> Host:
+        """Parameters of one random image of `shape` (C, H, W), of a deviation `boost` times the usual."""
+
+    def of(self, image: Host, units: Units) -> Host:
+        """Parameters of a given image (C, H, W)."""
+
+    def images(self, arrays: Arrays, params: Any, units: Units, shape: Shape) -> tuple[Any, Pullback]:
+        """Images of `shape` (N, C, H, W), and how a gradient of them becomes one of `params`."""
+
+    def project(self, arrays: Arrays, params: Any, units: Units) -> Any:
+        """Parameters brought back to where they may be, after a step."""
+
+    @property
+    def bounded(self) -> bool:
+        """Whether images stay between black and white."""
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """The image itself; unbounded, or clipped to black and white."""
+
+    clipped: bool = False
+
+    def start(self, rng: np.random.Generator, shape: Shape, units: Units, boost: float) -> Host:
+        noise = rng.standard_normal(shape, np.float32) * NOISE * units.pixel * boost
+        return np.asarray(_wide(units.grey, len(shape) + 1) + noise, np.float32)
+
+    def of(self, image: Host, units: Units) -> Host:
+        return np.asarray(image, np.float32)
+
+    def images(self, arrays: Arrays, params: Any, units: Units, shape: Shape) -> tuple[Any, Pullback]:
+        return params, lambda gradient: gradient
+
+    @property
+    def bounded(self) -> bool:
+        return self.clipped
+
+    def project(self, arrays: Arrays, params: Any, units: Units) -> Any:
+        if not self.clipped:
+            return params
+        low, high = (arrays.put(_wide(v, params.ndim)) for v in (units.black, units.white))
+        return arrays.where(params < low, low, arrays.where(params > high, high, params))
+
+
+@dataclass(frozen=True)
+class Fourier:
+    """Fourier coefficients over frequency, of decorrelated colours; a sigmoid keeps them below white.
+
+    Photographs have amplitudes of about 1 / frequency; so large shapes change as quickly as small ones.
+    `colours` (3, 3) is a square root of the covariance of colours, RGB; () leaves channels as they are, as
+    does input that is no colour picture.
+
+    Olah, Mordvintsev and Schubert, Feature Visualization, 2017; tensorflow/lucid: lucid/optvis/param.
+    """
+
+    deviation: float = 0.01
+    decay: float = 1.0
+    colours: tuple[tuple[float, ...], ...] = IMAGENET_COLOURS
+
+    def start(self, rng: np.random.Generator, shape: Shape, units: Units, boost: float) -> Host:
+        maps, height, width = _plane(shape)
+        size = (maps, height, width // 2 + 1, 2)
+        return np.asarray(rng.standard_normal(size, np.float32) * self.deviation * boost, np.float32)
+
+    def of(self, image: Host, units: Units) -> Host:
+        low, high = (_wide(v, image.ndim + 1) for v in (units.black, units.white))
+        share = np.clip((image - low) / (high - low), EDGE, 1 - EDGE)
+        values = np.log(share / (1 - share))
+        if (matrix := self._matrix(units)) is not None:
+            values = np.tensordot(np.linalg.inv(matrix), values, 1)
+        found = np.fft.rfft2(values.reshape(_plane(image.shape)))
+        scale = self._scale(_plane(image.shape)[-2:])
+        return np.asarray(np.stack([found.real, found.imag], -1) / scale[..., None], np.float32)
+
+    def images(self, arrays: Arrays, params: Any, units: Units, shape: Shape) -> tuple[Any, Pullback]:
+        _, height, width = _plane(shape[1:])
+        size = height, width
+        scale = arrays.put(self._scale(size)[..., None])
+        values = arrays.image(params * scale, size).reshape(shape)
+        matrix = self._matrix(units)
+        if matrix is not None:
+            values = arrays.along(matrix, values, 1)
+        share = arrays.sigmoid(values)
+        low, high = (arrays.put(_wide(v, len(shape))) for v in (units.black, units.white))
+
+        def pull(gradient: Any) -> Any:
+            gradient = gradient * (high - low) * share * (1 - share)
+            if matrix is not None:
+                gradient = arrays.along(matrix.T, gradient, 1)
+            found = arrays.spectrum(gradient.reshape(-1, *size)).reshape(params.shape)
+            return found * scale * arrays.put(_weights(size)[..., None])
+
+        return low + (high - low) * share, pull
+
+    @property
+    def bounded(self) -> bool:
+        return True
+
+    def project(self, arrays: Arrays, params: Any, units: Units) -> Any:
+        return params
+
+    def _matrix(self, units: Units) -> NDArray[np.float32] | None:
+        """(C, C) from decorrelated colours to the blob's; its largest column has the length 1."""
+        if not (units.rgb and self.colours):
+            return None
+        matrix = np.array(self.colours, np.float64)
+        matrix = matrix / np.linalg.norm(matrix, axis=0).max()
+        return np.asarray(matrix[list(units.rgb)], np.float32)
+
+    def _scale(self, size: Shape) -> NDArray[np.float32]:
+        """(H, W // 2 + 1) by which the coefficients are multiplied."""
+        down, across = np.fft.fftfreq(size[0])[:, None], np.fft.rfftfreq(size[1])[None]
+        frequency = np.maximum(np.hypot(down, across), 1 / max(size))
+        return np.asarray(frequency**-self.decay * math.sqrt(math.prod(size)) / CONTRAST, np.float32)
+
+
+def _weights(size: Shape) -> NDArray[np.float32]:
+    """(H, W // 2 + 1) how often a coefficient of a real image counts, over the number of pixels."""
+    height, width = size
+    twice = np.full((height, width // 2 + 1), 2.0)
+    twice[:, 0] = 1
+    if width % 2 == 0:
+        twice[:, -1] = 1
+    return np.asarray(twice / math.prod(size), np.float32)
+
+
+def _plane(shape: Shape) -> Shape:
+    """(C, ...) with exactly two axes behind the first: a line is a map of height 1, a volume many maps."""
+    channels, *space = shape
+    *outer, height, width = [*[1] * (2 - len(space)), *space]
+    return (channels * math.prod(outer), height, width)
+
+
+def _wide(values: NDArray[np.float32], axes: int) -> NDArray[np.float32]:
+    """(C,) to be used with (N, C, ...) of so many axes, or with (C, ...)."""
+    return values.reshape(-1, *[1] * (axes - 2))

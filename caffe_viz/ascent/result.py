@@ -1,0 +1,75 @@
+"""Images that an ascent made, and how to keep them."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caffe_viz.errors import InputError
+from caffe_viz.files import write_whole
+
+# What an ascent of an earlier version has not saved, and how it was then.
+LATER: dict[str, Any] = {
+    "objectives": lambda saved: [f"{saved['layer']}:{n}" for n in saved["filters"]],
+    "values": lambda saved: np.nanmax(saved["curve"], axis=1),
+    "bounded": lambda saved: False,
+}
+
+
+@dataclass(frozen=True)
+class Ascent:
+    """K filters of a layer: `images` (K, C, H, W) in units of the input blob, objective `curve` (K, steps+1).
+
+    `values` (K,) is the objective of each image, and `objectives` their texts. `bounded`: they stayed between
+    black and white. `dead` filters had no gradient
+    at any start and are in none of the arrays; nor are those that an interrupt left unstarted. `frames`
+    (T, K, C, H, W) is empty unless asked for. Of an objective that is no filter, `layer` is its text, and
+    `filters` number its pictures.
+    """
+
+    layer: str
+    filters: tuple[int, ...]
+    dead: tuple[int, ...]
+    images: NDArray[np.float32]
+    curve: NDArray[np.float32]
+    values: NDArray[np.float32]
+    frames: NDArray[np.float16]
+    objectives: tuple[str, ...]
+    bounded: bool
+    method: str
+    seed: int
+    engine: str
+
+    def save(self, path: str | Path) -> None:
+        """Write all but the frames as npz, under the names of the fields."""
+        stream = io.BytesIO()
+        np.savez_compressed(
+            stream, layer=self.layer, filters=self.filters, dead=self.dead, images=self.images,
+            curve=self.curve, values=self.values, objectives=np.array(self.objectives, np.str_),
+            bounded=self.bounded, method=self.method, seed=self.seed, engine=self.engine,
+        )  # fmt: skip
+        write_whole(path, stream.getvalue())
+
+    @classmethod
+    def load(cls, path: str | Path) -> Ascent:
+        """What `save` wrote; the frames are empty.
+
+        Raises:
+            InputError: the file is missing or is none of these.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as saved:
+                later = {n: saved[n] if n in saved else make(saved) for n, make in LATER.items()}
+                return cls(
+                    str(saved["layer"]), tuple(saved["filters"].tolist()), tuple(saved["dead"].tolist()),
+                    saved["images"], saved["curve"], later["values"], np.empty(0, np.float16),
+                    tuple(map(str, later["objectives"])), bool(later["bounded"]), str(saved["method"]),
+                    int(saved["seed"]), str(saved["engine"]),
+                )  # fmt: skip
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(f"{path} is no saved ascent: {error}.") from None

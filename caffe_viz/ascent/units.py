@@ -1,0 +1,61 @@
+"""What black, grey and white are in the blob that an image goes into."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caffe_viz.images import Preprocess
+from caffe_viz.images.preprocess import LUMA, RED_GREEN_BLUE
+
+Array = NDArray[np.float32]
+WHITE, GREY = 255.0, 128.0
+DATA_UNIT = 1 / 64  # what counts as a pixel step where the input is no picture: pixels deviate by about 64
+
+
+@dataclass(frozen=True)
+class Units:
+    """The values of `black` and `white` (C,) in the input blob; `pixel` is a step of 1 in 0..255.
+
+    `rgb` has for each channel of the blob the place of its colour in RGB; it is empty where the input is no
+    colour picture. `picture`: the input is an image, of whatever colours.
+    """
+
+    black: Array
+    white: Array
+    pixel: float
+    rgb: tuple[int, ...] = ()
+    picture: bool = False
+
+    @classmethod
+    def of(cls, preprocess: Preprocess | None, channels: int) -> Units:
+        """Those of a net's preprocessing; of input that is no picture (None), 0 is grey."""
+        if preprocess is None:
+            zero = np.zeros(channels, np.float32)
+            return cls(zero - GREY * DATA_UNIT, zero + (WHITE - GREY) * DATA_UNIT, DATA_UNIT)
+        mean = np.broadcast_to(np.asarray(preprocess.mean, np.float32), (channels,))
+        scale = np.float32(preprocess.scale)
+        order = RED_GREEN_BLUE[preprocess.channel_order]
+        rgb = (
+            tuple(int(np.argsort(order)[c]) for c in range(channels))
+            if channels == len(set(order)) == 3
+            else ()
+        )
+        return cls((0 - mean) * scale, (WHITE - mean) * scale, float(scale), rgb, True)
+
+    def share(self, images: Array) -> Array:
+        """(..., C, H, W) in units of the input -> 0 where black, 1 where white."""
+        low, high = (v.reshape(-1, 1, 1) for v in (self.black, self.white))
+        return np.asarray((images - low) / (high - low), np.float32)
+
+    @property
+    def grey(self) -> Array:
+        """(C,) of the pixel value 128."""
+        return np.asarray(self.black + (self.white - self.black) * np.float32(GREY / WHITE), np.float32)
+
+    @property
+    def luma(self) -> Array | None:
+        """(C,) what each channel counts in the brightness of a colour."""
+        return LUMA[list(self.rgb)] if self.rgb else None

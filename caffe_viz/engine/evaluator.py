@@ -1,0 +1,61 @@
+"""An auxiliary net as a function of images, for ascents: nothing leaves the device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from caffe_viz.engine.arrays import Host, TorchArrays
+from caffe_viz.engine.module import NetModule
+from caffe_viz.engine.net import Net
+from caffe_viz.netdef import NetParameter
+
+
+class Evaluator:
+    """Objectives (N,) of images (N, C, H, W), with the gradient.
+
+    `net` has the image as Parameter layer `image_layer` with the top `image`; the module takes it as input.
+    """
+
+    def __init__(
+        self,
+        net: NetParameter,
+        weights: NetParameter | None,
+        image: str,
+        image_layer: str,
+        values: str,
+        device: str,
+    ) -> None:
+        loaded = Net(_with_input(net, image_layer), 1, weights=weights, device=device)
+        self.arrays = TorchArrays(loaded.device)
+        self._module, self._image, self._values = NetModule(loaded, "channels_last"), image, values
+        self._settings: dict[str, Tensor] = {}
+
+    def set(self, settings: Mapping[str, Host]) -> None:
+        """Give the net the numbers of its objectives."""
+        self._settings = {name: self.arrays.put(values) for name, values in settings.items()}
+
+    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The objectives, and the gradient of their sum."""
+        leaf = images.detach().requires_grad_()
+        with torch.enable_grad():
+            found = self._module({self._image: leaf, **self._settings}, blobs=[self._values])
+        assert isinstance(found, dict)
+        values = found[self._values]
+        (gradient,) = torch.autograd.grad(values.sum(), leaf, allow_unused=True)
+        return values.detach(), torch.zeros_like(leaf) if gradient is None else gradient.contiguous()
+
+
+def _with_input(net: NetParameter, image_layer: str) -> NetParameter:
+    """A copy in which the image is an input."""
+    out = NetParameter()
+    out.CopyFrom(net)
+    for layer in out.layer:
+        if layer.name == image_layer and layer.type == "Parameter":
+            layer.type = "Input"
+            layer.input_param.shape.add().CopyFrom(layer.parameter_param.shape)
+            layer.ClearField("parameter_param")
+            layer.ClearField("param")
+    return out
