@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from caffe_viz.ascent import Ascent, ascend
-    from caffe_viz.backend import load_net
+    from caffe_viz.backend import load_net, torch_module
     from caffe_viz.checking import check
     from caffe_viz.errors import CaffeVizError, CaffeVizWarning, InputError, RunError
     from caffe_viz.figures import Picture
@@ -49,7 +49,7 @@ __version__ = "0.1.0"
 # Loaded when first used: `caffe-viz --help` shall not wait for what it does not need.
 _PUBLIC = {
     "ascent": ("Ascent", "ascend"),
-    "backend": ("load_net",),
+    "backend": ("load_net", "torch_module"),
     "checking": ("check",),
     "errors": ("CaffeVizError", "CaffeVizWarning", "InputError", "RunError"),
     "figures": ("Picture",),
@@ -86,8 +86,8 @@ __all__ = [
     "ascend", "auxiliary_net", "check", "classify", "compare_weights", "download", "explore", "forward",
     "gradient", "load_image", "load_net", "load_solver", "make_report", "maximize", "measure", "read_net",
     "read_weights", "shapes", "show_activations", "show_attribution", "show_evaluation", "show_evolution",
-    "show_gradients", "show_structure", "show_weights", "top_images", "vis_square", "write_net",
-    "write_weights",
+    "show_gradients", "show_structure", "show_weights", "top_images", "torch_module", "vis_square",
+    "write_net", "write_weights",
 ]  # fmt: skip
 
 

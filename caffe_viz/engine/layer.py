@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from caffe_viz.engine.blobs import Blob
-from caffe_viz.engine.table import LAYERS, Call
+from caffe_viz.engine.table import LAYERS, Call, Kind
 from caffe_viz.engine.user_code import told
 from caffe_viz.errors import InputError, RunError
 from caffe_viz.geometry.stored import WITH_FILES
@@ -158,25 +157,10 @@ class Layer:
         return self.backs and self.kind.gradient and (any(self.down) or any(self.learns))
 
     def _compute(self, bottoms: list[Tensor], params: list[Tensor]) -> list[Any]:
-        if self.kind.folder is not None:
-            return self._of_user(bottoms, params, self.kind.folder)
-        tops = self.kind.function(self.call, bottoms, params)
-        for i in self.call.changes:
+        tops = checked_tops(self.kind, self.call, bottoms, params)
+        for i in self.call.changes if self.kind.folder is None else ():
             self.blobs[i].memories[0].changed()
-        return [tops] if isinstance(tops, Tensor) else list(tops)
-
-    def _of_user(self, bottoms: list[Tensor], params: list[Tensor], folder: Path) -> list[Any]:
-        """What a function of the user's computes, whatever it returns."""
-        with told(f"layer {self.name!r} ({self.type}):", [folder]):
-            found = self.kind.function(self.call, bottoms, params)
-            tops = [found] if isinstance(found, Tensor) else list(found)
-        if len(tops) != len(self.tops) or not all(x is None or isinstance(x, Tensor) for x in tops):
-            kinds = ", ".join(type(x).__name__ for x in tops)
-            raise RunError(
-                f"layer {self.name!r} ({self.type}): its function returned [{kinds}] for {len(self.tops)} "
-                f"tops: return a tensor for each, or None."
-            )
-        return [x if x is None else x.to(self.call.device, torch.float32) for x in tops]
+        return tops
 
     def _record(self) -> Tape:
         """A forward that autograd follows."""
@@ -252,6 +236,29 @@ class Layer:
             memory.owing[self] = None
         for memory in read:
             memory.kept = True
+
+
+def checked_tops(kind: Kind, call: Call, bottoms: list[Tensor], params: list[Tensor]) -> list[Tensor | None]:
+    """What a layer's function computes; if it is a user's, whatever it returns.
+
+    Raises:
+        RunError: a user's function raised something, or returned no tensor for each top.
+    """
+    if kind.folder is None:
+        tops = kind.function(call, bottoms, params)
+        return [tops] if isinstance(tops, Tensor) else list(tops)
+    label = f"layer {call.param.name!r} ({call.param.type}):"
+    with told(label, [kind.folder]):
+        found = kind.function(call, bottoms, params)
+        tops = [found] if isinstance(found, Tensor) else list(found)
+    if len(tops) != call.tops or not all(x is None or isinstance(x, Tensor) for x in tops):
+        kinds = ", ".join(type(x).__name__ for x in tops)
+        raise RunError(
+            f"{label} its function returned [{kinds}] for {call.tops} tops: return a tensor for each, or "
+            f"None."
+        )
+    dtype = bottoms[0].dtype if bottoms else torch.float32
+    return [x if x is None else x.to(call.device, dtype) for x in tops]
 
 
 def _gradients(

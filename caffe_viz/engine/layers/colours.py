@@ -121,7 +121,7 @@ class _Quantised(torch.autograd.Function):
             return x.clamp(min=0) + p.negative_slope * x.clamp(max=0)
         centers = x.new_tensor(list(p.centers))
         limits = (centers[:-1] + centers[1:]) / 2
-        return torch.where(x <= 0, -p.negative_slope, centers[torch.bucketize(x, limits)])
+        return torch.where(x <= 0, -p.negative_slope, centers[torch.bucketize(x.contiguous(), limits)])
 
     @staticmethod
     def backward(ctx: Any, *seeds: Tensor) -> tuple[Tensor | None, ...]:

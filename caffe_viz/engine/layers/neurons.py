@@ -76,7 +76,7 @@ def _relu6(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
     p = call.param.relu6_param
     # Unlike clamp, Caffe gives no gradient at the threshold itself.
     above = bottoms[0] >= p.threshold
-    return F.leaky_relu(bottoms[0], p.negative_slope).masked_fill(above, p.threshold)
+    return torch.where(above, p.threshold, F.leaky_relu(bottoms[0], p.negative_slope))
 
 
 @layer("HardSigmoid")

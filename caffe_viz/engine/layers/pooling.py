@@ -89,6 +89,12 @@ def _largest(x: Tensor, pool: Pool) -> Tensor:
     return x
 
 
+def _layout(x: Tensor) -> torch.memory_format:
+    """In which order the values lie, and those made of them should."""
+    last = x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if last else torch.contiguous_format
+
+
 class _Maximum(torch.autograd.Function):
     """The maximum of each window and its place in the map; of equal values the first one, as in Caffe."""
 
@@ -98,7 +104,7 @@ class _Maximum(torch.autograd.Function):
         last = x.contiguous(memory_format=torch.channels_last)
         kernel, stride = ([getattr(w, name) for w in pool.windows] for name in ("kernel", "stride"))
         values, places = F.max_pool2d(last, kernel, stride, return_indices=True)
-        ctx.layout = torch.channels_last if last is x else torch.contiguous_format
+        ctx.layout = _layout(x)
         values, places = (found.contiguous(memory_format=ctx.layout) for found in (values, places))
         ctx.windows = kernel, stride
         ctx.save_for_backward(x, places)
@@ -151,7 +157,7 @@ class _Sums(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, pool: Pool) -> Tensor:
-        ctx.pool, ctx.shapes = pool, []
+        ctx.pool, ctx.shapes, ctx.layout = pool, [], _layout(x)
         for axis, w, count in _axes(pool):
             ctx.shapes.append(x.shape)
             x = reduce(torch.add, (x[at] for at in _slices(axis, w, count)))
@@ -161,7 +167,9 @@ class _Sums(torch.autograd.Function):
     def backward(ctx: Any, *seeds: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,), pool = seeds, ctx.pool
         for (axis, w, count), shape in zip(reversed(_axes(pool)), reversed(ctx.shapes), strict=True):
-            spread = gradient.new_zeros(shape)
+            spread = torch.empty(
+                shape, dtype=gradient.dtype, device=gradient.device, memory_format=ctx.layout
+            ).zero_()
             for at in _slices(axis, w, count):
                 spread[at] += gradient
             gradient = spread

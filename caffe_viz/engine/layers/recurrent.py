@@ -56,7 +56,7 @@ def _states(call: Call, bottoms: list[Tensor]) -> list[Tensor]:
     """Those before the first step, (N, D): given ones, else those that the last forward ended in."""
     count, streams, size = STATES[call.param.type], bottoms[0].shape[1], call.param.recurrent_param.num_output
     if call.param.recurrent_param.expose_hidden:
-        return [b.view(streams, size) for b in bottoms[-count:]]
+        return [b.reshape(streams, size) for b in bottoms[-count:]]
     kept = call.state.get("states")
     if kept is None or kept.shape[1] < streams * size:
         kept = call.state["states"] = bottoms[0].new_zeros(count, streams * size)
