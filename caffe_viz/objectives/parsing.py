@@ -1,8 +1,8 @@
 """The text of an objective as a value.
 
     sum      = product {(" + " | " - ") product}
-    product  = factor {"*" factor}
-    factor   = "-" factor | NUMBER | "(" sum ")" | LAYER [":" CHANNEL [":" (Y "," X | "centre")]] | LABEL
+    product  = ["-"] factor {"*" ["-"] factor}
+    factor   = NUMBER | "(" sum ")" | LAYER [":" CHANNEL [":" (Y "," X | "centre")]] | LABEL
              | "direction(" LAYER "," (VECTOR.npy | IMAGE "," IMAGE) ")" | "diversity(" LAYER ")"
              | ("content(" | "style(") LAYER "," IMAGE ")"
 
@@ -138,29 +138,33 @@ class _Reader:
         return found
 
     def product(self, depth: int) -> Objective:
-        start = self.at
-        found = self.factor(depth)
-        while self.next_is("*"):
-            found = found * self.factor(depth)
-        if not isinstance(found, Objective):
+        """Signs and numbers among the factors are of the whole product."""
+        start, number, found = self.at, 1.0, None
+        while True:
+            while self.next_is("-"):
+                number = -number
+            factor = self.factor(depth)
+            if isinstance(factor, Objective):
+                found = factor if found is None else found * factor
+            else:
+                number *= factor
+            if not self.next_is("*"):
+                break
+        if found is None:
             self.fail("a number times an objective, as 2*conv3:16,", at=start)
-        return found
+        return number * found
 
     def factor(self, depth: int) -> float | Objective:
-        sign = 1.0
-        while self.next_is("-"):
-            sign = -sign
         self.take(SPACE)
         if number := self.take(FACTOR):
-            found: float | Objective = self.number(number)
-        elif self.next_is("("):
+            return self.number(number)
+        if self.next_is("("):
             found = self.sum(depth + 1)
             self.need(")")
-        elif call := self.take(CALL):
-            found = self.call(call)
-        else:
-            found = self.term()
-        return found if sign > 0 else -found
+            return found
+        if call := self.take(CALL):
+            return self.call(call)
+        return self.term()
 
     def number(self, found: re.Match[str]) -> float:
         number = float(found[0])
