@@ -352,6 +352,7 @@ def test_wrong_engines_and_devices_are_one_line(
     line: list[object] = ["caffe-viz", command, *([solver] if "solver" in options else files(networks))]
     line += ["--image", CAT] if "image" in options else []
     line += ["--layer", "conv3"] if "layer" in options else []
+    line += ["--time"] if "timed" in options else []  # shapes runs an engine for that alone
     line += ["-o", tmp_path / "out"] if "output" in options else []
     for wrong, words in (pair for pair in WRONG if "--device" not in pair[0] or "device" in options):
         monkeypatch.setattr(sys, "argv", [*map(str, line), *wrong])
@@ -393,3 +394,27 @@ def test_too_little_memory_is_one_line(
         capsys.readouterr().err
         == "caffe-viz: there is not enough memory: make the batch or the input smaller.\n"
     )
+
+
+def test_aux_of_an_objective_writes_its_numbers_beside_it(networks: Path, tmp_path: Path) -> None:
+    prototxt, weights = files(networks)
+    path = tmp_path / "aux.prototxt"
+    given = ("aux", prototxt, "-o", path, "--batch", 2)
+    done = run(*given, "--objective", "conv3:16 + 0.5*conv3:40 - cat")
+    assert done.returncode == 0, done.stderr
+    blob = measure(read_net(path)).blob
+    with np.load(tmp_path / "aux.npz") as saved:
+        assert {name: array.shape for name, array in saved.items()} == {n: blob(n) for n in saved}
+        assert blob("values") == (2,)
+        of_conv3 = saved["selector" if saved["selector"].shape == (2, 96) else "selector2"]
+        np.testing.assert_allclose(of_conv3[:, [16, 40]], [[1 / 64, 0.5 / 64]] * 2)
+    for options, words in (
+        ((), "give either --layer or --objective"),
+        (("--layer", "conv3", "--objective", "conv3"), "give either"),
+        (("--objective", "conv33:1"), "Did you mean 'conv3'"),
+        (("--objective", "content(conv3, x.png)"), "give its weights too"),
+        (("--objective", "content(conv3, x.png)", "--weights", weights), "x.png"),
+    ):
+        done = run(*given, *options)
+        assert done.returncode == 2
+        assert words in done.stderr

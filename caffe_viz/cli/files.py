@@ -33,6 +33,8 @@ from caffe_viz.errors import CaffeVizWarning, InputError
 if TYPE_CHECKING:
     from caffe_viz.checking import Finding, Report
     from caffe_viz.network import Network
+    from caffe_viz.objectives import Objective
+    from caffe_viz.surgery import Auxiliary
     from caffe_viz.tables import Shapes
 
 
@@ -184,9 +186,14 @@ def weights(
 @app.command()
 def aux(
     prototxt: Prototxt,
-    layer: Annotated[
-        str, typer.Option(help="The layer whose filters are the objective.", show_default=False)
-    ],
+    layer: Annotated[str | None, typer.Option(help="The layer whose filters are the objective.")] = None,
+    objective: Annotated[
+        str | None, typer.Option(help="Or what shall go up, as 'conv3:16 + 0.5*conv3:40'.")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Caffemodel, for an objective with photographs.")
+    ] = None,
+    preprocess: PreprocessFile = None,
     batch: Annotated[int, typer.Option(min=1, help="Images, each with a filter of its own.")] = 1,
     size: Size = None,
     neuron: Annotated[
@@ -200,22 +207,53 @@ def aux(
         "out/aux.prototxt"
     ),
 ) -> None:
-    """Write the auxiliary net: its forward() is a filter's activation, its backward() that one's gradient."""
+    """Write the auxiliary net: its forward() is a filter's activation, its backward() that one's gradient.
+
+    Or those of an objective, whose numbers are written beside it as .npz.
+    """
     from caffe_viz.checking import why_embedded
     from caffe_viz.netdef import without_quiet, write_net
     from caffe_viz.surgery import auxiliary_net
 
-    net = message_of(prototxt, allow_code, python_path, layers, variant)
-    made = auxiliary_net(net, layer, batch=batch, size=height_width(size), neuron=neuron)
+    if (layer is None) == (objective is None):
+        raise InputError("give either --layer or --objective.")
+    net, shape = message_of(prototxt, allow_code, python_path, layers, variant), height_width(size)
+    goal = None
+    if objective is not None:
+        from caffe_viz.network import Network
+        from caffe_viz.views.objectives import read_objective, with_photographs
+
+        network = Network(net, weights, preprocess_of(prototxt, preprocess))
+        goal = with_photographs(network, read_objective(network, objective), shape)
+    made = auxiliary_net(net, goal or layer or "", batch=batch, size=shape, neuron=neuron)
     write_net(without_quiet(made.message), output)
     if why := why_embedded(made.message):
         line = f"only caffe_viz.engine can load {output}, not real Caffe: {why}"
         warnings.warn(line, CaffeVizWarning, stacklevel=2)
     print(output)
     print(f"net.params[{made.image_layer!r}][0].data {made.image_shape}: the image")
-    print(f"net.blobs[{made.selector!r}].data {made.selector_shape}: the factor of each activation")
+    if goal is None:
+        print(f"net.blobs[{made.selector!r}].data {made.selector_shape}: the factor of each activation")
+    else:
+        blobs = ", ".join(f"{name} {shape}" for name, shape in made.inputs.items())
+        print(f"{_settings(made, goal, batch, output)}: what goes into net.blobs[..].data of {blobs}")
+        print(f"net.blobs[{made.values!r}].data {(batch,)}: the objective of each image")
     print(f"net.forward()[{made.objective!r}]: the objective; after net.backward() the gradient is")
     print(f"net.params[{made.image_layer!r}][0].diff")
+
+
+def _settings(made: Auxiliary, goal: Objective, batch: int, output: Path) -> Path:
+    """Writes the numbers of the objective beside the net, as npz, and says where."""
+    import io
+
+    import numpy as np
+
+    from caffe_viz.files import write_whole
+
+    stream, path = io.BytesIO(), output.with_suffix(".npz")
+    np.savez_compressed(stream, allow_pickle=False, **made.settings([goal] * batch))
+    write_whole(path, stream.getvalue())
+    return path
 
 
 @app.command()

@@ -1,0 +1,64 @@
+"""The text of an objective as one that can be climbed: its photographs go through the network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caffe_viz import backend, probe
+from caffe_viz.classification import answer_blobs
+from caffe_viz.errors import InputError
+from caffe_viz.images.album import load_array
+from caffe_viz.network import Network
+from caffe_viz.objectives import Direction, Objective, files, leaves, loaded, parse, resolved
+from caffe_viz.surgery import auxiliary_net
+
+
+def read_objective(network: Network, text: str) -> Objective:
+    """The objective that `text` says of the network; a label is the class's score before the softmax.
+
+    Raises:
+        InputError: as `parse`.
+    """
+    layers = list(dict.fromkeys(layer.name for layer in network.message.layer))
+    labels = network.preprocess.labels
+    return parse(text, layers=layers, labels=labels, class_layer=_class_layer(network, len(labels)))
+
+
+def with_photographs(
+    network: Network, objective: Objective, size: tuple[int, int] | None = None
+) -> Objective:
+    """The objective with arrays in place of paths: photographs are cut to the net's input, or to `size`.
+
+    Nothing is run where there are no photographs.
+
+    Raises:
+        InputError: a file cannot be read, or there are photographs and the network has no weights.
+    """
+    vectors = {
+        str(leaf.toward) for leaf in leaves(objective) if isinstance(leaf, Direction) and not leaf.away
+    }
+    if network.weights is None and not vectors.issuperset(files(objective)):
+        raise InputError(f"objective {objective}: its photographs go through the net: give its weights too.")
+    read = loaded(objective, lambda path: network.pixels(path, size), load_array)
+    return resolved(read, lambda layer, images: _activations(network, layer, images))
+
+
+def _activations(network: Network, layer: str, images: NDArray[np.float32]) -> NDArray[Any]:
+    """(N, C, ..) of what the layer itself makes, before any layer in place."""
+    size = None if images.shape[1:] == network.shape else (images.shape[2], images.shape[3])
+    aux = auxiliary_net(network.message, layer, batch=len(images), size=size)
+    net = backend.load_net(
+        aux.message, network.trained, engine=network.engine, device=network.device, checked=False
+    )
+    return probe.forward(net, {aux.image: images}, [aux.activation])[aux.activation]
+
+
+def _class_layer(network: Network, count: int) -> str:
+    """The layer before the softmax, where it has a channel for each of the labels; else ""."""
+    scores = answer_blobs(network.message)[1] if count else ""
+    shape = network.geometry.blobs.get(scores, ())
+    makers = (layer.name for layer in reversed(network.message.layer) if scores in layer.top)
+    return next(makers, "") if shape[1:2] == (count,) else ""
