@@ -216,9 +216,20 @@ def test_gradients_of_parameters_are_waited_for() -> None:
     assert layers["fc"].blobs[0].memories[1]._tensor is not None
 
 
+def test_a_device_beside_the_cpu_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    from caffe_viz.engine.waiting import synchronize
+
+    asked: list[Any] = []
+    monkeypatch.setattr(torch.cuda, "synchronize", asked.append)
+    monkeypatch.setattr(torch.mps, "synchronize", lambda: asked.append("mps"))
+    for name in ("cpu", "cuda:1", "mps"):
+        synchronize(torch.device(name))
+    assert asked == [torch.device("cuda:1"), "mps"]
+
+
 def test_tables_show_the_numbers() -> None:
-    engine = "torch" if __import__("importlib").util.find_spec("torch") else "caffe"
-    found = timed(FORK, engine, seconds=math.inf, clock=Clock())
+    found = timed(FORK, "auto", seconds=math.inf, clock=Clock())
     shapes = Shapes(measure(parse_net(FORK)), found)
     lines = [line.split() for line in str(shapes.tables[3]).splitlines()]
     assert lines[2] == ["data", "Input", "0", "1x1", "1,000.000", "-", "-", "has", "no", "bottom"]

@@ -25,5 +25,7 @@ def send(net: Net, blobs: Iterable[str]) -> None:
 
 def synchronize(device: torch.device) -> None:
     """Wait for `device`; what it is given runs beside Python, but on the CPU."""
-    if device.type != "cpu":
-        getattr(torch, device.type).synchronize()
+    if device.type == "mps":
+        torch.mps.synchronize()
+    elif device.type != "cpu":
+        getattr(torch, device.type).synchronize(device)
