@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from caffe_viz.ascent import Ascent, ascend
+    from caffe_viz.ascent import Ascent, Recipe, ascend
     from caffe_viz.backend import load_net, torch_module
     from caffe_viz.checking import check
     from caffe_viz.errors import CaffeVizError, CaffeVizWarning, InputError, RunError
@@ -31,8 +31,11 @@ if TYPE_CHECKING:
     from caffe_viz.views import (
         classify,
         compare_weights,
+        dream,
         explore,
+        invert,
         maximize,
+        objective_of,
         shapes,
         show_activations,
         show_attribution,
@@ -48,7 +51,7 @@ __version__ = "0.1.0"
 
 # Loaded when first used: `caffe-viz --help` shall not wait for what it does not need.
 _PUBLIC = {
-    "ascent": ("Ascent", "ascend"),
+    "ascent": ("Ascent", "Recipe", "ascend"),
     "backend": ("load_net", "torch_module"),
     "checking": ("check",),
     "errors": ("CaffeVizError", "CaffeVizWarning", "InputError", "RunError"),
@@ -66,8 +69,11 @@ _PUBLIC = {
     "views": (
         "classify",
         "compare_weights",
+        "dream",
         "explore",
+        "invert",
         "maximize",
+        "objective_of",
         "shapes",
         "show_activations",
         "show_attribution",
@@ -81,13 +87,13 @@ _PUBLIC = {
 }
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 __all__ = [
-    "Ascent", "CaffeVizError", "CaffeVizWarning", "InputError", "Picture", "Preprocess", "Record", "Recorder",
-    "RunError",
-    "ascend", "auxiliary_net", "check", "classify", "compare_weights", "download", "explore", "forward",
-    "gradient", "load_image", "load_net", "load_solver", "make_report", "maximize", "measure", "read_net",
-    "read_weights", "shapes", "show_activations", "show_attribution", "show_evaluation", "show_evolution",
-    "show_gradients", "show_structure", "show_weights", "top_images", "torch_module", "vis_square",
-    "write_net", "write_weights",
+    "Ascent", "CaffeVizError", "CaffeVizWarning", "InputError", "Picture", "Preprocess", "Recipe", "Record",
+    "Recorder", "RunError", "ascend", "auxiliary_net", "check", "classify", "compare_weights", "download",
+    "dream", "explore", "forward", "gradient", "invert", "load_image", "load_net", "load_solver",
+    "make_report", "maximize", "measure", "objective_of", "read_net", "read_weights", "shapes",
+    "show_activations", "show_attribution", "show_evaluation", "show_evolution", "show_gradients",
+    "show_structure", "show_weights", "top_images", "torch_module", "vis_square", "write_net",
+    "write_weights",
 ]  # fmt: skip
 
 

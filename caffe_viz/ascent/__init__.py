@@ -11,10 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from caffe_viz.ascent.canvas import Fourier, Pixels, colours_of
 from caffe_viz.ascent.crew import Crew, Death
 from caffe_viz.ascent.goals import canvas_size, goals_of, octave_sizes, with_targets
-from caffe_viz.ascent.recipe import METHODS, Recipe
+from caffe_viz.ascent.optimizers import Adam, NormalizedSteps
+from caffe_viz.ascent.recipe import DREAM, INVERT, METHODS, Recipe
 from caffe_viz.ascent.result import Ascent
+from caffe_viz.ascent.transforms import RandomAffine, RandomBlur, RandomGrayscale, Roll
 from caffe_viz.ascent.units import Units
 from caffe_viz.ascent.worker import Batch, Job, Tick
 from caffe_viz.backend import announce
@@ -28,7 +31,27 @@ from caffe_viz.netdef import NetParameter, read_weights
 from caffe_viz.objectives import Objective
 from caffe_viz.surgery import auxiliary_net
 
-__all__ = ["METHODS", "Ascending", "Ascent", "Progress", "Recipe", "Units", "ascend", "canvas_size"]
+__all__ = [
+    "DREAM",
+    "INVERT",
+    "METHODS",
+    "Adam",
+    "Ascending",
+    "Ascent",
+    "Fourier",
+    "NormalizedSteps",
+    "Pixels",
+    "Progress",
+    "RandomAffine",
+    "RandomBlur",
+    "RandomGrayscale",
+    "Recipe",
+    "Roll",
+    "Units",
+    "ascend",
+    "canvas_size",
+    "colours_of",
+]
 
 BATCH = 4  # images a worker climbs at once; more gains nothing, as Caffe convolves one image after another
 

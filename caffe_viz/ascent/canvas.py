@@ -6,6 +6,7 @@ A canvas turns parameters (N, ...) into images (N, C, H, W) in units of the inpu
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -140,6 +141,14 @@ class Fourier:
         down, across = np.fft.fftfreq(size[0])[:, None], np.fft.rfftfreq(size[1])[None]
         frequency = np.maximum(np.hypot(down, across), 1 / max(size))
         return np.asarray(frequency**-self.decay * math.sqrt(math.prod(size)) / CONTRAST, np.float32)
+
+
+def colours_of(photos: Iterable[NDArray[np.float32]]) -> tuple[tuple[float, ...], ...]:
+    """The `colours` of a Fourier canvas as these photographs, (H, W, 3) RGB in 0..1, have them."""
+    pixels = np.concatenate([np.asarray(photo, np.float64).reshape(-1, 3) for photo in photos])
+    values, vectors = np.linalg.eigh(np.cov(pixels.T, bias=True))
+    root = (vectors * np.sqrt(np.maximum(values, 0)))[:, ::-1]  # what varies most comes first
+    return tuple(tuple(map(float, row)) for row in root * np.sign(root.sum(0)))
 
 
 def _weights(size: Shape) -> NDArray[np.float32]:

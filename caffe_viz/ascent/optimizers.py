@@ -67,6 +67,7 @@ class Adam:
     rate: float = 0.05
     betas: tuple[float, float] = (0.9, 0.999)
     epsilon: float = 1e-8
+    decay: float = 0.0
 
     def begin(self, arrays: Arrays, units: Units, steps: int) -> Step:
         count, mean, square, unit = 0, 0.0, 0.0, None
@@ -80,6 +81,7 @@ class Adam:
             mean = first * mean + (1 - first) * gradient
             square = second * square + (1 - second) * gradient * gradient
             root = arrays.sqrt(square / (1 - second**count))
+            params = (1 - self.rate * self.decay) * params
             return params + self.rate / (1 - first**count) * mean / (root + self.epsilon)
 
         return step

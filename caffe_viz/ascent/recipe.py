@@ -73,6 +73,8 @@ class Recipe:
         return replace(recipe, **given)
 
 
+DREAM = Recipe(Pixels(clipped=True), (Roll(32),), NormalizedSteps(1.5), steps=10, octaves=4, name="dream")
+INVERT = Recipe(Fourier(), (RandomAffine(translate=0.02),), Adam(0.05), steps=200, name="invert")
 METHODS: Mapping[str, Recipe] = MappingProxyType(
     {
         "natural": Recipe(

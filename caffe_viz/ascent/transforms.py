@@ -74,12 +74,13 @@ class RandomAffine:
 
 @dataclass(frozen=True)
 class RandomBlur:
-    """A Gaussian whose deviation, in pixels, is one of `sigmas`; 0 is none."""
+    """A Gaussian whose deviation is one of `sigmas`, in pixels, but at most 1/100 of a side."""
 
     sigmas: tuple[float, ...]
 
     def __call__(self, arrays: Arrays, images: Any, units: Units, draws: Draws) -> tuple[Any, Pullback]:
-        drawn = np.array([rng.choice(self.sigmas) for rng in draws.each])
+        most = min(images.shape[2:], default=0) / 100
+        drawn = np.array([min(rng.choice(self.sigmas), most) for rng in draws.each])
 
         def blurred(values: Any, back: bool = False) -> Any:
             out = values + 0

@@ -9,12 +9,11 @@ from typing import Annotated
 
 import typer
 
-from caffe_viz.cli.app import INTERRUPTED, app
+from caffe_viz.cli.app import app
 from caffe_viz.cli.options import (
     AllowCode,
     Device,
     Engine,
-    Filters,
     Image,
     Json,
     Layers,
@@ -23,18 +22,14 @@ from caffe_viz.cli.options import (
     PreprocessFile,
     Prototxt,
     PythonPath,
-    Size,
     Variants,
     Weights,
 )
 from caffe_viz.cli.parts import (
-    height_width,
     message_of,
-    numbers,
     open_network,
     preprocess_of,
     print_files,
-    progress_bar,
 )
 from caffe_viz.errors import RunError
 
@@ -114,68 +109,6 @@ def gradient(
         return
     print(found.table)
     print_files(paths)
-
-
-@app.command()
-def ascend(
-    prototxt: Prototxt,
-    weights: Weights,
-    layer: Annotated[str, typer.Option(help="The layer whose filters are maximised.", show_default=False)],
-    filters: Filters = None,
-    method: Annotated[str, typer.Option(help="plain, or regularised: jitter, decay, blur.")] = "plain",
-    steps: Annotated[int, typer.Option(min=1)] = 40,
-    rate: Annotated[float, typer.Option(help="Root mean square of a step, in pixels of 0..255.")] = 8.0,
-    neuron: Annotated[
-        bool, typer.Option("--neuron", help="Maximise the central unit, not the map's mean.")
-    ] = False,
-    size: Size = None,
-    start: Annotated[
-        Path | None, typer.Option(help="Begin with this image, not with grey and noise.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of the noise.", min=0)] = 0,
-    save_every: Annotated[int, typer.Option(help="A frame of the GIF each so many steps.", min=0)] = 0,
-    jobs: Annotated[int | None, typer.Option(help="Processes [default: one for each core].", min=1)] = None,
-    preprocess: PreprocessFile = None,
-    engine: Engine = "auto",
-    device: Device = "cpu",
-    allow_code: AllowCode = False,
-    python_path: PythonPath = None,
-    variant: Variants = None,
-    layers: Layers = None,
-    output: Output = Path("out"),
-    as_json: Json = False,
-) -> None:
-    """Pictures of the inputs that maximise filters. Ctrl-C keeps the best so far."""
-    from caffe_viz.files import need_folder
-    from caffe_viz.views import maximize
-
-    need_folder(output)
-    network = open_network(
-        prototxt, weights, preprocess, engine, device, allow_code, python_path, layers, variant
-    )
-    with progress_bar(f"{layer}, {method}") as report:
-        found = maximize(
-            network, layer, numbers(filters), method=method, steps=steps, rate=rate, neuron=neuron,
-            size=height_width(size), start=start, seed=seed, save_every=save_every, jobs=jobs,
-            on_progress=lambda p: report(p.done, p.total, p.note),
-        )  # fmt: skip
-    paths = found.save(output)
-    if as_json:
-        made = {"engine": found.ascent.engine, "filters": found.table.to_json()}
-        print(json.dumps(made | {"files": list(map(str, paths))}))
-    else:
-        print(found.table)
-        print_files(paths)
-    if found.interrupted:
-        kept = (
-            ": these are the best images so far"
-            if found.ascent.filters
-            else " before the first step: there are no images"
-        )
-        print(f"interrupted{kept}", file=sys.stderr)
-        raise typer.Exit(INTERRUPTED)
-    if not found.ascent.filters:
-        raise RunError(f"layer {layer!r}: every chosen filter is dead, so nothing was drawn.")
 
 
 @app.command()

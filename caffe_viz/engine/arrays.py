@@ -27,7 +27,7 @@ class TorchArrays:
 
     def host(self, values: Tensor) -> Host:
         self.copies += 1
-        return np.array(values.detach().cpu(), np.float32)
+        return np.array(values.detach().to("cpu", torch.float32).numpy())
 
     def spectrum(self, images: Tensor) -> Tensor:
         found: Tensor = torch.view_as_real(torch.fft.rfft2(images))
@@ -41,7 +41,8 @@ class TorchArrays:
         return values.sigmoid()
 
     def along(self, matrix: Host, images: Tensor, axis: int) -> Tensor:
-        return torch.tensordot(self.put(matrix), images, ([1], [axis])).movedim(0, axis)
+        found: Tensor = torch.tensordot(self.put(matrix), images, ([1], [axis])).movedim(0, axis)
+        return found
 
     def resample(self, images: Tensor, places: Host) -> tuple[Tensor, Callable[[Any], Any]]:
         size = np.array(images.shape[2:], np.float64).reshape(1, 2, 1, 1)

@@ -3,9 +3,9 @@
 from caffe_viz.figures.heat import COLOURS, captioned, heat, heat_over, signed_colours
 from caffe_viz.figures.picture import Picture
 from caffe_viz.figures.plots import curves, prob_plot, vector_plot
-from caffe_viz.figures.tiles import contact_sheet, kernel_tiles, map_tiles
+from caffe_viz.figures.tiles import contact_sheet, kernel_tiles, map_tiles, strip
 
 __all__ = [
     "COLOURS", "Picture", "captioned", "contact_sheet", "curves", "heat", "heat_over", "kernel_tiles",
-    "map_tiles", "prob_plot", "signed_colours", "vector_plot",
+    "map_tiles", "prob_plot", "signed_colours", "strip", "vector_plot",
 ]  # fmt: skip

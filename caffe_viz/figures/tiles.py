@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from caffe_viz.errors import InputError, near
 from caffe_viz.figures.picture import Picture, Text, shorten, text_width, write_on
-from caffe_viz.images import display_rgb
+from caffe_viz.images import display_rgb, resized
 from caffe_viz.images.pixels import Floats
 from caffe_viz.images.preprocess import RED_GREEN_BLUE
 from caffe_viz.tiling import enlarge, finite, grid, normalise, tile_array
@@ -71,6 +71,19 @@ def map_tiles(maps: ArrayLike, *, numbered: bool = True) -> Picture:
     first = f"the first {shown} of " if shown < count else ""
     caption = f"{first}{_count(count, 'map')} of {height} x {width}"
     return _square(array[:shown], range(shown) if numbered else None, caption, largest=360)
+
+
+def strip(images: Sequence[Floats], side: int) -> Floats:
+    """Images (h, w, 3) of any sizes beside each other, each brought to a square of `side`, on white."""
+    out = []
+    for image in images:
+        scale = side / max(image.shape[:2])
+        size = (max(round(image.shape[0] * scale), 1), max(round(image.shape[1] * scale), 1))
+        tile = np.ones((side, side, 3), np.float32)
+        top, left = ((side - n) // 2 for n in size)
+        tile[top : top + size[0], left : left + size[1]] = resized(np.asarray(image, np.float32), size)
+        out.append(tile)
+    return grid(np.stack(out), 1, len(out), padding=(2, 2))
 
 
 def contact_sheet(

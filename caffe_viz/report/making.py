@@ -37,8 +37,7 @@ GUESSES = 5
 SIDE = 224  # pixels that small images are enlarged to
 PIXELS = 4_000_000  # of one picture of maps
 PLACES = 9  # of highest activation, for each filter
-STEPS = 40  # of an ascent
-METHOD = "regularised"
+METHOD, STEPS = "natural", 64  # of an ascent
 CURVES = {  # captions of the pictures of a training
     "curves": "loss and scores", "gradients": "norm of the gradients",
     "ratios": "norm of the update over that of the weights", "dead": "units that are never active",

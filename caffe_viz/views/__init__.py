@@ -7,11 +7,12 @@ from caffe_viz.tables import Shapes
 from caffe_viz.views.attributed import Attributed, show_attribution
 from caffe_viz.views.classified import Classified, classify
 from caffe_viz.views.compared import Compared, compare_weights
+from caffe_viz.views.dreams import dream, invert
 from caffe_viz.views.evaluated import Evaluated, show_evaluation
 from caffe_viz.views.evolved import Evolution, show_evolution
 from caffe_viz.views.explored import Explorer, explore
 from caffe_viz.views.files import first_kernels, shapes, show_weights
-from caffe_viz.views.maximized import Maximized, maximize
+from caffe_viz.views.maximized import Maximized, maximize, objective_of
 from caffe_viz.views.streams import Activations, GradientView, show_activations, show_gradients
 from caffe_viz.views.structured import Structure, show_structure
 from caffe_viz.views.topmost import Topmost, top_images
@@ -31,9 +32,12 @@ __all__ = [
     "Topmost",
     "classify",
     "compare_weights",
+    "dream",
     "explore",
     "first_kernels",
+    "invert",
     "maximize",
+    "objective_of",
     "shapes",
     "show_activations",
     "show_attribution",

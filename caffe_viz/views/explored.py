@@ -56,9 +56,7 @@ def _activations(network: Network, asked: Asked, image: Any, tell: Tell) -> Pict
 
 
 def _ascent(network: Network, asked: Asked, image: Any, tell: Tell) -> Picture:
-    found = maximize(
-        network, asked.layer, asked.filters, method="regularised", on_progress=lambda p: tell(p.done, p.total)
-    )
+    found = maximize(network, asked.layer, asked.filters, on_progress=lambda p: tell(p.done, p.total))
     if found.interrupted:
         raise RunError("interrupted.")
     return found.sheet

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,25 +12,34 @@ from typing import Any
 import numpy as np
 
 from caffe_viz import figures, tables
-from caffe_viz.ascent import Ascent, Progress, Units, ascend
+from caffe_viz.ascent import Ascent, Fourier, Progress, Recipe, Units, ascend, colours_of
 from caffe_viz.errors import InputError
 from caffe_viz.figures import Picture
 from caffe_viz.files import safe_name
-from caffe_viz.images import save_gif, stretched
+from caffe_viz.images import Album, load_image, resized, save_gif, stretched
 from caffe_viz.images.album import load_array
 from caffe_viz.network import Array, Network, PathLike
 from caffe_viz.objectives import Objective, loaded, parse
 from caffe_viz.views.rich import Look, Rich
 from caffe_viz.views.streams import score_layer
+from caffe_viz.views.topmost import Topmost, searched, searching
+
+PHOTOS = 256  # of which colours are measured, at most
+PLACES = 5  # in photographs, beside the pictures of a filter
+SIDE = 96  # of a picture beside photographs, at least
 
 
 @dataclass(frozen=True, repr=False)
 class Maximized(Rich):
-    """Inputs that maximise filters, as pictures. `interrupted`: Ctrl-C came, these are the best so far."""
+    """Inputs that maximise filters, as pictures. `interrupted`: Ctrl-C came, these are the best so far.
+
+    `topmost` are the places in photographs that activate the same filters most, if there are any photographs.
+    """
 
     ascent: Ascent
     network: Network
     interrupted: bool = False
+    topmost: Topmost | None = None
 
     def rgb(self, images: Array) -> Array:
         """(..., C, H, W) in units of the input -> (..., h, w, 3) to look at; other channels side by side.
@@ -73,6 +83,26 @@ class Maximized(Rich):
         """
         return self._sheet(self.ascent.images)
 
+    @cached_property
+    def beside(self) -> Picture:
+        """For each filter a row: its pictures, then the places in photographs that activate it most.
+
+        Raises:
+            InputError: there are no photographs, or every filter is dead in them.
+        """
+        crops = {} if self.topmost is None else self.topmost.blocks
+        filters = [number for number in self.pictures if number in crops]
+        if not filters:
+            raise InputError(f"{self.ascent.layer}: no filter has both a picture and places in photographs.")
+        own = {
+            n: [t for f, t in zip(self.ascent.filters, self.tiles, strict=True) if f == n] for n in filters
+        }
+        side = max(max(tile.rgb.shape[:2]) for tiles in own.values() for tile in tiles)
+        rows = [[*(tile.rgb for tile in own[n]), *crops[n]] for n in filters]
+        titles = dict(zip(self.ascent.filters, self.titles, strict=True))
+        strips = [figures.strip(row, max(side, SIDE)) for row in rows]
+        return figures.contact_sheet(strips, [titles[n] for n in filters], columns=1)
+
     def _sheet(self, images: Array) -> Picture:
         if not len(images):
             raise InputError(f"{self.ascent.layer}: there is no picture; all chosen filters are dead.")
@@ -101,6 +131,8 @@ class Maximized(Rich):
             f"{stem}_sheet.png": self.sheet,
             f"{stem}_objective.png": figures.curves(a.curve, self.titles),
         }
+        if self.topmost is not None and set(self.topmost.blocks) & set(a.filters):
+            pages[f"{stem}_photos.png"] = self.beside
         counts: dict[int, int] = {}
         for number, picture in zip(a.filters, self.tiles, strict=True):
             counts[number] = counts.get(number, 0) + 1
@@ -126,14 +158,19 @@ def maximize(
     layer: str | Objective,
     filters: Sequence[int] | None = None,
     *,
+    method: str | Recipe = "natural",
     start: PathLike | Array | None = None,
+    mask: PathLike | Array | None = None,
     size: tuple[int, int] | None = None,
+    photos: PathLike | Iterable[PathLike] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     **options: Any,
 ) -> Maximized:
     """Pictures of the inputs that maximise `filters` of `layer`, or an objective; further options: `ascend`.
 
-    `start` is an image as of `Network.pixels`, brought to `size` (None: the net's own). Ctrl-C ends it early
+    `start` is an image as of `Network.pixels`, brought to `size` (None: the net's own); where `mask`, an
+    image or (H, W) in 0..1, is black, it stays. From `photos` (files, folders, .zip archives) come the statistics
+    of colours of a Fourier canvas, and for filters the places that activate them most. Ctrl-C ends it early
     and keeps the best so far.
 
     Raises:
@@ -144,17 +181,23 @@ def maximize(
     if isinstance(layer, Objective):
         layer = _with_photographs(network, layer, size)
     first = None if start is None else network.pixels(start, size)
+    album = None if photos is None else Album.of(*([photos] if isinstance(photos, str | Path) else photos))
     climbing = ascend(
-        network.message, network.trained, layer, filters, preprocess=network.pictures, start=first, size=size,
-        engine=network.engine, device=network.device, **options,
+        network.message, network.trained, layer, filters, method=_with_colours(method, album),
+        preprocess=network.pictures, start=first, mask=_grey(mask), size=size, engine=network.engine,
+        device=network.device, **options,
     )  # fmt: skip
     try:
         for progress in climbing:
             if on_progress is not None:
                 on_progress(progress)
+        topmost = None
+        if album is not None and isinstance(layer, str):
+            numbers = list(dict.fromkeys(climbing.filters))
+            topmost = searched(searching(network, album, layer, numbers, PLACES, None))
     except KeyboardInterrupt:
         return Maximized(climbing.result, network, interrupted=True)
-    return Maximized(climbing.result, network)
+    return Maximized(climbing.result, network, topmost=topmost)
 
 
 def objective_of(net: Any, text: str) -> Objective:
@@ -168,6 +211,25 @@ def objective_of(net: Any, text: str) -> Objective:
     return parse(
         text, layers=names, labels=network.preprocess.labels, class_layer=score_layer(network.message)
     )
+
+
+def _with_colours(method: str | Recipe, album: Album | None) -> Recipe:
+    """The recipe with the colours of photographs, if there are any and it has a canvas for them."""
+    recipe = Recipe.of(method)
+    if album is None or not isinstance(recipe.canvas, Fourier):
+        return recipe
+    small = []
+    for number in range(0, len(album), -(-len(album) // PHOTOS)):
+        with suppress(InputError):  # a photograph that cannot be read is named by the search
+            photo = album.load(number)
+            small += [resized(photo, (64, 64), antialias=True)] if photo.shape[2:] == (3,) else []
+    return replace(recipe, canvas=replace(recipe.canvas, colours=colours_of(small))) if small else recipe
+
+
+def _grey(mask: PathLike | Array | None) -> Array | None:
+    if mask is None or isinstance(mask, np.ndarray):
+        return mask
+    return np.asarray(load_image(mask).mean(2), np.float32)
 
 
 def _with_photographs(network: Network, objective: Objective, size: tuple[int, int] | None) -> Objective:

@@ -15,7 +15,7 @@ from caffe_viz.errors import InputError
 from caffe_viz.figures import Picture
 from caffe_viz.files import safe_name
 from caffe_viz.images import Album
-from caffe_viz.network import Network, PathLike
+from caffe_viz.network import Array, Network, PathLike
 from caffe_viz.probe import relu_state
 from caffe_viz.tiling import grid
 from caffe_viz.top import Progress, Search, Top
@@ -42,6 +42,12 @@ class Topmost(Rich):
         rows = -(-t.crops.shape[1] // columns)
         blocks = [grid(c / np.float32(255), rows, columns, padding=(1, 1)) for c in t.crops]
         return figures.contact_sheet(blocks, [self._title(number) for number in t.shown])
+
+    @property
+    def blocks(self) -> dict[int, list[Array]]:
+        """Filter -> its crops (h, w, 3) RGB in 0..1, best first; filters that were never active have none."""
+        t = self.top
+        return {n: [c / np.float32(255) for c in crops] for n, crops in zip(t.shown, t.crops, strict=True)}
 
     def _title(self, number: int) -> str:
         t = self.top

@@ -1,0 +1,217 @@
+"""Commands that change an image until a net sees more in it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from caffe_viz.cli.app import INTERRUPTED, app
+from caffe_viz.cli.options import (
+    AllowCode,
+    Device,
+    Engine,
+    Filters,
+    Image,
+    Json,
+    Layers,
+    Output,
+    PreprocessFile,
+    Prototxt,
+    PythonPath,
+    Size,
+    Variants,
+    Weights,
+)
+from caffe_viz.cli.parts import height_width, numbers, open_network, print_files, progress_bar
+from caffe_viz.errors import InputError, RunError
+
+if TYPE_CHECKING:
+    from caffe_viz.network import Network
+    from caffe_viz.objectives import Objective
+    from caffe_viz.views import Maximized
+
+Rate = Annotated[float | None, typer.Option(help="Of the steps: in pixels of 0..255, or Adam's.")]
+Steps = Annotated[int | None, typer.Option(min=1, help="How many [default: the method's].")]
+Seed = Annotated[int, typer.Option(help="Of the noise.", min=0)]
+SaveEvery = Annotated[int, typer.Option(help="A frame of the GIF each so many steps.", min=0)]
+Jobs = Annotated[int | None, typer.Option(help="Processes [default: one for each core].", min=1)]
+Octaves = Annotated[int | None, typer.Option(min=1, help="Sizes to go through, small to large.")]
+Goal = Annotated[
+    str | None,
+    typer.Option("--objective", help='As "conv3:16 + 0.5*conv3:40", or a class: docs/objectives.md.'),
+]
+
+
+@app.command()
+def ascend(
+    prototxt: Prototxt,
+    weights: Weights,
+    layer: Annotated[str | None, typer.Option(help="The layer whose filters are maximised.")] = None,
+    filters: Filters = None,
+    objective: Goal = None,
+    method: Annotated[
+        str, typer.Option(help="natural, regularised (jitter, decay, blur), or plain.")
+    ] = "natural",
+    steps: Steps = None,
+    rate: Rate = None,
+    pictures: Annotated[int, typer.Option(min=1, help="Of each filter, unlike each other.")] = 1,
+    neuron: Annotated[
+        bool, typer.Option("--neuron", help="Maximise the central unit, not the map's mean.")
+    ] = False,
+    size: Size = None,
+    start: Annotated[
+        Path | None, typer.Option(help="Begin with this image, not with grey and noise.")
+    ] = None,
+    octaves: Octaves = None,
+    seed: Seed = 0,
+    save_every: SaveEvery = 0,
+    photos: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Images, folders, .zip: the places that activate each filter go beside; again for more."
+        ),
+    ] = None,
+    jobs: Jobs = None,
+    preprocess: PreprocessFile = None,
+    engine: Engine = "auto",
+    device: Device = "cpu",
+    allow_code: AllowCode = False,
+    python_path: PythonPath = None,
+    variant: Variants = None,
+    layers: Layers = None,
+    output: Output = Path("out"),
+    as_json: Json = False,
+) -> None:
+    """Pictures of the inputs that maximise filters. Ctrl-C keeps the best so far."""
+    from caffe_viz.files import need_folder
+    from caffe_viz.views import maximize
+
+    need_folder(output)
+    network = open_network(
+        prototxt, weights, preprocess, engine, device, allow_code, python_path, layers, variant
+    )
+    target = _target(network, layer, objective)
+    with progress_bar(f"{target}, {method}") as report:
+        found = maximize(
+            network, target, numbers(filters), method=method, steps=steps, rate=rate, pictures=pictures,
+            neuron=neuron, size=height_width(size), start=start, octaves=octaves, seed=seed,
+            save_every=save_every, photos=photos, jobs=jobs,
+            on_progress=lambda p: report(p.done, p.total, p.note),
+        )  # fmt: skip
+    _deliver(found, output, as_json)
+
+
+@app.command()
+def dream(
+    prototxt: Prototxt,
+    weights: Weights,
+    image: Image,
+    layer: Annotated[str | None, typer.Option(help="The layer that shall find more in the image.")] = None,
+    objective: Goal = None,
+    mask: Annotated[Path | None, typer.Option(help="An image: where it is black, nothing changes.")] = None,
+    guide: Annotated[Path | None, typer.Option(help="An image: bring in what the layer sees in it.")] = None,
+    size: Size = None,
+    octaves: Octaves = None,
+    steps: Steps = None,
+    rate: Rate = None,
+    seed: Seed = 0,
+    save_every: SaveEvery = 0,
+    preprocess: PreprocessFile = None,
+    engine: Engine = "auto",
+    device: Device = "cpu",
+    allow_code: AllowCode = False,
+    python_path: PythonPath = None,
+    variant: Variants = None,
+    layers: Layers = None,
+    output: Output = Path("out"),
+    as_json: Json = False,
+) -> None:
+    """A photograph with more of whatever a layer sees in it (DeepDream). Ctrl-C keeps the best so far."""
+    from caffe_viz.files import need_folder
+    from caffe_viz.views import dream
+
+    need_folder(output)
+    network = open_network(
+        prototxt, weights, preprocess, engine, device, allow_code, python_path, layers, variant
+    )
+    target = _target(network, layer, objective)
+    with progress_bar(f"{image.name}, {target}") as report:
+        found = dream(
+            network, image, target, guide=guide, mask=mask, size=height_width(size), octaves=octaves,
+            steps=steps, rate=rate, seed=seed, save_every=save_every,
+            on_progress=lambda p: report(p.done, p.total, p.note),
+        )  # fmt: skip
+    _deliver(found, output, as_json)
+
+
+@app.command()
+def invert(
+    prototxt: Prototxt,
+    weights: Weights,
+    image: Image,
+    layer: Annotated[str, typer.Option(help="The layer whose blob is kept.", show_default=False)],
+    pictures: Annotated[int, typer.Option(min=1, help="How many, each from another start.")] = 1,
+    steps: Steps = None,
+    rate: Rate = None,
+    seed: Seed = 0,
+    save_every: SaveEvery = 0,
+    preprocess: PreprocessFile = None,
+    engine: Engine = "auto",
+    device: Device = "cpu",
+    allow_code: AllowCode = False,
+    python_path: PythonPath = None,
+    variant: Variants = None,
+    layers: Layers = None,
+    output: Output = Path("out"),
+    as_json: Json = False,
+) -> None:
+    """An image that has the same blob as a photograph: what a layer keeps of it."""
+    from caffe_viz.files import need_folder
+    from caffe_viz.views import invert
+
+    need_folder(output)
+    network = open_network(
+        prototxt, weights, preprocess, engine, device, allow_code, python_path, layers, variant
+    )
+    with progress_bar(f"{image.name} from {layer}") as report:
+        found = invert(
+            network, image, layer, pictures=pictures, steps=steps, rate=rate, seed=seed,
+            save_every=save_every, on_progress=lambda p: report(p.done, p.total, p.note),
+        )  # fmt: skip
+    _deliver(found, output, as_json)
+
+
+def _target(network: Network, layer: str | None, objective: str | None) -> str | Objective:
+    """Exactly one of them is needed."""
+    from caffe_viz.views import objective_of
+
+    if (layer is None) == (objective is None):
+        raise InputError(
+            'give --layer NAME, or --objective TEXT as "conv3:16 + 0.5*conv3:40", one of the two.'
+        )
+    return objective_of(network, objective) if objective is not None else str(layer)
+
+
+def _deliver(found: Maximized, output: Path, as_json: bool) -> None:
+    """Write the pictures, say what they are, and leave as the command shall end."""
+    paths = found.save(output)
+    if as_json:
+        made = {"engine": found.ascent.engine, "filters": found.table.to_json()}
+        print(json.dumps(made | {"files": list(map(str, paths))}))
+    else:
+        print(found.table)
+        print_files(paths)
+    if found.interrupted:
+        kept = (
+            ": these are the best images so far"
+            if found.ascent.filters
+            else " before the first step: there are no images"
+        )
+        print(f"interrupted{kept}", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED)
+    if not found.ascent.filters:
+        raise RunError(f"{found.ascent.layer}: every chosen filter is dead, so nothing was drawn.")
