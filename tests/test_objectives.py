@@ -55,7 +55,7 @@ LAYERS = [
     'x"(y)',
     "it's",
 ]
-LABELS = ["cat", "cowboy hat", "great white shark, white shark", "crane", "crane", "3", "7"]
+LABELS = ["cat", "cowboy hat", "great white shark, white shark", "crane", "crane", "3", "7", "cowboy"]
 A, B, C = Channel("conv3", 16), Neuron("conv1", 2, (3, 5)), Layer("fc8")
 
 
@@ -80,6 +80,7 @@ def read(text: str) -> Objective:
         ("cat", Channel("fc8", 0)),
         ('"cowboy hat"', Channel("fc8", 1)),
         ("Cowboy Hat + White Shark", Channel("fc8", 1) + Channel("fc8", 2)),
+        ("cowboy hat - cowboy", Channel("fc8", 1) - Channel("fc8", 7)),  # the longest name
         ("7", Channel("fc8", 6)),
         ("3", Layer("3")),  # layers come before labels
         ("2*3", 2 * Layer("3")),
@@ -558,6 +559,17 @@ def test_targets_are_what_their_own_layers_make(engine: str) -> None:
         ]
         near_enough(values, sum(a[0] for a in alone), 1e-4)
         near_enough(gradient, sum(a[1] for a in alone), 1e-4)
+
+
+def test_a_target_is_not_overwritten_through_a_flatten_of_its_memory(engine: str) -> None:
+    net = parse_net(SHARED.replace('type: "Power"', 'type: "ReLU"').replace("power_param { power: 2 }", ""))
+    weights, objective = random_weights(net), Layer("conv") + 0 * Layer("ip")
+    both, alone = auxiliary_net(net, objective), auxiliary_net(net, Layer("conv"))
+    image = np.random.default_rng(2).normal(size=(1, 3, 4, 5)).astype(np.float32)
+    values, gradient = found_by(engine, both, weights, image, [objective])
+    expected = found_by(engine, alone, weights, image, [Layer("conv")])
+    near_enough(values, expected[0], 1e-6)
+    near_enough(gradient, expected[1], 1e-6)
 
 
 def test_what_several_terms_need_is_computed_once(toy: NetParameter) -> None:
