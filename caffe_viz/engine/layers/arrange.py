@@ -33,7 +33,11 @@ def _regroup(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
     factor = call.param.reshape_param.pixelshuffler
     if factor != 1:  # foss-for-synopsys-dwc-arc-processors/synopsys-caffe: src/caffe/layers/reshape_layer.cpp
         return F.pixel_shuffle(bottoms[0], factor)
-    return bottoms[0].reshape(_shapes(call, bottoms)[0])
+    p, (x,) = call.param.reshape_param, bottoms
+    if torch.compiler.is_compiling() and p.shape.dim and not p.axis and p.num_axes == -1:
+        # Of a number of images that is not known, the rule's questions would make one.
+        return x.reshape([x.shape[i] if size == 0 else size for i, size in enumerate(p.shape.dim)])
+    return x.reshape(_shapes(call, bottoms)[0])
 
 
 @layer("Concat")
@@ -130,7 +134,10 @@ def _argmax(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
     whole = not p.HasField("axis")
     rows, axis = (x.flatten(1), 1) if whole else (x, p.axis % x.ndim)
     # Of equal values Caffe puts the later one first.
-    values, places = torch.sort(rows.flip(axis), dim=axis, descending=True, stable=True)
+    if torch.onnx.is_in_onnx_export():  # whose operator puts the earlier one first, too
+        values, places = torch.topk(rows.flip(axis), p.top_k, axis)
+    else:
+        values, places = torch.sort(rows.flip(axis), dim=axis, descending=True, stable=True)
     values, places = values.narrow(axis, 0, p.top_k), rows.shape[axis] - 1 - places.narrow(axis, 0, p.top_k)
     if not whole:
         return values if p.out_max_val else places.to(torch.float32)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from caffe_viz.engine.table import Call, layer
@@ -85,6 +86,9 @@ def _stretched(
     x: Tensor, top: tuple[int, ...], axes: tuple[int, int], places: Places, pick: Callable[..., Tensor]
 ) -> Tensor:
     """`x` with its two `axes` as long as the top's; `pick` makes the values at places along one of them."""
+    if torch.compiler.is_compiling() and (places, pick, axes) == (_corners, _mixed, (2, 3)):
+        # One operator, which compilers and other formats know.
+        return F.interpolate(x, top[2:], mode="bilinear", align_corners=True)
     for axis in axes:
         old, new = x.shape[axis], top[axis]
         # As float32, in which every fork counts.

@@ -24,7 +24,8 @@ def _inner_product(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> T
     weights = params[0].t() if p.transpose else params[0]
     if p.normalize:  # happynear/caffe-windows: src/caffe/layers/inner_product_layer.cpp
         weights = weights / ((weights * weights).sum(1, keepdim=True) + 1e-6).sqrt()
-    return F.linear(x.flatten(axis), weights, params[1] if p.bias_term else None)
+    rows = x if axis == x.ndim - 1 else x.flatten(axis)
+    return F.linear(rows, weights, params[1] if p.bias_term else None)
 
 
 def _embed_fillers(param: LayerParameter) -> list[Filler]:

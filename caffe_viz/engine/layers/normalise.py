@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from caffe_viz.engine.layers.batch_norms import normalize_by_type
@@ -61,6 +62,9 @@ def _with_stored(call: Call, x: Tensor, params: list[Tensor]) -> Tensor:
     """Mean and variance are constants here, stored times a factor that is 0 in a new net."""
     mean, variance, factor = (p.detach() for p in params[:3])
     scale = torch.where(factor == 0, 0, 1 / factor)
+    if torch.compiler.is_compiling() and call.param.batch_norm_param.add_eps_before_sqrt:
+        # One operator, which compilers and other formats know.
+        return F.batch_norm(x, mean * scale, variance * scale, eps=call.param.batch_norm_param.eps)
     deviation = _deviation(call, variance * scale)
     return (x - _per_channel(mean * scale, x)).mul_(_per_channel(1 / deviation, x))
 

@@ -16,6 +16,8 @@ from caffe_viz.geometry.pooling import Pool, pool_of
 from caffe_viz.geometry.windows import Window
 from caffe_viz.netdef.net_pb2 import PoolingParameter
 
+MOST = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
+MEAN = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 LOWEST = torch.finfo(torch.float32).min  # with which Caffe begins to look for a maximum
 
 
@@ -31,10 +33,12 @@ def pooling(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor |
     # Maps (images, channels, axes ..), whatever comes before the axes.
     maps = x.reshape(-1, 1, *x.shape[pool.axis + 1 :]) if pool.axis != 1 else x
     tops = _pooled(maps, pool, call.tops)
-    return [top.reshape(*x.shape[: pool.axis + 1], *pool.places) for top in tops]
+    return tops if maps is x else [top.reshape(*x.shape[: pool.axis + 1], *pool.places) for top in tops]
 
 
 def _pooled(x: Tensor, pool: Pool, tops: int) -> list[Tensor]:
+    if tops == 1 and torch.compiler.is_compiling() and (whole := _by_torch(x, pool)) is not None:
+        return [whole]
     if pool.method != PoolingParameter.MAX:
         return [_average(x, pool, pool.method == PoolingParameter.AVE)]
     if tops == 1 and not x.requires_grad:
@@ -42,6 +46,33 @@ def _pooled(x: Tensor, pool: Pool, tops: int) -> list[Tensor]:
     padded = _padded(x, pool, LOWEST)
     values, at = _Maximum.apply(padded, pool) if _plain(pool) else _maximum(padded, pool)
     return [values] if tops == 1 else [values, _places(at, padded.shape[2:], x.shape[2:], pool)]
+
+
+def _by_torch(x: Tensor, pool: Pool) -> Tensor | None:
+    """One operator of torch's, which compilers and other formats know, where it means the same."""
+    most, count = pool.method == PoolingParameter.MAX, len(pool.windows)
+    if count not in MOST or _whole(x, pool) or not (most or all(w.dilation == 1 for w in pool.windows)):
+        return None
+    if any(w.before > w.kernel // 2 or (not most and w.before != w.after) for w in pool.windows):
+        return None
+    kernel, stride, before = (
+        [getattr(w, name) for w in pool.windows] for name in ("kernel", "stride", "before")
+    )
+    for ceil in (False, True):
+        axes = zip(x.shape[2:], pool.windows, strict=True)
+        if [_places_of_torch(size, w, ceil) for size, w in axes] != list(pool.places):
+            continue
+        if most:
+            return MOST[count](x, kernel, stride, before, [w.dilation for w in pool.windows], ceil)
+        return MEAN[count](x, kernel, stride, before, ceil, pool.method == PoolingParameter.AVE)
+    return None
+
+
+def _places_of_torch(size: int, w: Window, ceil: bool) -> int:
+    """How many windows torch puts along an axis; no last one that begins in the padding."""
+    room = size + 2 * w.before - w.extent
+    count = (-(-room // w.stride) if ceil else room // w.stride) + 1
+    return count - 1 if ceil and (count - 1) * w.stride >= size + w.before else count
 
 
 def _plain(pool: Pool) -> bool:

@@ -23,7 +23,7 @@ def _shuffle_channel(call: Call, bottoms: list[Tensor], params: list[Tensor]) ->
     """Channels as `group` rows, read column by column; (N, C, ..). farmingyard/ShuffleNet,
     anlongstory/ShuffleNet_V2-caffe: shuffle_channel_layer.cpp."""
     x, groups = bottoms[0], call.param.shuffle_channel_param.group
-    rows = x.reshape(len(x), groups, -1, *x.shape[2:])
+    rows = x.reshape(x.shape[0], groups, -1, *x.shape[2:])
     return rows.transpose(1, 2).reshape(x.shape)
 
 

@@ -49,26 +49,33 @@ def convolved(
         "groups": group,
     }
     weights = _weights(params[0], group, bottoms[0].shape[axis], windows, up)
-    bias = params[1].flatten() if len(params) > 1 else None
+    bias = _vector(params[1]) if len(params) > 1 else None
     function = (SPREAD if up else CONVOLVE)[len(windows)]
     uneven = [] if even else [n for w in reversed(windows) for n in (w.before, w.after)]
     tops = []
     for x in bottoms:
         lead, (channels, *room) = x.shape[:axis], x.shape[axis:]
-        images = x.reshape(math.prod(lead), channels, *(room or [1]))
+        usual = len(lead) == 1 and room
+        images = x if usual else x.reshape(math.prod(lead), channels, *(room or [1]))
         if uneven and not up:
             images = F.pad(images, uneven)
         top = function(images if up else _large_enough(images, windows, even), weights, bias, **settings)
         if uneven and up:
             top = F.pad(top, [-n for n in uneven])
-        tops.append(top.reshape(*lead, *top.shape[1 : 2 + len(room)]))
+        tops.append(top if usual else top.reshape(*lead, *top.shape[1 : 2 + len(room)]))
     return tops
+
+
+def _vector(values: Tensor) -> Tensor:
+    return values if values.ndim == 1 else values.flatten()
 
 
 def _weights(values: Tensor, group: int, channels: int, windows: list[Window], up: bool) -> Tensor:
     """As torch wants them: (outputs, channels / group, ..), transposed (channels, outputs / group, ..)."""
-    kernel = [w.kernel for w in windows]
-    return values.reshape(channels, -1, *kernel) if up else values.reshape(-1, channels // group, *kernel)
+    shape = [channels, -1] if up else [-1, channels // group]
+    shape += [w.kernel for w in windows]
+    fits = values.ndim == len(shape) and all(n in (m, -1) for m, n in zip(values.shape, shape, strict=True))
+    return values if fits else values.reshape(shape)
 
 
 def _large_enough(x: Tensor, windows: list[Window], padding: bool) -> Tensor:
@@ -84,6 +91,9 @@ def _large_enough(x: Tensor, windows: list[Window], padding: bool) -> Tensor:
 def _lrn(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
     p, (x,) = call.param.lrn_param, bottoms
     if p.norm_region == p.ACROSS_CHANNELS:
+        if torch.onnx.is_in_onnx_export():
+            settings: dict[str, Any] = {"alpha": p.alpha, "beta": p.beta, "bias": p.k, "size": p.local_size}
+            return torch.onnx.ops.symbolic("LRN", (x,), settings, dtype=x.dtype, shape=x.shape)
         out: Tensor = _AcrossChannels.apply(x, p.local_size, p.alpha, p.beta, p.k)
         return out
     # Caffe averages squares as AVE pooling does, and leaves k out here.
