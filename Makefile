@@ -59,4 +59,5 @@ $(VENV)/ready: pyproject.toml constraints.txt
 # What tests and checks need beside it.
 $(VENV)/dev: $(VENV)/ready
 	@$(PIP) --group dev || $(no_pip)
+	@$(PIP) --no-deps torch-lucent || $(no_pip) # its list is its developers': coveralls ..
 	@touch $@

@@ -10,7 +10,7 @@ import re
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from inspect import Parameter, Signature
@@ -41,8 +41,7 @@ class Traced:
     def watched(self) -> Iterator[None]:
         """Within, passes of the module leave their traces here."""
         handles = []
-        # The first name of a value, not that which a hidden Split gives it.
-        names = {value: name for name, value in reversed(self.module._blobs.items())}
+        names = _names(self.module)
         for wire in self.module._wires:
             layer = getattr(self.module, wire.layer)
             # What a layer in place in Caffe replaces has no name there.
@@ -163,7 +162,7 @@ def _traced(
     """What `export` makes of a module whose arguments are named after inputs; one line for what fails."""
     for wire in module._plan(tuple(blobs)).wires:
         if isinstance(layer := getattr(module, wire.layer), PythonModule):
-            raise InputError(_refused(layer, "its code is the user's"))
+            raise InputError(_refused(module, layer, "its code is the user's"))
     traced = Traced(module)
     with traced.watched(), _quiet(), torch.no_grad():
         try:
@@ -212,7 +211,7 @@ def _quiet() -> Iterator[None]:
     level = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
@@ -228,7 +227,7 @@ def _why(module: NetModule, traced: Traced, error: BaseException) -> str:
     what = f"{type(error).__name__}: {text}"
     if not isinstance(layer, LayerModule):
         return f"net {module.net_name!r} cannot be exported: {what}."
-    return _refused(layer, f"what it does depends on values, or has no operator there ({what})")
+    return _refused(module, layer, f"what it does depends on values, or has no operator there ({what})")
 
 
 def _converted(error: BaseException | None) -> str:
@@ -243,12 +242,18 @@ def _converted(error: BaseException | None) -> str:
     return ""
 
 
-def _refused(layer: LayerModule, why: str) -> str:
-    p = layer.param
+def _refused(module: NetModule, layer: LayerModule, why: str) -> str:
+    p, names = layer.param, _names(module)
+    below = ", ".join(repr(names[module._blobs[name]]) for name in p.bottom)
     return (
-        f"layer {p.name!r} ({p.type}) cannot be exported: {why}. Export blobs that do not depend on it: "
-        f"{', '.join(map(repr, p.bottom))}."
+        f"layer {p.name!r} ({p.type}) cannot be exported: {why}. "
+        f"Export blobs that do not depend on it{f': {below}' if below else ''}."
     )
+
+
+def _names(module: NetModule) -> dict[int, str]:
+    """Of values: the first that they have, not that which a hidden Split gives them."""
+    return {value: name for name, value in reversed(module._blobs.items())}
 
 
 # Names in ONNX.
