@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from caffe_viz.ascent.canvas import Fourier, Pixels, colours_of
 from caffe_viz.ascent.crew import Crew, Death
-from caffe_viz.ascent.goals import canvas_size, goals_of, octave_sizes, with_targets
+from caffe_viz.ascent.goals import canvas_size, goals_of, octave_sizes
 from caffe_viz.ascent.optimizers import Adam, NormalizedSteps
 from caffe_viz.ascent.recipe import DREAM, INVERT, METHODS, Recipe
 from caffe_viz.ascent.result import Ascent
@@ -184,7 +184,6 @@ def ascend(
     announce(own.message, runner, engine, device)
     goals, numbers = goals_of(layer, own.activation_shape[1], filters, neuron, pictures)
     size = recipe.size or _size_of(recipe.start) or canvas_size(net, layer)
-    goals = with_targets(goals, net, given, runner, device)
     batch = max(BATCH // pictures, 1) * pictures  # pictures that are kept apart climb together
     batch = min(batch, len(goals)) or 1
     auxiliaries = tuple(

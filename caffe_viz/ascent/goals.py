@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from caffe_viz.ascent.climb import Goal
-from caffe_viz.backend import load_net
 from caffe_viz.netdef import NetParameter
 from caffe_viz.objectives import (
     Channel,
     Content,
     Diversity,
-    Named,
     Neuron,
     Objective,
-    Source,
     leaves,
-    resolved,
 )
 from caffe_viz.surgery import auxiliary_net
 
@@ -64,12 +58,12 @@ def apart(objective: Objective, pictures: int) -> Objective:
 def canvas_size(net: NetParameter, layer: str | Objective) -> tuple[int, int] | None:
     """The (H, W) on which `layer` is drawn: its receptive field and a small margin, at most the input.
 
-    Of an objective of several layers the largest; with the content of a photograph, its size. None where the
-    net's own size is needed: the layer sees the whole input, or the input is no image.
+    Of an objective of several layers the largest. None where the net's own size is needed: a layer
+    sees the whole input, the input is no image, or the content of a photograph is wanted.
     """
     if isinstance(layer, Objective):
-        if sides := [_side(leaf.image) for leaf in leaves(layer) if isinstance(leaf, Content)]:
-            return max(sides)
+        if any(isinstance(leaf, Content) for leaf in leaves(layer)):
+            return None
         sizes = [canvas_size(net, name) for name in dict.fromkeys(leaf.layer for leaf in leaves(layer))]
         known = [size for size in sizes if size is not None]
         return (max(h for h, _ in known), max(w for _, w in known)) if len(known) == len(sizes) else None
@@ -79,11 +73,6 @@ def canvas_size(net: NetParameter, layer: str | Objective) -> tuple[int, int] | 
         return None
     wanted = [math.ceil(n) + int(n) // 32 for n in sees.size]
     return min(wanted[0], own[0]), min(wanted[1], own[1])
-
-
-def _side(image: Source) -> tuple[int, int]:
-    height, width = np.shape(image.values if isinstance(image, Named) else np.asarray(image))[-2:]
-    return height, width
 
 
 def octave_sizes(
@@ -96,22 +85,3 @@ def octave_sizes(
     factors = [OCTAVE**n for n in range(octaves - 1, 0, -1)]
     smaller = [(round(height / f), round(width / f)) for f in factors]
     return [*(s for s in smaller if min(s) >= min(LEAST_SIDE, height, width)), size]
-
-
-def with_targets(
-    goals: Sequence[Goal], net: NetParameter, weights: NetParameter, engine: str, device: str
-) -> list[Goal]:
-    """Goals whose photographs became what the net makes of them, each once."""
-
-    def run(layer: str, images: Array) -> Array:
-        auxiliary = auxiliary_net(net, layer, batch=len(images), size=(images.shape[2], images.shape[3]))
-        loaded: Any = load_net(auxiliary.message, weights, engine=engine, device=device, checked=False)
-        loaded.params[auxiliary.image_layer][0].data[...] = images
-        loaded.forward()
-        return np.array(loaded.blobs[auxiliary.activation].data)
-
-    made: dict[int, Objective] = {}
-    for goal in goals:
-        if id(goal.objective) not in made:
-            made[id(goal.objective)] = resolved(goal.objective, run)
-    return [replace(goal, objective=made[id(goal.objective)]) for goal in goals]

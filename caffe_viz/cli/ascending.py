@@ -187,13 +187,13 @@ def invert(
 
 def _target(network: Network, layer: str | None, objective: str | None) -> str | Objective:
     """Exactly one of them is needed."""
-    from caffe_viz.views import objective_of
+    from caffe_viz.views import read_objective
 
     if (layer is None) == (objective is None):
         raise InputError(
             'give --layer NAME, or --objective TEXT as "conv3:16 + 0.5*conv3:40", one of the two.'
         )
-    return objective_of(network, objective) if objective is not None else str(layer)
+    return read_objective(network, objective) if objective is not None else str(layer)
 
 
 def _deliver(found: Maximized, output: Path, as_json: bool) -> None:

@@ -16,17 +16,17 @@ SMALLEST = 1e-37  # a root mean square below it is zero: its inverse is no float
 
 
 class TorchArrays:
-    """`Arrays` of tensors on `device`. `copies` counts those that went to the host."""
+    """`Arrays` of tensors on `device`. `copied` counts the values that went to the host."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self.copies = 0
+        self.copied = 0
 
     def put(self, values: Host) -> Tensor:
         return torch.from_numpy(np.array(values, np.float32)).to(self.device)
 
     def host(self, values: Tensor) -> Host:
-        self.copies += 1
+        self.copied += values.numel()
         return np.array(values.detach().to("cpu", torch.float32).numpy())
 
     def spectrum(self, images: Tensor) -> Tensor:

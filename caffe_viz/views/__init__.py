@@ -12,7 +12,8 @@ from caffe_viz.views.evaluated import Evaluated, show_evaluation
 from caffe_viz.views.evolved import Evolution, show_evolution
 from caffe_viz.views.explored import Explorer, explore
 from caffe_viz.views.files import first_kernels, shapes, show_weights
-from caffe_viz.views.maximized import Maximized, maximize, objective_of
+from caffe_viz.views.maximized import Maximized, maximize
+from caffe_viz.views.objectives import read_objective
 from caffe_viz.views.streams import Activations, GradientView, show_activations, show_gradients
 from caffe_viz.views.structured import Structure, show_structure
 from caffe_viz.views.topmost import Topmost, top_images
@@ -37,7 +38,7 @@ __all__ = [
     "first_kernels",
     "invert",
     "maximize",
-    "objective_of",
+    "read_objective",
     "shapes",
     "show_activations",
     "show_attribution",

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from caffe_viz.ascent import DREAM, INVERT, Progress, Recipe
+from caffe_viz.ascent import DREAM, INVERT
 from caffe_viz.network import Array, Network, PathLike
 from caffe_viz.objectives import Content, Direction, Layer, Named, Objective
 from caffe_viz.views.maximized import Maximized, maximize
@@ -18,13 +17,12 @@ def dream(
     *,
     guide: PathLike | Array | None = None,
     size: tuple[int, int] | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
-    **changes: Any,
+    **options: Any,
 ) -> Maximized:
     """The photograph with more of whatever `layer` finds in it, or with more of an objective.
 
-    From small to large, in `octaves`, so that large shapes come first; `changes` are of the fields of
-    `Recipe`: steps, rate, octaves, mask, seed .. With `guide`, a second photograph, what the layer sees in
+    From small to large, in `octaves`, so that large shapes come first. Further options are those of
+    `maximize`: steps, rate, octaves, mask, seed .. With `guide`, a second photograph, what the layer sees in
     that one is brought in. `size` (H, W) is by default the net's own; a net without fully connected layers
     before `layer` takes any. Images are as of `Network.pixels`.
 
@@ -40,23 +38,19 @@ def dream(
             layer, Named(network.pixels(guide), "guide"), Named(network.pixels(image), "image")
         )
     size = size or network.shape[1:]  # type: ignore[assignment]
-    recipe = Recipe.of(DREAM, **changes)
-    return maximize(network, objective, method=recipe, start=image, size=size, on_progress=on_progress)
+    return maximize(network, objective, start=image, size=size, **{"method": DREAM, **options})
 
 
 def invert(
     net: Any,
     image: PathLike | Array,
     layer: str,
-    *,
-    pictures: int = 1,
-    on_progress: Callable[[Progress], None] | None = None,
-    **changes: Any,
+    **options: Any,
 ) -> Maximized:
     """An image that has the same blob as a photograph: what `layer` keeps of it.
 
     It begins as noise and comes near in the mean squared difference of the blob; of several `pictures` each
-    begins differently. `changes` are of the fields of `Recipe`.
+    begins differently. Further options are those of `maximize`.
 
     Source: Mahendran and Vedaldi, Understanding Deep Image Representations by Inverting Them, 2015; with the
     canvas of Olah et al., Feature Visualization, 2017, for their prior.
@@ -66,5 +60,4 @@ def invert(
     """
     network = Network.of(net)
     objective = Content(layer, Named(network.pixels(image), "image"))
-    recipe = Recipe.of(INVERT, **changes)
-    return maximize(network, objective, method=recipe, pictures=pictures, on_progress=on_progress)
+    return maximize(network, objective, **{"method": INVERT, **options})

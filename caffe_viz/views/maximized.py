@@ -17,11 +17,10 @@ from caffe_viz.errors import InputError
 from caffe_viz.figures import Picture
 from caffe_viz.files import safe_name
 from caffe_viz.images import Album, load_image, resized, save_gif, stretched
-from caffe_viz.images.album import load_array
 from caffe_viz.network import Array, Network, PathLike
-from caffe_viz.objectives import Objective, loaded, parse
+from caffe_viz.objectives import Objective
+from caffe_viz.views.objectives import with_photographs
 from caffe_viz.views.rich import Look, Rich
-from caffe_viz.views.streams import score_layer
 from caffe_viz.views.topmost import Topmost, searched, searching
 
 PHOTOS = 256  # of which colours are measured, at most
@@ -63,7 +62,10 @@ class Maximized(Rich):
     @cached_property
     def pictures(self) -> dict[int, Picture]:
         """Filter -> its first picture; dead filters have none."""
-        return dict(zip(self.ascent.filters[::-1], self.tiles[::-1], strict=True))
+        found: dict[int, Picture] = {}
+        for number, tile in zip(self.ascent.filters, self.tiles, strict=True):
+            found.setdefault(number, tile)
+        return found
 
     @property
     def titles(self) -> list[str]:
@@ -169,9 +171,9 @@ def maximize(
     """Pictures of the inputs that maximise `filters` of `layer`, or an objective; further options: `ascend`.
 
     `start` is an image as of `Network.pixels`, brought to `size` (None: the net's own); where `mask`, an
-    image or (H, W) in 0..1, is black, it stays. From `photos` (files, folders, .zip archives) come the statistics
-    of colours of a Fourier canvas, and for filters the places that activate them most. Ctrl-C ends it early
-    and keeps the best so far.
+    image or (H, W) in 0..1, is black, it stays. From `photos` (files, folders, .zip archives) come the
+    statistics of colours of a Fourier canvas, and for filters the places that activate them most. Ctrl-C ends
+    it early and keeps the best so far.
 
     Raises:
         InputError: as `ascend`.
@@ -179,7 +181,7 @@ def maximize(
     network = Network.of(net)
     network.check()
     if isinstance(layer, Objective):
-        layer = _with_photographs(network, layer, size)
+        layer = with_photographs(network, layer, size)
     first = None if start is None else network.pixels(start, size)
     album = None if photos is None else Album.of(*([photos] if isinstance(photos, str | Path) else photos))
     climbing = ascend(
@@ -200,19 +202,6 @@ def maximize(
     return Maximized(climbing.result, network, topmost=topmost)
 
 
-def objective_of(net: Any, text: str) -> Objective:
-    """What `text` says, such as "conv3:16 + 0.5*conv3:40" or a class: the grammar is in docs/objectives.md.
-
-    Raises:
-        InputError: it cannot be read, or names a layer or class that the net does not have.
-    """
-    network = Network.of(net, weights=False)
-    names = [layer.name for layer in network.message.layer]
-    return parse(
-        text, layers=names, labels=network.preprocess.labels, class_layer=score_layer(network.message)
-    )
-
-
 def _with_colours(method: str | Recipe, album: Album | None) -> Recipe:
     """The recipe with the colours of photographs, if there are any and it has a canvas for them."""
     recipe = Recipe.of(method)
@@ -230,7 +219,3 @@ def _grey(mask: PathLike | Array | None) -> Array | None:
     if mask is None or isinstance(mask, np.ndarray):
         return mask
     return np.asarray(load_image(mask).mean(2), np.float32)
-
-
-def _with_photographs(network: Network, objective: Objective, size: tuple[int, int] | None) -> Objective:
-    return loaded(objective, lambda path: network.pixels(path, size), load_array)

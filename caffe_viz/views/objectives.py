@@ -14,14 +14,18 @@ from caffe_viz.images.album import load_array
 from caffe_viz.network import Network
 from caffe_viz.objectives import Direction, Objective, files, leaves, loaded, parse, resolved
 from caffe_viz.surgery import auxiliary_net
+from caffe_viz.views.streams import score_layer
 
 
-def read_objective(network: Network, text: str) -> Objective:
-    """The objective that `text` says of the network; a label is the class's score before the softmax.
+def read_objective(net: Any, text: str) -> Objective:
+    """What `text` says, such as "conv3:16 + 0.5*conv3:40", or a class: its score before the softmax.
+
+    The grammar is in docs/objectives.md. Photographs and vectors stay paths.
 
     Raises:
-        InputError: as `parse`.
+        InputError: it cannot be read, or names a layer or class that the net does not have.
     """
+    network = Network.of(net, weights=False)
     layers = list(dict.fromkeys(layer.name for layer in network.message.layer))
     labels = network.preprocess.labels
     return parse(text, layers=layers, labels=labels, class_layer=_class_layer(network, len(labels)))
@@ -58,7 +62,5 @@ def _activations(network: Network, layer: str, images: NDArray[np.float32]) -> N
 
 def _class_layer(network: Network, count: int) -> str:
     """The layer before the softmax, where it has a channel for each of the labels; else ""."""
-    scores = answer_blobs(network.message)[1] if count else ""
-    shape = network.geometry.blobs.get(scores, ())
-    makers = (layer.name for layer in reversed(network.message.layer) if scores in layer.top)
-    return next(makers, "") if shape[1:2] == (count,) else ""
+    shape = network.geometry.blobs.get(answer_blobs(network.message)[1], ()) if count else ()
+    return score_layer(network.message) if shape[1:2] == (count,) else ""
