@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from commands import here, refused
 from fork_cases import all_cases as fork_cases
+from geometry_toys import Toy
+from layer_cases import LayerCase
 from layer_cases import all_cases as layer_cases
 
 import caffe_viz as cv
@@ -187,11 +189,13 @@ COMPILED = {
 }
 
 
-@pytest.mark.parametrize(
-    "case",
-    [c for c in (*layer_cases(), *fork_cases()) if c.toy.type in COMPILED and not getattr(c, "train", False)],
-    ids=str,
+PADDED = LayerCase(
+    Toy("Pooling", ["2 3 8 7"], "pooling_param { pool: AVE_EXC_PAD kernel_size: 3 stride: 2 pad: 1 }")
 )
+CASES = [c for c in (PADDED, *layer_cases(), *fork_cases()) if c.toy.type in COMPILED]
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if not getattr(c, "train", False)], ids=str)
 def test_what_compilers_see_computes_the_same(monkeypatch: pytest.MonkeyPatch, case: Case) -> None:
     net = net_of(case)
     module, given, names = NetModule(net), inputs_of(net), list(net.blobs)
@@ -216,7 +220,9 @@ def test_several_inputs_blobs_and_names_of_any_kind(tmp_path: Path) -> None:
     found = loaded_by_onnx(path, {"im/a.b": a.numpy(), "2nd": b.numpy()})
     found["2nd"] = found.pop("2nd_")  # a name that ONNX gives to the input only
     assert list(found) == list(wanted)
-    assert {"sum/up", "re"} <= {node.name for node in checked(path).graph.node}
+    nodes = checked(path).graph.node
+    assert {"sum/up", "re"} <= {node.name for node in nodes}
+    assert "s.um" in {name for node in nodes for name in node.output}  # though it is another one's values
     path = export(net, tmp_path / "net.pt2", "torch", blobs=list(wanted))
     again = loaded_by_torch(path, {"im_a_b": a.numpy(), "_2nd": b.numpy()})
     for name in wanted:

@@ -58,6 +58,15 @@ def noise(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
+@pytest.fixture
+def types() -> Iterator[None]:
+    before = dict(LAYERS), dict(TABLE)
+    yield
+    for table, old in zip((LAYERS, TABLE), before, strict=True):
+        table.clear()
+        table.update(old)
+
+
 def differing(found: Both) -> dict[str, float]:
     apart_by = {name: apart(value, found.module[name]) for name, value in found.net.items()}
     return {name: value for name, value in apart_by.items() if not value <= LIMIT}
@@ -255,6 +264,19 @@ def test_gradients_go_where_caffe_lets_them() -> None:
     assert label.grad is None
 
 
+def test_labels_get_no_gradient(types: None) -> None:
+    @layer("Weighed", labels=(-1,))
+    def weighed(call: Any, bottoms: Any, params: Any) -> Any:
+        return bottoms[0] * bottoms[1]
+
+    text = 'layer { name: "in" type: "Input" top: "a" top: "b" input_param { shape { dim: 2 } } }'
+    module = NetModule(toy(text + 'layer { name: "x" type: "Weighed" bottom: "a" bottom: "b" top: "t" }'))
+    a, b = noise(2).requires_grad_(), noise(2).requires_grad_()
+    module({"a": a, "b": b}).sum().backward()
+    torch.testing.assert_close(a.grad, b.detach())
+    assert b.grad is None
+
+
 # Layers and parameters.
 
 
@@ -363,6 +385,19 @@ def test_no_layer_leaves_the_memory_format(name: str) -> None:
     assert left == []
 
 
+def test_gradients_of_means_keep_the_memory_format() -> None:
+    x = noise(2, 3, 8, 8).contiguous(memory_format=torch.channels_last).requires_grad_()
+    net = toy(
+        TOY.replace('bottom: "conv" top: "pool"', 'bottom: "data" top: "pool"').replace(
+            "kernel_size: 2 stride", "pool: AVE kernel_size: 3 stride"
+        )
+    )
+    (gradient,) = torch.autograd.grad(
+        NetModule(net, "channels_last")(x, blobs=["pool"])["pool"].square().sum(), x
+    )
+    assert gradient.is_contiguous(memory_format=torch.channels_last)
+
+
 def shared(second: str) -> str:
     data = 'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 4 } } }'
     name = 'param { name: "w" } inner_product_param { num_output: 4 bias_term: false weight_filler { type: "gaussian" std: 1 } }'
@@ -461,6 +496,11 @@ def test_on_the_meta_device_it_tells_shapes() -> None:
     assert {n: tuple(x.shape) for n, x in found.items()} == {n: (3, *net.blobs[n].shape[1:]) for n in names}
 
 
+def test_what_layers_make_themselves_moves_too() -> None:
+    net = toy('layer { name: "x" type: "DummyData" top: "a" dummy_data_param { shape { dim: 3 } } }')
+    assert NetModule(net).to("meta")({}).device.type == "meta"
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no graphics card")
 @pytest.mark.parametrize("memory_format", FORMATS)
 def test_on_a_graphics_card(memory_format: str) -> None:
@@ -481,15 +521,6 @@ def test_double_precision() -> None:
 
 
 # Code of users.
-
-
-@pytest.fixture
-def types() -> Iterator[None]:
-    before = dict(LAYERS), dict(TABLE)
-    yield
-    for table, old in zip((LAYERS, TABLE), before, strict=True):
-        table.clear()
-        table.update(old)
 
 
 def test_a_users_layer_sees_caffes_order(types: None) -> None:

@@ -58,7 +58,7 @@ class Traced:
         """Add those of the blobs in `found` that are another one's values, or an input's."""
         self.running = ""
         known = {name for name, _, _ in self.tops}
-        self.tops += [(name, name, values.clone()) for name, values in found.items() if name not in known]
+        self.tops += [(name, name, values) for name, values in found.items() if name not in known]
 
     def _enter(self, layer: str, *_: Any) -> None:
         self.running = layer
