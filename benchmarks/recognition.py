@@ -4,8 +4,8 @@
     python benchmarks/recognition.py FOLDER [--method natural ..] [--engine torch] [--sheet SHEET.png]
 
 FOLDER holds deploy.prototxt and a caffemodel of SqueezeNet for ImageNet. For each method eight classes are
-drawn by `ascend` at the net's own size; with --sheet they are cut from 4 x 2 pictures without margins, such as
-another tool's. Shares are of 13 changes x 8 classes: the class is the first answer, or among the first five.
+drawn by `ascend` at the net's own size; with --sheet they are cut from 4 x 2 pictures without margins, such
+as another tool's. Shares are of 13 changes x 8 classes: the class is the first answer, or among five.
 """
 
 from __future__ import annotations
