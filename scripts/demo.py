@@ -17,8 +17,8 @@ COMMANDS = (
     f"weights {NET} --layer conv1 --layer conv2",
     f"activations {NET} --image {CAT}",
     f"gradient {NET} --image {CAT} --blob data --blob conv1",
-    f"ascend {NET} --layer conv3 --filters 0:96:4 --method regularised",
-    f"ascend {NET} --layer fc8 --method regularised --steps 80",
+    f"ascend {NET} --layer conv3 --filters 0:96:4",
+    f"ascend {NET} --layer fc8 --steps 128",
     f"report {NET} --image {CAT} --record {RECORD} --budget 25",
 )
 

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,26 +20,29 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from PIL import Image
 
+from caffe_viz.figures import contact_sheet
 from caffe_viz.files import write_whole
+from caffe_viz.images import Preprocess, load_image, png_bytes
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 NET = "prototxt/caffenet_cifar10/deploy.prototxt prototxt/caffenet_cifar10/caffenet_cifar10.caffemodel"
 CAT = "--image examples/cat.png"
 RECORD = "examples/caffenet_cifar10.record"
-# A picture in docs/: what makes it, and what it is then called.
+CONV3 = f"ascend {NET} --layer conv3 --filters 0:96:4"
+# A picture in docs/: what makes it, and what it is then called. {layer}: one after the other of `SERIES`.
 PICTURES = {
     "conv1_weights.png": (f"weights {NET} --layer conv1", "conv1_weights.png"),
     "conv1_activations.png": (f"activations {NET} {CAT} --layer conv1", "conv1_activations.png"),
     "data_gradient.png": (f"gradient {NET} {CAT} --layer conv3 --index 16", "data_gradient.png"),
-    "conv3_plain_sheet.png": (f"ascend {NET} --layer conv3 --filters 0:96:8", "conv3_plain_sheet.png"),
-    "conv3_regularised_sheet.png": (
-        f"ascend {NET} --layer conv3 --filters 0:96:4 --method regularised",
-        "conv3_regularised_sheet.png",
-    ),
-    "fc8_regularised_sheet.png": (
-        f"ascend {NET} --layer fc8 --method regularised --steps 80",
-        "fc8_regularised_sheet.png",
+    "conv3_natural_sheet.png": (f"{CONV3} --steps 128", "conv3_natural_sheet.png"),
+    "conv3_regularised_sheet.png": (f"{CONV3} --method regularised", "conv3_regularised_sheet.png"),
+    "conv3_plain_sheet.png": (f"{CONV3} --method plain", "conv3_plain_sheet.png"),
+    "fc8_natural_sheet.png": (f"ascend {NET} --layer fc8 --steps 256", "fc8_natural_sheet.png"),
+    "dream_cat.png": (f"dream {NET} {CAT} --layer conv3 --size 200x300", "conv3_dream_0000.png"),
+    "invert_cat.png": (
+        f"invert {NET} {CAT} --layer {{layer}}",
+        "content-{layer}--image-_invert_0000.png",
     ),
     "evolution_conv1.png": (f"evolution {RECORD}", "conv1_evolution.png"),
     "evolution_curves.png": (f"evolution {RECORD}", "evolution_curves.png"),
@@ -49,6 +53,7 @@ PICTURES = {
     "googlenet.svg": ("draw prototxt/googlenet/deploy.prototxt", "structure.svg"),
     "attribution_cat.png": (f"attribute {NET} {CAT} --target cat --method all", "cat_fc8_3_sheet.png"),
 }
+SERIES = {"invert_cat.png": ("conv1", "conv3", "conv5", "fc6", "fc8")}
 COLOURS = 256  # of a palette: a third of the bytes, and no eye sees it
 
 
@@ -70,14 +75,33 @@ def main() -> int:
 
 
 def draw(name: str, folder: Path) -> None:
-    command, made = PICTURES[name]
     with tempfile.TemporaryDirectory() as out:
-        task, *words = shlex.split(command)
-        script = [sys.executable, str(ROOT / "scripts" / f"{task}.py")]
-        subprocess.run([*script, *words, "-o", out], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-        path = Path(out) / made
-        data = screenshot(path) if path.suffix == ".html" else path.read_bytes()
+        paths = [made(name, layer, Path(out)) for layer in SERIES.get(name, ("",))]
+        if name in SERIES:
+            data = beside(paths, SERIES[name])
+        else:
+            data = screenshot(paths[0]) if paths[0].suffix == ".html" else paths[0].read_bytes()
         write_whole(folder / name, small_png(data) if name.endswith(".png") else data)
+
+
+def made(name: str, layer: str, out: Path) -> Path:
+    """What the command of a picture leaves, in a folder of the layer's name."""
+    command, file = (text.replace("{layer}", layer) for text in PICTURES[name])
+    task, *words = shlex.split(command)
+    script = [sys.executable, str(ROOT / "scripts" / f"{task}.py")]
+    to = ["-o", str(out / layer)]
+    subprocess.run([*script, *words, *to], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    return out / layer / file
+
+
+def beside(paths: Sequence[Path], layers: Sequence[str]) -> bytes:
+    """The cat as the shipped net sees it, and the pictures of these layers."""
+    preprocess = Preprocess.near(ROOT / NET.split()[0])
+    tiles = [load_image(path) for path in paths]
+    height, width = tiles[0].shape[:2]
+    cat = preprocess.to_caffe(load_image(ROOT / CAT.split()[1]), (3, height, width))
+    sheet = contact_sheet([preprocess.to_display(cat), *tiles], ["photograph", *layers], len(tiles) + 1)
+    return png_bytes(sheet.rgb)
 
 
 def screenshot(path: Path) -> bytes:
