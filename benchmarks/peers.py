@@ -5,7 +5,7 @@
 
 All at 224 x 224, 8 filters, natural ascents (lucent's own recipe is much the same), random weights, which do
 not matter for speed. Each figure is the difference between a run and one of a third of the steps, so that
-loading and the start of processes do not count; tools take turns, and of each length the quickest round counts.
+loading and the start of processes do not count; tools take turns, of each length the quickest round counts.
 lucent and the loop run torchvision's modules, lucent the whole net, as it does; the loop is cut.
 """
 

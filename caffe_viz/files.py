@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +59,16 @@ def h5py() -> Any:
     return library
 
 
+LONGEST = 100  # characters of a part of a name: file systems take 255 bytes
+
+
 def safe_name(name: str) -> str:
     """`name` of a layer or blob, which may hold anything, as a part of a file's name.
 
     >>> safe_name("inception_3a/1x1"), safe_name("../../etc")
     ('inception_3a-1x1', '-..-etc')
     """
-    return re.sub(r"[^\w.-]", "-", name, flags=re.ASCII).lstrip(".") or "-"
+    safe = re.sub(r"[^\w.-]", "-", name, flags=re.ASCII).lstrip(".") or "-"
+    if len(safe) <= LONGEST:
+        return safe
+    return f"{safe[: LONGEST - 9]}-{zlib.crc32(name.encode()):08x}"

@@ -183,25 +183,32 @@ def test_ascend_writes_all_it_says(engine: str, networks: Path, tmp_path: Path) 
     made = json.loads(done.stdout)
     assert made["engine"] == engine
     assert [row["filter"] for row in made["filters"]] == [0, 6]
-    assert all(row["at its best"] > row["objective at start"] for row in made["filters"])
+    assert all(row["of the picture"] > row["objective at start"] for row in made["filters"])
     assert sorted(made["files"]) == sorted(map(str, (tmp_path / "a").iterdir()))
     assert done.stderr == ""  # no bar where there is no terminal
-    assert here(*arguments, tmp_path / "b").startswith(f"conv2, plain ascent ({engine})\n")
-    sheet = "conv2_plain_sheet.png"
+    assert here(*arguments, tmp_path / "b").startswith(f"conv2, natural ascent ({engine})\n")
+    sheet = "conv2_natural_sheet.png"
     assert (tmp_path / "a" / sheet).read_bytes() == (tmp_path / "b" / sheet).read_bytes()
 
 
-# Ctrl-C as the first steps arrive, or just before.
+# Ctrl-C as the first steps arrive, or before a worker begins.
 INTERRUPTED = """
 import os, signal, sys
 from caffe_viz.ascent import Ascending
 from caffe_viz.cli import main
-noted, early = Ascending._progress, sys.argv.pop(1) == "early"
-def interrupted(self, event):
-    progress = None if early else noted(self, event)
+from caffe_viz.ascent.crew import Crew
+noted = Ascending._progress
+def late(self, event):
+    progress = noted(self, event)
     os.kill(os.getpid(), signal.SIGINT)
     return progress
-Ascending._progress = interrupted
+def early(self, batches):
+    os.kill(os.getpid(), signal.SIGINT)
+    yield
+if sys.argv.pop(1) == "early":
+    Crew.run = early
+else:
+    Ascending._progress = late
 main()
 """
 
@@ -230,7 +237,7 @@ def test_ctrl_c_keeps_the_best_so_far(engine: str, networks: Path, tmp_path: Pat
     done = interrupted(networks, "late", "--engine", engine, "-o", tmp_path)
     assert done.returncode == 130
     assert done.stderr == "interrupted: these are the best images so far\n"
-    assert (tmp_path / "conv2_plain_sheet.png").exists()
+    assert (tmp_path / "conv2_natural_sheet.png").exists()
     assert done.stdout.count(".png") == 6
 
 
@@ -263,7 +270,7 @@ def test_every_filter_dead_is_a_failed_run(engine: str, tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "every chosen filter is dead" in done.stderr
     assert done.stdout.count("dead: no gradient") == 2
-    assert [p.name for p in (tmp_path / "out").iterdir()] == ["conv_plain.npz"]
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["conv_natural.npz"]
 
 
 def test_a_folder_that_cannot_be_written_is_said_before_the_work(networks: Path, tmp_path: Path) -> None:

@@ -13,9 +13,15 @@ import numpy as np
 import pytest
 
 import caffe_viz as cv
-from caffe_viz.ascent.climb import METHODS, Climber, Recipe, normalised
+from caffe_viz.ascent.arrays import HostArrays
+from caffe_viz.ascent.climb import Climb, Goal
+from caffe_viz.ascent.evaluators import CaffeEvaluator, evaluator
+from caffe_viz.ascent.optimizers import normalized
+from caffe_viz.ascent.recipe import Recipe
+from caffe_viz.ascent.units import Units
 from caffe_viz.checking import check_messages
-from caffe_viz.netdef import parse_net
+from caffe_viz.netdef import NetParameter, make_blob, parse_net
+from caffe_viz.objectives import Neuron
 from caffe_viz.surgery import auxiliary_net
 
 INPUT = 'layer { name: "a" type: "Input" top: "a" input_param { shape { dim: 2 dim: 2 dim: 2 dim: 2 } } }'
@@ -206,20 +212,40 @@ def test_gradients_and_steps_of_the_auxiliary_net_are_right(engine: str, text: s
         made.forward()
         return float((made.blobs[aux.activation].data * selector).sum(dtype=np.float64))
 
-    recipe = Recipe(METHODS["plain"], 1, 0.5, np.zeros(2, np.float32), 0, 0, image[0], None, 1)
-    climber = Climber(made, aux, recipe)
-    gradient = np.array(climber.evaluate(image, range(batch))[1])
+    evaluate = evaluator_of(engine, made, aux)
+    evaluate.set({aux.selector: selector})
+    gradient = evaluate.arrays.host(evaluate(evaluate.arrays.put(image))[1])
+    score()
     seed = np.ones(made.blobs[aux.objective].data.shape, np.float32)
     found = cv.gradient(made, aux.objective, seed, [aux.image]).blobs[aux.image]
-    np.testing.assert_array_equal(found, gradient)
+    np.testing.assert_allclose(found, gradient, rtol=0, atol=1e-6 * np.abs(found).max())
     assert off(image, gradient, score) < 0.01
     selector[...] = aux.select([1] * batch)
     image[...] = image[0]
     made.blobs[aux.selector].data[...] = selector
-    up = np.array(climber.evaluate(image, [1] * batch)[1])
+    evaluate.set({aux.selector: selector})
+    up = evaluate.arrays.host(evaluate(evaluate.arrays.put(image))[1])
     assert off(image, up, score) < 0.01
-    frames = [tick.frame for tick in climber.climb([1] * batch)]
-    np.testing.assert_allclose(frames[-1][0], image[0] + 0.5 * normalised(up)[0], atol=2e-3)  # in float16
+    goals = [Goal(Neuron(aux.layer, 1), 0, "unit")] * batch
+    recipe = Recipe.of("plain", steps=1, rate=32, start=image[0])  # a pixel is 1/64
+    climb = Climb(goals, [aux], lambda _: evaluate, recipe, Units.of(None, image.shape[1]))
+    for _ in climb:
+        pass
+    if not up[0].any():  # it began elsewhere
+        return
+    expected = image[0] + 0.5 * normalized(HostArrays(), up)[0]
+    np.testing.assert_allclose(climb.frame()[0], expected, atol=2e-3)  # in float16
+
+
+def evaluator_of(engine: str, net: Any, aux: Any) -> Any:
+    """What an ascent makes of an auxiliary net, with the parameters of `net`."""
+    if engine == "caffe":
+        return CaffeEvaluator(net, aux)
+    weights = NetParameter()
+    for name, blobs in net.params.items():
+        if name != aux.image_layer:
+            weights.layer.add(name=name, blobs=[make_blob(blob.data) for blob in blobs])
+    return evaluator(aux, weights, engine, "cpu")
 
 
 @pytest.mark.parametrize(("phase", "warned"), [("TRAIN", ["'s'"]), ("TEST", [])])

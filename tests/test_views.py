@@ -126,12 +126,12 @@ def test_maximized_shows_and_saves(cifar: Any, engine: str, tmp_path: Path) -> N
     assert found._repr_png_().startswith(PNG)
     names = sorted(path.name for path in found.save(tmp_path))
     assert names == [
-        "conv2_plain.gif", "conv2_plain.npz", "conv2_plain_0003.png", "conv2_plain_0040.png",
-        "conv2_plain_objective.png", "conv2_plain_sheet.png",
+        "conv2_natural.gif", "conv2_natural.npz", "conv2_natural_0003.png", "conv2_natural_0040.png",
+        "conv2_natural_objective.png", "conv2_natural_sheet.png",
     ]  # fmt: skip
     assert sorted(p.name for p in tmp_path.iterdir()) == names
     assert f"conv2, plain ascent ({engine})" in repr(found)
-    assert cv.Ascent.load(tmp_path / "conv2_plain.npz").engine == engine
+    assert cv.Ascent.load(tmp_path / "conv2_natural.npz").engine == engine
 
 
 def test_classes_are_titled_by_their_labels(cifar: Any) -> None:

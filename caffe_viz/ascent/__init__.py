@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+import weakref
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_viz.ascent.canvas import Fourier, Pixels, colours_of
+from caffe_viz.ascent.climb import fitted
 from caffe_viz.ascent.crew import Crew, Death
 from caffe_viz.ascent.goals import canvas_size, goals_of, octave_sizes
 from caffe_viz.ascent.optimizers import Adam, NormalizedSteps
@@ -67,7 +69,7 @@ class Progress:
 
 @dataclass
 class Ascending:
-    """An ascent under way: iterate for its `Progress`. Whoever stops finds the best so far in `result`."""
+    """An ascent under way: iterate for its `Progress`; after `stop`, `result` has the best so far."""
 
     job: Job
     batches: tuple[Batch, ...]
@@ -75,10 +77,22 @@ class Ascending:
     layer: str
     filters: tuple[int, ...]
     pids: tuple[int, ...] = ()
+    _running: weakref.ref[Generator[Progress, None, None]] | None = None
     _ticks: dict[Batch, Tick] = field(default_factory=dict)
     _frames: dict[Batch, list[Any]] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Progress]:
+        running = self._run()
+        self._running = weakref.ref(running)
+        return running
+
+    def stop(self) -> None:
+        """End it before its time; whoever leaves the loop by `break` need not call this."""
+        running = None if self._running is None else self._running()
+        if running is not None:
+            running.close()
+
+    def _run(self) -> Generator[Progress, None, None]:
         with Crew(self.job, self.jobs) as crew:
             try:
                 for event in crew.run(self.batches):
@@ -116,13 +130,15 @@ class Ascending:
         dead: list[int] = []
         for batch in self.batches:
             snapshot = self._ticks[batch].snapshot if batch in self._ticks else None
-            if snapshot is None or snapshot.images.shape[1:] != shape:  # stopped in a smaller octave
+            if snapshot is None:
                 continue
             alive = snapshot.alive
             padded = np.full((len(batch), columns), np.nan, np.float32)
             padded[:, : snapshot.curve.shape[1]] = snapshot.curve
             curves.append(padded[alive])
-            images.append(snapshot.images[alive])
+            images.append(
+                fitted(snapshot.images, shape[1:])[alive]
+            )  # it may have stopped in a smaller octave
             values.append(snapshot.values[alive])
             kept += [i for i, lives in zip(batch, alive, strict=True) if lives]
             dead += [i for i, lives in zip(batch, alive, strict=True) if not lives]
@@ -182,17 +198,19 @@ def ascend(
     runner = chosen_engine(engine, device, own.message)
     raise_for(check_messages(net, given, allow_code=True, engine=runner), f"net {net.name!r}")
     announce(own.message, runner, engine, device)
-    goals, numbers = goals_of(layer, own.activation_shape[1], filters, neuron, pictures)
+    goals, numbers = goals_of(net, layer, own.activation_shape[1], filters, neuron, pictures)
     size = recipe.size or _size_of(recipe.start) or canvas_size(net, layer)
     batch = max(BATCH // pictures, 1) * pictures  # pictures that are kept apart climb together
     batch = min(batch, len(goals)) or 1
     auxiliaries = tuple(
-        auxiliary_net(net, goals[0].objective if goals else layer, batch=batch, size=one)
-        for one in octave_sizes(size, own.image_shape, recipe.octaves)
-    )
+        auxiliary_net(net, goals[0].at(1.0) if goals else layer, batch=batch, size=one)
+        for one in octave_sizes(size, own.image_shape, recipe.octaves)[::-1]  # errors name the one asked for
+    )[::-1]
     batches = tuple(tuple(range(i, min(i + batch, len(goals)))) for i in range(0, len(goals), batch))
     for some in batches:
-        auxiliaries[-1].settings([goals[i].objective for i in some])  # says which filter or unit there is not
+        auxiliaries[-1].settings([goals[i].at(1.0) for i in some])  # says which filter or unit there is not
+    if recipe.mask is not None and recipe.start is None:
+        raise InputError("a mask keeps the start where it is black: give a start too.")
     message, shape = auxiliaries[-1].message, auxiliaries[-1].image_shape[1:]
     if recipe.start is not None and recipe.start.shape != shape:
         raise InputError(f"the start has the shape {recipe.start.shape}; the input takes {shape}.")

@@ -21,6 +21,7 @@ Shape = tuple[int, ...]
 IMAGENET_COLOURS = ((0.26, 0.09, 0.02), (0.27, 0.00, -0.05), (0.27, -0.09, 0.03))
 NOISE = 10.0  # deviation of pixels at the start, of 0..255
 CONTRAST = 4.0  # lucid's: Fourier coefficients of deviation 1 over it
+LEAST_COLOUR = 1e-3  # of the largest variance, that of any other colour
 EDGE = 1 / 64  # a given image is brought this far off black and white, where a sigmoid cannot get
 
 
@@ -147,7 +148,9 @@ def colours_of(photos: Iterable[NDArray[np.float32]]) -> tuple[tuple[float, ...]
     """The `colours` of a Fourier canvas as these photographs, (H, W, 3) RGB in 0..1, have them."""
     pixels = np.concatenate([np.asarray(photo, np.float64).reshape(-1, 3) for photo in photos])
     values, vectors = np.linalg.eigh(np.cov(pixels.T, bias=True))
-    root = (vectors * np.sqrt(np.maximum(values, 0)))[:, ::-1]  # what varies most comes first
+    # Grey photographs have one colour, those of nothing none: each keeps a little room.
+    values = np.maximum(values, max(LEAST_COLOUR * values.max(), np.finfo(np.float32).tiny))
+    root = (vectors * np.sqrt(values))[:, ::-1]  # what varies most comes first
     return tuple(tuple(map(float, row)) for row in root * np.sign(root.sum(0)))
 
 

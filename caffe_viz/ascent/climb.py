@@ -9,28 +9,37 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from caffe_viz.ascent.arrays import Host, Pullback
+from caffe_viz.ascent.arrays import Arrays, Host, Pullback
 from caffe_viz.ascent.evaluators import Evaluator
 from caffe_viz.ascent.recipe import Recipe
 from caffe_viz.ascent.transforms import Draws, transformed
 from caffe_viz.ascent.units import Units
 from caffe_viz.errors import RunError
 from caffe_viz.images import resized
-from caffe_viz.objectives import Objective
+from caffe_viz.objectives import Diversity, Objective
 from caffe_viz.surgery import Auxiliary
 
 TRIES = 10  # to find a start with a gradient: each from another seed, with more noise up to eightfold
+DIVERSITY = 0.5  # what pictures that are all alike lose, in shares of their objective
 LOOK_EVERY = 16  # steps between two looks whether all values are numbers: a look waits for the device
 Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Goal:
-    """What one image is to maximise. `stream` is its part of the seed: equal streams begin equally."""
+    """What one image is to maximise. `stream` is its part of the seed: equal streams begin equally.
+
+    `apart` is a layer in which it shall be unlike the other images of equal objectives, if there is one.
+    """
 
     objective: Objective
     stream: int
     name: str
+    apart: str = ""
+
+    def at(self, weight: float) -> Objective:
+        """The objective, with so much of diversity."""
+        return self.objective + weight * Diversity(self.apart) if self.apart else self.objective
 
 
 @dataclass(frozen=True)
@@ -60,6 +69,7 @@ class Climb:
     units: Units
     alive: NDArray[np.bool_] = field(init=False)
     _curve: list[Any] = field(default_factory=list)
+    _octave_from: int = 0
     _best: Any = None
     _best_values: Any = None
     _params: Any = None
@@ -75,7 +85,7 @@ class Climb:
         carried: Host | None = None
         for octave, auxiliary in enumerate(self.auxiliaries):
             evaluator = self.evaluators(auxiliary)
-            evaluator.set(auxiliary.settings([goal.objective for goal in self.goals]))
+            self._weigh(evaluator, auxiliary, 0.0)
             size = auxiliary.image_shape[2:]
             base = None if start is None else fitted(start, size)
             begin = base
@@ -87,7 +97,7 @@ class Climb:
             if not last:
                 ended = evaluator.arrays.host(self._images())
                 carried = ended if start is None else ended - fitted(start, size)
-                self._best = None
+                self._best, self._octave_from = None, len(self._curve)
 
     def snapshot(self) -> Snapshot:
         """A copy of the state, on the host.
@@ -100,7 +110,7 @@ class Climb:
         self._need_numbers(curve)
         best = self.recipe.keep_best
         images = arrays.host(self._best if best else self._images())[:count]
-        values = curve.max(1) if best else curve[:, -1]
+        values = curve[:, self._octave_from :].max(1) if best else curve[:, -1]
         return Snapshot(images, curve, values, self.alive)
 
     def frame(self) -> NDArray[np.float16]:
@@ -129,14 +139,24 @@ class Climb:
             seen, pull = images(params)
             changes = () if ended and not recipe.keep_best else recipe.transforms
             changed, pull_changes = transformed(changes, arrays, seen, units, draws)
+            if ended and self.goals[0].apart:
+                self._weigh(evaluator, auxiliary, 0.0)  # the value is the picture's own
             values, gradient = evaluator(changed)
+            values = _one_each(arrays, values, shape[0])
             self._record(values, seen)
             if len(self._curve) % LOOK_EVERY == 1:
                 self._need_numbers(arrays.host(values)[: len(self.goals), None])
+            if self.goals[0].apart:
+                size = np.abs(arrays.host(values)[: len(self.goals)]).mean()
+                self._weigh(evaluator, auxiliary, DIVERSITY * float(size))
             yield len(self._curve)
             if not ended:
                 params = recipe.canvas.project(arrays, step(params, pull(pull_changes(gradient))), units)
         self._params = params
+
+    def _weigh(self, evaluator: Evaluator, auxiliary: Auxiliary, weight: float) -> None:
+        """Give the net the objectives' numbers, with a weight of diversity."""
+        evaluator.set(auxiliary.settings([goal.at(weight) for goal in self.goals]))
 
     def _images(self) -> Any:
         return self._made(self._params)[0]
@@ -186,6 +206,7 @@ class Climb:
             assert params is not None
             found = arrays.put(params)
             values, gradient = evaluator(images(found)[0])
+            values = _one_each(arrays, values, shape[0])
             self._need_numbers(arrays.host(values)[: len(self.goals), None])
             moves = arrays.host(arrays.inverse_rms(gradient))
             waiting = [n for n in waiting if not moves[n]]
@@ -214,6 +235,11 @@ class Climb:
                 f"{self.goals[bad[0]].name}: its value is no number; are there NaN weights (caffe-viz "
                 f"check), or is the rate too high?"
             )
+
+
+def _one_each(arrays: Arrays, values: Any, count: int) -> Any:
+    """(count,) also where a layer's first axis is not that of images, such as time: then all have the sum."""
+    return values if len(values) == count else arrays.stack([values.sum()] * count, 0)
 
 
 def fitted(image: Host, size: Shape) -> Host:

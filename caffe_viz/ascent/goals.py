@@ -9,50 +9,62 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_viz.ascent.climb import Goal
-from caffe_viz.netdef import NetParameter
-from caffe_viz.objectives import (
-    Channel,
-    Content,
-    Diversity,
-    Neuron,
-    Objective,
-    leaves,
-)
+from caffe_viz.errors import InputError
+from caffe_viz.geometry import measure
+from caffe_viz.netdef import NetParameter, for_phase
+from caffe_viz.objectives import Channel, Content, Neuron, Objective, Style, leaves
 from caffe_viz.surgery import auxiliary_net
 
 Array = NDArray[np.float32]
 OCTAVE = 1.4  # from one size to the next
 LEAST_SIDE = 32  # of the smallest octave
 PICTURES_APART = 100_000  # between the streams of two pictures of one filter; no layer has so many filters
-DIVERSITY = 0.5  # how much of an objective goes where a picture is like all the others
 
 
 def goals_of(
+    net: NetParameter,
     layer: str | Objective,
     count: int,
-    filters: Sequence[int] | None,
-    neuron: tuple[int, ...] | bool,
-    pictures: int,
+    filters: Sequence[int] | None = None,
+    neuron: tuple[int, ...] | bool = False,
+    pictures: int = 1,
 ) -> tuple[list[Goal], tuple[int, ...]]:
-    """A goal for each picture, and the numbers that these go by: of filters of a layer, or 0, 1 .."""
+    """A goal for each picture, and the numbers that these go by: of filters of a layer, or 0, 1 ..
+
+    Raises:
+        InputError: filters or a neuron of an objective that is none.
+    """
     if isinstance(layer, Objective):
-        kept = apart(layer, pictures)
-        return [Goal(kept, n + 1, str(layer)) for n in range(pictures)], tuple(range(pictures))
+        if filters is not None or neuron is not False:
+            raise InputError(f"objective {layer}: filters and neuron go with a layer, not with an objective.")
+        near = isinstance(next(leaves(layer)), Content | Style)  # what is sought leaves no choice
+        away = apart_layer(net, layer) if pictures > 1 and not near else ""
+        return [Goal(layer, n + 1, str(layer), away) for n in range(pictures)], tuple(range(pictures))
     place = None if isinstance(neuron, bool) else tuple(neuron)
     goals, numbers = [], []
+    away = apart_layer(net, Channel(layer, 0)) if pictures > 1 else ""
     for chosen in range(count) if filters is None else dict.fromkeys(filters):
         objective = Channel(layer, chosen) if neuron is False else Neuron(layer, chosen, place)
         for n in range(pictures):
-            goals.append(Goal(apart(objective, pictures), chosen + 1 + n * PICTURES_APART, str(objective)))
+            goals.append(Goal(objective, chosen + 1 + n * PICTURES_APART, str(objective), away))
             numbers.append(chosen)
     return goals, tuple(numbers)
 
 
-def apart(objective: Objective, pictures: int) -> Objective:
-    """The objective, less for pictures that are like each other; in shares of itself, whatever its size."""
-    if pictures == 1:
-        return objective
-    return objective + DIVERSITY * (objective * Diversity(next(leaves(objective)).layer))
+def apart_layer(net: NetParameter, objective: Objective) -> str:
+    """The layer in which pictures of an objective are compared: its own, or the last with maps before that.
+
+    Of a layer without maps there is no Gram matrix that would tell shapes apart.
+    """
+    layer = next(leaves(objective)).layer
+    seen = ""
+    for one in measure(for_phase(net)).layers:
+        shape = one.shapes[0] if one.shapes else ()
+        if len(shape) == 4 and shape[2] * shape[3] > 1 and (one.name == layer or one.type == "Convolution"):
+            seen = one.name
+        if one.name == layer:
+            break
+    return seen or layer
 
 
 def canvas_size(net: NetParameter, layer: str | Objective) -> tuple[int, int] | None:

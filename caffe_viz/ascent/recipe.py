@@ -74,7 +74,7 @@ class Recipe:
 
 
 DREAM = Recipe(Pixels(clipped=True), (Roll(32),), NormalizedSteps(1.5), steps=10, octaves=4, name="dream")
-INVERT = Recipe(Fourier(), (RandomAffine(translate=0.02),), Adam(0.1), steps=200, name="invert")
+INVERT = Recipe(Fourier(decay=1.5), (), Adam(0.1, decay=0.1), steps=200, name="invert")
 METHODS: Mapping[str, Recipe] = MappingProxyType(
     {
         "natural": Recipe(

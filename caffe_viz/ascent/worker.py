@@ -128,12 +128,12 @@ def _serve(orders: IO[bytes], answers: IO[bytes]) -> None:
         climb = Climb(goals, job.auxiliaries, lambda auxiliary: loaded(id(auxiliary)), job.recipe, job.units)
         reported = time.monotonic()
         for done in climb:
-            ends = done == job.evaluations or stop.asked
+            ends = done == job.evaluations or stop.asked  # asked once: it may change below
             frame = climb.frame() if _frame_due(job, done) else None
             if ends or frame is not None or time.monotonic() - reported > REPORT_EVERY:
                 reported = time.monotonic()
                 send(answers, Tick(batch, done, climb.snapshot() if ends else None, frame))
-            if stop.asked:
+            if ends:
                 break
 
 

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from caffe_viz.ascent import DREAM, INVERT
+from caffe_viz.errors import InputError
+from caffe_viz.files import safe_name
+from caffe_viz.images import load_image
 from caffe_viz.network import Array, Network, PathLike
 from caffe_viz.objectives import Content, Direction, Layer, Named, Objective
 from caffe_viz.views.maximized import Maximized, maximize
@@ -33,12 +40,16 @@ def dream(
     """
     network = Network.of(net)
     objective = layer if isinstance(layer, Objective) else Layer(layer)
+    if guide is not None and not isinstance(layer, str):
+        raise InputError("a guide needs a layer in which it is seen, not an objective.")
     if guide is not None and isinstance(layer, str):
-        objective = Direction(
-            layer, Named(network.pixels(guide), "guide"), Named(network.pixels(image), "image")
-        )
+        own = network.shape[1:]
+        toward, away = (_pixels(network, x, own) for x in (guide, image))
+        objective = Direction(layer, Named(toward, "guide"), Named(away, "image"))
     size = size or network.shape[1:]  # type: ignore[assignment]
-    return maximize(network, objective, start=image, size=size, **{"method": DREAM, **options})
+    first = _pixels(network, image, size)
+    found = maximize(network, objective, start=first, size=size, **{"method": DREAM, **options})
+    return replace(found, name=_named(image, objective if guide is None else layer, "dream"))
 
 
 def invert(
@@ -59,5 +70,25 @@ def invert(
         InputError: no such layer or image.
     """
     network = Network.of(net)
-    objective = Content(layer, Named(network.pixels(image), "image"))
-    return maximize(network, objective, **{"method": INVERT, **options})
+    objective = Content(layer, Named(_pixels(network, image, network.shape[1:]), "image"))
+    found = maximize(network, objective, **{"method": INVERT, **options})
+    return replace(found, name=_named(image, layer, "invert"))
+
+
+def _pixels(network: Network, image: PathLike | Array, size: tuple[int, ...] | None) -> Array:
+    """The middle of a photograph in the proportions of `size`, brought to it: (C, H, W) of the input."""
+    rgb = load_image(image) if isinstance(image, str | Path) and Path(image).suffix != ".npy" else image
+    if isinstance(rgb, np.ndarray) and rgb.ndim == 3 and rgb.shape[2] == 3 and size is not None:
+        height, width = rgb.shape[:2]
+        share = min(height / size[0], width / size[1])
+        tall, wide = (max(round(n * share), 1) for n in size)
+        top, left = (height - tall) // 2, (width - wide) // 2
+        rgb = rgb[top : top + tall, left : left + wide]
+    straight = replace(network, preprocess=replace(network.preprocess, resize=None, antialias=True))
+    return straight.pixels(rgb, None if size is None else (size[0], size[1]))
+
+
+def _named(image: PathLike | Array, layer: str | Objective, method: str) -> str:
+    """How the files are called: after the photograph, the layer and the method."""
+    stem = Path(image).stem if isinstance(image, str | Path) else "image"
+    return f"{safe_name(stem)}_{safe_name(str(layer))}_{method}"

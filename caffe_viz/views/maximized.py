@@ -33,12 +33,14 @@ class Maximized(Rich):
     """Inputs that maximise filters, as pictures. `interrupted`: Ctrl-C came, these are the best so far.
 
     `topmost` are the places in photographs that activate the same filters most, if there are any photographs.
+    `name` is what its files are called, by default after the layer and the method.
     """
 
     ascent: Ascent
     network: Network
     interrupted: bool = False
     topmost: Topmost | None = None
+    name: str = ""
 
     def rgb(self, images: Array) -> Array:
         """(..., C, H, W) in units of the input -> (..., h, w, 3) to look at; other channels side by side.
@@ -113,8 +115,15 @@ class Maximized(Rich):
     @property
     def table(self) -> tables.Table:
         a = self.ascent
+        inactive = () if self.topmost is None else self.topmost.top.dead
         rows: list[tuple[Any, ...]] = [
-            (number, float(f"{curve[0]:.6g}"), float(f"{value:.6g}"), int(np.isfinite(curve).sum()) - 1, "")
+            (
+                number,
+                float(f"{curve[0]:.6g}"),
+                float(f"{value:.6g}"),
+                int(np.isfinite(curve).sum()) - 1,
+                "never active in the photographs" if number in inactive else "",
+            )
             for number, curve, value in zip(a.filters, a.curve, a.values, strict=True)
         ]
         rows += [(number, None, None, None, "dead: no gradient from any start") for number in a.dead]
@@ -124,7 +133,7 @@ class Maximized(Rich):
     def save(self, folder: PathLike) -> list[Path]:
         """Write the contact sheet, each picture, the curves, the npz, and the GIF if there are frames."""
         a, folder = self.ascent, Path(folder)
-        stem = f"{safe_name(a.layer)}_{a.method}"
+        stem = self.name or f"{safe_name(a.layer)}_{a.method}"
         paths = [folder / f"{stem}.npz"]
         a.save(paths[0])
         if not a.filters:
@@ -198,6 +207,7 @@ def maximize(
             numbers = list(dict.fromkeys(climbing.filters))
             topmost = searched(searching(network, album, layer, numbers, PLACES, None))
     except KeyboardInterrupt:
+        climbing.stop()
         return Maximized(climbing.result, network, interrupted=True)
     return Maximized(climbing.result, network, topmost=topmost)
 
