@@ -39,10 +39,10 @@ PICTURES = {
     "conv3_regularised_sheet.png": (f"{CONV3} --method regularised", "conv3_regularised_sheet.png"),
     "conv3_plain_sheet.png": (f"{CONV3} --method plain", "conv3_plain_sheet.png"),
     "fc8_natural_sheet.png": (f"ascend {NET} --layer fc8 --steps 256", "fc8_natural_sheet.png"),
-    "dream_cat.png": (f"dream {NET} {CAT} --layer conv3 --size 200x300", "conv3_dream_0000.png"),
+    "dream_cat.png": (f"dream {NET} {CAT} --layer conv3 --size 200x300", "cat_conv3_dream_0000.png"),
     "invert_cat.png": (
         f"invert {NET} {CAT} --layer {{layer}}",
-        "content-{layer}--image-_invert_0000.png",
+        "cat_{layer}_invert_0000.png",
     ),
     "evolution_conv1.png": (f"evolution {RECORD}", "conv1_evolution.png"),
     "evolution_curves.png": (f"evolution {RECORD}", "evolution_curves.png"),
