@@ -130,7 +130,7 @@ def test_maximized_shows_and_saves(cifar: Any, engine: str, tmp_path: Path) -> N
         "conv2_natural_objective.png", "conv2_natural_sheet.png",
     ]  # fmt: skip
     assert sorted(p.name for p in tmp_path.iterdir()) == names
-    assert f"conv2, plain ascent ({engine})" in repr(found)
+    assert f"conv2, natural ascent ({engine})" in repr(found)
     assert cv.Ascent.load(tmp_path / "conv2_natural.npz").engine == engine
 
 
