@@ -81,16 +81,10 @@ def changed(images: np.ndarray) -> list[np.ndarray]:
     ]  # fmt: skip
 
 
-def test_natural_pictures_of_classes_are_recognised_after_changes(engine: str, net: Any) -> None:
-    shares = {}
-    for method in ("natural", "plain"):
-        images = maximize(net, "fc8", method=method, steps=40).ascent.images
-        right = [
-            classes(cv.load_net(net.prototxt, weights_of(net), engine=engine), x) == np.arange(10)
-            for x in changed(images)
-        ]
-        shares[method] = np.mean(right)
-    assert shares["natural"] >= 0.9
+def test_natural_pictures_of_classes_are_recognised_after_changes(net: Any) -> None:
+    images = maximize(net, "fc8", steps=32, jobs=2).ascent.images
+    right = [classes(net, some) == np.arange(10) for some in changed(images)]
+    assert np.mean(right) >= 0.9
 
 
 def weights_of(net: Any) -> NetParameter:
@@ -188,9 +182,9 @@ def test_diversity_makes_pictures_less_alike(engine: str, net: Any) -> None:
         grams /= np.linalg.norm(grams, axis=1, keepdims=True)
         return float((grams @ grams.T)[np.triu_indices(3, 1)].mean())
 
-    together = maximize(net, "conv4", [7], pictures=3, steps=30, size=(32, 32)).ascent.images
+    together = maximize(net, "conv4", [7], pictures=3, steps=16, size=(32, 32)).ascent.images
     single = [
-        maximize(net, "conv4", [7], steps=30, size=(32, 32), seed=seed).ascent.images[0] for seed in range(3)
+        maximize(net, "conv4", [7], steps=16, size=(32, 32), seed=seed).ascent.images[0] for seed in range(3)
     ]
     assert alike(together) < alike(np.stack(single))
 
@@ -349,3 +343,18 @@ def test_options_that_do_not_go_together(net: Any, options: dict[str, Any], word
 def test_a_guide_needs_a_layer(net: Any, cat: Path) -> None:
     with pytest.raises(InputError, match="a guide needs a layer"):
         dream(net, cat, Layer("conv2"), guide=cat)
+
+
+def test_a_second_input_holds_zeros(engine: str) -> None:
+    """As in a net that nobody gave it: both engines climb the sum of the image and a side vector."""
+    net = parse_net("""
+    layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 6 dim: 6 } } }
+    layer { name: "side" type: "Input" top: "side" input_param { shape { dim: 1 dim: 4 } } }
+    layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip" inner_product_param { num_output: 4 } }
+    layer { name: "sum" type: "Eltwise" bottom: "ip" bottom: "side" top: "sum" }
+    """)
+    weights = NetParameter()
+    rng = np.random.default_rng(0)
+    weights.layer.add(name="ip", blobs=[make_blob(rng.normal(size=(4, 108))), make_blob(np.zeros(4))])
+    found = finish(ascend(net, weights, "sum", [2], steps=8, engine=engine, jobs=1))
+    assert found.values[0] > found.curve[0, 0] + 1

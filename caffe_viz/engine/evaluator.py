@@ -31,11 +31,15 @@ class Evaluator:
         loaded = Net(_with_input(net, image_layer), 1, weights=weights, device=device)
         self.arrays = TorchArrays(loaded.device)
         self._module, self._image, self._values = NetModule(loaded, "channels_last"), image, values
-        self._settings: dict[str, Tensor] = {}
+        # Inputs beside the image, such as a continuation, hold zeros as in a net that nobody gave any.
+        self._settings: dict[str, Tensor] = {
+            name: torch.zeros(shape, device=loaded.device)
+            for name, shape in self._module.input_shapes.items() if name != image
+        }  # fmt: skip
 
     def set(self, settings: Mapping[str, Host]) -> None:
         """Give the net the numbers of its objectives."""
-        self._settings = {name: self.arrays.put(values) for name, values in settings.items()}
+        self._settings |= {name: self.arrays.put(values) for name, values in settings.items()}
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """The objectives, and the gradient of their sum."""
