@@ -31,6 +31,7 @@ from caffe_viz.filling import fill
 from caffe_viz.geometry.python_layers import folders, with_permission
 from caffe_viz.layers_file import load_layers
 from caffe_viz.netdef import NetParameter
+from caffe_viz.surgery import Auxiliary
 
 ENGINES = ("auto", "caffe", "torch")
 PHASES = ("TRAIN", "TEST")  # in the order of Caffe's numbers
@@ -214,13 +215,11 @@ def _load_torch(
     return Net(net, PHASES.index(phase), weights=weights, device=device)
 
 
-def load_evaluator(
-    net: NetParameter, weights: NetParameter | None, image: str, image_layer: str, values: str, device: str
-) -> Any:
+def load_evaluator(auxiliary: Auxiliary, weights: NetParameter | None, device: str) -> Any:
     """An auxiliary net on the embedded engine as a function of images that stay on the device."""
     from caffe_viz.engine.evaluator import Evaluator
 
-    return Evaluator(net, weights, image, image_layer, values, device)
+    return Evaluator(auxiliary, weights, device)
 
 
 def torch_module(net: Any, memory_format: str = "contiguous") -> Any:

@@ -295,13 +295,14 @@ def test_an_ascent_that_is_left_keeps_the_best_so_far(files: tuple[Path, Path]) 
     for _ in left:
         break
     assert left.result.filters == (1,)
-    octaves = ascend(message, weights, "conv2", [1], octaves=2, size=(48, 64), **options)
+    octaves = ascend(message, weights, "conv2", [1], octaves=2, size=(48, 64), save_every=10**6, **options)
     try:
         for _ in octaves:
             raise KeyboardInterrupt
     except KeyboardInterrupt:
         octaves.stop()
     assert octaves.result.images.shape == (1, 3, 48, 64)
+    assert octaves.result.frames.shape == (1, 1, 3, 48, 64)
 
 
 def test_grey_photographs_have_a_little_colour(net: Any, tmp_path: Path) -> None:
@@ -358,3 +359,26 @@ def test_a_second_input_holds_zeros(engine: str) -> None:
     weights.layer.add(name="ip", blobs=[make_blob(rng.normal(size=(4, 108))), make_blob(np.zeros(4))])
     found = finish(ascend(net, weights, "sum", [2], steps=8, engine=engine, jobs=1))
     assert found.values[0] > found.curve[0, 0] + 1
+
+
+@pytest.mark.parametrize("kind", ["3 dim: 4 dim: 9 dim: 10", "3"])
+def test_input_of_other_axes(engine: str, kind: str) -> None:
+    """Coloured volumes, as C3D's, and vectors; dreams of what is no image end in one line or in an array."""
+    axes = kind.count("dim") + 2
+    net = parse_net(
+        f'layer {{ name: "data" type: "Input" top: "data" input_param {{ shape {{ dim: 1 dim: {kind} }} }} }}'
+        'layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip" inner_product_param { num_output: 2 } }'
+    )
+    count = 3 if axes == 2 else 3 * 4 * 9 * 10
+    weights, rng = NetParameter(), np.random.default_rng(0)
+    weights.layer.add(name="ip", blobs=[make_blob(rng.normal(size=(2, count))), make_blob(np.zeros(2))])
+    found = finish(
+        ascend(net, weights, "ip", [1], steps=8, engine=engine, jobs=1, preprocess=cv.Preprocess())
+    )
+    assert found.images.ndim == axes
+    assert found.values[0] > found.curve[0, 0]
+    loaded = cv.load_net(net, weights, engine=engine)
+    start = np.zeros(found.images.shape[1:], np.float32)
+    assert dream(loaded, start, "ip", steps=1, rate=1.0).ascent.images.shape == found.images.shape
+    with pytest.raises(InputError, match="no image"):
+        dream(loaded, np.zeros((5, 5, 3), np.float32), "ip")

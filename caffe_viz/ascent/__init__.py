@@ -136,15 +136,14 @@ class Ascending:
             padded = np.full((len(batch), columns), np.nan, np.float32)
             padded[:, : snapshot.curve.shape[1]] = snapshot.curve
             curves.append(padded[alive])
-            images.append(
-                fitted(snapshot.images, shape[1:])[alive]
-            )  # it may have stopped in a smaller octave
+            # It may have stopped in a smaller octave.
+            images.append(fitted(snapshot.images, shape[1:])[alive])
             values.append(snapshot.values[alive])
             kept += [i for i, lives in zip(batch, alive, strict=True) if lives]
             dead += [i for i, lives in zip(batch, alive, strict=True) if not lives]
             if batch in self._frames:
-                same = [frame for frame in self._frames[batch] if frame.shape[1:] == shape]
-                frames.append(np.stack(same)[:, alive])
+                same = [fitted(frame.astype(np.float32), shape[1:]) for frame in self._frames[batch]]
+                frames.append(np.stack(same)[:, alive].astype(np.float16))
         count = min(map(len, frames), default=0)
         recipe = self.job.recipe
         return Ascent(
@@ -189,11 +188,7 @@ def ascend(
     """
     recipe = Recipe.of(method, **changes)
     given = weights if isinstance(weights, NetParameter) else read_weights(weights)
-    own = (
-        auxiliary_net(net, layer, neuron=bool(neuron))
-        if isinstance(layer, str)
-        else auxiliary_net(net, layer)
-    )
+    own = auxiliary_net(net, layer, neuron=bool(neuron))
     # Here, not in the workers, so that a missing engine is told before any of them starts.
     runner = chosen_engine(engine, device, own.message)
     raise_for(check_messages(net, given, allow_code=True, engine=runner), f"net {net.name!r}")

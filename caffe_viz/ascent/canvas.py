@@ -8,13 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from caffe_viz.ascent.arrays import Arrays, Host, Pullback
-from caffe_viz.ascent.units import Units
+from caffe_viz.ascent.units import Units, spread
 
 Shape = tuple[int, ...]
 # Root of the covariance of ImageNet's colours, RGB; tensorflow/lucid: lucid/optvis/param/color.py.
@@ -53,7 +54,7 @@ class Pixels:
 
     def start(self, rng: np.random.Generator, shape: Shape, units: Units, boost: float) -> Host:
         noise = rng.standard_normal(shape, np.float32) * NOISE * units.pixel * boost
-        return np.asarray(_wide(units.grey, len(shape) + 1) + noise, np.float32)
+        return np.asarray(spread(units.grey, len(shape) + 1) + noise, np.float32)
 
     def of(self, image: Host, units: Units) -> Host:
         return np.asarray(image, np.float32)
@@ -68,7 +69,7 @@ class Pixels:
     def project(self, arrays: Arrays, params: Any, units: Units) -> Any:
         if not self.clipped:
             return params
-        low, high = (arrays.put(_wide(v, params.ndim)) for v in (units.black, units.white))
+        low, high = (arrays.put(spread(v, params.ndim)) for v in (units.black, units.white))
         return arrays.where(params < low, low, arrays.where(params > high, high, params))
 
 
@@ -93,25 +94,26 @@ class Fourier:
         return np.asarray(rng.standard_normal(size, np.float32) * self.deviation * boost, np.float32)
 
     def of(self, image: Host, units: Units) -> Host:
-        low, high = (_wide(v, image.ndim + 1) for v in (units.black, units.white))
+        low, high = (spread(v, image.ndim + 1) for v in (units.black, units.white))
         share = np.clip((image - low) / (high - low), EDGE, 1 - EDGE)
         values = np.log(share / (1 - share))
         if (matrix := self._matrix(units)) is not None:
             values = np.tensordot(np.linalg.inv(matrix), values, 1)
         found = np.fft.rfft2(values.reshape(_plane(image.shape)))
-        scale = self._scale(_plane(image.shape)[-2:])
+        _, height, width = _plane(image.shape)
+        scale = _scale((height, width), self.decay)
         return np.asarray(np.stack([found.real, found.imag], -1) / scale[..., None], np.float32)
 
     def images(self, arrays: Arrays, params: Any, units: Units, shape: Shape) -> tuple[Any, Pullback]:
         _, height, width = _plane(shape[1:])
         size = height, width
-        scale = arrays.put(self._scale(size)[..., None])
+        scale = arrays.put(_scale(size, self.decay)[..., None])
         values = arrays.image(params * scale, size).reshape(shape)
         matrix = self._matrix(units)
         if matrix is not None:
             values = arrays.along(matrix, values, 1)
         share = arrays.sigmoid(values)
-        low, high = (arrays.put(_wide(v, len(shape))) for v in (units.black, units.white))
+        low, high = (arrays.put(spread(v, len(shape))) for v in (units.black, units.white))
 
         def pull(gradient: Any) -> Any:
             gradient = gradient * (high - low) * share * (1 - share)
@@ -137,12 +139,6 @@ class Fourier:
         matrix = matrix / np.linalg.norm(matrix, axis=0).max()
         return np.asarray(matrix[list(units.rgb)], np.float32)
 
-    def _scale(self, size: Shape) -> NDArray[np.float32]:
-        """(H, W // 2 + 1) by which the coefficients are multiplied."""
-        down, across = np.fft.fftfreq(size[0])[:, None], np.fft.rfftfreq(size[1])[None]
-        frequency = np.maximum(np.hypot(down, across), 1 / max(size))
-        return np.asarray(frequency**-self.decay * math.sqrt(math.prod(size)) / CONTRAST, np.float32)
-
 
 def colours_of(photos: Iterable[NDArray[np.float32]]) -> tuple[tuple[float, ...], ...]:
     """The `colours` of a Fourier canvas as these photographs, (H, W, 3) RGB in 0..1, have them."""
@@ -154,6 +150,15 @@ def colours_of(photos: Iterable[NDArray[np.float32]]) -> tuple[tuple[float, ...]
     return tuple(tuple(map(float, row)) for row in root * np.sign(root.sum(0)))
 
 
+@lru_cache(maxsize=32)  # every step asks
+def _scale(size: Shape, decay: float) -> NDArray[np.float32]:
+    """(H, W // 2 + 1) by which the coefficients are multiplied."""
+    down, across = np.fft.fftfreq(size[0])[:, None], np.fft.rfftfreq(size[1])[None]
+    frequency = np.maximum(np.hypot(down, across), 1 / max(size))
+    return np.asarray(frequency**-decay * math.sqrt(math.prod(size)) / CONTRAST, np.float32)
+
+
+@lru_cache(maxsize=32)
 def _weights(size: Shape) -> NDArray[np.float32]:
     """(H, W // 2 + 1) how often a coefficient of a real image counts, over the number of pixels."""
     height, width = size
@@ -169,8 +174,3 @@ def _plane(shape: Shape) -> Shape:
     channels, *space = shape
     *outer, height, width = [*[1] * (2 - len(space)), *space]
     return (channels * math.prod(outer), height, width)
-
-
-def _wide(values: NDArray[np.float32], axes: int) -> NDArray[np.float32]:
-    """(C,) to be used with (N, C, ...) of so many axes, or with (C, ...)."""
-    return values.reshape(-1, *[1] * (axes - 2))

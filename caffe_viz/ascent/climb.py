@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from caffe_viz.ascent.arrays import Arrays, Host, Pullback
+from caffe_viz.ascent.arrays import Host, Pullback
 from caffe_viz.ascent.evaluators import Evaluator
 from caffe_viz.ascent.recipe import Recipe
 from caffe_viz.ascent.transforms import Draws, transformed
-from caffe_viz.ascent.units import Units
+from caffe_viz.ascent.units import Units, spread
 from caffe_viz.errors import RunError
 from caffe_viz.images import resized
 from caffe_viz.objectives import Diversity, Objective
@@ -59,12 +59,12 @@ class Snapshot:
 class Climb:
     """A batch under way: iterate for the number of evaluations done; the first is that of the start.
 
-    `evaluators` gives the net for each auxiliary, small octaves first.
+    `evaluators` gives the net for each of `auxiliaries` by its place; small octaves come first.
     """
 
     goals: Sequence[Goal]
     auxiliaries: Sequence[Auxiliary]
-    evaluators: Callable[[Auxiliary], Evaluator]
+    evaluators: Callable[[int], Evaluator]
     recipe: Recipe
     units: Units
     alive: NDArray[np.bool_] = field(init=False)
@@ -84,7 +84,7 @@ class Climb:
         start = self.recipe.start
         carried: Host | None = None
         for octave, auxiliary in enumerate(self.auxiliaries):
-            evaluator = self.evaluators(auxiliary)
+            evaluator = self.evaluators(octave)
             self._weigh(evaluator, auxiliary, 0.0)
             size = auxiliary.image_shape[2:]
             base = None if start is None else fitted(start, size)
@@ -96,7 +96,7 @@ class Climb:
             yield from self._octave(evaluator, auxiliary, begin, base, last)
             if not last:
                 ended = evaluator.arrays.host(self._images())
-                carried = ended if start is None else ended - fitted(start, size)
+                carried = ended if base is None else ended - base
                 self._best, self._octave_from = None, len(self._curve)
 
     def snapshot(self) -> Snapshot:
@@ -106,7 +106,7 @@ class Climb:
             RunError: a value is no number.
         """
         arrays, count = self._arrays, len(self.goals)
-        curve = arrays.host(self._stacked())[:count]
+        curve = arrays.host(arrays.stack(self._curve, 1))[:count]
         self._need_numbers(curve)
         best = self.recipe.keep_best
         images = arrays.host(self._best if best else self._images())[:count]
@@ -141,8 +141,7 @@ class Climb:
             changed, pull_changes = transformed(changes, arrays, seen, units, draws)
             if ended and self.goals[0].apart:
                 self._weigh(evaluator, auxiliary, 0.0)  # the value is the picture's own
-            values, gradient = evaluator(changed)
-            values = _one_each(arrays, values, shape[0])
+            values, gradient = _evaluated(evaluator, changed)
             self._record(values, seen)
             if len(self._curve) % LOOK_EVERY == 1:
                 self._need_numbers(arrays.host(values)[: len(self.goals), None])
@@ -172,9 +171,6 @@ class Climb:
         self._best_values = self._arrays.where(better, values, self._best_values)
         self._best = self._arrays.where(better.reshape(-1, *[1] * (images.ndim - 1)), images, self._best)
 
-    def _stacked(self) -> Any:
-        return self._arrays.stack(self._curve, 1)
-
     def _mask(self, base: Host | None, shape: Shape) -> Callable[[Any, Pullback], tuple[Any, Pullback]]:
         """What keeps the start where the mask is 0."""
         if self.recipe.mask is None or base is None:
@@ -195,18 +191,13 @@ class Climb:
         waiting, params = list(range(len(self.goals))), None
         for attempt in range(TRIES):
             for n in waiting:
-                one = self._start(
-                    self.goals[n],
-                    begin if begin is None or begin.ndim < len(shape) else begin[n],
-                    attempt,
-                    shape,
-                )
+                mine = begin if begin is None or begin.ndim < len(shape) else begin[n]
+                one = self._start(self.goals[n], mine, attempt, shape)
                 params = np.zeros((shape[0], *one.shape), np.float32) if params is None else params
                 params[n] = one
             assert params is not None
             found = arrays.put(params)
-            values, gradient = evaluator(images(found)[0])
-            values = _one_each(arrays, values, shape[0])
+            values, gradient = _evaluated(evaluator, images(found)[0])
             self._need_numbers(arrays.host(values)[: len(self.goals), None])
             moves = arrays.host(arrays.inverse_rms(gradient))
             waiting = [n for n in waiting if not moves[n]]
@@ -225,7 +216,7 @@ class Climb:
         noise = canvas.start(rng, shape[1:], units, min(2**attempt, 8))
         if begin is None:
             return noise
-        zero = canvas.of(np.broadcast_to(units.grey.reshape(-1, *[1] * (len(shape) - 2)), shape[1:]), units)
+        zero = canvas.of(np.broadcast_to(spread(units.grey, len(shape)), shape[1:]), units)
         return canvas.of(begin, units) + noise - zero
 
     def _need_numbers(self, values: Host) -> None:
@@ -237,9 +228,11 @@ class Climb:
             )
 
 
-def _one_each(arrays: Arrays, values: Any, count: int) -> Any:
-    """(count,) also where a layer's first axis is not that of images, such as time: then all have the sum."""
-    return values if len(values) == count else arrays.stack([values.sum()] * count, 0)
+def _evaluated(evaluator: Evaluator, images: Any) -> tuple[Any, Any]:
+    """Values (N,) and gradient; where a layer's first axis is time, not that of images, all have the sum."""
+    values, gradient = evaluator(images)
+    same = len(values) == len(images)
+    return values if same else evaluator.arrays.stack([values.sum()] * len(images), 0), gradient
 
 
 def fitted(image: Host, size: Shape) -> Host:

@@ -58,8 +58,6 @@ class CaffeEvaluator:
 def evaluator(auxiliary: Auxiliary, weights: NetParameter | None, engine: str, device: str) -> Evaluator:
     """The net of `auxiliary`, on an engine."""
     if engine == "torch":
-        found: Evaluator = load_evaluator(
-            auxiliary.message, weights, auxiliary.image, auxiliary.image_layer, auxiliary.values, device
-        )
+        found: Evaluator = load_evaluator(auxiliary, weights, device)
         return found
     return CaffeEvaluator(load_net(auxiliary.message, weights, engine=engine, checked=False), auxiliary)

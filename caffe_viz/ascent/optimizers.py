@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from caffe_viz.ascent.arrays import Arrays, gaussian
-from caffe_viz.ascent.units import Units
+from caffe_viz.ascent.units import Units, spread
 
 Step = Callable[[Any, Any], Any]
 """(parameters, gradient) -> parameters; remembers what it has seen."""
@@ -47,7 +47,7 @@ class NormalizedSteps:
             count += 1
             params = params + self.rate * units.pixel * normalized(arrays, gradient)
             if self.decay:
-                grey = arrays.put(units.grey.reshape(-1, *[1] * (params.ndim - 2)))
+                grey = arrays.put(spread(units.grey, params.ndim))
                 params = grey + (1 - self.decay) * (params - grey)
             if self.blur and count % self.blur_every == 0 and count < steps:
                 for axis in range(2, params.ndim):

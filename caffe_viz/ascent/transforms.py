@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from caffe_viz.ascent.arrays import Arrays, Host, Pullback, gaussian
-from caffe_viz.ascent.units import Units
+from caffe_viz.ascent.units import Units, spread
 
 TRANSFORMS = 1000  # sets their draws apart from those of starts
 
@@ -57,7 +57,7 @@ class RandomAffine:
             return images, lambda gradient: gradient
         size = (images.shape[2], images.shape[3])
         places = np.stack([self._places(size, rng, units.picture) for rng in draws.each])
-        grey = arrays.put(units.grey.reshape(-1, 1, 1))
+        grey = arrays.put(spread(units.grey, images.ndim))
         found, pull = arrays.resample(images - grey, places)
         return found + grey, pull
 
@@ -110,7 +110,7 @@ class RandomGrayscale:
         if units.luma is None or not drawn.any():
             return images, lambda gradient: gradient
         rows, weights = np.flatnonzero(drawn), units.luma
-        grey = arrays.put(units.grey.reshape(-1, 1, 1))
+        grey = arrays.put(spread(units.grey, images.ndim))
         matrix = np.tile(weights, (len(weights), 1))
         out = images + 0
         out[rows] = arrays.along(matrix, images[rows] - grey, 1) + grey

@@ -15,6 +15,11 @@ WHITE, GREY = 255.0, 128.0
 DATA_UNIT = 1 / 64  # what counts as a pixel step where the input is no picture: pixels deviate by about 64
 
 
+def spread(values: Array, axes: int) -> Array:
+    """(C,) to be used with (N, C, ...) of so many axes."""
+    return values.reshape(-1, *[1] * (axes - 2))
+
+
 @dataclass(frozen=True)
 class Units:
     """The values of `black` and `white` (C,) in the input blob; `pixel` is a step of 1 in 0..255.

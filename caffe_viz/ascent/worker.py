@@ -112,20 +112,19 @@ def _serve(orders: IO[bytes], answers: IO[bytes]) -> None:
     job: Job = pickle.load(orders)
     load_layers(job.layers)
     PERMITS.update(job.permits)
-    places = {id(auxiliary): auxiliary for auxiliary in job.auxiliaries}
 
     @cache
-    def loaded(place: int) -> Any:
+    def loaded(octave: int) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", CaffeVizWarning)  # the parent has said it, once
-            return evaluator(places[place], job.weights, job.engine, job.device)
+            return evaluator(job.auxiliaries[octave], job.weights, job.engine, job.device)
 
     while not stop.asked:
         stop.idle = True
         batch: Batch = pickle.load(orders)
         stop.idle = False
         goals = [job.goals[i] for i in batch]
-        climb = Climb(goals, job.auxiliaries, lambda auxiliary: loaded(id(auxiliary)), job.recipe, job.units)
+        climb = Climb(goals, job.auxiliaries, loaded, job.recipe, job.units)
         reported = time.monotonic()
         for done in climb:
             ends = done == job.evaluations or stop.asked  # asked once: it may change below

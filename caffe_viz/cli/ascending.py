@@ -26,8 +26,8 @@ from caffe_viz.cli.options import (
     Variants,
     Weights,
 )
-from caffe_viz.cli.parts import height_width, numbers, open_network, print_files, progress_bar
-from caffe_viz.errors import InputError, RunError
+from caffe_viz.cli.parts import height_width, need_one_of, numbers, open_network, print_files, progress_bar
+from caffe_viz.errors import RunError
 
 if TYPE_CHECKING:
     from caffe_viz.network import Network
@@ -189,10 +189,7 @@ def _target(network: Network, layer: str | None, objective: str | None) -> str |
     """Exactly one of them is needed."""
     from caffe_viz.views import read_objective
 
-    if (layer is None) == (objective is None):
-        raise InputError(
-            'give --layer NAME, or --objective TEXT as "conv3:16 + 0.5*conv3:40", one of the two.'
-        )
+    need_one_of(layer, objective)
     return read_objective(network, objective) if objective is not None else str(layer)
 
 

@@ -27,7 +27,15 @@ from caffe_viz.cli.options import (
     Variants,
     Weights,
 )
-from caffe_viz.cli.parts import height_width, meanings, message_of, numbers, preprocess_of, progress_bar
+from caffe_viz.cli.parts import (
+    height_width,
+    meanings,
+    message_of,
+    need_one_of,
+    numbers,
+    preprocess_of,
+    progress_bar,
+)
 from caffe_viz.errors import CaffeVizWarning, InputError
 
 if TYPE_CHECKING:
@@ -215,8 +223,7 @@ def aux(
     from caffe_viz.netdef import without_quiet, write_net
     from caffe_viz.surgery import auxiliary_net
 
-    if (layer is None) == (objective is None):
-        raise InputError("give either --layer or --objective.")
+    need_one_of(layer, objective)
     net, shape = message_of(prototxt, allow_code, python_path, layers, variant), height_width(size)
     goal = None
     if objective is not None:

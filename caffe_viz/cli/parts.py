@@ -59,6 +59,12 @@ def message_of(
     return prepared(net, weights, meanings(variants))
 
 
+def need_one_of(layer: str | None, objective: str | None) -> None:
+    """Raises InputError unless exactly one of the options is given."""
+    if (layer is None) == (objective is None):
+        raise InputError('give either --layer or --objective, such as "conv3:16 + 0.5*conv3:40".')
+
+
 def meanings(variants: Sequence[str] | None) -> dict[str, str]:
     """TYPE=NAME as a mapping; raises InputError on what is none."""
     pairs = [text.partition("=") for text in variants or ()]

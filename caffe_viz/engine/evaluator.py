@@ -11,30 +11,25 @@ from caffe_viz.engine.arrays import Host, TorchArrays
 from caffe_viz.engine.module import NetModule
 from caffe_viz.engine.net import Net
 from caffe_viz.netdef import NetParameter
+from caffe_viz.surgery import Auxiliary
 
 
 class Evaluator:
     """Objectives (N,) of images (N, C, H, W), with the gradient.
 
-    `net` has the image as Parameter layer `image_layer` with the top `image`; the module takes it as input.
+    The image is a parameter of the auxiliary net; the module takes it as an input.
     """
 
-    def __init__(
-        self,
-        net: NetParameter,
-        weights: NetParameter | None,
-        image: str,
-        image_layer: str,
-        values: str,
-        device: str,
-    ) -> None:
-        loaded = Net(_with_input(net, image_layer), 1, weights=weights, device=device)
+    def __init__(self, auxiliary: Auxiliary, weights: NetParameter | None, device: str) -> None:
+        self._image, self._values = auxiliary.image, auxiliary.values
+        net = _with_input(auxiliary.message, auxiliary.image_layer)
+        loaded = Net(net, 1, weights=weights, device=device)
         self.arrays = TorchArrays(loaded.device)
-        self._module, self._image, self._values = NetModule(loaded, "channels_last"), image, values
+        self._module = NetModule(loaded, "channels_last")
         # Inputs beside the image, such as a continuation, hold zeros as in a net that nobody gave any.
         self._settings: dict[str, Tensor] = {
             name: torch.zeros(shape, device=loaded.device)
-            for name, shape in self._module.input_shapes.items() if name != image
+            for name, shape in self._module.input_shapes.items() if name != self._image
         }  # fmt: skip
 
     def set(self, settings: Mapping[str, Host]) -> None:

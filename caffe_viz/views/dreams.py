@@ -43,10 +43,10 @@ def dream(
     if guide is not None and not isinstance(layer, str):
         raise InputError("a guide needs a layer in which it is seen, not an objective.")
     if guide is not None and isinstance(layer, str):
-        own = network.shape[1:]
+        own = _side(network)
         toward, away = (_pixels(network, x, own) for x in (guide, image))
         objective = Direction(layer, Named(toward, "guide"), Named(away, "image"))
-    size = size or network.shape[1:]  # type: ignore[assignment]
+    size = size or _side(network)
     first = _pixels(network, image, size)
     found = maximize(network, objective, start=first, size=size, **{"method": DREAM, **options})
     return replace(found, name=_named(image, objective if guide is None else layer, "dream"))
@@ -70,12 +70,17 @@ def invert(
         InputError: no such layer or image.
     """
     network = Network.of(net)
-    objective = Content(layer, Named(_pixels(network, image, network.shape[1:]), "image"))
+    objective = Content(layer, Named(_pixels(network, image, _side(network)), "image"))
     found = maximize(network, objective, **{"method": INVERT, **options})
     return replace(found, name=_named(image, layer, "invert"))
 
 
-def _pixels(network: Network, image: PathLike | Array, size: tuple[int, ...] | None) -> Array:
+def _side(network: Network) -> tuple[int, int] | None:
+    """(H, W) of the net's own input, if it is an image."""
+    return (network.shape[1], network.shape[2]) if len(network.shape) == 3 else None
+
+
+def _pixels(network: Network, image: PathLike | Array, size: tuple[int, int] | None) -> Array:
     """The middle of a photograph in the proportions of `size`, brought to it: (C, H, W) of the input."""
     rgb = load_image(image) if isinstance(image, str | Path) and Path(image).suffix != ".npy" else image
     if isinstance(rgb, np.ndarray) and rgb.ndim == 3 and rgb.shape[2] == 3 and size is not None:
@@ -85,7 +90,7 @@ def _pixels(network: Network, image: PathLike | Array, size: tuple[int, ...] | N
         top, left = (height - tall) // 2, (width - wide) // 2
         rgb = rgb[top : top + tall, left : left + wide]
     straight = replace(network, preprocess=replace(network.preprocess, resize=None, antialias=True))
-    return straight.pixels(rgb, None if size is None else (size[0], size[1]))
+    return straight.pixels(rgb, size)
 
 
 def _named(image: PathLike | Array, layer: str | Objective, method: str) -> str:
