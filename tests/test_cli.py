@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import fields
 from inspect import signature
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from commands import here
 
 from caffe_viz.cli import main
 from caffe_viz.cli.app import app
+from caffe_viz.cli.networks import Running
 from caffe_viz.cli.parts import numbers
 from caffe_viz.errors import InputError
 from caffe_viz.geometry import measure
@@ -425,3 +427,15 @@ def test_aux_of_an_objective_writes_its_numbers_beside_it(networks: Path, tmp_pa
         done = run(*given, *options)
         assert done.returncode == 2
         assert words in done.stderr
+
+
+def test_help_shows_defaults_that_are_words() -> None:
+    """As rich's markup "[default: all]" would be a style, and go."""
+    assert "[default: all]" in " ".join(here("activations", "--help").replace("│", " ").split())
+
+
+def test_options_of_the_network_are_the_same_in_every_command_that_runs_one() -> None:
+    shared = {field.name for field in fields(Running)} - {"weights"}
+    for name, taken in ENGINE_COMMANDS.items():
+        if name not in ("shapes", "train"):
+            assert shared <= set(taken), name

@@ -15,7 +15,7 @@ INTERRUPTED = 130  # the shell's exit code of what Ctrl-C ended
 
 app = typer.Typer(
     help="Look inside Caffe networks.", no_args_is_help=True, add_completion=False,
-    pretty_exceptions_enable=False,
+    pretty_exceptions_enable=False, rich_markup_mode="markdown",  # rich's own markup swallows "[default: ..]"
 )  # fmt: skip
 
 

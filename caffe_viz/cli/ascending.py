@@ -9,24 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from caffe_viz.cli.app import INTERRUPTED, app
-from caffe_viz.cli.options import (
-    AllowCode,
-    Device,
-    Engine,
-    Filters,
-    Image,
-    Json,
-    Layers,
-    Output,
-    PreprocessFile,
-    Prototxt,
-    PythonPath,
-    Size,
-    Variants,
-    Weights,
-)
-from caffe_viz.cli.parts import height_width, need_one_of, numbers, open_network, print_files, progress_bar
+from caffe_viz.cli.app import INTERRUPTED
+from caffe_viz.cli.networks import Running, command
+from caffe_viz.cli.options import Filters, Image, Json, Output, Size
+from caffe_viz.cli.parts import height_width, need_one_of, numbers, print_files, progress_bar
 from caffe_viz.errors import RunError
 
 if TYPE_CHECKING:
@@ -46,10 +32,9 @@ Goal = Annotated[
 ]
 
 
-@app.command()
+@command
 def ascend(
-    prototxt: Prototxt,
-    weights: Weights,
+    net: Running,
     layer: Annotated[str | None, typer.Option(help="The layer whose filters are maximised.")] = None,
     filters: Filters = None,
     objective: Goal = None,
@@ -76,13 +61,6 @@ def ascend(
         ),
     ] = None,
     jobs: Jobs = None,
-    preprocess: PreprocessFile = None,
-    engine: Engine = "auto",
-    device: Device = "cpu",
-    allow_code: AllowCode = False,
-    python_path: PythonPath = None,
-    variant: Variants = None,
-    layers: Layers = None,
     output: Output = Path("out"),
     as_json: Json = False,
 ) -> None:
@@ -91,9 +69,7 @@ def ascend(
     from caffe_viz.views import maximize
 
     need_folder(output)
-    network = open_network(
-        prototxt, weights, preprocess, engine, device, allow_code, python_path, layers, variant
-    )
+    network = net.open()
     target = _target(network, layer, objective)
     with progress_bar(f"{target}, {method}") as report:
         found = maximize(
@@ -105,10 +81,9 @@ def ascend(
     _deliver(found, output, as_json)
 
 
-@app.command()
+@command
 def dream(
-    prototxt: Prototxt,
-    weights: Weights,
+    net: Running,
     image: Image,
     layer: Annotated[str | None, typer.Option(help="The layer that shall find more in the image.")] = None,
     objective: Goal = None,
@@ -120,13 +95,6 @@ def dream(
     rate: Rate = None,
     seed: Seed = 0,
     save_every: SaveEvery = 0,
-    preprocess: PreprocessFile = None,
-    engine: Engine = "auto",
-    device: Device = "cpu",
-    allow_code: AllowCode = False,
-    python_path: PythonPath = None,
-    variant: Variants = None,
-    layers: Layers = None,
     output: Output = Path("out"),
     as_json: Json = False,
 ) -> None:
@@ -135,9 +103,7 @@ def dream(
     from caffe_viz.views import dream
 
     need_folder(output)
-    network = open_network(
-        prototxt, weights, preprocess, engine, device, allow_code, python_path, layers, variant
-    )
+    network = net.open()
     target = _target(network, layer, objective)
     with progress_bar(f"{image.name}, {target}") as report:
         found = dream(
@@ -148,10 +114,9 @@ def dream(
     _deliver(found, output, as_json)
 
 
-@app.command()
+@command
 def invert(
-    prototxt: Prototxt,
-    weights: Weights,
+    net: Running,
     image: Image,
     layer: Annotated[str, typer.Option(help="The layer whose blob is kept.", show_default=False)],
     pictures: Annotated[int, typer.Option(min=1, help="How many, each from another start.")] = 1,
@@ -159,13 +124,6 @@ def invert(
     rate: Rate = None,
     seed: Seed = 0,
     save_every: SaveEvery = 0,
-    preprocess: PreprocessFile = None,
-    engine: Engine = "auto",
-    device: Device = "cpu",
-    allow_code: AllowCode = False,
-    python_path: PythonPath = None,
-    variant: Variants = None,
-    layers: Layers = None,
     output: Output = Path("out"),
     as_json: Json = False,
 ) -> None:
@@ -174,9 +132,7 @@ def invert(
     from caffe_viz.views import invert
 
     need_folder(output)
-    network = open_network(
-        prototxt, weights, preprocess, engine, device, allow_code, python_path, layers, variant
-    )
+    network = net.open()
     with progress_bar(f"{image.name} from {layer}") as report:
         found = invert(
             network, image, layer, pictures=pictures, steps=steps, rate=rate, seed=seed,

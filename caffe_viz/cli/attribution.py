@@ -9,28 +9,15 @@ from typing import Annotated
 
 import typer
 
-from caffe_viz.cli.app import app
 from caffe_viz.cli.images import Images
-from caffe_viz.cli.options import (
-    AllowCode,
-    Device,
-    Engine,
-    Json,
-    Layers,
-    Output,
-    PreprocessFile,
-    Prototxt,
-    PythonPath,
-    Variants,
-    Weights,
-)
-from caffe_viz.cli.parts import open_network, print_files, progress_bar
+from caffe_viz.cli.networks import Running, command
+from caffe_viz.cli.options import Json, Output
+from caffe_viz.cli.parts import print_files, progress_bar
 
 
-@app.command()
+@command
 def attribute(
-    prototxt: Prototxt,
-    weights: Weights,
+    net: Running,
     image: Images,
     target: Annotated[
         list[str] | None,
@@ -62,13 +49,6 @@ def attribute(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the noise.")] = 0,
     colours: Annotated[str, typer.Option(help="inferno, or jet: blue to red.")] = "inferno",
-    preprocess: PreprocessFile = None,
-    engine: Engine = "auto",
-    device: Device = "cpu",
-    allow_code: AllowCode = False,
-    python_path: PythonPath = None,
-    variant: Variants = None,
-    layers: Layers = None,
     output: Output = Path("out"),
     as_json: Json = False,
 ) -> None:
@@ -79,9 +59,7 @@ def attribute(
 
     need_folder(output)
     settings = Settings(samples, noise, steps, patch, stride, seed)
-    network = open_network(
-        prototxt, weights, preprocess, engine, device, allow_code, python_path, layers, variant
-    )
+    network = net.open()
     methods = "all" if method == ["all"] else method or ["grad-cam"]
     with progress_bar("attribution") as report:
         found = show_attribution(

@@ -10,9 +10,9 @@ from typing import Annotated
 
 import typer
 
-from caffe_viz.cli.app import app
-from caffe_viz.cli.options import AllowCode, Json, Layers, Output, Prototxt, PythonPath, Variants
-from caffe_viz.cli.parts import message_of, print_files
+from caffe_viz.cli.networks import Definition, command
+from caffe_viz.cli.options import Json, Output
+from caffe_viz.cli.parts import print_files
 
 
 class Format(str, Enum):
@@ -23,15 +23,11 @@ class Format(str, Enum):
     DOT = "dot"
 
 
-@app.command()
+@command
 def draw(
-    prototxt: Prototxt,
+    net: Definition,
     format: Annotated[list[Format] | None, typer.Option(help="Again for more [default: svg].")] = None,
     fold: Annotated[bool, typer.Option("--fold", help="Each module as one box.")] = False,
-    allow_code: AllowCode = False,
-    python_path: PythonPath = None,
-    variant: Variants = None,
-    layers: Layers = None,
     output: Output = Path("out"),
     as_json: Json = False,
 ) -> None:
@@ -40,7 +36,7 @@ def draw(
     from caffe_viz.views import show_structure
 
     need_folder(output)
-    shown = show_structure(message_of(prototxt, allow_code, python_path, layers, variant))
+    shown = show_structure(net.message())
     paths = shown.save(output, [one.value for one in format or [Format.SVG]], fold=fold)
     if shown.graph.unmeasured:
         print(f"without shapes: {shown.graph.unmeasured}", file=sys.stderr)

@@ -9,54 +9,25 @@ from typing import Annotated
 
 import typer
 
-from caffe_viz.cli.app import app
-from caffe_viz.cli.options import (
-    AllowCode,
-    Device,
-    Engine,
-    Image,
-    Json,
-    Layers,
-    MaybeWeights,
-    Output,
-    PreprocessFile,
-    Prototxt,
-    PythonPath,
-    Variants,
-    Weights,
-)
-from caffe_viz.cli.parts import (
-    message_of,
-    open_network,
-    preprocess_of,
-    print_files,
-)
+from caffe_viz.cli.networks import MaybeTrained, Running, command
+from caffe_viz.cli.options import Image, Json, Output, PreprocessFile
+from caffe_viz.cli.parts import preprocess_of, print_files
 from caffe_viz.errors import RunError
 
 
-@app.command()
+@command
 def activations(
-    prototxt: Prototxt,
-    weights: Weights,
+    net: Running,
     image: Image,
     layer: Annotated[list[str] | None, typer.Option(help="Blob, again for more [default: all].")] = None,
     first: Annotated[int | None, typer.Option(min=1, help="Draw the first maps of each blob only.")] = None,
-    preprocess: PreprocessFile = None,
-    engine: Engine = "auto",
-    device: Device = "cpu",
-    allow_code: AllowCode = False,
-    python_path: PythonPath = None,
-    variant: Variants = None,
-    layers: Layers = None,
     output: Output = Path("out"),
     as_json: Json = False,
 ) -> None:
     """What an image makes of each blob: maps as tiles, vectors as lines and histograms, and the top 5."""
     from caffe_viz.views import show_activations
 
-    network = open_network(
-        prototxt, weights, preprocess, engine, device, allow_code, python_path, layers, variant
-    )
+    network = net.open()
     found = show_activations(network, image, layer)
     paths = found.save(output, first)
     top = found.top() if len(list(found.arrays.values())[-1].squeeze().shape) == 1 else []
@@ -71,10 +42,9 @@ def activations(
     print_files(paths)
 
 
-@app.command()
+@command
 def gradient(
-    prototxt: Prototxt,
-    weights: Weights,
+    net: Running,
     image: Image,
     layer: Annotated[
         str | None, typer.Option(help="Whose filter to derive [default: the scores before the softmax].")
@@ -85,22 +55,13 @@ def gradient(
     blob: Annotated[
         list[str] | None, typer.Option(help="With respect to it, again for more [default: the image].")
     ] = None,
-    preprocess: PreprocessFile = None,
-    engine: Engine = "auto",
-    device: Device = "cpu",
-    allow_code: AllowCode = False,
-    python_path: PythonPath = None,
-    variant: Variants = None,
-    layers: Layers = None,
     output: Output = Path("out"),
     as_json: Json = False,
 ) -> None:
     """The gradient of one filter or class for an image: of blobs, and of every parameter before it."""
     from caffe_viz.views import show_gradients
 
-    network = open_network(
-        prototxt, weights, preprocess, engine, device, allow_code, python_path, layers, variant
-    )
+    network = net.open()
     found = show_gradients(network, image, layer, index, blob)
     paths = found.save(output)
     if as_json:
@@ -111,13 +72,11 @@ def gradient(
     print_files(paths)
 
 
-@app.command()
+@command
 def parity(
-    prototxt: Prototxt,
-    weights: MaybeWeights = None,
+    net: MaybeTrained,
     seed: Annotated[int, typer.Option(help="Of the noise in the inputs.", min=0)] = 0,
     preprocess: PreprocessFile = None,
-    layers: Layers = None,
     as_json: Json = False,
 ) -> None:
     """Compare the two engines on a net, layer by layer; needs both. Without weights it gets random ones."""
@@ -125,9 +84,9 @@ def parity(
     from caffe_viz.parity import compare
     from caffe_viz.tables import parity_table
 
-    given = preprocess_of(prototxt, preprocess)
-    trained = None if weights is None else read_weights(weights)
-    found = compare(message_of(prototxt, layers=layers), trained, seed=seed, amplitude=64 * given.scale)
+    given = preprocess_of(net.prototxt, preprocess)
+    trained = None if net.weights is None else read_weights(net.weights)
+    found = compare(net.message(), trained, seed=seed, amplitude=64 * given.scale)
     table = parity_table(found)
     print(json.dumps(table.to_json(), indent=1) if as_json else table)
     for warning in found.warnings:

@@ -10,28 +10,16 @@ from typing import Annotated, Any
 
 import typer
 
-from caffe_viz.cli.app import INTERRUPTED, app
+from caffe_viz.cli.app import INTERRUPTED
 from caffe_viz.cli.images import Images
-from caffe_viz.cli.options import (
-    AllowCode,
-    Device,
-    Engine,
-    Json,
-    Layers,
-    Output,
-    PreprocessFile,
-    Prototxt,
-    PythonPath,
-    Variants,
-    Weights,
-)
-from caffe_viz.cli.parts import open_network, print_files, progress_bar
+from caffe_viz.cli.networks import Running, command
+from caffe_viz.cli.options import Json, Output
+from caffe_viz.cli.parts import print_files, progress_bar
 
 
-@app.command()
+@command
 def evaluate(
-    prototxt: Prototxt,
-    weights: Weights,
+    net: Running,
     image: Images,
     count: Annotated[
         int | None, typer.Option(min=1, help="Take so many of the images, evenly spaced [default: all].")
@@ -62,13 +50,6 @@ def evaluate(
             help="Put the tables into this Markdown file too, between their marks.", show_default=False
         ),
     ] = None,
-    preprocess: PreprocessFile = None,
-    engine: Engine = "auto",
-    device: Device = "cpu",
-    allow_code: AllowCode = False,
-    python_path: PythonPath = None,
-    variant: Variants = None,
-    layers: Layers = None,
     output: Output = Path("out"),
     as_json: Json = False,
 ) -> None:
@@ -80,9 +61,7 @@ def evaluate(
 
     need_folder(output)
     checks = need_checks(check or CHECKS)
-    network = open_network(
-        prototxt, weights, preprocess, engine, device, allow_code, python_path, layers, variant
-    )
+    network = net.open()
     if write is not None:
         need_marks(write, network.message.name, checks)
     methods = "all" if method in (None, ["all"]) else method

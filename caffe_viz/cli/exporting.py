@@ -7,15 +7,12 @@ from typing import Annotated
 
 import typer
 
-from caffe_viz.cli.app import app
-from caffe_viz.cli.options import AllowCode, Layers, Prototxt, PythonPath, Variants, Weights
-from caffe_viz.cli.parts import meanings
+from caffe_viz.cli.networks import Trained, command, meanings
 
 
-@app.command()
+@command
 def export(
-    prototxt: Prototxt,
-    weights: Weights,
+    net: Trained,
     to: Annotated[str, typer.Option(help="torch: for torch.export.load; or onnx.", show_default=False)],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The file to write, .pt2 or .onnx.", show_default=False)
@@ -26,17 +23,13 @@ def export(
     batch: Annotated[
         int | None, typer.Option(min=1, help="Images that it takes [default: any number].")
     ] = None,
-    allow_code: AllowCode = False,
-    python_path: PythonPath = None,
-    variant: Variants = None,
-    layers: Layers = None,
 ) -> None:
     """Write the net as a file that programs without Caffe load: PyTorch's .pt2, or ONNX."""
     from caffe_viz.backend import load_net
     from caffe_viz.exporting import export as write
 
-    net = load_net(
-        prototxt, weights, engine="torch", allow_code=allow_code, python_path=python_path or (),
-        layers=layers or (), variants=meanings(variant),
+    loaded = load_net(
+        net.prototxt, net.weights, engine="torch", allow_code=net.allow_code,
+        python_path=net.python_path or (), layers=net.layers or (), variants=meanings(net.variant),
     )  # fmt: skip
-    print(write(net, output, to, blobs=blob or (), batch=batch))
+    print(write(loaded, output, to, blobs=blob or (), batch=batch))

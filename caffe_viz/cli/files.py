@@ -11,31 +11,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from caffe_viz.cli.app import INTERRUPTED, app
+from caffe_viz.cli.networks import Definition, MaybeTrained, command
 from caffe_viz.cli.options import (
-    AllowCode,
     Device,
     Engine,
     Filters,
     Json,
-    Layers,
-    MaybeWeights,
     Output,
     PreprocessFile,
     Prototxt,
-    PythonPath,
     Size,
-    Variants,
     Weights,
 )
-from caffe_viz.cli.parts import (
-    height_width,
-    meanings,
-    message_of,
-    need_one_of,
-    numbers,
-    preprocess_of,
-    progress_bar,
-)
+from caffe_viz.cli.parts import height_width, need_one_of, numbers, preprocess_of, progress_bar
 from caffe_viz.errors import CaffeVizWarning, InputError
 
 if TYPE_CHECKING:
@@ -46,10 +34,9 @@ if TYPE_CHECKING:
     from caffe_viz.tables import Shapes
 
 
-@app.command()
+@command
 def shapes(
-    prototxt: Prototxt,
-    weights: MaybeWeights = None,
+    net: MaybeTrained,
     batch: Annotated[int | None, typer.Option(min=1, help="Images in a batch.")] = None,
     size: Size = None,
     timed: Annotated[
@@ -62,10 +49,6 @@ def shapes(
     ] = False,
     engine: Engine = "auto",
     device: Device = "cpu",
-    allow_code: AllowCode = False,
-    python_path: PythonPath = None,
-    variant: Variants = None,
-    layers: Layers = None,
     as_json: Json = False,
 ) -> None:
     """Shapes, parameters, multiply-adds and receptive field of every layer; needs no weights, no engine."""
@@ -73,26 +56,16 @@ def shapes(
     from caffe_viz.tables import Shapes
 
     if timed:
-        from caffe_viz.network import Network
-
-        network = Network(
-            prototxt, weights, engine=engine, device=device, allow_code=allow_code,
-            python_path=python_path or (), layers=layers or (), variants=meanings(variant),
-        )  # fmt: skip
+        network = net.network(weights=net.weights, engine=engine, device=device)
         made = _timed(network, batch, height_width(size))
         print(json.dumps(made.to_json(), indent=1) if as_json else made)
         return
     if (engine, device) != ("auto", "cpu"):
         raise InputError("only --time runs an engine: give it too, or leave --engine and --device out.")
-    net = message_of(prototxt, allow_code, python_path, layers, variant, weights)
-    if weights is not None:
-        from caffe_viz.checking import check as run_check
-
-        run_check(
-            prototxt, weights, allow_code=allow_code, python_path=python_path or (), probe=False,
-            variants=meanings(variant), engine="torch",
-        ).raise_for_errors()  # fmt: skip
-    made = Shapes(measure(net, batch=batch, size=height_width(size), files=allow_code))
+    message = net.message()
+    if net.weights is not None:
+        net.checked("torch", probe=False).raise_for_errors()
+    made = Shapes(measure(message, batch=batch, size=height_width(size), files=net.allow_code))
     print(json.dumps(made.to_json(), indent=1) if as_json else made)
 
 
@@ -107,32 +80,16 @@ def _timed(network: Network, batch: int | None, size: tuple[int, int] | None) ->
         raise typer.Exit(INTERRUPTED) from None
 
 
-@app.command()
+@command
 def check(
-    prototxt: Prototxt,
-    weights: MaybeWeights = None,
-    allow_code: AllowCode = False,
-    python_path: PythonPath = None,
-    variant: Variants = None,
-    layers: Layers = None,
+    net: MaybeTrained,
     as_json: Json = False,
 ) -> None:
     """What real Caffe would do with the two files, and what can be done with them here.
 
     Everything that would make Caffe abort, or fail without a word, before Caffe sees them.
     """
-    from caffe_viz.checking import check as run_check
-    from caffe_viz.geometry.python_layers import folders
-    from caffe_viz.layers_file import load_layers
-
-    load_layers(layers or ())
-    paths, meant = folders(python_path or ()), meanings(variant)
-    reports = {
-        name: run_check(
-            prototxt, weights, allow_code=allow_code, python_path=paths, variants=meant, engine=name
-        )
-        for name in ANSWERS
-    }
+    reports = {name: net.checked(name) for name in ANSWERS}
     if as_json:
         print(json.dumps(_findings(reports)))
     elif len({report.findings for report in reports.values()}) == 1:
@@ -191,9 +148,9 @@ def weights(
         print(path)
 
 
-@app.command()
+@command
 def aux(
-    prototxt: Prototxt,
+    net: Definition,
     layer: Annotated[str | None, typer.Option(help="The layer whose filters are the objective.")] = None,
     objective: Annotated[
         str | None, typer.Option(help="Or what shall go up, as 'conv3:16 + 0.5*conv3:40'.")
@@ -207,10 +164,6 @@ def aux(
     neuron: Annotated[
         bool, typer.Option("--neuron", help="A selector for single neurons, not for maps.")
     ] = False,
-    allow_code: AllowCode = False,
-    python_path: PythonPath = None,
-    variant: Variants = None,
-    layers: Layers = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The prototxt to write.")] = Path(
         "out/aux.prototxt"
     ),
@@ -224,15 +177,15 @@ def aux(
     from caffe_viz.surgery import auxiliary_net
 
     need_one_of(layer, objective)
-    net, shape = message_of(prototxt, allow_code, python_path, layers, variant), height_width(size)
+    message, shape = net.message(), height_width(size)
     goal = None
     if objective is not None:
         from caffe_viz.network import Network
         from caffe_viz.views.objectives import read_objective, with_photographs
 
-        network = Network(net, weights, preprocess_of(prototxt, preprocess))
+        network = Network(message, weights, preprocess_of(net.prototxt, preprocess))
         goal = with_photographs(network, read_objective(network, objective), shape)
-    made = auxiliary_net(net, goal or layer or "", batch=batch, size=shape, neuron=neuron)
+    made = auxiliary_net(message, goal or layer or "", batch=batch, size=shape, neuron=neuron)
     write_net(without_quiet(made.message), output)
     if why := why_embedded(made.message):
         line = f"only caffe_viz.engine can load {output}, not real Caffe: {why}"

@@ -9,22 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from caffe_viz.cli.app import INTERRUPTED, app
-from caffe_viz.cli.options import (
-    AllowCode,
-    Device,
-    Engine,
-    Filters,
-    Json,
-    Layers,
-    Output,
-    PreprocessFile,
-    Prototxt,
-    PythonPath,
-    Variants,
-    Weights,
-)
-from caffe_viz.cli.parts import numbers, open_network, print_files, progress_bar
+from caffe_viz.cli.app import INTERRUPTED
+from caffe_viz.cli.networks import Running, command
+from caffe_viz.cli.options import Filters, Json, Output
+from caffe_viz.cli.parts import numbers, print_files, progress_bar
 from caffe_viz.errors import RunError
 
 if TYPE_CHECKING:
@@ -39,22 +27,14 @@ Images = Annotated[
 ]  # fmt: skip
 
 
-@app.command()
+@command
 def classify(
-    prototxt: Prototxt,
-    weights: Weights,
+    net: Running,
     image: Images,
     top: Annotated[int, typer.Option(min=1, help="Classes to name.")] = 5,
     oversample: Annotated[
         bool, typer.Option("--oversample", help="The mean over ten crops: corners, centre, mirrored.")
     ] = False,
-    preprocess: PreprocessFile = None,
-    engine: Engine = "auto",
-    device: Device = "cpu",
-    allow_code: AllowCode = False,
-    python_path: PythonPath = None,
-    variant: Variants = None,
-    layers: Layers = None,
     as_json: Json = False,
 ) -> None:
     """What the net sees in images: the likeliest classes of each. Warns if the preprocessing looks wrong."""
@@ -62,12 +42,10 @@ def classify(
     from caffe_viz.images import Album
     from caffe_viz.views.classified import described, need_one, settings
 
-    network = open_network(
-        prototxt, weights, preprocess, engine, device, allow_code, python_path, layers, variant
-    )
+    network = net.open()
     album = Album.of(*image)
     classifier = Classifier(network, album, top=top, oversample=oversample)
-    source = _source(prototxt, preprocess)
+    source = _source(net.prototxt, net.preprocess)
     if not as_json:
         print(f"preprocessing: {described(network, oversample)} ({source})")
         print(f"values: {classifier.unit}; engine: {classifier.engine}")
@@ -116,21 +94,13 @@ def _source(prototxt: Path, given: Path | None) -> str:
     return str(path) if path.exists() else "CaffeNet's: there is no preprocess.toml beside the prototxt"
 
 
-@app.command()
+@command
 def top(
-    prototxt: Prototxt,
-    weights: Weights,
+    net: Running,
     image: Images,
     layer: Annotated[str, typer.Option(help="The layer whose filters are looked at.", show_default=False)],
     filters: Filters = None,
     count: Annotated[int, typer.Option(min=1, help="Places for each filter, one of an image.")] = 9,
-    preprocess: PreprocessFile = None,
-    engine: Engine = "auto",
-    device: Device = "cpu",
-    allow_code: AllowCode = False,
-    python_path: PythonPath = None,
-    variant: Variants = None,
-    layers: Layers = None,
     output: Output = Path("out"),
     as_json: Json = False,
 ) -> None:
@@ -140,9 +110,7 @@ def top(
     from caffe_viz.views.topmost import searched, searching
 
     need_folder(output)
-    network = open_network(
-        prototxt, weights, preprocess, engine, device, allow_code, python_path, layers, variant
-    )
+    network = net.open()
     file = output / f"{safe_name(layer)}_top.unfinished.npz"
     search = searching(network, Album.of(*image), layer, numbers(filters), count, file)
     if search.standing.seen:

@@ -7,35 +7,50 @@ from typing import Annotated
 
 import typer
 
+PANEL = "How the network is read and run"
+
 Prototxt = Annotated[Path, typer.Argument(help="The network's prototxt.", show_default=False)]
 Weights = Annotated[Path, typer.Argument(help="Its caffemodel.", show_default=False)]
 MaybeWeights = Annotated[Path | None, typer.Argument(help="Its caffemodel.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for what is written.")]
-Engine = Annotated[str, typer.Option(help="caffe, torch, or auto: caffe where it is installed.")]
-Device = Annotated[str, typer.Option(help="Of the engine torch: cpu, cuda, cuda:1.")]
-AllowCode = Annotated[bool, typer.Option(help="Accept layers that run code or touch files.")]
+Engine = Annotated[
+    str,
+    typer.Option(help="caffe, torch, or auto: caffe where it is installed.", rich_help_panel=PANEL),
+]
+Device = Annotated[str, typer.Option(help="Of the engine torch: cpu, cuda, cuda:1.", rich_help_panel=PANEL)]
+AllowCode = Annotated[
+    bool, typer.Option(help="Accept layers that run code or touch files.", rich_help_panel=PANEL)
+]
 PythonPath = Annotated[
     list[Path] | None,
     typer.Option(
         "--python-path",
         help="Folder of the modules of Python layers [default: the prototxt's]; again for more.",
+        rich_help_panel=PANEL,
     ),
 ]
 Layers = Annotated[
     list[Path] | None,
     typer.Option(
-        "--layers", help="Run this Python file, whose @layer functions are layer types; again for more."
+        "--layers", help="Run this Python file, whose @layer functions are layer types; again for more.",
+        rich_help_panel=PANEL,
     ),
-]
+]  # fmt: skip
 Variants = Annotated[
     list[str] | None,
-    typer.Option("--variant", help="What a layer type of several forks means, as BN=segnet; again for more."),
-]
+    typer.Option(
+        "--variant", help="What a layer type of several forks means, as BN=segnet; again for more.",
+        rich_help_panel=PANEL,
+    ),
+]  # fmt: skip
 Image = Annotated[Path, typer.Option(help="A photograph, or an array (C, H, W) as .npy.", show_default=False)]
 PreprocessFile = Annotated[
     Path | None,
-    typer.Option("--preprocess", help="How images get in [default: preprocess.toml beside the prototxt]."),
-]
+    typer.Option(
+        "--preprocess", help="How images get in [default: preprocess.toml beside the prototxt].",
+        rich_help_panel=PANEL,
+    ),
+]  # fmt: skip
 Size = Annotated[str | None, typer.Option(help="Height and width of the input, as 227x227.")]
 Filters = Annotated[str | None, typer.Option(help="As 0:160:10, or 3,7,12, or all.")]

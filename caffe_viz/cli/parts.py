@@ -1,9 +1,9 @@
-"""What several commands do: open a network, read lists of numbers, show progress, print files."""
+"""What several commands do: read lists of numbers, show progress, print files."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,68 +12,12 @@ from caffe_viz.errors import InputError
 
 if TYPE_CHECKING:
     from caffe_viz.images import Preprocess
-    from caffe_viz.netdef import NetParameter
-    from caffe_viz.network import Network
-
-
-def open_network(
-    prototxt: Path,
-    weights: Path,
-    preprocess: Path | None,
-    engine: str = "auto",
-    device: str = "cpu",
-    allow_code: bool = False,
-    python_path: Sequence[Path] | None = None,
-    layers: Sequence[Path] | None = None,
-    variants: Sequence[str] | None = None,
-) -> Network:
-    """The two files, checked, with how images get in."""
-    from caffe_viz.network import Network
-
-    network = Network(
-        prototxt, weights, preprocess_of(prototxt, preprocess), engine, device, allow_code,
-        python_path or (), layers or (), meanings(variants),
-    )  # fmt: skip
-    network.check()
-    return network
-
-
-def message_of(
-    prototxt: Path,
-    allow_code: bool = False,
-    python_path: Sequence[Path] | None = None,
-    layers: Sequence[Path] | None = None,
-    variants: Sequence[str] | None = None,
-    weights: Path | None = None,
-) -> NetParameter:
-    """The net as a message, for commands that only measure it."""
-    from caffe_viz.backend import message_with_code
-    from caffe_viz.checking import prepared
-    from caffe_viz.geometry.python_layers import folders
-    from caffe_viz.layers_file import load_layers
-    from caffe_viz.netdef import read_net
-
-    load_layers(layers or ())
-    paths = folders(python_path or ())
-    net = message_with_code(prototxt, paths) if allow_code else read_net(prototxt)
-    return prepared(net, weights, meanings(variants))
 
 
 def need_one_of(layer: str | None, objective: str | None) -> None:
     """Raises InputError unless exactly one of the options is given."""
     if (layer is None) == (objective is None):
         raise InputError('give either --layer or --objective, such as "conv3:16 + 0.5*conv3:40".')
-
-
-def meanings(variants: Sequence[str] | None) -> dict[str, str]:
-    """TYPE=NAME as a mapping; raises InputError on what is none."""
-    pairs = [text.partition("=") for text in variants or ()]
-    for kind, sign, name in pairs:
-        if not (kind and sign and name):
-            raise InputError(
-                f"--variant {kind}{sign}{name}: give a layer type and its meaning, as BN=segnet."
-            )
-    return {kind: name for kind, _, name in pairs}
 
 
 def preprocess_of(prototxt: Path, given: Path | None) -> Preprocess:

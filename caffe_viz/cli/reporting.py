@@ -11,27 +11,15 @@ from typing import Annotated
 
 import typer
 
-from caffe_viz.cli.app import INTERRUPTED, app
-from caffe_viz.cli.options import (
-    AllowCode,
-    Device,
-    Engine,
-    Json,
-    Layers,
-    MaybeWeights,
-    Output,
-    PreprocessFile,
-    Prototxt,
-    PythonPath,
-    Variants,
-)
-from caffe_viz.cli.parts import meanings, preprocess_of, print_files, progress_bar
+from caffe_viz.cli.app import INTERRUPTED
+from caffe_viz.cli.networks import MaybeRunning, as_option, command
+from caffe_viz.cli.options import Json, Output
+from caffe_viz.cli.parts import print_files, progress_bar
 
 
-@app.command()
+@command
 def report(
-    prototxt: Prototxt,
-    weights: MaybeWeights = None,
+    net: MaybeRunning,
     image: Annotated[
         list[Path] | None,
         typer.Option(
@@ -49,36 +37,22 @@ def report(
     folder: Annotated[
         bool, typer.Option("--folder", help="Pictures beside the page, not in it: for very large nets.")
     ] = False,
-    preprocess: PreprocessFile = None,
-    engine: Engine = "auto",
-    device: Device = "cpu",
-    allow_code: AllowCode = False,
-    python_path: PythonPath = None,
-    variant: Variants = None,
-    layers: Layers = None,
     output: Output = Path("out"),
     as_json: Json = False,
 ) -> None:
     """One page that shows the whole net. Ctrl-C keeps what is finished; the same command goes on from it."""
-    from caffe_viz.network import Network
     from caffe_viz.report import Reporting
     from caffe_viz.report.subject import Subject
 
-    network = Network(
-        prototxt, weights, preprocess_of(prototxt, preprocess), engine, device, allow_code,
-        python_path or (), layers or (), meanings(variant),
-    )  # fmt: skip
-    command = _command(
-        [prototxt, *([weights] if weights else [])],
-        image=image, photos=photos, record=record, budget=budget, folder=folder, preprocess=preprocess,
-        engine=engine, device=device, allow_code=allow_code, python_path=python_path,
-        variant=variant, layers=layers, output=output,
-    )  # fmt: skip
+    network = net.given()
+    asked = _command(
+        net, image=image, photos=photos, record=record, budget=budget, folder=folder, output=output
+    )
     subject = Subject.of(network, image or (), photos, record)
-    reporting = Reporting(subject, output, budget=budget, beside=folder, command=command)
+    reporting = Reporting(subject, output, budget=budget, beside=folder, command=asked)
     interrupted = False
     try:
-        with progress_bar(f"report on {network.message.name or prototxt}") as told:
+        with progress_bar(f"report on {network.message.name or net.prototxt}") as told:
             for progress in reporting:
                 told(round(10 * progress.done), round(10 * progress.total), progress.note)
     except KeyboardInterrupt:
@@ -97,14 +71,11 @@ def report(
         print("the same command goes on; --budget gives more seconds", file=sys.stderr)
 
 
-def _command(files: list[Path], **options: object) -> str:
+def _command(net: MaybeRunning, **options: object) -> str:
     """The command line that asks for the same, without what is the default."""
-    words = ["caffe-viz", "report", *map(str, files)]
+    words = ["caffe-viz", "report", *net.words()]
     usual = signature(report).parameters
     for name, value in options.items():
-        if value == usual[name].default:
-            continue
-        option = f"--{name.replace('_', '-')}"
-        for one in value if isinstance(value, list) else [value]:
-            words += [option] if one is True else [option, f"{one:g}" if isinstance(one, float) else str(one)]
+        if value != usual[name].default:
+            words += as_option(name, value)
     return shlex.join(words)

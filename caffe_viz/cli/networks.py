@@ -1,0 +1,187 @@
+"""Which network a command is about: its files, and how they are read and run. One place for all commands.
+
+A command has a parameter `net` of one of these classes; `command` puts their fields in its place: what is
+entered here once is an argument or option of every command that takes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import MISSING, dataclass, fields
+from functools import wraps
+from inspect import Parameter, signature
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+
+from caffe_viz.cli.app import app
+from caffe_viz.cli.options import (
+    AllowCode,
+    Device,
+    Engine,
+    Layers,
+    MaybeWeights,
+    PreprocessFile,
+    Prototxt,
+    PythonPath,
+    Variants,
+    Weights,
+)
+from caffe_viz.cli.parts import preprocess_of
+from caffe_viz.errors import InputError
+
+if TYPE_CHECKING:
+    from caffe_viz.checking import Report
+    from caffe_viz.netdef import NetParameter
+    from caffe_viz.network import Network
+
+Made = TypeVar("Made", bound=Callable[..., Any])
+LAST = ("output", "as_json")  # options that every command ends with
+
+
+@dataclass(frozen=True, kw_only=True)
+class Definition:
+    """A prototxt, and how its layers are understood."""
+
+    prototxt: Prototxt
+    allow_code: AllowCode = False
+    python_path: PythonPath = None
+    variant: Variants = None
+    layers: Layers = None
+
+    def network(self, **more: Any) -> Network:
+        """The network, not yet checked; `more` are fields of `Network`."""
+        from caffe_viz.network import Network
+
+        return Network(
+            self.prototxt, allow_code=self.allow_code, python_path=self.python_path or (),
+            layers=self.layers or (), variants=meanings(self.variant), **more,
+        )  # fmt: skip
+
+    def message(self) -> NetParameter:
+        """The net as a message, for commands that only measure it."""
+        from caffe_viz.checking import prepared
+
+        return prepared(self.network().given, getattr(self, "weights", None), meanings(self.variant))
+
+    def words(self) -> Iterator[str]:
+        """What a command line says to have the same, without what is the default."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is None or value == field.default:
+                continue
+            if field.name in ("prototxt", "weights"):
+                yield str(value)
+            else:
+                yield from as_option(field.name, value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaybeTrained(Definition):
+    """A prototxt and perhaps its caffemodel."""
+
+    weights: MaybeWeights = None
+
+    def checked(self, engine: str, probe: bool | None = None) -> Report:
+        """What `engine` would say of the two files; without `probe` no Caffe is asked."""
+        from caffe_viz.checking import check
+        from caffe_viz.geometry.python_layers import folders
+        from caffe_viz.layers_file import load_layers
+
+        load_layers(self.layers or ())
+        return check(
+            self.prototxt, self.weights, allow_code=self.allow_code, probe=probe, engine=engine,
+            python_path=folders(self.python_path or ()), variants=meanings(self.variant),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained(Definition):
+    """The two files."""
+
+    weights: Weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Runs:
+    """How images get in, and what computes."""
+
+    preprocess: PreprocessFile = None
+    engine: Engine = "auto"
+    device: Device = "cpu"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running(_Runs, Trained):
+    """The two files, to be run."""
+
+    def open(self) -> Network:
+        """The network, checked."""
+        network = self.network(
+            weights=self.weights, preprocess=preprocess_of(self.prototxt, self.preprocess),
+            engine=self.engine, device=self.device,
+        )  # fmt: skip
+        network.check()
+        return network
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaybeRunning(_Runs, MaybeTrained):
+    """A prototxt and perhaps its caffemodel, to be run as far as that goes."""
+
+    def given(self) -> Network:
+        """The network, not checked."""
+        return self.network(
+            weights=self.weights, preprocess=preprocess_of(self.prototxt, self.preprocess),
+            engine=self.engine, device=self.device,
+        )  # fmt: skip
+
+
+def as_option(name: str, value: object) -> Iterator[str]:
+    """An option as words of a command line."""
+    option = f"--{name.replace('_', '-')}"
+    for one in value if isinstance(value, list) else [value]:
+        yield option
+        if one is not True:
+            yield f"{one:g}" if isinstance(one, float) else str(one)
+
+
+def meanings(variants: Sequence[str] | None) -> dict[str, str]:
+    """TYPE=NAME as a mapping; raises InputError on what is none."""
+    pairs = [text.partition("=") for text in variants or ()]
+    for kind, sign, name in pairs:
+        if not (kind and sign and name):
+            raise InputError(
+                f"--variant {kind}{sign}{name}: give a layer type and its meaning, as BN=segnet."
+            )
+    return {kind: name for kind, _, name in pairs}
+
+
+def command(function: Made) -> Made:
+    """Enter a command; the fields of its parameter `net` are its arguments, and options before the last."""
+    hints = get_type_hints(function, include_extras=True)
+    kind: type[Definition] = hints.pop("net")
+    known = get_type_hints(kind, include_extras=True)
+    added = [
+        Parameter(
+            field.name, Parameter.KEYWORD_ONLY, annotation=known[field.name],
+            default=Parameter.empty if field.default is MISSING else field.default,
+        )
+        for field in sorted(fields(kind), key=lambda field: field.name == "weights")
+    ]  # fmt: skip
+    own = [
+        p.replace(kind=Parameter.KEYWORD_ONLY, annotation=hints[p.name])
+        for p in signature(function).parameters.values() if p.name != "net"
+    ]  # fmt: skip
+    last = [p for p in own if p.name in LAST]
+    files = [p for p in added if p.name in ("prototxt", "weights")]
+    options = [p for p in added if p not in files]
+
+    @wraps(function)
+    def entered(**given: Any) -> Any:
+        of_net = {p.name: given.pop(p.name) for p in added}
+        return function(net=kind(**of_net), **given)
+
+    parameters = [*files, *(p for p in own if p not in last), *options, *last]
+    entered.__signature__ = signature(function).replace(parameters=parameters)  # type: ignore[attr-defined]
+    entered.__annotations__ = {p.name: p.annotation for p in parameters} | {"return": None}
+    app.command()(entered)
+    return entered  # type: ignore[return-value]
