@@ -43,9 +43,10 @@ def grid(tiles: Floats, rows: int, columns: int, *, padding: tuple[int, int]) ->
     return np.asarray(picture[: picture.shape[0] - down, : picture.shape[1] - across])
 
 
-def enlarge(tiles: Floats, factor: int) -> Floats:
-    """(N, H, W, ...) -> (N, factor H, factor W, ...): every pixel becomes a square."""
-    return tiles.repeat(factor, axis=1).repeat(factor, axis=2)
+def enlarge(tiles: Floats, factor: int | tuple[int, int]) -> Floats:
+    """(N, H, W, ...) -> (N, down H, across W, ...): every pixel becomes a block (down, across)."""
+    down, across = (factor, factor) if isinstance(factor, int) else factor
+    return tiles.repeat(down, axis=1).repeat(across, axis=2)
 
 
 def normalise(values: ArrayLike) -> Floats:

@@ -173,6 +173,34 @@ def test_grey_networks_and_kernels_of_three_hidden_channels() -> None:
     np.testing.assert_allclose(grey[..., 0], grey[..., 2], atol=1e-6)
 
 
+def test_kernels_of_lines_are_strips_in_grey(words: list[str]) -> None:
+    weights = kernels(5, 3, 7)
+    picture = kernel_tiles(weights)
+    limit = np.sort(np.abs(weights).ravel())[-1]
+    find(picture, (weights[4, 2:] / (2 * limit) + 0.5), 96 // 7)
+    assert words[0].startswith("rows: 5 filters;  columns: 3 channels;  each 7;")
+
+
+@pytest.mark.parametrize(("flat", "at_least"), [((62, 1), (62, 9)), ((1, 62), (9, 62))])
+def test_flat_kernels_are_thick_enough_to_be_seen(flat: tuple[int, int], at_least: tuple[int, int]) -> None:
+    weights = np.zeros((4, 8, *flat))
+    weights[3, 7].flat[::2], weights[3, 7].flat[1::2] = -1, 1
+    dark = np.argwhere(kernel_tiles(weights).rgb.max(2) == 0)
+    assert (np.ptp(dark, axis=0) + 2 >= at_least).all()
+
+
+def test_kernels_of_volumes_are_slices_side_by_side(words: list[str]) -> None:
+    weights = kernels(4, 3, 3, 4, 5)
+    picture = kernel_tiles(weights, channel_order="RGB")
+    shown = (weights - weights.min()) / (weights.max() - weights.min())
+    factor = 112 * 3 // 17
+    at = [find(picture, shown[2, :, d].transpose(1, 2, 0), factor) for d in range(3)]
+    assert [(y - at[0][0], x - at[0][1]) for y, x in at] == [(0, d * (5 * factor + 1)) for d in range(3)]
+    assert words[0].startswith("4 filters of 3 x 4 x 5 on 3 channels, as colours, slices side by side")
+    kernel_tiles(kernels(4, 6, 3, 4, 5))
+    assert "6 channels;  each 3 x 4 x 5, slices side by side" in words[-1] + words[3]
+
+
 def test_what_is_not_shown_is_said(words: list[str]) -> None:
     kernel_tiles(kernels(60, 192, 3, 3))
     assert words[0].startswith("rows: the first 48 of 60 filters;  columns: the first 48 of 192 channels;")
@@ -241,6 +269,31 @@ def test_the_planted_maximum_is_the_white_one(words: list[str]) -> None:
     assert words[0].endswith("white 9")
 
 
+def test_flat_maps_are_strips_below_each_other(words: list[str]) -> None:
+    maps = np.zeros((16, 1, 351))
+    maps[:, 0, 300] = 1
+    white = np.argwhere(map_tiles(maps).rgb[:-30].min(2) == 1)
+    white = white[(white[:, 1] > 300) & (white[:, 1] < 940)]
+    column = white[:, 1][np.bincount(white[:, 1])[white[:, 1]] > 16 * 20]
+    assert set(column) == {*range(column[0], column[0] + 3)}  # one under the other, three pixels wide
+    assert np.bincount(white[:, 1])[column[0]] >= 16 * 24
+    assert words[1:] == [str(k) for k in range(16)]
+
+
+def test_sequences_and_volumes_as_maps(words: list[str]) -> None:
+    maps = np.random.default_rng(0).random((5, 24))
+    maps.flat[:2] = 0, 1
+    find(map_tiles(maps), maps[3:4], 3 * 360 // 24)
+    assert words[0].startswith("5 maps of 24;")
+    volume = np.random.default_rng(0).random((4, 3, 8, 9))
+    volume.flat[:2] = 0, 1
+    picture = map_tiles(volume)
+    factor = 1198 // (2 * 29)
+    first, second = (find(picture, volume[2, d], factor) for d in (0, 1))
+    assert (second[0] - first[0], second[1] - first[1]) == (0, 9 * factor + 1)
+    assert any(w.startswith("4 maps of 3 x 8 x 9, slices side by side") for w in words)
+
+
 @pytest.mark.parametrize(
     ("maps", "caption"),
     [
@@ -255,7 +308,7 @@ def test_odd_maps(maps: Any, caption: str, words: list[str]) -> None:
     assert words[0].startswith(caption)
 
 
-@pytest.mark.parametrize(("maps", "message"), [(np.zeros((2, 2)), r"\(2, 2\)"), (np.zeros((0, 2, 2)), "nothing"), (np.full((1, 2, 2), np.nan), "NaN")])  # fmt: skip
+@pytest.mark.parametrize(("maps", "message"), [(np.zeros(2), r"\(2,\)"), (np.zeros((0, 2, 2)), "nothing"), (np.full((1, 2, 2), np.nan), "NaN")])  # fmt: skip
 def test_what_are_no_maps(maps: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         map_tiles(maps)

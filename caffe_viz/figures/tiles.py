@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,16 +10,19 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from caffe_viz.errors import InputError, near
+from caffe_viz.figures.blocks import block, columns_for, is_flat, side_by_side
 from caffe_viz.figures.picture import Picture, Text, shorten, text_width, write_on
 from caffe_viz.images import display_rgb, resized
 from caffe_viz.images.pixels import Floats
 from caffe_viz.images.preprocess import RED_GREEN_BLUE
-from caffe_viz.tiling import enlarge, finite, grid, normalise, tile_array
+from caffe_viz.tiling import enlarge, finite, grid, normalise
 
 WIDTH = 1200  # pixels that a picture of small tiles is enlarged to, at most, each way
 LINE = 14  # pixels from one line of text to the next
 MARGIN = 10
 MIN_TILE, LARGEST = 9, 96  # pixels of the thin side of a kernel, where there is room, and of its long side
+LARGEST_ALONE = 112  # pixels of the long side of a kernel of one channel, or of colours
+MIN_MAP = 24  # pixels of the thin side of a map or image, where there is room
 SATURATED = 0.995  # the share of the weights between black and white, where both signs share one scale
 SHOWN = 48  # filters and channels that one picture of kernels shows
 MOST_PIXELS = 24_000_000  # of the maps that one picture shows
@@ -34,43 +38,65 @@ def kernel_tiles(
     channels take several rows each), mid-grey where a weight is 0; the largest 0.5 % of the weights
     may be beyond black and white, and the caption says so. `filters`: the numbers of the O filters.
 
+    Kernels of lines (O, I, k) are strips and never colours; those of volumes (O, I, kd, kh, kw) are slices
+    beside each other. Weights of very flat kernels are higher or wider than square.
+
     Raises:
         InputError: another rank, nothing to draw, values that are not finite, an unknown order.
     """
     array = finite(weights, "weights")
-    if array.ndim != 4 or array.size == 0:
+    if array.ndim < 3 or array.size == 0:
         raise InputError(f"weights of shape {array.shape} are no kernels: (O, I, kh, kw) is expected.")
     if channel_order not in RED_GREEN_BLUE:
         raise InputError(f"channel_order is {channel_order!r}.{near(channel_order, RED_GREEN_BLUE)}")
     numbers = list(range(len(array)) if filters is None else filters)
     if len(numbers) != len(array):
         raise InputError(f"filters: {len(numbers)} numbers are given for {len(array)} filters.")
-    count, inputs, height, width = array.shape
-    caption = f"{_count(count, 'filter')} of {height} x {width} on"
-    if inputs == 3 and channel_order != "GRAY":
-        array = array.transpose(0, 2, 3, 1)[..., list(RED_GREEN_BLUE[channel_order])]
-        return _square(array, numbers, f"{caption} 3 channels, as colours")
+    count, inputs, *kernel = array.shape
+    caption = f"{_count(count, 'filter')} of {_sizes(kernel)} on"
+    if inputs == 3 and channel_order != "GRAY" and len(kernel) > 1:
+        array = np.moveaxis(array, 1, -1)[..., list(RED_GREEN_BLUE[channel_order])]
+        slices = array.reshape(count, -1, *array.shape[-3:])
+        return _square(slices, numbers, f"{caption} 3 channels, as colours{_slices(kernel)}")
+    slices = array.reshape(count, inputs, *_as_slices(kernel))
     if inputs == 1:
-        return _square(array[:, 0], numbers, f"{caption} 1 channel")
-    return _kernel_rows(array, numbers)
+        return _square(slices[:, 0], numbers, f"{caption} 1 channel{_slices(kernel)}")
+    return _kernel_rows(slices, numbers, _sizes(kernel) + _slices(kernel))
 
 
 def map_tiles(maps: ArrayLike, *, numbered: bool = True) -> Picture:
     """Maps (C, H, W) as grey tiles, the smallest value black and the largest white, small ones enlarged.
 
-    The number left of each line is that of its first map; numbered=False: nothing but the tiles.
+    Sequences (C, T) are strips, volumes (C, D, H, W) slices beside each other. The number left of each line
+    is that of its first map; numbered=False: nothing but the tiles.
 
     Raises:
         InputError: another rank, nothing to draw, or values that are not finite.
     """
     array = np.asarray(maps)
-    if array.ndim != 3:
+    if array.ndim < 2:
         raise InputError(f"maps of shape {array.shape} were given: (C, H, W) is expected.")
-    count, height, width = array.shape
-    shown = max(1, min(count, MOST_PIXELS // max(height * width, 1)))
+    count, *sizes = array.shape
+    shown = max(1, min(count, MOST_PIXELS // max(math.prod(sizes), 1)))
     first = f"the first {shown} of " if shown < count else ""
-    caption = f"{first}{_count(count, 'map')} of {height} x {width}"
-    return _square(array[:shown], range(shown) if numbered else None, caption, largest=360)
+    caption = f"{first}{_count(count, 'map')} of {_sizes(sizes)}{_slices(sizes)}"
+    slices = array[:shown].reshape(-1, *_as_slices(sizes)) if array.size else array[:, None]
+    numbers = range(shown) if numbered else None
+    return _square(slices, numbers, caption, largest=360, least=MIN_MAP)
+
+
+def _as_slices(sizes: Sequence[int]) -> tuple[int, int, int]:
+    """The sizes of a line, a plane or a volume as (D, h, w): so many slices."""
+    *outer, height, width = [*[1] * (2 - len(sizes)), *sizes]
+    return math.prod(outer), height, width
+
+
+def _sizes(sizes: Sequence[int]) -> str:
+    return " x ".join(map(str, sizes))
+
+
+def _slices(sizes: Sequence[int]) -> str:
+    return ", slices side by side" if len(sizes) > 2 else ""
 
 
 def strip(images: Sequence[Floats], side: int) -> Floats:
@@ -103,12 +129,13 @@ def contact_sheet(
     if columns is not None and columns < 1:
         raise InputError(f"columns is {columns}: 1 or more is expected.")
     tiles = np.stack(pictures)
-    columns = min(columns or int(np.ceil(np.sqrt(len(tiles)))), len(tiles))
-    tiles = enlarge(tiles, _factor(tiles.shape[1:3], columns, columns, largest=200))
+    columns = min(columns or columns_for(len(tiles), tiles.shape[1:3], 4 * MIN_MAP, WIDTH), len(tiles))
+    rows = -(-len(tiles) // columns)
+    down = rows if is_flat(tiles.shape[1:3]) else columns  # a last row may be missing to the square
+    tiles = enlarge(tiles, _block(tiles.shape[1:3], down, columns, 200, MIN_MAP))
     height, width = tiles.shape[1:3]
     # A cell is wider than its tile where the titles are, within reason; longer titles keep their last word.
     cell = max(width, min(int(max(map(text_width, titles))) + 1, 200))
-    rows = -(-len(tiles) // columns)
     side, gap = (cell - width) // 2, 8
     sides = [(0, 0), (0, LINE + 4), (side, cell - width - side), (0, 0)]
     sheet = grid(np.pad(tiles, sides, constant_values=1), rows, columns, padding=(gap, gap))
@@ -122,12 +149,24 @@ def contact_sheet(
     return write_on(_framed(sheet, MARGIN, MARGIN, MARGIN), texts)
 
 
-def _square(array: Any, numbers: Sequence[int] | None, caption: str, largest: int = 112) -> Picture:
-    """(N, h, w[, 3]) of any range as a square of tiles; without `numbers`, nothing but the tiles."""
-    array = tile_array(array)
-    columns = int(np.ceil(np.sqrt(len(array))))
-    rows = -(-len(array) // columns)
-    tiles = enlarge(normalise(array), _factor(array.shape[1:3], columns, columns, largest))
+def _square(
+    array: Any,
+    numbers: Sequence[int] | None,
+    caption: str,
+    largest: int = LARGEST_ALONE,
+    least: int = MIN_TILE,
+) -> Picture:
+    """(N, D, h, w[, 3]) of any range as a square of tiles; without `numbers`, nothing but the tiles."""
+    array = finite(array, "images")
+    if array.size == 0:
+        raise InputError(f"images of shape {array.shape}: there is nothing to draw.")
+    count, depth, height, width = array.shape[:4]
+    tile = (height, depth * width + depth - 1)
+    columns = columns_for(count, tile, least, WIDTH)
+    rows = -(-count // columns)
+    # Of a square a last row may be missing; strips may be long.
+    down, longer = (rows, max(3, depth)) if is_flat(tile) else (columns, depth)
+    tiles = _enlarged(normalise(array), _block(tile, down, columns, longer * largest, least))
     gap = _gap(tiles.shape[1])
     sheet = _colours(grid(tiles, rows, columns, padding=(gap, gap)))
     if numbers is None:
@@ -138,20 +177,28 @@ def _square(array: Any, numbers: Sequence[int] | None, caption: str, largest: in
     return _labelled(sheet, labels, [], tiles.shape[1:3], caption)
 
 
-def _kernel_rows(array: Any, numbers: Sequence[int]) -> Picture:
-    """(O, I, kh, kw): one row for each filter, or a few where its channels are many or its kernels flat."""
-    count, inputs, height, width = array.shape
-    lines, columns = _lines(array.shape)
+def _enlarged(slices: Floats, size: tuple[int, int]) -> Floats:
+    """(N, D, h, w[, 3]) -> (N, h', w'[, 3]): each value a block of this size, slices side by side."""
+    count, depth, *shape = slices.shape
+    large = enlarge(slices.reshape(count * depth, *shape), size)
+    return side_by_side(large.reshape(count, depth, *large.shape[1:]))
+
+
+def _kernel_rows(array: Any, numbers: Sequence[int], sizes: str) -> Picture:
+    """(O, I, D, kh, kw): one row for each filter, a few where its channels are many or its kernels flat."""
+    count, inputs, depth, height, width = array.shape
+    tile = (height, depth * width + depth - 1)
+    lines, columns = _lines((count, inputs, *tile))
     filters, channels = min(count, SHOWN), min(inputs, lines * columns)
     array = array[:filters, :channels]
     most = float(np.abs(array).max())
     # A few large weights would leave all the others grey.
     limit = float(np.quantile(np.abs(array), SATURATED, method="higher")) or most or 1.0
     array = np.asarray(np.clip(array / (2 * limit) + 0.5, 0, 1), np.float32)
-    tiles = np.ones((filters, lines * columns, height, width), np.float32)
+    tiles = np.ones((filters, lines * columns, depth, height, width), np.float32)
     tiles[:, :channels] = array
-    tiles = enlarge(
-        tiles.reshape(-1, height, width), _factor((height, width), filters * lines, columns, LARGEST)
+    tiles = _enlarged(
+        tiles.reshape(-1, depth, height, width), _block(tile, filters * lines, columns, LARGEST, MIN_TILE)
     )
     high, wide = tiles.shape[1:3]
     padding = (max(_gap(high), LINE - 1 - high), _gap(wide))  # flat kernels still leave room for labels
@@ -163,7 +210,7 @@ def _kernel_rows(array: Any, numbers: Sequence[int]) -> Picture:
     heads = [(str(k), k * (wide + padding[1])) for k in range(columns)]
     caption = (
         f"rows: {_of(filters, count, 'filter')};  columns: {_of(channels, inputs, 'channel')};  "
-        f"each {height} x {width};  black {-limit:.3g}, grey 0, white {limit:.3g}"
+        f"each {sizes};  black {-limit:.3g}, grey 0, white {limit:.3g}"
         + (f" (largest weight {most:.3g})" if most > limit else "")
     )
     return _labelled(sheet, rows, heads, (high, wide), caption)
@@ -198,6 +245,12 @@ def _factor(tile: tuple[int, ...], rows: int, columns: int, largest: int) -> int
     """How often the pixels of a tile fit into its share of the picture, and into `largest` pixels."""
     height, width = tile
     return max(1, min((WIDTH // columns - 2) // width, (WIDTH // rows - 2) // height, largest // max(tile)))
+
+
+def _block(tile: tuple[int, ...], rows: int, columns: int, largest: int, least: int) -> tuple[int, int]:
+    """Pixels (down, across) of one value of a tile, which its thin side may need more of."""
+    room = (WIDTH // rows - 2, WIDTH // columns - 2)
+    return block(tile, _factor(tile, rows, columns, largest), room, least)
 
 
 def _colours(sheet: Floats) -> Floats:

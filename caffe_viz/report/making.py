@@ -28,7 +28,7 @@ from caffe_viz.tiling import enlarge
 from caffe_viz.views import show_evolution
 from caffe_viz.views.attributed import SIGNED
 from caffe_viz.views.maximized import Maximized
-from caffe_viz.views.streams import draw, statistics
+from caffe_viz.views.streams import draw, has_maps, statistics
 from caffe_viz.views.structured import show_structure
 from caffe_viz.views.topmost import searched, searching
 
@@ -75,7 +75,7 @@ def weights(subject: Subject, layer: LayerGeometry) -> Made:
         "duplicates": [(p.first, p.second, p.cosine) for p in side.duplicates[:GUESSES]],
         "blobs": [{"shape": list(a.shape), **_distribution(a)} for a in arrays],
     }  # fmt: skip
-    if arrays[0].ndim != 4:
+    if arrays[0].ndim < 3 or layer.type == "InnerProduct":
         return Made(facts)
     picture = figures.kernel_tiles(arrays[0], channel_order=subject.network.preprocess.channel_order)
     return Made(facts, (Shot(picture.rgb, f"kernels of {layer.name}", _file(layer.name, "kernels")),))
@@ -107,14 +107,14 @@ def activation(subject: Subject, number: int, layer: LayerGeometry, blob: str) -
     """A blob for one image: maps as tiles, vectors as lines; and how active each filter is."""
     array, image = subject.blobs(number)[blob], subject.images[number]
     state = relu_state(subject.network.message, blob)
-    first = max(1, PIXELS // math.prod(array.shape[1:])) if array.ndim == 3 else None
+    first = max(1, PIXELS // math.prod(array.shape[1:]))
     title = f"{blob}  {state}".strip()
     picture = draw(array, title, subject.network.preprocess.labels, first)
     rows = array.reshape(len(array), -1)
     facts = {
         "blob": blob, "state": state, "statistics": list(map(_plain, statistics(blob, array)[2:])),
         "strength": [_number(v) for v in rows.mean(1, dtype=np.float64)],
-        "silent": int((rows == 0).all(1).sum()) if array.ndim == 3 else 0,
+        "silent": int((rows == 0).all(1).sum()) if has_maps(array) else 0,
     }  # fmt: skip
     name = _file(f"{blob}_{_stem(image.name)}", "activation")
     return Made(facts, (Shot(picture.rgb, f"activations of {title} for {image.name}", name),))

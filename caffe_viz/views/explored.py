@@ -19,7 +19,7 @@ from caffe_viz.network import Array, Network, PathLike
 from caffe_viz.views.attributed import show_attribution
 from caffe_viz.views.files import show_weights
 from caffe_viz.views.maximized import maximize
-from caffe_viz.views.streams import draw, show_activations
+from caffe_viz.views.streams import draw, has_maps, show_activations
 
 AT_FIRST = 16  # filters that are chosen when a layer is
 Tell = Callable[[int, int], None]  # is told how much is done, of how much
@@ -50,7 +50,7 @@ def _activations(network: Network, asked: Asked, image: Any, tell: Tell) -> Pict
     blob = network.geometry.layer(asked.layer).tops[0]
     found = show_activations(network, image, [blob])
     array = found.arrays[blob]
-    if array.ndim == 3 and array.shape[1:] != (1, 1):
+    if has_maps(array):
         array = array[list(asked.filters)]
     return draw(array, f"{blob} {found.states[blob]}".strip(), found.labels)
 

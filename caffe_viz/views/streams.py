@@ -30,9 +30,15 @@ def statistics(name: str, array: Array, *more: str) -> tuple[Any, ...]:
     return (name, shape_text(array.shape), *(float(f"{v:.6g}") for v in numbers), *more)
 
 
+LONGEST = 4096  # values in a line of a map: a longer one is drawn as a vector
+
+
 def draw(array: Array, title: str, labels: Sequence[str] = (), first: int | None = None) -> Picture:
-    """Maps (C, H, W) as tiles, a vector as a line and a histogram, probabilities with their labels."""
-    if array.ndim == 3 and array.shape[1:] != (1, 1):
+    """Maps (C, H, W) as tiles, a vector as a line and a histogram, probabilities with their labels.
+
+    Maps may have any number of axes, see `figures.map_tiles`.
+    """
+    if has_maps(array):
         return figures.map_tiles(array[:first])
     vector = array.ravel()
     if vector.min() >= 0 and np.isclose(vector.sum(), 1, atol=1e-3):
@@ -40,9 +46,15 @@ def draw(array: Array, title: str, labels: Sequence[str] = (), first: int | None
     return figures.vector_plot(vector, title)
 
 
+def has_maps(array: Array) -> bool:
+    """Whether a blob (C, ..) of one image is drawn as maps: (C, H, W), (C, T) or (C, D, H, W)."""
+    one_line = array.ndim == 2 and len(array) == 1  # a vector with one axis more, as LSTMs give
+    return array.size > len(array) and not one_line and array.shape[-1] <= LONGEST
+
+
 @dataclass(frozen=True, repr=False)
 class Activations(Rich):
-    """What one image made of each blob, (C, H, W) or (K,), and whether that is pre- or post-ReLU."""
+    """What one image made of each blob, (C, ..) or (K,), and whether that is pre- or post-ReLU."""
 
     arrays: Mapping[str, Array]
     states: Mapping[str, str]
@@ -96,7 +108,7 @@ def show_activations(net: Any, image: PathLike | Array, blobs: Sequence[str] | N
     engine = network.load() if net is network else net
     arrays = probe.forward(engine, {network.data: pixels[None]}, names)
     return Activations(
-        {name: array[0] if array.ndim > 1 else array for name, array in arrays.items()},
+        {name: array[0] if array.ndim > 1 else array.ravel() for name, array in arrays.items()},
         {name: relu_state(network.message, name) for name in names},
         network.preprocess.labels,
         backend.engine_name(engine),
