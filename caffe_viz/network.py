@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,14 +25,25 @@ from caffe_viz.checking import (
     probe,
     raise_for,
 )
-from caffe_viz.errors import InputError
+from caffe_viz.errors import CaffeVizWarning, InputError, missing
 from caffe_viz.geometry import Geometry, measure
 from caffe_viz.geometry.python_layers import folders
 from caffe_viz.images import Preprocess, load_image
 from caffe_viz.images.album import load_array
 from caffe_viz.layers_file import load_layers
 from caffe_viz.netdef import NetParameter
-from caffe_viz.surgery import image_input, with_batch
+from caffe_viz.surgery import (
+    Room,
+    defaults,
+    describe_defaults,
+    fitted,
+    image_input,
+    input_shapes,
+    leading_to,
+    likely_images,
+    room_for,
+    with_batch,
+)
 
 Array = NDArray[np.float32]
 PathLike = str | Path
@@ -41,7 +53,8 @@ PathLike = str | Path
 class Network:
     """A prototxt and weights, paths or messages; `preprocess` is by default that beside the prototxt.
 
-    `layers`, `allow_code`, `python_path` and `variants` are as of `load_net`.
+    `layers`, `allow_code`, `python_path` and `variants` are as of `load_net`. `image` is the input that takes
+    the image, where several could; `input_values` are those of others, whole blobs or one row of them.
     """
 
     prototxt: PathLike | NetParameter
@@ -53,6 +66,9 @@ class Network:
     python_path: PathLike | Sequence[PathLike] = ()
     layers: PathLike | Sequence[PathLike] = ()
     variants: Mapping[str, str] | None = None
+    image: str | None = None
+    input_values: Mapping[str, Array] = field(default_factory=dict, compare=False)
+    _said: set[str] = field(default_factory=set, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         load_layers(self.layers)
@@ -76,7 +92,10 @@ class Network:
         trained = _parameters(net) if weights else None
         folder = net.folder
         preprocess = Preprocess() if folder is None else Preprocess.near(folder / "deploy.prototxt")
-        return cls(net.prototxt, trained, preprocess, engine_name(net), str(getattr(net, "device", "cpu")))
+        device = str(getattr(net, "device", "cpu"))
+        values = {name: np.array(net.blobs[name].data) for name in net.inputs}
+        values = {name: array for name, array in values.items() if array.any()}
+        return cls(net.prototxt, trained, preprocess, engine_name(net), device, input_values=values)
 
     @cached_property
     def given(self) -> NetParameter:
@@ -141,54 +160,211 @@ class Network:
             others = ", ".join(given[:8])
             raise InputError(f"net {self.whole.name!r} has none of the layers of the weights: {others}.")
 
+    def part(self, *blobs: str) -> Network:
+        """What of it leads to `blobs`, with those inputs only.
+
+        Raises:
+            InputError: no such blob.
+        """
+        for blob in blobs:
+            self.geometry.blob(blob)
+        out = self._like()
+        vars(out)["message"] = leading_to(self.message, blobs)
+        return out
+
     @cached_property
     def geometry(self) -> Geometry:
-        """Shapes for one image."""
-        return measure(with_batch(self.message, 1))
+        """Shapes for one image, or for as many as the net takes."""
+        try:
+            image = self.data
+        except InputError:  # said where an image is needed
+            image = next(iter(input_shapes(self.message.layer)), "")
+        axis = room_for(self.message, image).axis if image else 1
+        return measure(with_batch(self.message, axis))
 
     @cached_property
     def data(self) -> str:
-        """The blob that takes the image."""
-        return image_input(self.message)[0]
+        """The blob that takes the image.
+
+        Raises:
+            InputError: several could.
+        """
+        return image_input(self.message, self.image)[0]
+
+    @cached_property
+    def room(self) -> Room:
+        """How `load` takes images."""
+        return room_for(self.message, self.data)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(C, H, W) of the image."""
-        return self.geometry.blobs[self.data][1:]
+        """(C, H, W) of the image, (C, rows, H, W) where it takes several rows."""
+        return self.room.shape(self.geometry.blobs[self.data])
 
     @property
     def pictures(self) -> Preprocess | None:
         """How images get in; None where the input has other channels than an image."""
-        return self.preprocess if self.shape[0] == self.preprocess.channels else None
+        fits = self.shape[0] == self.preprocess.channels and self.room.rows == 1
+        return self.preprocess if fits else None
 
     def load(self) -> Any:
-        """A `caffe.Net` for one image."""
+        """A `caffe.Net` for one image, or for as many as the net takes; other inputs hold what they shall."""
         self.check()
         weights = None if self.weights is None else self.trained
-        return load_net(
-            with_batch(self.message, 1), weights, engine=self.engine, device=self.device, checked=False
-        )
+        message = with_batch(self.message, self.room.axis)
+        net = load_net(message, weights, engine=self.engine, device=self.device, checked=False)
+        for name, values in self.beside(message).items():
+            net.blobs[name].data[...] = values
+        return net
+
+    def beside(self, net: NetParameter, made: Mapping[str, str] | None = None) -> dict[str, Array]:
+        """Blob -> what the inputs beside the image hold in `net`, which was made of this one.
+
+        Those without a value hold their default, and a CaffeVizWarning says so. `made` has the names of
+        inputs in `net`, where they have others.
+
+        Raises:
+            InputError: a value does not fit.
+        """
+        found, unsaid = dict[str, Array](), dict[str, Array]()
+        there = defaults(net)
+        for name in input_shapes(self.message.layer):
+            blob = (made or {}).get(name, name)
+            if name == self.data or blob not in there:
+                continue
+            if name in self.input_values:
+                found[blob] = fitted(name, self.input_values[name], there[blob].shape)
+                continue
+            found[blob] = there[blob]
+            if name not in self._said:
+                unsaid[name] = there[blob]
+        if unsaid:
+            self._said.update(unsaid)
+            text = f"inputs not given: {describe_defaults(unsaid)}"
+            warnings.warn(text, CaffeVizWarning, stacklevel=3)
+        return found
+
+    def taking(self, images: Any) -> tuple[Network, list[Any]]:
+        """The images in `images`, and the network with what is given there for its inputs by name.
+
+        `images` is one, or several: files and arrays, texts NAME=FILE, or a mapping NAME -> file or array. If
+        all are given by name, the first that could be the image is. What is for an input that this part of
+        the network does not need is left out.
+
+        Raises:
+            InputError: two values for an input that is not the image; a value does not fit its input.
+        """
+        plain, named = self._named(images)
+        names = dict.fromkeys(name for name, _ in named)
+        likely = likely_images(list(self.message.layer))
+        free = [name for name in likely if name not in names]
+        taken = [name for name in names if name in likely]
+        if plain:
+            image = free[0] if len(free) == 1 else self.image
+        else:
+            image = next(iter([*taken, *names]), self.image)
+        own = [one for name, one in named if name == image]
+        return self._with(image, [(n, one) for n, one in named if n != image]), [*plain, *own]
+
+    def holding(self, inputs: Any) -> Network:
+        """The network with what is given for inputs by name, as of `taking`; none of it is the image.
+
+        Raises:
+            InputError: as `taking`, or something has no name.
+        """
+        plain, named = self._named(inputs)
+        if plain:
+            inputs = ", ".join(input_shapes(self.whole.layer))
+            raise InputError(f"{plain[0]}: give it as NAME=FILE; the inputs are {inputs}.")
+        names = {name for name, _ in named}
+        free = [name for name in likely_images(list(self.message.layer)) if name not in names]
+        return self._with(free[0] if len(free) == 1 else self.image, named)
+
+    def _named(self, images: Any) -> tuple[list[Any], list[tuple[str, Any]]]:
+        """What has no name, and what has that of an input; those of other parts of the net are left out."""
+        own, every = input_shapes(self.message.layer), input_shapes(self.whole.layer)
+        if isinstance(images, Mapping):
+            for name in images:
+                if name not in every:
+                    raise missing(f"net {self.whole.name!r}", "input", name, every, {})
+            return [], [(name, one) for name, one in images.items() if name in own]
+        if isinstance(images, str | Path) or not isinstance(images, Iterable):
+            images = [images]
+        elif isinstance(images, np.ndarray):
+            return [images], []
+        plain, named = list[Any](), list[tuple[str, Any]]()
+        for one in images:
+            name, sign, file = str(one).partition("=") if isinstance(one, str | Path) else ("", "", "")
+            if not (sign and name in every):
+                plain.append(one)
+            elif name in own:
+                named.append((name, Path(file)))
+        return plain, named
+
+    def _with(self, image: str | None, named: Sequence[tuple[str, Any]]) -> Network:
+        values = dict(self.input_values)
+        for n, (name, one) in enumerate(named):
+            if name in [other for other, _ in named[:n]]:
+                raise InputError(f"input {name!r} is given twice, and is not the image: give it once.")
+            values[name] = self._value(name, one)
+        return self._like(image=image, input_values=values)
+
+    def _value(self, name: str, given: Any) -> Array:
+        """What is given for an input beside the image."""
+        shape = input_shapes(self.message.layer)[name]
+        picture = isinstance(given, str | Path) and Path(given).suffix.lower() != ".npy"
+        if not picture:
+            array = load_array(given) if isinstance(given, str | Path) else np.asarray(given, np.float32)
+            return fitted(name, array, shape)
+        if len(shape) != 4 or shape[1] not in (1, 3):
+            raise InputError(f"{given}: input {name!r} takes {shape}, no image: give an array, as .npy.")
+        how = self.preprocess
+        if shape[1] == 1 and how.channels != 1:
+            how = replace(how, channel_order="GRAY", mean=(float(np.mean(how.mean)),))
+        return how.to_caffe(load_image(given), (shape[1], shape[2], shape[3]))
+
+    def _like(self, **changes: Any) -> Network:
+        """The same files, read once, with other fields."""
+        out = replace(self, **changes)
+        read = ("given", "whole", "message", "trained")
+        vars(out).update({name: value for name, value in vars(self).items() if name in read})
+        return out
 
     def pixels(self, image: PathLike | Array, size: tuple[int, int] | None = None) -> Array:
-        """(C, H, W) in units of the input, H and W of the net or `size`.
+        """(C, H, W) in units of the input, H and W of the net or `size`; (C, rows, H, W) of several rows.
 
         `image` is the file of an image, a file .npy of the blob, or an array: (h, w, 3) RGB in 0..1, or the
-        blob (C, H, W) itself.
+        blob itself. Where an image takes several rows of the input, a single one stands in all of them.
 
         Raises:
             InputError: the file or the shape is none of these.
         """
-        shape = (self.shape[0], *(size or self.shape[1:]))
+        rows, blob = self.room.rows, self.geometry.blobs[self.data]
+        shape = (*blob[1:2], *(size or blob[2:]))
         if isinstance(image, str | Path) and Path(image).suffix.lower() == ".npy":
             image = load_array(image)
-            if image.shape != shape:
-                raise InputError(f"the array has the shape {image.shape}; input {self.data!r} takes {shape}.")
-        if not isinstance(image, str | Path) and np.shape(image) == shape:
-            return np.asarray(image, np.float32)
-        if len(shape) != 3:
-            raise InputError(f"input {self.data!r} takes {shape}, no image: give an array of this shape.")
-        rgb = load_image(image) if isinstance(image, str | Path) else np.asarray(image)
-        return self.preprocess.to_caffe(rgb, (shape[0], shape[1], shape[2]))
+            if image.shape not in (shape, (rows, *shape)):
+                raise InputError(
+                    f"the array has the shape {image.shape}; input {self.data!r} takes "
+                    f"{shape if rows == 1 else (rows, *shape)}."
+                )
+        if isinstance(image, str | Path) or np.shape(image) not in (shape, (rows, *shape)):
+            if len(shape) != 3:
+                raise InputError(f"input {self.data!r} takes {shape}, no image: give an array of this shape.")
+            rgb = load_image(image) if isinstance(image, str | Path) else np.asarray(image)
+            image = self.preprocess.to_caffe(rgb, (shape[0], shape[1], shape[2]))
+        array = np.asarray(image, np.float32)
+        if rows == 1:
+            return array.reshape(shape)
+        if array.shape == shape:
+            self._once(f"each image stands in all {rows} rows of input {self.data!r} {blob}")
+            array = np.broadcast_to(array, (rows, *shape))
+        return np.asarray(self.room.apart(array)[0])
+
+    def _once(self, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            warnings.warn(text, CaffeVizWarning, stacklevel=3)
 
 
 def _parameters(net: Any) -> NetParameter:

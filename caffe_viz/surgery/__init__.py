@@ -1,18 +1,37 @@
 """Message in, new message out: the auxiliary net, nets for other batches, nets with no layer in place."""
 
 from caffe_viz.surgery.auxiliary import Auxiliary, auxiliary_net
+from caffe_viz.surgery.batches import Room, room_for
 from caffe_viz.surgery.cutting import NO_GRADIENT, ONLY_FORWARD_IN_CAFFE
-from caffe_viz.surgery.inputs import Shape, image_input, with_batch
+from caffe_viz.surgery.inputs import (
+    Shape,
+    defaults,
+    describe_defaults,
+    fitted,
+    image_input,
+    input_shapes,
+    leading_to,
+    likely_images,
+    with_batch,
+)
 from caffe_viz.surgery.separate import Separated, separated
 
 __all__ = [
     "NO_GRADIENT",
     "ONLY_FORWARD_IN_CAFFE",
     "Auxiliary",
+    "Room",
     "Separated",
     "Shape",
     "auxiliary_net",
+    "defaults",
+    "describe_defaults",
+    "fitted",
     "image_input",
+    "input_shapes",
+    "leading_to",
+    "likely_images",
+    "room_for",
     "separated",
     "with_batch",
 ]

@@ -12,9 +12,10 @@ from caffe_viz.errors import InputError
 from caffe_viz.geometry import Field, measure, own_layers
 from caffe_viz.netdef import NetParameter, for_phase
 from caffe_viz.objectives import Channel, Form, Neuron, Objective, Slot, form_of, slots
+from caffe_viz.surgery.batches import room_for
 from caffe_viz.surgery.cutting import leading_to, same_parameters, target, with_image
 from caffe_viz.surgery.in_place import first_names, free, out_of_place, overwriting, spoiling
-from caffe_viz.surgery.inputs import Shape, find_image
+from caffe_viz.surgery.inputs import Shape, find_image, with_batch
 from caffe_viz.surgery.numbers import fill
 from caffe_viz.surgery.terms import Adding, Blob, Term, add_form
 
@@ -142,6 +143,7 @@ def auxiliary_net(
     size: tuple[int, int] | None = None,
     neuron: bool = False,
     learn: bool = False,
+    image: str | None = None,
 ) -> Auxiliary:
     """The net whose `forward()` returns an objective, and whose `backward()` leaves its gradient in the diff
     of the image. Of the objective only the form counts; the name of a layer stands for any of its filters.
@@ -151,7 +153,8 @@ def auxiliary_net(
     that Caffe computes the gradient of the image and none of weights. Layers in place that would spoil a
     gradient of real Caffe, the image, or what the objective needs, get a blob of their own. `size` (H, W)
     replaces the image's. `neuron` gives selectors the activation's whole shape; with `learn` there are the
-    gradients of the parameters too. Weights load by name.
+    gradients of the parameters too. `image` is the input that learns, where several could. Where the net does
+    not take `batch` images, there is room for as many as it takes. Weights load by name.
 
     Raises:
         InputError: no such layer; it has no filters, does not depend on one image, or has no gradient;
@@ -164,11 +167,14 @@ def auxiliary_net(
     whole = for_phase(net)
     targets = [target(whole, layer) for layer in layers]
     places = leading_to(whole, targets)
-    kept = [whole.layer[i] for i in places]
-    image, image_shape = find_image(kept, whole.name, ", ".join(layers))
+    part = NetParameter()
+    part.layer.extend(whole.layer[i] for i in places)
+    image, image_shape = find_image(part.layer, whole.name, f"layer {', '.join(map(repr, layers))}", image)
+    rows = room_for(part, image, batch).axis
+    kept = with_batch(part, rows).layer
     if size is not None and len(image_shape) != 4:
         raise InputError(f"input {image!r} of {image_shape} has no height and width to change.")
-    image_shape = (batch, *image_shape[1:2], *(size or image_shape[2:]))
+    image_shape = (rows, *image_shape[1:2], *(size or image_shape[2:]))
     names = {x.name for x in whole.layer} | {top for x in whole.layer for top in x.top}
     own = [places.index(place) for place in targets]
     copies = out_of_place(kept, spoiling(kept) | overwriting(kept, own), names)

@@ -71,7 +71,7 @@ def with_image(
     others = {bottom for layer in layers for bottom in layer.bottom} - {image}
     for layer, shapes in zip(layers, params, strict=True):
         if layer.type == "Input":
-            _other_inputs(message, layer, others, image_shape[0])
+            _other_inputs(message, layer, others)
             continue
         copy = message.layer.add()
         copy.CopyFrom(layer)
@@ -85,13 +85,12 @@ def with_image(
     return message
 
 
-def _other_inputs(message: NetParameter, layer: LayerParameter, tops: set[str], batch: int) -> None:
+def _other_inputs(message: NetParameter, layer: LayerParameter, tops: set[str]) -> None:
     given = layer.input_param.shape
     for i, top in enumerate(layer.top):
         if top in tops:
             other = message.layer.add(name=f"{layer.name}_{top}", type="Input", top=[top])
-            shape = other.input_param.shape.add()
-            shape.dim.extend([batch, *given[i if len(given) > 1 else 0].dim[1:]])
+            other.input_param.shape.add().CopyFrom(given[i if len(given) > 1 else 0])
 
 
 def same_parameters(layers: Sequence[LayerGeometry], params: Sequence[Shapes], image_shape: Shape) -> None:

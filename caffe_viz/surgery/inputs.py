@@ -1,56 +1,178 @@
-"""The inputs of a net: which of them is the image, and how many images go in at once."""
+"""The inputs of a net: which of them is the image, what the others hold where nobody says it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 from caffe_viz.errors import InputError
+from caffe_viz.geometry.mixing import RECURRENT
 from caffe_viz.netdef import LayerParameter, NetParameter, for_phase
 
+Array = NDArray[np.float32]
 Shape = tuple[int, ...]
 
 
 def with_batch(net: NetParameter, batch: int) -> NetParameter:
-    """A copy of `net` with `batch` for the first dimension of the inputs that have the first one's."""
+    """A copy of `net` with `batch` for the first dimension of the image, and of inputs that have the same."""
     out = NetParameter()
     out.CopyFrom(net)
+    was = next((input_shapes(net.layer)[name][:1] for name in likely_images(net.layer)), ())
     shapes = [shape for layer in out.layer if layer.type == "Input" for shape in layer.input_param.shape]
-    was = shapes[0].dim[0] if shapes and shapes[0].dim else None
     for shape in shapes:
-        if shape.dim and shape.dim[0] == was:
+        if shape.dim and tuple(shape.dim[:1]) == was:
             shape.dim[0] = batch
     return out
 
 
-def image_input(net: NetParameter) -> tuple[str, Shape]:
-    """The blob that takes the image, and its shape.
+def leading_to(net: NetParameter, blobs: Iterable[str]) -> NetParameter:
+    """The layers of `net` that make `blobs` or work on them in place, and the inputs of these."""
+    wanted, needed, kept = set(blobs), set[str](), list[LayerParameter]()
+    for layer in reversed(net.layer):
+        found = wanted.intersection(layer.top)
+        wanted -= found
+        needed |= found
+        if needed.isdisjoint(layer.top):
+            continue
+        kept.append(layer if layer.type != "Input" else _only(layer, needed))
+        needed = (needed - set(layer.top)) | set(layer.bottom)
+    out = NetParameter()
+    out.CopyFrom(net)
+    del out.layer[:]
+    out.layer.extend(reversed(kept))
+    return out
+
+
+def _only(layer: LayerParameter, tops: Collection[str]) -> LayerParameter:
+    """An Input layer with those of its tops."""
+    shapes = {top: shape for top, shape in _shapes(layer).items() if top in tops}
+    out = LayerParameter(name=layer.name, type="Input", top=list(shapes))
+    for shape in shapes.values():
+        out.input_param.shape.add().dim.extend(shape)
+    return out
+
+
+def input_shapes(layers: Iterable[LayerParameter]) -> dict[str, Shape]:
+    """The tops of Input layers that something reads, or all where nothing is read."""
+    given = list(layers)
+    used = {bottom for layer in given for bottom in layer.bottom}
+    shapes = {k: v for layer in given if layer.type == "Input" for k, v in _shapes(layer).items()}
+    return {top: shape for top, shape in shapes.items() if top in used} or shapes
+
+
+def _shapes(layer: LayerParameter) -> dict[str, Shape]:
+    given = layer.input_param.shape
+    return {top: tuple(given[i if len(given) > 1 else 0].dim) for i, top in enumerate(layer.top)}
+
+
+def image_input(net: NetParameter, image: str | None = None) -> tuple[str, Shape]:
+    """The blob that takes the image, and its shape: as `find_image`, of all that the net computes."""
+    whole = for_phase(net)
+    return find_image(list(whole.layer), whole.name, f"layer {whole.layer[-1].name!r}", image)
+
+
+def find_image(
+    layers: Sequence[LayerParameter], net: str, target: str, image: str | None = None
+) -> tuple[str, Shape]:
+    """The input of `layers` that is the image, and its shape.
+
+    It is `image`, if that is among them, or else the only one that could be it.
 
     Raises:
-        InputError: there is not exactly one input of four axes, or one input at all.
+        InputError: several inputs could be it, or there is none; `target` says in the message what depends
+            on them.
     """
-    whole = for_phase(net)
-    return find_image(list(whole.layer), whole.name, whole.layer[-1].name)
-
-
-def find_image(layers: Sequence[LayerParameter], net: str, target: str) -> tuple[str, Shape]:
-    """The one input that is optimised, and its shape: of several, the only one of four axes."""
-    shapes: dict[str, Shape] = {}
-    used = {bottom for layer in layers for bottom in layer.bottom}
     for layer in layers:
-        if layer.type == "Input":
-            given = layer.input_param.shape
-            for i, top in enumerate(layer.top):
-                if top in used:
-                    shapes[top] = tuple(given[i if len(given) > 1 else 0].dim)
-        elif not layer.bottom and layer.type not in ("Parameter", "DummyData"):
+        if not layer.bottom and layer.type not in ("Input", "Parameter", "DummyData"):
             raise InputError(
                 f"layer {layer.name!r} ({layer.type}) brings its own data: give the deploy prototxt, "
                 f"whose image is an Input layer."
             )
-    images = [name for name, shape in shapes.items() if len(shape) == 4] or list(shapes)
+    shapes = input_shapes(layers)
+    if image in shapes:
+        return image, shapes[image]
+    images = likely_images(layers)
     if len(images) != 1:
+        way = "choose by its name, as --image NAME=FILE" if images else "one is needed"
         raise InputError(
-            f"layer {target!r} of net {net!r} depends on {len(images)} inputs that could be the image "
-            f"({', '.join(images) or 'none'}): one is needed."
+            f"{target} of net {net!r} depends on {len(images)} inputs that could be the image "
+            f"({', '.join(images) or 'none'}): {way}."
         )
     return images[0], shapes[images[0]]
+
+
+def likely_images(layers: Sequence[LayerParameter]) -> list[str]:
+    """The inputs that could be the image.
+
+    Marks of continuation and numbers of words are none. Of the others they are those of four axes, or, where
+    there are none, those of most axes.
+    """
+    shapes = input_shapes(layers)
+    beside = _marks(layers) | _words(layers)
+    likely = {name: shape for name, shape in shapes.items() if name not in beside} or shapes
+    axes = {len(shape) for shape in likely.values()}
+    most = 4 if 4 in axes else max(axes, default=0)
+    return [name for name, shape in likely.items() if len(shape) == most]
+
+
+def defaults(net: NetParameter) -> dict[str, Array]:
+    """What each input holds where nobody says it: 0, but marks of continuation 1 after the first step.
+
+    So each image is one sequence that begins with it.
+    """
+    marks, out = _marks(net.layer), dict[str, Array]()
+    for name, shape in input_shapes(net.layer).items():
+        out[name] = np.zeros(shape, np.float32)
+        if name in marks:
+            out[name][1:] = 1
+    return out
+
+
+def describe_defaults(values: Mapping[str, Array]) -> str:
+    """What inputs of `defaults` hold, in words.
+
+    >>> describe_defaults({"meta": np.zeros((1, 5))})
+    'meta (1, 5) holds 0'
+    """
+    return "; ".join(
+        f"{name} {values.shape} holds 0" + (" at the first step, then 1" if values.any() else "")
+        for name, values in values.items()
+    )
+
+
+def fitted(name: str, values: Array, shape: Shape) -> Array:
+    """`values` of an input of `shape`: all of it, or one row of its first axis, which then stands in all.
+
+    Raises:
+        InputError: they are neither.
+    """
+    given = np.asarray(values, np.float32)
+    if given.shape == shape:
+        return given
+    if given.shape in (shape[1:], (1, *shape[1:])):
+        return np.broadcast_to(given, shape)
+    if len(given) and given.shape[1:] == shape[1:] and (given == given[:1]).all():
+        return np.broadcast_to(given[:1], shape)
+    raise InputError(f"input {name!r} takes {shape}, not {given.shape}.")
+
+
+def _marks(layers: Iterable[LayerParameter]) -> set[str]:
+    """Blobs from which the second bottoms of recurrent layers come."""
+    return _before(layers, lambda layer: layer.bottom[1:2] if layer.type in RECURRENT else ())
+
+
+def _words(layers: Iterable[LayerParameter]) -> set[str]:
+    """Blobs from which the numbers come that Embed layers look up."""
+    return _before(layers, lambda layer: layer.bottom[:1] if layer.type == "Embed" else ())
+
+
+def _before(layers: Iterable[LayerParameter], read: Callable[[LayerParameter], Iterable[str]]) -> set[str]:
+    """What layers `read`, and the blobs that these are made of."""
+    found = set[str]()
+    for layer in reversed(list(layers)):
+        if not found.isdisjoint(layer.top):
+            found.update(layer.bottom)
+        found.update(read(layer))
+    return found

@@ -18,7 +18,7 @@ from caffe_viz.geometry.results import shape_text
 from caffe_viz.netdef import NetParameter
 from caffe_viz.network import Array, Network, PathLike
 from caffe_viz.probe import relu_state
-from caffe_viz.surgery import auxiliary_net
+from caffe_viz.surgery import auxiliary_net, likely_images
 from caffe_viz.views.rich import Look, Rich
 
 STATISTICS = ("blob", "shape", "min", "mean", "max", "rms", "non-zero")
@@ -95,24 +95,41 @@ class Activations(Rich):
 def show_activations(net: Any, image: PathLike | Array, blobs: Sequence[str] | None = None) -> Activations:
     """Run `image` through the net; the activations of `blobs` (None: of all, but hidden splits).
 
-    A `caffe.Net` is run itself, with the image in its whole batch. Image: see `Network.pixels`.
+    A `caffe.Net` is run itself, with the image in its whole batch. Image: see `Network.pixels`; of several
+    inputs, as of `Network.taking`.
 
     Raises:
         InputError: no such blob, or no such image.
     """
-    network = Network.of(net)
-    names = list(blobs or network.geometry.named_blobs)
-    for name in names:
-        network.geometry.blob(name)
-    pixels = network.pixels(image)
-    engine = network.load() if net is network else net
-    arrays = probe.forward(engine, {network.data: pixels[None]}, names)
+    whole = Network.of(net)
+    names = list(blobs or whole.geometry.named_blobs)
+    network, pixels = one_image(whole.part(*names), image)
+    engine = network.load() if net is whole else net
+    several = network.room.rows > 1
+    shape = network.geometry.blobs[network.data]
+    inputs = {network.data: network.room.together(pixels[None], shape) if several else pixels[None]}
+    if net is not whole:
+        inputs |= network.beside(network.message)
+    arrays = probe.forward(engine, inputs, names)
     return Activations(
-        {name: array[0] if array.ndim > 1 else array.ravel() for name, array in arrays.items()},
+        {name: network.room.apart(a)[0] if a.ndim > 1 else a.ravel() for name, a in arrays.items()},
         {name: relu_state(network.message, name) for name in names},
         network.preprocess.labels,
         backend.engine_name(engine),
     )
+
+
+def one_image(network: Network, given: Any) -> tuple[Network, Array]:
+    """The pixels of the only image in `given`, and the network with what that says of other inputs.
+
+    Raises:
+        InputError: there is no image, or more than one; or as `Network.taking`.
+    """
+    network, images = network.taking(given)
+    if len(images) != 1:
+        names = " or ".join(likely_images(list(network.message.layer)))
+        raise InputError(f"{len(images) or 'no'} images are given: one is needed, for input {names}.")
+    return network, network.pixels(images[0])
 
 
 @dataclass(frozen=True, repr=False)
@@ -172,27 +189,34 @@ def show_gradients(
     Raises:
         InputError: no such layer, index, blob or image.
     """
-    network = Network.of(net)
-    layer = layer or score_layer(network.message)
-    auxiliary = auxiliary_net(network.message, layer, learn=True)
-    pixels = network.pixels(image)
-    network.check()
+    whole = Network.of(net)
+    layer = layer or score_layer(whole.message)
+    network, pixels = one_image(whole.part(*whole.geometry.layer(layer).tops[:1]), image)
+    auxiliary = auxiliary_net(network.message, layer, learn=True, image=network.data)
+    whole.check()
     engine = backend.load_net(
         auxiliary.message, network.trained, engine=network.engine, device=network.device, checked=False
     )
-    inputs = {auxiliary.image: pixels[None]}
+    room = network.room
+    inputs = {auxiliary.image: room.together(pixels[None], auxiliary.image_shape)}
+    inputs |= network.beside(auxiliary.message, auxiliary.made)
     values = probe.forward(engine, inputs, [auxiliary.activation])[auxiliary.activation]
+    own = room.apart(values)[:1]
     if index is None:
-        index = int(values[0].reshape(len(values[0]), -1).sum(1).argmax())
-    inputs[auxiliary.selector] = auxiliary.select([index])
-    seed = probe.forward(engine, inputs, [auxiliary.objective])[auxiliary.objective] * 0 + 1
+        index = int(own[0].reshape(own.shape[1], -1).sum(1).argmax())
+    if not 0 <= index < own.shape[1]:
+        raise InputError(f"layer {layer!r} has filters 0 to {own.shape[1] - 1}, not {index}.")
+    seed = np.zeros_like(own)
+    seed[0, index] = 1 / seed[0, index].size
     names = {name: auxiliary.made.get(name, name) for name in blobs or [network.data]}
-    found = probe.gradient(engine, auxiliary.objective, seed, list(names.values()), params=True)
-    own = {layer.name for layer in network.message.layer}
-    params = {name: arrays for name, arrays in found.params.items() if name in own}  # not the image's
+    found = probe.gradient(
+        engine, auxiliary.activation, room.together(seed, values.shape), list(names.values()), params=True
+    )
+    layers = {layer.name for layer in network.message.layer}
+    params = {name: arrays for name, arrays in found.params.items() if name in layers}  # not the image's
     return GradientView(
         f"{layer}[{index}]",
-        {name: found.blobs[made][0] for name, made in names.items()},
+        {name: room.apart(found.blobs[made])[0] for name, made in names.items()},
         params,
         backend.engine_name(engine),
     )

@@ -1,0 +1,42 @@
+"""Layers that make of an image what depends on the other images of its batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from caffe_viz.geometry.batch_norms import mixes_images
+from caffe_viz.geometry.fields import Shape
+from caffe_viz.netdef import LayerParameter
+
+RECURRENT = frozenset({"LSTM", "RNN", "Lstm", "LstmSimple", "LstmAttention"})
+"""Types whose first axis is time; their second bottom says where a sequence goes on (1) or begins (0)."""
+
+Test = Callable[[LayerParameter, Shape], bool]
+
+
+def _always(layer: LayerParameter, shape: Shape) -> bool:
+    return True
+
+
+# Type -> whether it mixes, by its settings and the shape of its first bottom.
+_TESTS: Mapping[str, Test] = {
+    **dict.fromkeys(RECURRENT | {"LSTMUnit"}, _always),
+    # They look images up by their number in the batch.
+    **dict.fromkeys(("BatchReindex", "Filter", "MaskPooling", "MultiROIPooling", "PSROIAlign"), _always),
+    **dict.fromkeys(("PSROIPooling", "Proposal", "ROIAlign", "ROIAlignment", "ROIPooling"), _always),
+    **dict.fromkeys(("ROIWarping", "RegionPooling"), _always),
+    "Python": _always,  # code of the user's
+    "Permute": lambda layer, shape: list(layer.permute_param.order[:1]) not in ([], [0]),
+    "Reverse": lambda layer, shape: any(axis in (0, -len(shape)) for axis in layer.reverse_param.axis or [0]),
+    "Softmax": lambda layer, shape: layer.softmax_param.axis in (0, -len(shape)),
+    "Transpose": lambda layer, shape: list(layer.transpose_param.dim[:1]) not in ([], [0]),
+}
+
+
+def mixes(layer: LayerParameter, shape: Shape) -> bool:
+    """Whether what `layer` makes of an image at TEST depends on the others, or on its place among them.
+
+    `shape` is that of its first bottom. Layers that change the first axis are not told apart here.
+    """
+    test = _TESTS.get(layer.type)
+    return mixes_images(layer) if test is None else test(layer, shape)

@@ -1,0 +1,134 @@
+"""How many images a net takes at once so that each has the answer that it would have alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from caffe_viz.errors import InputError
+from caffe_viz.geometry import Geometry, LayerGeometry, measure, own_layers
+from caffe_viz.geometry.mixing import RECURRENT, mixes
+from caffe_viz.netdef import LayerParameter, NetParameter
+from caffe_viz.surgery.inputs import Array, Shape, input_shapes, with_batch
+
+
+@dataclass(frozen=True)
+class Room:
+    """Each image takes `rows` of the first axis of its input; `images` of them go in at once.
+
+    `rows` is 1 but in nets that make one answer of several rows: of a sequence, whose first axis is time, or
+    of a batch that a Reshape or Slice with fixed sizes puts together.
+    """
+
+    rows: int
+    images: int
+
+    @property
+    def axis(self) -> int:
+        """The size of the input's first axis."""
+        return self.rows * self.images
+
+    def shape(self, blob: Shape) -> Shape:
+        """That of one image's part of a blob, as `apart` gives it."""
+        if self.rows == 1 or blob[:1] == (1,):
+            return blob[1:]
+        return tuple(blob[axis] for axis in _order(self.rows, blob))
+
+    def apart(self, blob: Array) -> Array:
+        """The values of a blob image by image, (N, ...), channels first.
+
+        Of several rows it is (N, C, rows, ...), as volumes have it. A blob of three axes is then a sequence,
+        (steps, streams, channels).
+        """
+        if self.rows == 1 or blob.shape[:1] == (1,):
+            return blob
+        return np.asarray(blob.transpose(_order(self.rows, blob.shape))[None])
+
+    def together(self, images: Array, blob: Shape) -> Array:
+        """`apart` turned round, for a blob of that shape; rows without an image are 0."""
+        if self.rows == 1 or blob[:1] == (1,):
+            out = np.zeros(blob, np.float32)
+            out[: len(images)] = images
+            return out
+        return np.asarray(images[0].transpose(np.argsort(_order(self.rows, blob))))
+
+
+def _order(rows: int, blob: Shape) -> tuple[int, ...]:
+    """The axes of a blob of several rows for an image, channels first."""
+    axes = tuple(range(len(blob)))
+    if blob[:1] != (rows,) or len(blob) < 2:
+        return axes
+    channels = 2 if len(blob) == 3 else 1
+    return (channels, *(axis for axis in axes if axis != channels))
+
+
+def room_for(net: NetParameter, image: str, wanted: int = 1) -> Room:
+    """How many images the input `image` of `net` takes at once: `wanted` of them, if the net allows that.
+
+    It does where all that is made of the image keeps the batch as its first axis, no layer mixes the images
+    of a batch, and all parameters keep their shapes. Otherwise they go in one by one, or, where Reshape and
+    Slice layers fit no other batch, as many as the file says.
+
+    Raises:
+        InputError: the net does not even take the batch that its file says.
+    """
+    own = input_shapes(net.layer)[image][:1]
+    if not own or own == (wanted,) == (1,):
+        return Room(1, 1)
+    as_given = _Batch(net, image, measure(net), *own)
+    if as_given.size > 1 and as_given.is_time:
+        return Room(as_given.size, 1)
+    for size in dict.fromkeys((wanted, 1)):
+        try:
+            batch = _Batch(net, image, measure(with_batch(net, size)), size)
+        except InputError:  # such as a Reshape to fixed sizes
+            continue
+        if batch.like(as_given) and (size == 1 or batch.independent):
+            return Room(1, size)
+    return Room(1, as_given.size) if as_given.independent else Room(as_given.size, 1)
+
+
+class _Batch:
+    """A net measured for a batch of `size`: what of it depends on the image."""
+
+    def __init__(self, net: NetParameter, image: str, geometry: Geometry, size: int) -> None:
+        self.size = size
+        self._params = [layer.param_shapes for layer in geometry.layers]
+        seen, self._layers = {image}, list[tuple[LayerParameter, LayerGeometry]]()
+        for layer, measured in zip(net.layer, own_layers(net, geometry), strict=True):
+            if not seen.isdisjoint(layer.bottom):
+                seen.update(layer.top)
+                self._layers.append((layer, measured))
+
+    @property
+    def _tops(self) -> list[Shape | None]:
+        return [shape for _, measured in self._layers for shape in measured.top_shapes]
+
+    def like(self, given: _Batch) -> bool:
+        """Whether it differs in the size of the batch only."""
+        if self._params != given._params:
+            return False
+        for shape, was in zip(self._tops, given._tops, strict=True):
+            if shape is None or was is None:
+                if shape != was:
+                    return False
+            elif shape[1:] != was[1:] or (was[:1] == (given.size,) and shape[:1] != (self.size,)):
+                return False
+        return True
+
+    @property
+    def independent(self) -> bool:
+        """Whether each row of all tops depends on the same row of the image only."""
+        rows = all(shape is not None and shape[:1] == (self.size,) for shape in self._tops)
+        return rows and not any(
+            mixes(layer, measured.bottom_shapes[0] or ()) for layer, measured in self._layers
+        )
+
+    @property
+    def is_time(self) -> bool:
+        """Whether a recurrent layer takes the rows of the image for its steps."""
+        return any(
+            layer.type in RECURRENT and (measured.bottom_shapes[0] or ())[:1] == (self.size,)
+            for layer, measured in self._layers
+        )
