@@ -38,9 +38,9 @@ class Trial:
     @cached_property
     def message(self) -> Any:
         """The net of its phase."""
-        from caffe_viz.netdef import for_phase, read_net
+        from caffe_viz.netdef import State, for_phase, read_net
 
-        net = for_phase(read_net(self.path), self.phase)
+        net = for_phase(read_net(self.path), State(self.phase))
         net.force_backward = True
         return net
 
@@ -74,7 +74,7 @@ class Trial:
         if 3 * geometry.blob_bytes + 2 * geometry.param_bytes > self.memory * GB:
             raise RunError(f"{MEMORY}more than {self.memory:g} GB")
         modes.set_random_seed(1)
-        net = load_net(message, engine="torch", phase=self.phase)
+        net = load_net(message, engine="torch")
         generator = torch.Generator().manual_seed(1)
         for layer in net.layers:
             for place, blob in enumerate(layer.blobs):

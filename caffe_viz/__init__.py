@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from caffe_viz.figures import Picture
     from caffe_viz.geometry import measure
     from caffe_viz.images import Preprocess, load_image
-    from caffe_viz.netdef import read_net, read_weights, write_net, write_weights
+    from caffe_viz.netdef import State, read_net, read_weights, write_net, write_weights
     from caffe_viz.probe import forward, gradient
     from caffe_viz.published import download
     from caffe_viz.recording import Record, Recorder
@@ -58,7 +58,7 @@ _PUBLIC = {
     "figures": ("Picture",),
     "geometry": ("measure",),
     "images": ("Preprocess", "load_image"),
-    "netdef": ("read_net", "read_weights", "write_net", "write_weights"),
+    "netdef": ("State", "read_net", "read_weights", "write_net", "write_weights"),
     "probe": ("forward", "gradient"),
     "published": ("download",),
     "recording": ("Record", "Recorder"),
@@ -88,8 +88,8 @@ _PUBLIC = {
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 __all__ = [
     "Ascent", "CaffeVizError", "CaffeVizWarning", "InputError", "Picture", "Preprocess", "Recipe", "Record",
-    "Recorder", "RunError", "ascend", "auxiliary_net", "check", "classify", "compare_weights", "download",
-    "dream", "explore", "forward", "gradient", "invert", "load_image", "load_net", "load_solver",
+    "Recorder", "RunError", "State", "ascend", "auxiliary_net", "check", "classify", "compare_weights",
+    "download", "dream", "explore", "forward", "gradient", "invert", "load_image", "load_net", "load_solver",
     "make_report", "maximize", "measure", "read_net", "read_objective", "read_weights", "shapes",
     "show_activations", "show_attribution", "show_evaluation", "show_evolution", "show_gradients",
     "show_structure", "show_weights", "top_images", "torch_module", "vis_square", "write_net",

@@ -13,6 +13,7 @@ from typing import Any
 from caffe_viz import netdef
 from caffe_viz.checking import (
     CAFFE_READS_BYTES,
+    arguments,
     as_file,
     caffe_is_installed,
     caffe_reads,
@@ -30,11 +31,11 @@ from caffe_viz.errors import CaffeVizWarning, InputError, RunError, near
 from caffe_viz.filling import fill
 from caffe_viz.geometry.python_layers import folders, with_permission
 from caffe_viz.layers_file import load_layers
-from caffe_viz.netdef import NetParameter
+from caffe_viz.netdef import AS_FILED, NetParameter, State, with_state
+from caffe_viz.netdef.net_pb2 import NetState
 from caffe_viz.surgery import Auxiliary
 
 ENGINES = ("auto", "caffe", "torch")
-PHASES = ("TRAIN", "TEST")  # in the order of Caffe's numbers
 CPU = "cpu"
 NAMES_SHOWN = 4
 PathLike = Path | str
@@ -114,7 +115,7 @@ def load_net(
     prototxt: NetSource,
     weights: NetSource | None = None,
     *,
-    phase: str = "TEST",
+    state: State = AS_FILED,
     engine: str = "auto",
     device: str = CPU,
     allow_code: bool = False,
@@ -126,9 +127,10 @@ def load_net(
     """A `caffe.Net` of `prototxt` with `weights`, paths or messages; checked first, so that nothing aborts.
 
     `engine` is real Caffe (`caffe`), the embedded one (`torch`), or `auto`: Caffe where it is installed and
-    has all that the net needs. `device` is torch's name of one: cpu, cuda, cuda:1. The attributes `prototxt`,
-    the message, and `folder`, of the file, are what altered nets are made from; `left_out` says of layers and
-    blobs of the file ("layer roi", "blob rois") why they are not there.
+    has all that the net needs. `device` is torch's name of one: cpu, cuda, cuda:1. `state` says which layers
+    of the file the net has: by default those of the file's own `state`, or else of TEST. The attributes
+    `prototxt`, the message, and `folder`, of the file, are what altered nets are made from; `left_out` says
+    of layers and blobs of the file ("layer roi", "blob rois") why they are not there.
 
     Layers of unknown types are left out, with what depends on them; a CaffeVizWarning says so, and which
     fields of the others are not understood. `layers` are Python files that enter layer types with `@layer` of
@@ -145,8 +147,6 @@ def load_net(
     """
     load_layers(layers)
     preferred(engine, device)
-    if phase not in PHASES:
-        raise InputError(f"phase {phase!r} is unknown.{near(phase, PHASES)}")
     net_source = prototxt if isinstance(prototxt, NetParameter) else existing_file(prototxt, "prototxt")
     source = (
         weights
@@ -154,11 +154,11 @@ def load_net(
         else existing_file(weights, "caffemodel")
     )
     paths = folders(python_path)
-    given = message_with_code(net_source, paths) if allow_code else _message(net_source)
+    given = with_state(message_with_code(net_source, paths) if allow_code else _message(net_source), state)
     label = str(net_source) if isinstance(net_source, Path) else f"net {given.name!r}"
     try:
         whole = prepared(given, source, variants)
-        part = known_part(netdef.for_phase(whole, phase))
+        part = known_part(netdef.for_phase(whole))
     except InputError as error:
         raise InputError(f"{label}: {error}") from None
     name = chosen(engine, device, part)
@@ -167,18 +167,18 @@ def load_net(
     as_they_are = isinstance(net_source, Path) and caffe_reads(given, part, source)
     loaded: Path | NetParameter = net_source if isinstance(net_source, Path) and as_they_are else part
     if checked:
-        checks = {"allow_code": allow_code, "phase": phase, "engine": name}
+        checks = {"allow_code": allow_code, "engine": name}
         if isinstance(loaded, Path) and not isinstance(source, NetParameter):
-            check(loaded, source, python_path=paths, **checks).raise_for_errors()  # type: ignore[arg-type]
+            check(loaded, source, python_path=paths, state=state, **checks).raise_for_errors()  # type: ignore[arg-type]
         else:
             trained = netdef.stored_layers(source) if isinstance(source, Path) else source
             raise_for(check_messages(part, trained, **checks), label)  # type: ignore[arg-type]
     announce(part, name, engine, device)
     if name == "caffe":
-        net = _load_caffe(_caffe(), loaded, source, phase, checked)
+        net = _load_caffe(_caffe(), loaded, source, part.state, checked)
     else:
-        net = _load_torch(part, source, phase, device)
-    net.prototxt, net.left_out, net.phase = whole, netdef.left_out(part), phase
+        net = _load_torch(part, source, device)
+    net.prototxt, net.left_out = whole, netdef.left_out(part)
     net.folder = net_source.parent if isinstance(net_source, Path) else None
     return net
 
@@ -207,12 +207,10 @@ def remarks(net: NetParameter, name: str, engine: str = "auto", device: str = CP
     return lines
 
 
-def _load_torch(
-    net: Path | NetParameter, weights: Path | NetParameter | None, phase: str, device: str
-) -> Any:
+def _load_torch(net: NetParameter, weights: Path | NetParameter | None, device: str) -> Any:
     from caffe_viz.engine import Net
 
-    return Net(net, PHASES.index(phase), weights=weights, device=device)
+    return Net(net, weights=weights, device=device, **arguments(net.state))
 
 
 def load_evaluator(auxiliary: Auxiliary, weights: NetParameter | None, device: str) -> Any:
@@ -250,7 +248,7 @@ def torch_module(net: Any, memory_format: str = "contiguous") -> Any:
     if not hasattr(net, "prototxt"):
         given = type(net).__name__
         raise InputError(f"{given}: load the net with caffe_viz.load_net(prototxt, weights) first.")
-    own = Net(known_part(netdef.for_phase(net.prototxt, net.phase)), PHASES.index(net.phase))
+    own = Net(known_part(netdef.for_phase(net.prototxt)), **arguments(net.prototxt.state))
     for mine, theirs in zip(own.layers, net.layers, strict=True):
         for blob, values in zip(mine.blobs, theirs.blobs, strict=True):
             blob.data[...] = values.data
@@ -270,18 +268,19 @@ def engine_name(net: Any) -> str:
 
 
 def _load_caffe(
-    caffe: Any, net: Path | NetParameter, weights: Path | NetParameter | None, phase: str, checked: bool
+    caffe: Any, net: Path | NetParameter, weights: Path | NetParameter | None, state: NetState, checked: bool
 ) -> Any:
-    number = PHASES.index(phase)
+    own = arguments(state)
+    phase = own.pop("phase")
     with ExitStack() as stack:
         path = net if isinstance(net, Path) else stack.enter_context(as_file(net))
         name = str(net) if isinstance(net, Path) else f"net {net.name!r}"
         by_message = not isinstance(net, Path) or isinstance(weights, NetParameter)
         if checked and by_message and caffe_is_installed():
-            raise_for(probe(path, None, phase=phase), name)
+            raise_for(probe(path, None, state), name)
         if isinstance(weights, Path) and not by_message and weights.stat().st_size <= CAFFE_READS_BYTES:
-            return caffe.Net(str(path), number, weights=str(weights))
-        made = caffe.Net(str(path), number)
+            return caffe.Net(str(path), phase, weights=str(weights), **own)
+        made = caffe.Net(str(path), phase, **own)
     if weights is not None:
         fill(made, weights)
     return made

@@ -31,7 +31,7 @@ from caffe_viz.geometry.python_layers import folders
 from caffe_viz.images import Preprocess, load_image
 from caffe_viz.images.album import load_array
 from caffe_viz.layers_file import load_layers
-from caffe_viz.netdef import NetParameter
+from caffe_viz.netdef import AS_FILED, NetParameter, State, with_state
 from caffe_viz.surgery import (
     Room,
     defaults,
@@ -43,6 +43,7 @@ from caffe_viz.surgery import (
     likely_images,
     room_for,
     with_batch,
+    with_inputs,
 )
 
 Array = NDArray[np.float32]
@@ -53,7 +54,9 @@ PathLike = str | Path
 class Network:
     """A prototxt and weights, paths or messages; `preprocess` is by default that beside the prototxt.
 
-    `layers`, `allow_code`, `python_path` and `variants` are as of `load_net`. `image` is the input that takes
+    `layers`, `allow_code`, `python_path`, `variants` and `state` are as of `load_net`. `input_shapes` has
+    shapes of inputs and of what data layers give, by the names of blobs, as of `surgery.with_inputs`.
+    `image` is the input that takes
     the image, where several could; `input_values` are those of others, whole blobs or one row of them.
     """
 
@@ -66,6 +69,8 @@ class Network:
     python_path: PathLike | Sequence[PathLike] = ()
     layers: PathLike | Sequence[PathLike] = ()
     variants: Mapping[str, str] | None = None
+    state: State = AS_FILED
+    input_shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
     image: str | None = None
     input_values: Mapping[str, Array] = field(default_factory=dict, compare=False)
     _said: set[str] = field(default_factory=set, compare=False, repr=False)
@@ -99,15 +104,16 @@ class Network:
 
     @cached_property
     def given(self) -> NetParameter:
-        """The net of all phases, as its file has it."""
+        """The net with the layers of all states, as in its file; its own state is the one that is meant."""
         given = self.prototxt if isinstance(self.prototxt, NetParameter) else Path(self.prototxt)
         if self.allow_code:
             given = message_with_code(given, folders(self.python_path))
-        return given if isinstance(given, NetParameter) else netdef.read_net(given)
+        read = given if isinstance(given, NetParameter) else netdef.read_net(given)
+        return with_inputs(with_state(read, self.state), self.input_shapes)
 
     @cached_property
     def whole(self) -> NetParameter:
-        """The net of the TEST phase."""
+        """The net of its state."""
         return prepared(netdef.for_phase(self.given), self.weights, self.variants)
 
     @cached_property
@@ -132,7 +138,11 @@ class Network:
         paths = self._paths
         if paths is not None and caffe_reads(self.given, self.message, paths[1]):
             check(
-                *paths, allow_code=self.allow_code, engine=name, python_path=folders(self.python_path)
+                *paths,
+                allow_code=self.allow_code,
+                engine=name,
+                python_path=folders(self.python_path),
+                state=self.state,
             ).raise_for_errors()
             return
         weights = None if self.weights is None else netdef.stored_layers(self.weights)
@@ -144,13 +154,15 @@ class Network:
         raise_for(found, label)
         if name == "caffe" and caffe_is_installed():
             with as_file(self.message) as path:
-                raise_for(probe(path, None), label)
+                raise_for(probe(path, None, self.message.state), label)
 
     @property
     def _paths(self) -> tuple[PathLike, PathLike | None] | None:
         """Prototxt and weights, where both are files."""
         net, weights = self.prototxt, self.weights
-        return None if isinstance(net, NetParameter) or isinstance(weights, NetParameter) else (net, weights)
+        if self.input_shapes or isinstance(net, NetParameter) or isinstance(weights, NetParameter):
+            return None
+        return net, weights
 
     def need_weights(self) -> None:
         """Raises InputError if the weights are none, or of a net with other layers."""
@@ -203,9 +215,14 @@ class Network:
 
     @property
     def pictures(self) -> Preprocess | None:
-        """How images get in; None where the input has other channels than an image."""
+        """How images get in; None where the input has other channels than an image, or other axes."""
+        return self.colours if len(self.shape) == 3 else None
+
+    @property
+    def colours(self) -> Preprocess | None:
+        """How colours get in, of an image or of the frames of a volume (C, D, H, W); None where none do."""
         fits = self.shape[0] == self.preprocess.channels and self.room.rows == 1
-        return self.preprocess if fits else None
+        return self.preprocess if fits and len(self.shape) in (3, 4) else None
 
     def load(self) -> Any:
         """A `caffe.Net` for one image, or for as many as the net takes; other inputs hold what they shall."""

@@ -172,7 +172,10 @@ def parity_table(parity: Parity) -> Table:
 
 @dataclass(frozen=True)
 class Shapes:
-    """The tables of a network: blobs, parameters, layers, the time of each layer if it was taken, totals."""
+    """The tables of a network: blobs, parameters, layers, the time of each layer if it was taken, totals.
+
+    Then remarks on what data layers do not tell, if there are any.
+    """
 
     geometry: Geometry
     timing: Timing | None = None
@@ -181,7 +184,8 @@ class Shapes:
     def tables(self) -> tuple[Table, ...]:
         g, t = self.geometry, self.timing
         times = [] if t is None else [time_table(t)]
-        return blob_table(g), parameter_table(g), layer_table(g), *times, totals(g, t)
+        remarks = [Table("remarks", ("remark",), tuple((line,) for line in g.remarks))] if g.remarks else []
+        return blob_table(g), parameter_table(g), layer_table(g), *times, totals(g, t), *remarks
 
     def to_json(self) -> dict[str, Any]:
         """Each table's rows under its title."""

@@ -16,7 +16,15 @@ import caffe_viz as cv
 from caffe_viz import backend
 from caffe_viz.ascent import ascend
 from caffe_viz.errors import CaffeVizWarning, InputError, RunError
-from caffe_viz.netdef import NetParameter, make_blob, parse_net, read_net, read_weights, write_weights
+from caffe_viz.netdef import (
+    NetParameter,
+    State,
+    make_blob,
+    parse_net,
+    read_net,
+    read_weights,
+    write_weights,
+)
 
 
 def random_weights() -> NetParameter:
@@ -98,7 +106,7 @@ def test_weights_of_another_shape_raise_even_unchecked(engine: str) -> None:
 
 def test_phase(engine: str) -> None:
     net = parse_net(GOOD + layer("drop", "Dropout", "fc", "drop", "include { phase: TRAIN }"))
-    assert "drop" in backend.load_net(net, phase="TRAIN", engine=engine)._layer_names
+    assert "drop" in backend.load_net(net, state=State("TRAIN"), engine=engine)._layer_names
     assert "drop" not in backend.load_net(net, engine=engine)._layer_names
 
 
@@ -158,7 +166,7 @@ def test_missing_files_and_options(files: tuple[Path, Path], engine: str) -> Non
     with pytest.raises(InputError, match=r"engine 'cafe' is unknown.*'caffe'"):
         backend.load_net(files[0], engine="cafe")
     with pytest.raises(InputError, match=r"phase 'test' is unknown.*'TEST'"):
-        backend.load_net(files[0], phase="test", engine=engine)
+        backend.load_net(files[0], state=State("test"), engine=engine)
 
 
 def test_engine_name(files: tuple[Path, Path], engine: str) -> None:

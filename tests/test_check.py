@@ -15,7 +15,7 @@ from bad_nets import BAD_NETS, CONV, DATA, GOOD, layer
 
 from caffe_viz.checking import check, check_messages, child, sizes
 from caffe_viz.errors import InputError
-from caffe_viz.netdef import NetParameter, make_blob, parse_net, read_net, write_weights
+from caffe_viz.netdef import NetParameter, State, make_blob, parse_net, read_net, write_weights
 
 checker = importlib.import_module("caffe_viz.checking")  # caffe_viz.checking may be the function
 RUN = """
@@ -244,7 +244,7 @@ def test_phases_differ(tmp_path: Path) -> None:
     text = GOOD + layer("d", "Data", "", "x", "include { phase: TRAIN }")
     path = write(tmp_path, text)
     assert check(path, probe=False).ok
-    assert not check(path, probe=False, phase="TRAIN").ok
+    assert not check(path, probe=False, state=State("TRAIN")).ok
 
 
 def test_missing_files_raise_with_near_matches(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch", reason="the engine torch is not installed")
 
 from caffe_viz.backend import load_net  # noqa: E402
 from caffe_viz.engine import Net  # noqa: E402
-from caffe_viz.netdef import NetParameter  # noqa: E402
+from caffe_viz.netdef import NetParameter, State  # noqa: E402
 from caffe_viz.parity import LIMIT, apart, seeded_weights  # noqa: E402
 
 CLASSES, IMAGES = 5, 2
@@ -122,7 +122,7 @@ def training() -> str:
 def made(text: str, engine: str, phase: str = "TEST") -> Any:
     """The net with seeded weights, and seeded noise as image."""
     message = text_format.Parse(text, NetParameter())
-    net = load_net(message, seeded_weights(message), phase=phase, engine=engine)
+    net = load_net(message, seeded_weights(message), state=State(phase), engine=engine)
     net.blobs["data"].data[...] = np.random.default_rng(1).normal(0, 1, net.blobs["data"].data.shape)
     return net
 

@@ -291,10 +291,6 @@ class TestRefusals:
                 Toy("ColorConv", ["1 3 3 3"], "color_conv_param { input: Lab output: Gray }"),
                 "cannot convert Lab to Gray",
             ),
-            (
-                Toy("VideoData", [], 'image_data_param { source: "x" batch_size: 1 }'),
-                "its shape stands in its files",
-            ),
         ],
         ids=str,
     )

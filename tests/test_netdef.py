@@ -151,7 +151,7 @@ def test_phase_rules_as_caffe(engine: str, networks: Path) -> None:
     path = networks / "caffenet_cifar10" / "train_val.prototxt"
     for phase in ("TRAIN", "TEST"):
         real = caffe.Net(str(path), getattr(caffe, phase))
-        ours = [layer.name for layer in netdef.for_phase(netdef.read_net(path), phase).layer]
+        ours = [layer.name for layer in netdef.for_phase(netdef.read_net(path), netdef.State(phase)).layer]
         assert ours == [name for name in real._layer_names if "_split" not in name]
 
 

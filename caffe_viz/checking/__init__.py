@@ -8,10 +8,11 @@ through ends the child, not this process, and becomes one line with Caffe's own 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import lru_cache
 from pathlib import Path
 
-from caffe_viz.checking.child import as_file, caffe_is_installed, probe
+from caffe_viz.checking.child import arguments, as_file, caffe_is_installed, probe
 from caffe_viz.checking.computable import (
     caffe_reads,
     foreign_findings,
@@ -30,18 +31,23 @@ from caffe_viz.files import need_no_stream
 from caffe_viz.geometry.custom import ENTERED
 from caffe_viz.geometry.python_layers import with_permission
 from caffe_viz.netdef import (
+    AS_FILED,
     NetParameter,
+    State,
     StoredLayer,
     for_phase,
     of_this_caffe,
     read_net,
     stored_layers,
+    with_state,
 )
+from caffe_viz.surgery import with_inputs
 
 __all__ = [
     "CAFFE_READS_BYTES",
     "Finding",
     "Report",
+    "arguments",
     "as_file",
     "caffe_is_installed",
     "caffe_reads",
@@ -71,7 +77,8 @@ def check(
     python_path: Iterable[Path | str] = (),
     probe: bool | None = None,
     variants: Mapping[str, str] | None = None,
-    phase: str = "TEST",
+    state: State = AS_FILED,
+    input_shapes: Mapping[str, Sequence[int]] | None = None,
     engine: str = "caffe",
 ) -> Report:
     """What is wrong with a prototxt and its caffemodel; files that did not change are looked at once.
@@ -80,7 +87,9 @@ def check(
     package's own engine cannot compute. A layer that it does not know is left out there, with a warning.
 
     `allow_code` admits layers that run code or touch files; Python modules are looked for in `python_path`,
-    beside the prototxt, and where Python looks. `probe` says whether real Caffe loads the
+    beside the prototxt, and where Python looks. `state` says which of the file's layers are meant, by default
+    those of its own state, or else of TEST, and `input_shapes` the shapes of inputs, also of what data layers
+    give. `probe` says whether real Caffe loads the
     files in a child process at the end; None means: where it is installed, and is the `engine`.
 
     Raises:
@@ -95,7 +104,8 @@ def check(
     folders = (*map(str, python_path), str(net_path.parent)) if allow_code else None
     custom = tuple(sorted(ENTERED.items()))
     meant = tuple(sorted((variants or {}).items()))
-    findings = _check(*states, folders, custom, meant, use_child, phase, engine)
+    shapes = tuple((name, tuple(shape)) for name, shape in sorted((input_shapes or {}).items()))
+    findings = _check(*states, folders, custom, meant, use_child, state, shapes, engine)
     return Report(net_path, weights_path, findings)
 
 
@@ -105,22 +115,17 @@ def check_messages(
     *,
     allow_code: bool = False,
     variants: Mapping[str, str] | None = None,
-    phase: str = "TEST",
+    state: State = AS_FILED,
     engine: str = "caffe",
 ) -> tuple[Finding, ...]:
     """What is wrong with a net and its weights as messages on `engine`, which is not started for it.
 
+    `state` says which layers of the net are meant: by default those of its own state, or else of TEST.
     `allow_code` admits layers that touch files; those of type Python need a permission in the net itself.
     """
     layers = stored_layers(weights) if isinstance(weights, NetParameter) else weights
     try:
-        chosen = for_phase(net, phase)
-    except InputError as error:
-        return (Finding("error", "", str(error)),)
-    for layer in chosen.layer:  # their work is done, and `measure` would apply them for TEST
-        layer.ClearField("include")
-        layer.ClearField("exclude")
-    try:
+        chosen = for_phase(net, state)
         chosen = prepared(chosen, layers, variants)
         # Real Caffe reads the layers of all phases before it drops some.
         findings = tuple(foreign_findings(net if engine == "caffe" else chosen, engine))
@@ -128,7 +133,7 @@ def check_messages(
     except InputError as error:
         return (Finding("error", "", str(error)),)
     findings += (
-        *structure_findings(chosen, net, engine),
+        *structure_findings(chosen, engine),
         *safety_findings(chosen, engine, allow_code=allow_code),
     )
     if any(f.severity == "error" for f in findings):
@@ -168,7 +173,8 @@ def _check(
     custom: tuple[tuple[str, Path], ...],
     variants: tuple[tuple[str, str], ...],
     use_child: bool,
-    phase: str,
+    state: State,
+    shapes: tuple[tuple[str, tuple[int, ...]], ...],
     engine: str,
 ) -> tuple[Finding, ...]:
     net_path = Path(net_state[0])
@@ -176,7 +182,7 @@ def _check(
     weights = None
     weights_findings: tuple[Finding, ...] = ()
     try:
-        net = read_net(net_path)
+        net = with_inputs(with_state(read_net(net_path), state), dict(shapes))
     except InputError as error:
         return (Finding("error", "", str(error)),)
     try:
@@ -185,14 +191,13 @@ def _check(
         weights_findings = (Finding("error", "", str(error)),)
     allow_code = folders is not None
     net = net if folders is None else with_permission(net, folders)
-    findings = check_messages(
-        net, weights, allow_code=allow_code, variants=dict(variants), phase=phase, engine=engine
-    )
+    findings = check_messages(net, weights, allow_code=allow_code, variants=dict(variants), engine=engine)
     findings += weights_findings
     if engine == "caffe" and weights_path is not None and weights and not of_this_caffe(weights_path):
         message = "some of its fields have numbers that mean others in a fork: real Caffe cannot parse it."
         findings += (Finding("error", "weights", message),)
     if use_child and not any(f.severity == "error" for f in findings):
         too_long = weights_state is not None and weights_state[2] > CAFFE_READS_BYTES
-        findings += probe(net_path, None if too_long else weights_path, phase=phase)
+        with as_file(net) if shapes else nullcontext(net_path) as file:
+            findings += probe(file, None if too_long else weights_path, net.state)
     return findings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import signal
@@ -12,15 +13,18 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from caffe_viz.checking.report import Finding
 from caffe_viz.netdef import NetParameter, without_quiet, write_net
+from caffe_viz.netdef.net_pb2 import TRAIN, NetState
 
 TIMEOUT = 300.0  # seconds; the largest published nets load in under ten
 REASON_LENGTH = 400
 NO_CAFFE = 96  # exit code of the child where `import caffe` itself fails
 # Runs by itself, whatever folder it is started in; core files of expected aborts are not wanted.
 CODE = f"""
+import json
 import sys
 try:
     import resource
@@ -32,7 +36,8 @@ try:
 except Exception as error:
     print(error, file=sys.stderr)
     sys.exit({NO_CAFFE})
-caffe.Net(sys.argv[1], int(sys.argv[2]), **({{"weights": sys.argv[3]}} if len(sys.argv) > 3 else {{}}))
+net, state = sys.argv[1], json.loads(sys.argv[2])
+caffe.Net(net, state.pop("phase"), **state, **({{"weights": sys.argv[3]}} if len(sys.argv) > 3 else {{}}))
 """
 FATAL = re.compile(
     r"^F\d{4,8} [\d:.]+\s+\d+ (?P<at>\S+:\d+)\] (?P<reason>.*?)(?=^\*\*\* |\Z)", re.MULTILINE | re.DOTALL
@@ -48,10 +53,11 @@ def caffe_is_installed() -> bool:
 
 
 def probe(
-    prototxt: Path, weights: Path | None, *, phase: str = "TEST", timeout: float = TIMEOUT
+    prototxt: Path, weights: Path | None, state: NetState | None = None, *, timeout: float = TIMEOUT
 ) -> tuple[Finding, ...]:
     """Load the files in a child process with real Caffe; its reason, if it aborts, raises or hangs."""
-    command = [sys.executable, "-c", CODE, str(prototxt.resolve()), str(int(phase == "TEST"))]
+    own = json.dumps(arguments(state or NetState()))
+    command = [sys.executable, "-c", CODE, str(prototxt.resolve()), own]
     if weights is not None:
         command.append(str(weights.resolve()))
     try:
@@ -76,6 +82,11 @@ def probe(
         )
         return (Finding("warning", "", message),)
     return (Finding("error", "", explain(done.returncode, stderr)),)
+
+
+def arguments(state: NetState) -> dict[str, Any]:
+    """What pycaffe's Net takes for a state of a file: TRAIN is 0, all else TEST."""
+    return {"phase": int(state.phase != TRAIN), "level": state.level, "stages": list(state.stage)}
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
@@ -16,17 +16,17 @@ from caffe_viz.checking.report import Finding, where
 from caffe_viz.errors import InputError, near
 from caffe_viz.geometry.custom import ENTERED
 from caffe_viz.geometry.rules import TABLE
-from caffe_viz.netdef import LayerParameter, NetParameter
+from caffe_viz.netdef import LayerParameter, NetParameter, in_other_states
 from caffe_viz.surgery.in_place import SHARE, holds
 
 CUDNN = 2  # of every layer's enum Engine
 
 
-def structure_findings(net: NetParameter, whole: NetParameter, engine: str) -> Iterator[Finding]:
-    """Defects of `net`, the layers of one phase; `whole` is the net with the layers of every phase."""
+def structure_findings(net: NetParameter, engine: str) -> Iterator[Finding]:
+    """Defects of `net`, the layers of one state."""
     if not net.layer:
-        yield Finding("error", "", "no layer is left in this phase by the include and exclude rules.")
-    yield from _connections(net, whole.layer)
+        yield Finding("error", "", _none_left(net))
+    yield from _connections(net)
     yield from in_place_findings(net, engine)
     for layer in net.layer:
         for message in (*_type(layer, engine), *_options(layer, engine)):
@@ -144,7 +144,13 @@ class _Version:
     is_loss: bool = False
 
 
-def _connections(net: NetParameter, whole: Sequence[LayerParameter]) -> Iterator[Finding]:
+def _none_left(net: NetParameter) -> str:
+    text = "no layer is left by the include and exclude rules in this state"
+    others = [one for one in net.other_states if not one.is_blob]
+    return f"{text}; {others[0].name!r} would be {others[0].why}." if others else f"{text}."
+
+
+def _connections(net: NetParameter) -> Iterator[Finding]:
     """Bottoms that nobody makes, tops that two layers make, in-place layers that spoil another's input."""
     blobs: dict[str, _Version] = {}
     in_place: list[tuple[LayerParameter, str, _Version]] = []
@@ -154,7 +160,7 @@ def _connections(net: NetParameter, whole: Sequence[LayerParameter]) -> Iterator
                 blobs[bottom].readers.append(layer)
                 blobs[bottom].memory += [] if holds(SHARE, layer) else [layer]
             else:
-                yield Finding("error", where(layer), _unknown(bottom, blobs, net.layer[index:], whole))
+                yield Finding("error", where(layer), _unknown(bottom, blobs, index, net))
         for j, top in enumerate(layer.top):
             if j < len(layer.bottom) and layer.bottom[j] == top:
                 if top in blobs:
@@ -183,16 +189,11 @@ def _connections(net: NetParameter, whole: Sequence[LayerParameter]) -> Iterator
             yield Finding("warning", where(layer), message)
 
 
-def _unknown(
-    bottom: str, made: dict[str, _Version], later: Sequence[LayerParameter], whole: Sequence[LayerParameter]
-) -> str:
+def _unknown(bottom: str, made: dict[str, _Version], index: int, net: NetParameter) -> str:
     text = f"no layer before it makes its bottom {bottom!r}"
-    for layer in later:
+    for layer in net.layer[index:]:
         if bottom in layer.top:
             return f"{text}; {layer.name!r} makes it afterwards: move that layer up."
-    for layer in whole:
-        if bottom in layer.top:
-            return (
-                f"{text}; {layer.name!r} would, but its include or exclude rules leave it out of this phase."
-            )
+    if others := in_other_states(net, bottom):
+        return f"{text}; {others}."
     return f"{text}.{near(bottom, made)}"

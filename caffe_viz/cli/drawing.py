@@ -38,6 +38,8 @@ def draw(
     need_folder(output)
     shown = show_structure(net.message())
     paths = shown.save(output, [one.value for one in format or [Format.SVG]], fold=fold)
+    for line in shown.graph.remarks:
+        print(line, file=sys.stderr)
     if shown.graph.unmeasured:
         print(f"without shapes: {shown.graph.unmeasured}", file=sys.stderr)
     if as_json:

@@ -17,11 +17,15 @@ from caffe_viz.cli.options import (
     AllowCode,
     Device,
     Engine,
+    InputShapes,
     Layers,
+    Level,
     MaybeWeights,
+    Phase,
     PreprocessFile,
     Prototxt,
     PythonPath,
+    Stages,
     Variants,
     Weights,
 )
@@ -30,7 +34,7 @@ from caffe_viz.errors import InputError
 
 if TYPE_CHECKING:
     from caffe_viz.checking import Report
-    from caffe_viz.netdef import NetParameter
+    from caffe_viz.netdef import NetParameter, State
     from caffe_viz.network import Network
 
 Made = TypeVar("Made", bound=Callable[..., Any])
@@ -46,6 +50,17 @@ class Definition:
     python_path: PythonPath = None
     variant: Variants = None
     layers: Layers = None
+    phase: Phase = None
+    stage: Stages = None
+    level: Level = None
+    input: InputShapes = None
+
+    @property
+    def state(self) -> State:
+        """Which of the file's layers are meant."""
+        from caffe_viz.netdef import State
+
+        return State(self.phase, self.stage or (), self.level)
 
     def network(self, **more: Any) -> Network:
         """The network, not yet checked; `more` are fields of `Network`."""
@@ -53,7 +68,8 @@ class Definition:
 
         return Network(
             self.prototxt, allow_code=self.allow_code, python_path=self.python_path or (),
-            layers=self.layers or (), variants=meanings(self.variant), **more,
+            layers=self.layers or (), variants=meanings(self.variant), state=self.state,
+            input_shapes=shapes_by_name(self.input), **more,
         )  # fmt: skip
 
     def message(self) -> NetParameter:
@@ -90,6 +106,7 @@ class MaybeTrained(Definition):
         return check(
             self.prototxt, self.weights, allow_code=self.allow_code, probe=probe, engine=engine,
             python_path=folders(self.python_path or ()), variants=meanings(self.variant),
+            state=self.state, input_shapes=shapes_by_name(self.input),
         )  # fmt: skip
 
 
@@ -153,6 +170,18 @@ def meanings(variants: Sequence[str] | None) -> dict[str, str]:
                 f"--variant {kind}{sign}{name}: give a layer type and its meaning, as BN=segnet."
             )
     return {kind: name for kind, _, name in pairs}
+
+
+def shapes_by_name(inputs: Sequence[str] | None) -> dict[str, tuple[int, ...]]:
+    """NAME=1x3x227x227 as a mapping; raises InputError on what is none."""
+    out = {}
+    for text in inputs or ():
+        name, _, shape = text.rpartition("=")
+        dims = shape.lower().split("x")
+        if not name or not all(dim.isdecimal() and int(dim) for dim in dims):
+            raise InputError(f"--input {text}: give a blob and its shape, as data=1x3x227x227.")
+        out[name] = tuple(map(int, dims))
+    return out
 
 
 def command(function: Made) -> Made:

@@ -44,6 +44,31 @@ Variants = Annotated[
         rich_help_panel=PANEL,
     ),
 ]  # fmt: skip
+Phase = Annotated[
+    str | None,
+    typer.Option(
+        "--phase", help="TRAIN or TEST: which layers of the file [default: as its state says, or TEST].",
+        rich_help_panel=PANEL,
+    ),
+]  # fmt: skip
+Stages = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--stage", help="A stage whose layers are there too; again for more.", rich_help_panel=PANEL
+    ),
+]
+Level = Annotated[
+    int | None,
+    typer.Option("--level", help="The level that rules ask for [default: that of the file, or 0].",
+                 rich_help_panel=PANEL),
+]  # fmt: skip
+InputShapes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input", help="Shape of an input, also of a data layer's, as data=1x3x227x227; again for more.",
+        rich_help_panel=PANEL,
+    ),
+]  # fmt: skip
 Image = Annotated[Path, typer.Option(help="A photograph, or an array (C, H, W) as .npy.", show_default=False)]
 PreprocessFile = Annotated[
     Path | None,

@@ -51,9 +51,8 @@ class Net:
         given_net = network_file
         message = given_net if isinstance(given_net, NetParameter) else netdef.read_net(os.fspath(given_net))
         self.device = modes.device(device)
-        self._wiring = wire(
-            netdef.for_phase(message, PHASES[phase], level, stages or ()), phase == 0, self.device
-        )
+        state = netdef.State(PHASES[phase], stages or (), level)
+        self._wiring = wire(netdef.for_phase(message, state), phase == 0, self.device)
         self.name = message.name
         if weights is not None:
             self.copy_from(weights)

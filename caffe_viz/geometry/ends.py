@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from caffe_viz.geometry.detectors import need_boxes
 from caffe_viz.geometry.fields import Look, Shape
 from caffe_viz.geometry.table import Out, Shapes, axis_of, legacy, need, rule, text
+from caffe_viz.geometry.told import UntoldError, told
 from caffe_viz.netdef import LayerParameter
-
-_INSTEAD = "measure the deploy prototxt, or replace the layer by an Input layer with input_param { shape }"
 
 
 def _per_top(values: Sequence[Shape], tops: int, name: str) -> Shapes:
@@ -47,30 +46,29 @@ def _dummy_data(layer: LayerParameter, bottoms: Shapes) -> Out:
     return Out(tuple(tuple(v for (v,) in dims) for dims in zip(*columns, strict=True)))
 
 
-@rule("MemoryData", bottoms=0, tops=2)
+@rule("MemoryData", bottoms=0, tops=(1, 2))
 def _memory_data(layer: LayerParameter, bottoms: Shapes) -> Out:
-    p = layer.memory_data_param
+    """With sizes by name; in naibaf7/caffe with `dim`, and the labels are not needed."""
+    found, p = told(layer), layer.memory_data_param
+    if found.shapes[0] is not None and not p.channels:
+        return Out(tuple(shape or () for shape in found.shapes))
+    need(len(layer.top) == 2, f"takes 2 tops, not {len(layer.top)}")
     shape = (p.batch_size, p.channels, p.height, p.width)
     need(min(shape) > 0, "memory_data_param needs batch_size, channels, height and width, at least 1")
     return Out((shape, (p.batch_size,)))
 
 
-@rule("Data", bottoms=0, tops=(1, 2))
-def _data(layer: LayerParameter, bottoms: Shapes) -> Out:
-    """The shape stands in the database, unless a crop gives the size and the transformation the channels."""
-    t, batch = layer.transform_param, layer.data_param.batch_size
-    h, w = (t.crop_size or t.crop_h), (t.crop_size or t.crop_w)
-    channels = (
-        len(t.mean_value) if len(t.mean_value) > 1 else 3 if t.force_color else 1 if t.force_gray else 0
-    )
-    need(batch and h and w and channels, f"its shape stands in its database, not in this file: {_INSTEAD}")
-    return Out(((batch, channels, h, w), (batch,))[: len(layer.top)])
-
-
-@rule("AnnotatedData", "HDF5Data", "ImageData", bottoms=0, tops=(1, None))
+@rule("ImageData", "WindowData", bottoms=0, tops=2)
+@rule("AnnotatedData", "Data", bottoms=0, tops=(1, 2))
+@rule("VideoData", bottoms=0, tops=(1, 2), fork=True)
+@rule("HDF5Data", bottoms=0, tops=(1, None))
 def _stored(layer: LayerParameter, bottoms: Shapes) -> Out:
-    need(False, f"its shape stands in its data file, not in this file: {_INSTEAD}")
-    raise AssertionError
+    """The shape stands in files of data, and often in what the layer makes of them."""
+    found = told(layer)
+    shapes = [shape for shape in found.shapes if shape is not None]
+    if len(shapes) < len(layer.top):
+        raise UntoldError(found)
+    return Out(tuple(shapes), remark=found.remark)
 
 
 @rule("HDF5Output", bottoms=2, tops=0)

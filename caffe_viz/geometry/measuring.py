@@ -12,7 +12,8 @@ from caffe_viz.geometry.opaque import why_opaque
 from caffe_viz.geometry.results import Geometry, LayerGeometry, count
 from caffe_viz.geometry.rules import TABLE, Out, Rule, Shapes, checked, need, text
 from caffe_viz.geometry.splits import with_splits
-from caffe_viz.geometry.stored import WITH_FILES
+from caffe_viz.geometry.stored import STORED, WITH_FILES
+from caffe_viz.geometry.told import Told, UntoldError, brings_data, told
 from caffe_viz.netdef import LayerParameter, NetParameter, for_phase, left_out
 
 AUTOMATIC = "(automatic)"  # Caffe's name of a loss layer's top that the file does not name
@@ -25,14 +26,16 @@ def measure(
     size: tuple[int, int] | None = None,
     files: bool = False,
 ) -> Geometry:
-    """The geometry of `net` in its TEST phase, as real Caffe would set it up, hidden Split layers included.
+    """The geometry of `net` in its state, as real Caffe would set it up, hidden Split layers included.
 
     Of a layer of unknown type, and of all that depends on it, the shapes are unknown: None. Its parameters
-    are those of its weights, where they are at hand.
+    are those of its weights, where they are at hand. So it is of what a data layer gives, as far as the net
+    does not tell it; `remarks` of the geometry says so, and what was taken to be so.
 
     `batch` replaces the first dimension N of the inputs, `size` (H, W) the last two of the image: the first
     input, or Parameter layer, of four axes or more (N, C, H, W), and each further one of the same height and
-    width. Parameters of inner products change with the size: weights of another size no longer fit them.
+    width; what data layers give counts as inputs. Parameters of inner products change with the size: weights
+    of another size no longer fit them.
     `files` permits to read the files that data layers name, where their shape stands.
 
     Raises:
@@ -42,7 +45,7 @@ def measure(
     sizes = [s for s in (batch, *(size or ())) if s is not None]
     need(all(s >= 1 for s in sizes), f"batch and size must be at least 1, not batch {batch}, size {size}")
     whole = with_splits(for_phase(net))
-    walk = _Walk(batch, size, WITH_FILES if files else TABLE)
+    walk = _Walk(batch, size, files, WITH_FILES if files else TABLE)
     for layer in whole.layer:
         walk.add(layer)
     if size is not None and walk.image is None:
@@ -58,6 +61,7 @@ class _Walk:
 
     batch: int | None
     size: tuple[int, int] | None
+    files: bool
     rules: Mapping[str, Rule]
     layers: list[LayerGeometry] = dataclasses.field(default_factory=list)
     blobs: dict[str, Shape] = dataclasses.field(default_factory=dict)
@@ -66,6 +70,7 @@ class _Walk:
     inputs: list[str] = dataclasses.field(default_factory=list)
     open: set[str] = dataclasses.field(default_factory=set)
     owners: dict[str, tuple[str, Shape]] = dataclasses.field(default_factory=dict)
+    remarks: list[str] = dataclasses.field(default_factory=list)  # on what was taken to be so
     image: Shape | None = None  # (H, W) of the image after `size`
     frame: Shape | None = None  # and as the file has it
     first: int | None = None  # first dimension of the first input
@@ -78,12 +83,16 @@ class _Walk:
             self._need_bottom(layer, name)
         why = next((self.unknown[name] for name in layer.bottom if name in self.unknown), "")
         if why or (why := why_opaque(layer, self.rules)):
-            self._add_unknown(layer, why)
+            known = told(layer, files=self.files) if brings_data(layer) else None
+            self._add_unknown(layer, why, known)
             return
         bottoms = tuple(self.blobs[name] for name in layer.bottom)
         try:
             out = self._sized(layer, self._out(layer, self.rules[layer.type], bottoms))
             self._share(layer, out.params)
+        except UntoldError as error:
+            self._add_unknown(layer, str(error), error.told)
+            return
         except InputError as error:
             given = ", ".join(f"{n} {text(s)}" for n, s in zip(layer.bottom, bottoms, strict=True))
             where = f"layer {layer.name!r} ({layer.type})" + (f" on {given}" if given else "")
@@ -96,6 +105,7 @@ class _Walk:
             if self.blobs.get(name) != shape and not out.aliases:
                 self.bytes += 4 * count(shape)
             self.blobs[name], self.sights[name] = shape, sight
+        self.remarks += [out.remark] if out.remark else []
         self._leave_open(layer)
         self.inputs += layer.top if layer.type == "Input" else []
         place, macs = len(self.layers), out.macs // (self.first or 1)
@@ -111,7 +121,7 @@ class _Walk:
         outputs = tuple(sorted(self.open))
         return Geometry(
             name, tuple(self.layers), self.blobs, tuple(self.inputs), outputs, self.params, macs, self.bytes,
-            self.unknown, gone,
+            self.unknown, gone, tuple(self.remarks),
         )  # fmt: skip
 
     def _need_bottom(self, layer: LayerParameter, name: str) -> None:
@@ -126,20 +136,32 @@ class _Walk:
         self.open.difference_update(layer.bottom)
         self.open.update(layer.top)
 
-    def _add_unknown(self, layer: LayerParameter, why: str) -> None:
-        """A layer whose tops' shapes cannot be known: its own type is not, or a bottom's shape."""
+    def _add_unknown(self, layer: LayerParameter, why: str, known: Told | None = None) -> None:
+        """A layer whose tops' shapes cannot be known: its own type is not, or a bottom's shape.
+
+        Of a data layer some may be `known`.
+        """
+        shapes = known.shapes if known else (None,) * len(layer.top)
         bottoms = tuple(self.blobs.get(name) for name in layer.bottom)
         params = tuple(tuple(shape.dim) for shape in layer.trained)
         self.params += sum(map(count, params))
-        for name in layer.top:
+        for name, shape in zip(layer.top, shapes, strict=True):
             self.blobs.pop(name, None)  # in place
-            self.unknown[name], self.sights[name] = why, None
+            if shape is None:
+                self.unknown[name], self.sights[name] = why, None
+                continue
+            self.blobs[name] = found = self._sized_shape(shape, layer.type)
+            self.sights[name] = root(found) if len(found) >= 4 and found[-2:] == self.image else None
+            self.bytes += 4 * count(found)
+            self.first = found[0] if self.first is None else self.first
+        if known:
+            self.remarks += filter(None, (known.why and why, known.remark))
         self._leave_open(layer)
         tops = tuple(layer.top)
         self.layers.append(
             LayerGeometry(
                 len(self.layers), layer.name, layer.type, tuple(layer.bottom), tops, bottoms,
-                (None,) * len(tops), params, 0, None, why,
+                tuple(map(self.blobs.get, tops)), params, 0, None, why,
             )
         )  # fmt: skip
 
@@ -176,12 +198,13 @@ class _Walk:
         return replace(out, tops=tops, params=tops if layer.type == "Parameter" else out.params)
 
     def _sized_shape(self, shape: Shape, kind: str) -> Shape:
-        fixed = kind not in ("Input", "Parameter")
-        size = None if fixed else self.size
+        # What an engine reads from files has the batch and the size that these say.
+        data = kind not in ("Parameter", "DummyData") and not (self.files and kind in STORED)
+        size = self.size if data or kind == "Parameter" else None
         if len(shape) >= 4 and self.frame is None:
             self.frame, self.image = shape[-2:], size or shape[-2:]
         image = len(shape) >= 4 and shape[-2:] == self.frame
-        if self.batch is not None and (kind == "Input" or (kind == "Parameter" and image)):
+        if self.batch is not None and (data or (kind == "Parameter" and image)):
             shape = (self.batch, *shape[1:])
         return (*shape[:-2], *size) if image and size else shape
 

@@ -65,7 +65,8 @@ class Geometry:
     memory (in place, Split, Reshape, Flatten) count once, and as much again is needed for gradients.
 
     `blobs` has those of known shape; `unknown` says of each other one why its shape is not known. They count
-    in no total. `left_out` says why layers and blobs of the file are not in this net at all.
+    in no total. `remarks` says what data layers do not tell of their shapes, and what was taken to be so.
+    `left_out` says why layers and blobs of the file are not in this net at all.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Geometry:
     blob_bytes: int
     unknown: Mapping[str, str] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     @property
     def named_blobs(self) -> dict[str, Shape]:

@@ -7,7 +7,7 @@ from itertools import accumulate
 
 from caffe_viz.errors import InputError, near
 from caffe_viz.geometry.results import Geometry, LayerGeometry
-from caffe_viz.netdef import LayerParameter, NetParameter
+from caffe_viz.netdef import LayerParameter, NetParameter, in_other_states
 
 Place = tuple[int, int]
 
@@ -65,10 +65,10 @@ def _uses(net: NetParameter) -> tuple[dict[Place, Place], Counter[Place], dict[P
     for i, layer in enumerate(net.layer):
         for k, bottom in enumerate(layer.bottom):
             if bottom not in latest:
-                raise InputError(
-                    f"layer {layer.name!r} ({layer.type}): no layer before it makes its bottom {bottom!r}: "
-                    f"correct the name or move the layer.{near(bottom, latest)}"
-                )
+                text = f"layer {layer.name!r} ({layer.type}): no layer before it makes its bottom {bottom!r}"
+                if others := in_other_states(net, bottom):
+                    raise InputError(f"{text}; {others}.")
+                raise InputError(f"{text}: correct the name or move the layer.{near(bottom, latest)}")
             sources[i, k] = latest[bottom]
             consumers[latest[bottom]] += 1
         latest.update({top: (i, j) for j, top in enumerate(layer.top)})

@@ -20,7 +20,7 @@ class Out:
     """What a layer makes of its bottoms: shapes of tops and parameters, multiply-adds, views of the bottoms.
 
     `views` has one entry per top, or one for all; `sees` limits it to the first bottoms; `aliases` marks tops
-    that share their bottom's memory.
+    that share their bottom's memory. `remark` says what was taken to be so.
     """
 
     tops: Shapes
@@ -29,6 +29,7 @@ class Out:
     views: tuple[View, ...] = (SAME,)
     sees: int | None = None
     aliases: bool = False
+    remark: str = ""
 
 
 @dataclass(frozen=True)

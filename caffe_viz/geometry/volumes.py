@@ -40,19 +40,3 @@ def sliding_3d(layer: LayerParameter, shape: Shape) -> list[Window]:
 def _planar(layer: LayerParameter) -> list[tuple[list[int], int]]:
     p = layer.convolution_param
     return [(list(p.kernel_size), 0), (list(p.stride), 1), (list(p.pad), 0)]
-
-
-@rule("VideoData", bottoms=0, tops=(1, 2), fork=True)
-def _video_data(layer: LayerParameter, bottoms: Shapes) -> Out:
-    """Clips (N, 3, L, H, W) of colour.
-
-    facebookarchive/C3D: src/caffe/layers/video_data_layer.cpp
-    """
-    p = layer.image_data_param
-    crop = p.crop_size or layer.transform_param.crop_size
-    h, w = (crop, crop) if crop else (p.new_height, p.new_width)
-    need(
-        layer.HasField("image_data_param") and p.new_length and h and w,
-        f"its shape stands in its files, not in this one: {_INSTEAD}",
-    )
-    return Out(((p.batch_size, 3, p.new_length, h, w), (p.batch_size, 1, 1, 1, 1))[: len(layer.top)])

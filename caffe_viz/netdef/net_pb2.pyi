@@ -1598,7 +1598,7 @@ class MultiROIPoolingParameter(_message.Message):
     def __init__(self, pooled_h: _Optional[int] = ..., pooled_w: _Optional[int] = ..., spatial_scale: _Optional[float] = ..., top_num: _Optional[int] = ...) -> None: ...
 
 class NetParameter(_message.Message):
-    __slots__ = ["debug_info", "force_backward", "input", "input_dim", "input_shape", "layer", "layers", "left_out", "name", "state", "unknown"]
+    __slots__ = ["debug_info", "force_backward", "input", "input_dim", "input_shape", "layer", "layers", "left_out", "name", "other_states", "state", "unknown"]
     DEBUG_INFO_FIELD_NUMBER: _ClassVar[int]
     FORCE_BACKWARD_FIELD_NUMBER: _ClassVar[int]
     INPUT_DIM_FIELD_NUMBER: _ClassVar[int]
@@ -1608,6 +1608,7 @@ class NetParameter(_message.Message):
     LAYER_FIELD_NUMBER: _ClassVar[int]
     LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
+    OTHER_STATES_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     UNKNOWN_FIELD_NUMBER: _ClassVar[int]
     debug_info: bool
@@ -1619,9 +1620,10 @@ class NetParameter(_message.Message):
     layers: _containers.RepeatedCompositeFieldContainer[V1LayerParameter]
     left_out: _containers.RepeatedCompositeFieldContainer[LeftOut]
     name: str
+    other_states: _containers.RepeatedCompositeFieldContainer[LeftOut]
     state: NetState
     unknown: _containers.RepeatedCompositeFieldContainer[Unknown]
-    def __init__(self, name: _Optional[str] = ..., layers: _Optional[_Iterable[_Union[V1LayerParameter, _Mapping]]] = ..., input: _Optional[_Iterable[str]] = ..., input_dim: _Optional[_Iterable[int]] = ..., force_backward: bool = ..., state: _Optional[_Union[NetState, _Mapping]] = ..., debug_info: bool = ..., input_shape: _Optional[_Iterable[_Union[BlobShape, _Mapping]]] = ..., layer: _Optional[_Iterable[_Union[LayerParameter, _Mapping]]] = ..., unknown: _Optional[_Iterable[_Union[Unknown, _Mapping]]] = ..., left_out: _Optional[_Iterable[_Union[LeftOut, _Mapping]]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., layers: _Optional[_Iterable[_Union[V1LayerParameter, _Mapping]]] = ..., input: _Optional[_Iterable[str]] = ..., input_dim: _Optional[_Iterable[int]] = ..., force_backward: bool = ..., state: _Optional[_Union[NetState, _Mapping]] = ..., debug_info: bool = ..., input_shape: _Optional[_Iterable[_Union[BlobShape, _Mapping]]] = ..., layer: _Optional[_Iterable[_Union[LayerParameter, _Mapping]]] = ..., unknown: _Optional[_Iterable[_Union[Unknown, _Mapping]]] = ..., left_out: _Optional[_Iterable[_Union[LeftOut, _Mapping]]] = ..., other_states: _Optional[_Iterable[_Union[LeftOut, _Mapping]]] = ...) -> None: ...
 
 class NetState(_message.Message):
     __slots__ = ["level", "phase", "stage"]

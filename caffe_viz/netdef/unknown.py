@@ -16,7 +16,7 @@ from caffe_viz.netdef.net_pb2 import DESCRIPTOR, LayerParameter, NetParameter, U
 from caffe_viz.netdef.text import Element, elements, is_repeated, strangers
 
 # Fields of our messages that stand in no file.
-OWN = ("unknown", "variant", "trained", "left_out", "permit")
+OWN = ("unknown", "variant", "trained", "left_out", "other_states", "permit")
 # Sizes of inputs, which templates leave to the one who fills them in.
 SIZES = ("batch_size", "dim", "input_dim")
 OLD_LAYERS = "layers"  # the path of what an old layer has that only new ones know; it is read as theirs

@@ -60,7 +60,8 @@ class Edge:
 class Graph:
     """Nodes in the order of the file, so that edges point forward; `modules` are nodes that fold into one.
 
-    `batch` is the first dimension that shapes leave out. `unmeasured` says why there are no shapes.
+    `batch` is the first dimension that shapes leave out. `unmeasured` says why there are no shapes, `remarks`
+    what data layers do not tell of theirs.
     """
 
     name: str
@@ -69,10 +70,11 @@ class Graph:
     modules: tuple[Module, ...]
     batch: int | None
     unmeasured: str | None
+    remarks: tuple[str, ...] = ()
 
 
 def read_graph(net: NetParameter) -> Graph:
-    """The graph of `net` in its TEST phase; shapes are left out where a layer's shape cannot be known.
+    """The graph of `net` in its state; shapes are left out where a layer's shape cannot be known.
 
     Raises:
         InputError: a bottom that no earlier layer makes.
@@ -83,6 +85,7 @@ def read_graph(net: NetParameter) -> Graph:
         geometry = measure(net)
     except InputError as error:
         unmeasured = str(error)
+    remarks = geometry.remarks if geometry else ()
     walk = _Walk(geometry)
     for index, layer in enumerate(whole.layer):
         walk.add(index, layer)
@@ -90,7 +93,7 @@ def read_graph(net: NetParameter) -> Graph:
     names = [node.layers[0].name for node in nodes]
     kinds = [tuple(layer.type for layer in node.layers) for node in nodes]
     modules = find_modules(names, kinds, [(edge.tail, edge.head) for edge in edges])
-    return Graph(whole.name, nodes, edges, modules, walk.batch, unmeasured)
+    return Graph(whole.name, nodes, edges, modules, walk.batch, unmeasured, remarks)
 
 
 @dataclass

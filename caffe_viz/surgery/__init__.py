@@ -15,6 +15,7 @@ from caffe_viz.surgery.inputs import (
     with_batch,
 )
 from caffe_viz.surgery.separate import Separated, separated
+from caffe_viz.surgery.shaping import as_input, with_inputs
 
 __all__ = [
     "NO_GRADIENT",
@@ -23,6 +24,7 @@ __all__ = [
     "Room",
     "Separated",
     "Shape",
+    "as_input",
     "auxiliary_net",
     "defaults",
     "describe_defaults",
@@ -34,4 +36,5 @@ __all__ = [
     "room_for",
     "separated",
     "with_batch",
+    "with_inputs",
 ]

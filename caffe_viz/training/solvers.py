@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from caffe_viz import netdef
-from caffe_viz.backend import PHASES, chosen, engine_name, load_net, module
+from caffe_viz.backend import chosen, engine_name, load_net, module
 from caffe_viz.checking import check_messages, existing_file, fits, need_no_abort, probe, raise_for
 from caffe_viz.errors import InputError
 from caffe_viz.files import h5py, need_folder, safe_name
@@ -71,9 +71,9 @@ def load_solver(
     settings = with_code(settings, python_path) if allow_code else settings
     name = chosen(engine, net=net_to_train(settings))
     given = _with_nets(settings, lambda net: _readable(net, name))
-    _check(net_to_train(given), "TRAIN", name, allow_code)
+    _check(net_to_train(given), name, allow_code)
     for net in nets_to_test(given):
-        _check(net, "TEST", name, allow_code)
+        _check(net, name, allow_code)
     Path(settings.snapshot_prefix).parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "solver.prototxt"
@@ -113,14 +113,14 @@ def _readable(net: NetParameter, engine: str) -> NetParameter:
     """
     if engine != "caffe" or not any(netdef.of_forks(net)):
         return net
-    return netdef.without_quiet(netdef.for_phase(net, PHASES[net.state.phase], net.state.level))
+    return netdef.without_quiet(netdef.for_phase(net))
 
 
 def warnings_of(settings: SolverParameter, engine: str = "auto") -> tuple[str, ...]:
     """What does not abort Caffe and may still spoil the training, such as gradients that it gets wrong."""
     net = net_to_train(settings)
     name = chosen(engine, net=net)
-    found = check_messages(_as_inputs(_readable(net, name)), phase="TRAIN", engine=name, allow_code=True)
+    found = check_messages(_as_inputs(_readable(net, name)), engine=name, allow_code=True)
     return tuple(str(finding) for finding in found if finding.severity == "warning")
 
 
@@ -138,8 +138,8 @@ def load_test_net(settings: SolverParameter, *, engine: str = "auto", allow_code
     net.state.phase = TEST  # that to train stands in for one to test
     name = chosen(engine, net=net)
     net = _readable(net, name)
-    _check(net, "TEST", name, allow_code)
-    return load_net(net, phase="TEST", engine=engine, checked=False)
+    _check(net, name, allow_code)
+    return load_net(net, engine=engine, checked=False)
 
 
 def restore(solver: Any, snapshot: str | Path) -> None:
@@ -168,7 +168,7 @@ def fill(solver: Any, weights: str | Path) -> None:
     file = existing_file(weights, "caffemodel")
     name = engine_name(solver.net)
     net = _readable(net_to_train(solver.settings), name)
-    found = check_messages(net, netdef.stored_layers(file), phase="TRAIN", engine=name, allow_code=True)
+    found = check_messages(net, netdef.stored_layers(file), engine=name, allow_code=True)
     raise_for(found, f"{file} and net {net.name!r}")
     solver.net.copy_from(str(file))
 
@@ -192,16 +192,16 @@ def _beside(solver: Path, name: str) -> str:
     return str(there) if not Path(name).exists() and there.exists() else name
 
 
-def _check(net: NetParameter, phase: str, engine: str, allow_code: bool) -> None:
+def _check(net: NetParameter, engine: str, allow_code: bool) -> None:
     name = f"net {net.name!r}"
     given = _as_inputs(net)
-    raise_for(check_messages(given, phase=phase, engine=engine, allow_code=allow_code), name)
-    need_no_abort(netdef.for_phase(given, phase), engine)
+    raise_for(check_messages(given, engine=engine, allow_code=allow_code), name)
+    need_no_abort(netdef.for_phase(given), engine)
     if engine == "caffe":
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "net.prototxt"
             netdef.write_net(net, file)
-            raise_for(probe(file, None, phase=phase), name)
+            raise_for(probe(file, None, net.state), name)
 
 
 def _as_inputs(net: NetParameter) -> NetParameter:

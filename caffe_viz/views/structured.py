@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,11 +12,12 @@ from caffe_viz.errors import InputError, near
 from caffe_viz.figures import Picture
 from caffe_viz.figures.structure import draw_structure
 from caffe_viz.files import write_whole
-from caffe_viz.netdef import NetParameter, read_net
-from caffe_viz.network import PathLike
+from caffe_viz.netdef import AS_FILED, State
+from caffe_viz.network import Network, PathLike
 from caffe_viz.structure import Graph, Layout, lay_out, read_graph, svg
 from caffe_viz.structure.boxes import short
 from caffe_viz.structure.dot import dot
+from caffe_viz.views.files import in_state
 
 NAMED = 12  # modules that a summary names
 
@@ -80,11 +81,15 @@ class Structure:
         return self.svg()
 
 
-def show_structure(net: Any) -> Structure:
+def show_structure(
+    net: Any, *, state: State = AS_FILED, input_shapes: Mapping[str, Sequence[int]] | None = None
+) -> Structure:
     """The graph of the layers of `net`: a net of `load_net`, a `Network`, a message, or a prototxt's path.
+
+    `state` says which layers of a file are meant, `input_shapes` the shapes of its inputs, also of what its
+    data layers give.
 
     Raises:
         InputError: the prototxt cannot be read, or a layer's bottom does not exist.
     """
-    given = net.prototxt if hasattr(net, "prototxt") else net
-    return Structure(read_graph(given if isinstance(given, NetParameter) else read_net(given)))
+    return Structure(read_graph(in_state(Network.of(net, weights=False), state, input_shapes).whole))
