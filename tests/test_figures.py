@@ -18,8 +18,11 @@ from caffe_viz import figures
 from caffe_viz.errors import InputError
 from caffe_viz.figures import (
     Picture,
+    bars,
+    channels,
     contact_sheet,
     curves,
+    frames,
     kernel_tiles,
     map_tiles,
     prob_plot,
@@ -512,3 +515,48 @@ def test_an_endless_title_leaves_the_plot_as_it_is(plot: Any) -> None:
     assert plot(values, title="x" * 3000).shape == plot(values, title="x").shape
     rows = [np.flatnonzero(plot(values, title=words).rgb[60:].min((1, 2)) < 1) for words in ("x" * 3000, "x")]
     assert abs(len(rows[0]) - len(rows[1])) < 3  # the axes kept their place
+
+
+# --- inputs that are no images -----------------------------------------------------
+
+
+def test_a_vector_is_bars_from_zero() -> None:
+    picture = bars(np.array([1, -0.5, 0, 0.25]))
+    blue = np.abs(picture - np.array(BLUE) / 255).max(2) < 0.01
+    wide = picture.shape[1] // 4
+    up, down = blue[: len(blue) // 2].sum(0), blue[len(blue) // 2 :].sum(0)
+    assert up[wide // 2 :: wide].tolist() == [48, 0, 0, 12]
+    assert down[wide // 2 :: wide].tolist() == [0, 24, 0, 0]
+
+
+def test_bars_of_a_long_vector_keep_its_peaks() -> None:
+    values = np.zeros(10_000)
+    values[[3, 9_990]] = 1, -1
+    picture = bars(values)
+    blue = np.abs(picture - np.array(BLUE) / 255).max(2) < 0.01
+    assert picture.shape[1] <= 1200
+    assert blue[:40].any(0).nonzero()[0].tolist() == [0]
+    assert blue[-40:].any(0).nonzero()[0].tolist() == [picture.shape[1] - 2]
+    assert (bars(np.zeros(3)) >= 0.59).all()
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"),
+    [
+        ((8, 7, 96), (8 * 21 + 7 * 2, 288)),  # flat channels, below each other
+        ((6, 30), (6 * 9, 30 * 9)),  # a line for each channel
+        ((1, 28, 28), (280, 280)),
+        ((4, 16, 16), (2 * 144 + 2, 2 * 144 + 2)),
+        ((2, 5, 20, 30), (2 * 60 + 2, 5 * 90 + 4)),  # slices side by side
+    ],
+)
+def test_channels_that_are_no_colours(shape: tuple[int, ...], size: tuple[int, int]) -> None:
+    values = np.random.default_rng(0).random(shape)
+    assert channels(values).shape[:2] == size
+
+
+def test_frames_are_side_by_side() -> None:
+    rgb = np.random.default_rng(0).random((3, 4, 5, 3), np.float32)
+    picture = frames(rgb)
+    assert picture.shape == (4, 17, 3)
+    np.testing.assert_array_equal(picture[:, 6:11], rgb[1])

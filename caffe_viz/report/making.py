@@ -156,7 +156,7 @@ def ascent(subject: Subject, layer: LayerGeometry, filters: Sequence[int], late:
     """
     network = subject.network
     climbing = ascend(
-        network.message, network.trained, layer.name, filters, preprocess=network.pictures, method=METHOD,
+        network.message, network.trained, layer.name, filters, preprocess=network.colours, method=METHOD,
         steps=STEPS, engine=network.engine, device=network.device,
     )  # fmt: skip
     for _ in climbing:

@@ -42,19 +42,27 @@ class Maximized(Rich):
     topmost: Topmost | None = None
     name: str = ""
 
-    def rgb(self, images: Array) -> Array:
-        """(..., C, H, W) in units of the input -> (..., h, w, 3) to look at; other channels side by side.
+    def rgb(self, image: Array) -> Array:
+        """(C, ..) in units of the input -> (h, w, 3) to look at.
 
-        Images between black and white are shown as they are, others stretched.
+        Images and volumes between black and white are shown as they are, others stretched. Channels that are
+        no colours are tiles, the frames of a volume are beside each other, and a vector is bars.
         """
-        preprocess = self.network.pictures
-        if preprocess is not None:
-            shown = preprocess.in_rgb(images)
-        else:
-            array = Units.of(None, images.shape[-3]).share(images) if self.ascent.bounded else images
-            array = np.concatenate(np.moveaxis(array, -3, 0), axis=-1)
-            shown = np.repeat(array[..., None], 3, axis=-1)
-        return np.clip(shown, 0, 1) if self.ascent.bounded else stretched(shown)
+        if image.ndim == 1:
+            return figures.bars(image)
+        colours = self.network.colours
+        if colours is None:
+            values = image.reshape(-1, 1, 1)
+            values = Units.of(None, 1).share(values) if self.ascent.bounded else values
+            return figures.channels(self._toned(values).reshape(image.shape))
+        if image.ndim == 3:
+            return self._toned(colours.in_rgb(image))
+        shown = colours.in_rgb(image.swapaxes(0, 1))
+        return figures.frames(self._toned(shown.reshape(-1, *shown.shape[2:])).reshape(shown.shape))
+
+    def _toned(self, values: Array) -> Array:
+        """(H, W, C) in 0..1."""
+        return np.clip(values, 0, 1) if self.ascent.bounded else stretched(values)
 
     @cached_property
     def tiles(self) -> list[Picture]:
@@ -195,7 +203,7 @@ def maximize(
     album = None if photos is None else Album.of(*([photos] if isinstance(photos, str | Path) else photos))
     climbing = ascend(
         network.message, network.trained, layer, filters, method=_with_colours(method, album),
-        preprocess=network.pictures, start=first, mask=_grey(mask), size=size, engine=network.engine,
+        preprocess=network.colours, start=first, mask=_grey(mask), size=size, engine=network.engine,
         device=network.device, **options,
     )  # fmt: skip
     try:

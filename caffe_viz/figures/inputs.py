@@ -1,0 +1,64 @@
+"""What goes into a net as a picture, where it is none: data of some channels, frames, vectors."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from caffe_viz.figures.blocks import block, columns_for, side_by_side
+from caffe_viz.images.pixels import Floats
+from caffe_viz.tiling import enlarge, grid
+
+SIDE, WIDER = 288, 600  # pixels that small data are enlarged to, and a volume's slices
+LEAST = 12  # pixels of the thin side of a channel
+GAP = 2
+HEIGHT, LONGEST = 96, 1200  # of the bars of a vector
+BAR, LINE, GROUND = (0.0, 0.45, 0.7), 0.6, 1.0  # as in plots, blue on white, and a grey line at 0
+
+
+def channels(values: Floats) -> Floats:
+    """(C, ..) in 0..1 -> RGB (h, w, 3) in grey: one tile for each channel, small ones enlarged.
+
+    Of planes (C, H, W) the channels are tiles, of volumes (C, D, H, W) rows of slices; a sequence (C, T) is
+    one tile with a line for each channel.
+    """
+    array = np.asarray(values, np.float32)
+    if array.ndim == 2:
+        array = array[None]
+    count, height, width = len(array), *array.shape[-2:]
+    depth = int(np.prod(array.shape[1:-2]))
+    tile = (height, depth * (width + 1) - 1)
+    columns = columns_for(count, tile, LEAST, SIDE)
+    rows = -(-count // columns)
+    side = SIDE if depth == 1 else WIDER
+    factor = max(1, side // max(rows * tile[0], columns * tile[1]))
+    size = block(tile, factor, (LEAST, LEAST), LEAST)
+    large = enlarge(array.reshape(-1, height, width), size)
+    tiles = side_by_side(large.reshape(count, depth, *large.shape[1:]))
+    return np.repeat(grid(tiles, rows, columns, padding=(GAP, GAP))[..., None], 3, axis=2)
+
+
+def frames(rgb: Floats) -> Floats:
+    """Frames (D, H, W, 3) in 0..1 beside each other."""
+    return np.asarray(side_by_side(rgb[None])[0])
+
+
+def bars(values: Floats) -> Floats:
+    """A vector (K,) -> RGB (h, w, 3): a bar for each value, up or down from 0, the largest half the height.
+
+    Of more values than there are pixels, a bar reaches from the lowest to the highest of its neighbours.
+    """
+    vector = np.asarray(values, np.float32).ravel()
+    parts = np.array_split(vector, min(len(vector), LONGEST))
+    low, high = np.array([(min(0, part.min()), max(0, part.max())) for part in parts]).T
+    most = max(float(np.abs(vector).max()), np.finfo(np.float32).tiny)
+    middle = HEIGHT // 2
+    rows = (middle - np.arange(HEIGHT + 1))[:, None] / middle * most
+    filled = (rows >= low) & (rows <= high) & (rows != 0)
+    wide = max(1, SIDE // len(parts))
+    out = np.full((*filled.shape, 3), GROUND, np.float32)
+    out[filled] = BAR
+    out = out.repeat(wide, axis=1)
+    if wide > 2:
+        out[:, wide - 1 :: wide] = GROUND  # so that bars can be counted
+    out[middle] = LINE
+    return out
