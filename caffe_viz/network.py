@@ -28,15 +28,15 @@ from caffe_viz.checking import (
 from caffe_viz.errors import CaffeVizWarning, InputError, missing
 from caffe_viz.geometry import Geometry, measure
 from caffe_viz.geometry.python_layers import folders
-from caffe_viz.images import Preprocess, load_image
+from caffe_viz.images import Album, Preprocess, load_image
 from caffe_viz.images.album import load_array
 from caffe_viz.layers_file import load_layers
 from caffe_viz.netdef import AS_FILED, NetParameter, State, with_state
 from caffe_viz.surgery import (
     Room,
-    defaults,
     describe_defaults,
     fitted,
+    held,
     image_input,
     input_shapes,
     leading_to,
@@ -99,8 +99,11 @@ class Network:
         preprocess = Preprocess() if folder is None else Preprocess.near(folder / "deploy.prototxt")
         device = str(getattr(net, "device", "cpu"))
         values = {name: np.array(net.blobs[name].data) for name in net.inputs}
-        values = {name: array for name, array in values.items() if array.any()}
-        return cls(net.prototxt, trained, preprocess, engine_name(net), device, input_values=values)
+        return cls(
+            net.prototxt, trained, preprocess, engine_name(net), device,
+            input_shapes={name: array.shape for name, array in values.items()},
+            input_values={name: array for name, array in values.items() if array.any()},
+        )  # fmt: skip
 
     @cached_property
     def given(self) -> NetParameter:
@@ -181,7 +184,7 @@ class Network:
         for blob in blobs:
             self.geometry.blob(blob)
         out = self._like()
-        vars(out)["message"] = leading_to(self.message, blobs)
+        vars(out)["message"] = leading_to(self.message, blobs) if blobs else self.message
         return out
 
     @cached_property
@@ -206,7 +209,16 @@ class Network:
     @cached_property
     def room(self) -> Room:
         """How `load` takes images."""
-        return room_for(self.message, self.data)
+        return self.room_of(1)
+
+    def room_of(self, images: int) -> Room:
+        """How many go in at once, where so many should."""
+        return room_for(self.message, self.data, images)
+
+    @property
+    def bytes_of_one(self) -> int:
+        """The memory of all blobs for one image, at least 1."""
+        return max(self.geometry.blob_bytes // self.room.images, 1)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -243,22 +255,16 @@ class Network:
         Raises:
             InputError: a value does not fit.
         """
-        found, unsaid = dict[str, Array](), dict[str, Array]()
-        there = defaults(net)
-        for name in input_shapes(self.message.layer):
-            blob = (made or {}).get(name, name)
-            if name == self.data or blob not in there:
-                continue
-            if name in self.input_values:
-                found[blob] = fitted(name, self.input_values[name], there[blob].shape)
-                continue
-            found[blob] = there[blob]
-            if name not in self._said:
-                unsaid[name] = there[blob]
-        if unsaid:
-            self._said.update(unsaid)
-            text = f"inputs not given: {describe_defaults(unsaid)}"
-            warnings.warn(text, CaffeVizWarning, stacklevel=3)
+        names = [name for name in input_shapes(self.message.layer) if name != self.data]
+        found = held(net, names, self.input_values, made or {})
+        unsaid = {
+            name: found[blob] for name in names
+            if name not in self.input_values and (blob := (made or {}).get(name, name)) in found
+        }  # fmt: skip
+        new = {name: values for name, values in unsaid.items() if name not in self._said}
+        self._said.update(new)
+        if new:
+            warnings.warn(f"inputs not given: {describe_defaults(new)}", CaffeVizWarning, stacklevel=3)
         return found
 
     def taking(self, images: Any) -> tuple[Network, list[Any]]:
@@ -282,6 +288,15 @@ class Network:
             image = next(iter([*taken, *names]), self.image)
         own = [one for name, one in named if name == image]
         return self._with(image, [(n, one) for n, one in named if n != image]), [*plain, *own]
+
+    def album(self, images: Any, *blobs: str) -> tuple[Network, Album]:
+        """The images in `images`, and the network with what is given there for inputs that `blobs` need.
+
+        Raises:
+            InputError: there are none, or as `taking`.
+        """
+        taken, found = self.part(*blobs).taking(images)
+        return self.like(taken), Album.of(*found)
 
     def holding(self, inputs: Any) -> Network:
         """The network with what is given for inputs by name, as of `taking`; none of it is the image.
@@ -339,6 +354,10 @@ class Network:
         if shape[1] == 1 and how.channels != 1:
             how = replace(how, channel_order="GRAY", mean=(float(np.mean(how.mean)),))
         return how.to_caffe(load_image(given), (shape[1], shape[2], shape[3]))
+
+    def like(self, part: Network) -> Network:
+        """This network with what a part of it knows of its inputs."""
+        return self._like(image=part.image, input_values=part.input_values)
 
     def _like(self, **changes: Any) -> Network:
         """The same files, read once, with other fields."""

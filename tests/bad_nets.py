@@ -92,7 +92,9 @@ BAD_NETS: dict[str, Defect] = {
     ),
     "bottom made afterwards": Defect(DATA + FC + CONV, ("'fc'", "'conv' makes it afterwards"), "load"),
     "bottom of another phase": Defect(
-        DATA + CONV.replace("type:", "include { phase: TRAIN } type:") + FC, ("'fc'", "would with --phase TRAIN"), "load"
+        DATA + CONV.replace("type:", "include { phase: TRAIN } type:") + FC,
+        ("'fc'", "would with --phase TRAIN"),
+        "load",
     ),
     "include and exclude": Defect(
         GOOD.replace('name: "fc"', 'name: "fc" include { phase: TEST } exclude { phase: TRAIN }'),

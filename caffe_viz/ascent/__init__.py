@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from caffe_viz.images import Preprocess
 from caffe_viz.layers_file import loaded_files
 from caffe_viz.netdef import NetParameter, read_weights
 from caffe_viz.objectives import Objective
-from caffe_viz.surgery import auxiliary_net
+from caffe_viz.surgery import auxiliary_net, held, input_shapes
 
 __all__ = [
     "DREAM",
@@ -170,6 +170,8 @@ def ascend(
     jobs: int | None = None,
     engine: str = "auto",
     device: str = "cpu",
+    image: str | None = None,
+    inputs: Mapping[str, NDArray[np.float32]] | None = None,
     **changes: Any,
 ) -> Ascending:
     """Prepare the ascent of `filters` of `layer` (None: all), or of an objective of any kind.
@@ -180,7 +182,8 @@ def ascend(
     and they are kept apart by `Diversity`. The `size` (H, W) is by default the receptive field and a margin,
     at most the net's input. The same arguments give the same numbers, with any number of `jobs` (processes;
     None: one per core, or one in all on another device than the CPU).
-    Without `preprocess` the input is no picture: it begins at 0, and a pixel is 1/64 of its unit.
+    Without `preprocess` the input is no picture: it begins at 0, and a pixel is 1/64 of its unit. `image` is
+    the input that is climbed, where several could be; `inputs` are the values of others.
 
     Raises:
         InputError: layer, filter, method, size or start does not fit the net, or Caffe would abort on it.
@@ -188,17 +191,17 @@ def ascend(
     """
     recipe = Recipe.of(method, **changes)
     given = weights if isinstance(weights, NetParameter) else read_weights(weights)
-    own = auxiliary_net(net, layer, neuron=bool(neuron))
+    own = auxiliary_net(net, layer, batch=max(BATCH, pictures), neuron=bool(neuron), image=image)
     # Here, not in the workers, so that a missing engine is told before any of them starts.
     runner = chosen_engine(engine, device, own.message)
     raise_for(check_messages(net, given, allow_code=True, engine=runner), f"net {net.name!r}")
     announce(own.message, runner, engine, device)
     goals, numbers = goals_of(net, layer, own.activation_shape[1], filters, neuron, pictures)
-    size = recipe.size or _size_of(recipe.start) or canvas_size(net, layer)
+    size = recipe.size or _size_of(recipe.start) or canvas_size(net, layer, image)
     batch = max(BATCH // pictures, 1) * pictures  # pictures that are kept apart climb together
-    batch = min(batch, len(goals)) or 1
+    batch = min(batch, len(goals), own.image_shape[0]) or 1
     auxiliaries = tuple(
-        auxiliary_net(net, goals[0].at(1.0) if goals else layer, batch=batch, size=one)
+        auxiliary_net(net, goals[0].at(1.0) if goals else layer, batch=batch, size=one, image=image)
         for one in octave_sizes(size, own.image_shape, recipe.octaves)[::-1]  # errors name the one asked for
     )[::-1]
     batches = tuple(tuple(range(i, min(i + batch, len(goals)))) for i in range(0, len(goals), batch))
@@ -209,9 +212,11 @@ def ascend(
     message, shape = auxiliaries[-1].message, auxiliaries[-1].image_shape[1:]
     if recipe.start is not None and recipe.start.shape != shape:
         raise InputError(f"the start has the shape {recipe.start.shape}; the input takes {shape}.")
+    others = [name for name in input_shapes(net.layer) if name in auxiliaries[-1].made]
+    beside = held(message, others, inputs or {}, auxiliaries[-1].made)
     job = Job(
         auxiliaries, _of_layers(given, message), runner, device, recipe, Units.of(preprocess, shape[0]),
-        tuple(goals), loaded_files(), permits_of(message),
+        tuple(goals), beside, loaded_files(), permits_of(message),
     )  # fmt: skip
     return Ascending(job, batches, jobs or (_cores() if device == "cpu" else 1), str(layer), numbers)
 

@@ -67,7 +67,9 @@ def apart_layer(net: NetParameter, objective: Objective) -> str:
     return seen or layer
 
 
-def canvas_size(net: NetParameter, layer: str | Objective) -> tuple[int, int] | None:
+def canvas_size(
+    net: NetParameter, layer: str | Objective, image: str | None = None
+) -> tuple[int, int] | None:
     """The (H, W) on which `layer` is drawn: its receptive field and a small margin, at most the input.
 
     Of an objective of several layers the largest. None where the net's own size is needed: a layer
@@ -76,10 +78,12 @@ def canvas_size(net: NetParameter, layer: str | Objective) -> tuple[int, int] | 
     if isinstance(layer, Objective):
         if any(isinstance(leaf, Content) for leaf in leaves(layer)):
             return None
-        sizes = [canvas_size(net, name) for name in dict.fromkeys(leaf.layer for leaf in leaves(layer))]
+        sizes = [
+            canvas_size(net, name, image) for name in dict.fromkeys(leaf.layer for leaf in leaves(layer))
+        ]
         known = [size for size in sizes if size is not None]
         return (max(h for h, _ in known), max(w for _, w in known)) if len(known) == len(sizes) else None
-    auxiliary = auxiliary_net(net, layer)
+    auxiliary = auxiliary_net(net, layer, image=image)
     own, sees = auxiliary.image_shape[2:], auxiliary.field
     if sees is None or len(own) != 2 or 0 in sees.stride:
         return None

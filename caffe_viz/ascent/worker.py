@@ -39,7 +39,8 @@ Batch = tuple[int, ...]  # places of goals
 class Job:
     """What every batch has in common; `auxiliaries` are those of the octaves, small ones first.
 
-    `layers` and `permits` are what layer types of one's own need.
+    `beside` are the values of inputs beside the image; `layers` and `permits` are what layer types of one's
+    own need.
     """
 
     auxiliaries: tuple[Auxiliary, ...]
@@ -49,6 +50,7 @@ class Job:
     recipe: Recipe
     units: Units
     goals: tuple[Goal, ...]
+    beside: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     layers: tuple[Path, ...] = ()
     permits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -117,7 +119,9 @@ def _serve(orders: IO[bytes], answers: IO[bytes]) -> None:
     def loaded(octave: int) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", CaffeVizWarning)  # the parent has said it, once
-            return evaluator(job.auxiliaries[octave], job.weights, job.engine, job.device)
+            found = evaluator(job.auxiliaries[octave], job.weights, job.engine, job.device)
+        found.set(job.beside)
+        return found
 
     while not stop.asked:
         stop.idle = True

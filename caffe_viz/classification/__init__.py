@@ -54,8 +54,9 @@ class Classifier:
     """
 
     def __init__(self, network: Network, album: Album, *, top: int = 5, oversample: bool = False) -> None:
-        self.network, self.album = network, album
         self._answer, self._scores = answer_blobs(network.message)
+        network = network.part(self._answer)
+        self.network, self.album = network, album
         self.classes = _classes(network, self._answer)
         softmax = of_softmax(network.message, self._answer)
         self.unit = "probabilities" if softmax else "scores"  # of the answers' values

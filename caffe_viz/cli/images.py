@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 Images = Annotated[
     list[Path],
     typer.Option(
-        "--image", "--images", help="An image, a folder, a .zip, or a folder in one; again for more.",
+        "--image", "--images",
+        help="An image, a folder, a .zip, or a folder in one; NAME=FILE for an input; again for more.",
         show_default=False,
     ),
 ]  # fmt: skip
@@ -38,13 +39,13 @@ def classify(
     as_json: Json = False,
 ) -> None:
     """What the net sees in images: the likeliest classes of each. Warns if the preprocessing looks wrong."""
-    from caffe_viz.classification import Classifier
-    from caffe_viz.images import Album
+    from caffe_viz.classification import Classifier, answer_blobs
     from caffe_viz.views.classified import described, need_one, settings
 
-    network = net.open()
-    album = Album.of(*image)
-    classifier = Classifier(network, album, top=top, oversample=oversample)
+    whole = net.open()
+    given, album = whole.album(image, answer_blobs(whole.message)[0])
+    classifier = Classifier(given, album, top=top, oversample=oversample)
+    network = classifier.network
     source = _source(net.prototxt, net.preprocess)
     if not as_json:
         print(f"preprocessing: {described(network, oversample)} ({source})")
@@ -106,13 +107,11 @@ def top(
 ) -> None:
     """What many images hold where a filter is most active. After Ctrl-C the same command goes on."""
     from caffe_viz.files import need_folder, safe_name
-    from caffe_viz.images import Album
     from caffe_viz.views.topmost import searched, searching
 
     need_folder(output)
-    network = net.open()
     file = output / f"{safe_name(layer)}_top.unfinished.npz"
-    search = searching(network, Album.of(*image), layer, numbers(filters), count, file)
+    search = searching(net.open(), image, layer, numbers(filters), count, file)
     if search.standing.seen:
         print(f"{file}: going on after {search.standing.seen:,} images", file=sys.stderr)
     try:

@@ -26,7 +26,6 @@ class Evaluator:
         loaded = Net(net, 1, weights=weights, device=device)
         self.arrays = TorchArrays(loaded.device)
         self._module = NetModule(loaded, "channels_last")
-        # Inputs beside the image, such as a continuation, hold zeros as in a net that nobody gave any.
         self._settings: dict[str, Tensor] = {
             name: torch.zeros(shape, device=loaded.device)
             for name, shape in self._module.input_shapes.items() if name != self._image

@@ -17,6 +17,7 @@ from caffe_viz.surgery.cutting import leading_to, same_parameters, target, with_
 from caffe_viz.surgery.in_place import first_names, free, out_of_place, overwriting, spoiling
 from caffe_viz.surgery.inputs import Shape, find_image, with_batch
 from caffe_viz.surgery.numbers import fill
+from caffe_viz.surgery.rows import image_of_rows, values_of_rows
 from caffe_viz.surgery.terms import Adding, Blob, Term, add_form
 
 Array = NDArray[np.float32]
@@ -154,7 +155,8 @@ def auxiliary_net(
     gradient of real Caffe, the image, or what the objective needs, get a blob of their own. `size` (H, W)
     replaces the image's. `neuron` gives selectors the activation's whole shape; with `learn` there are the
     gradients of the parameters too. `image` is the input that learns, where several could. Where the net does
-    not take `batch` images, there is room for as many as it takes. Weights load by name.
+    not take `batch` images, there is room for as many as it takes; an image that takes several rows of the
+    input is (C, rows, H, W), and so are activations. Weights load by name.
 
     Raises:
         InputError: no such layer; it has no filters, does not depend on one image, or has no gradient;
@@ -170,11 +172,11 @@ def auxiliary_net(
     part = NetParameter()
     part.layer.extend(whole.layer[i] for i in places)
     image, image_shape = find_image(part.layer, whole.name, f"layer {', '.join(map(repr, layers))}", image)
-    rows = room_for(part, image, batch).axis
-    kept = with_batch(part, rows).layer
-    if size is not None and len(image_shape) != 4:
+    room = room_for(part, image, batch)
+    kept = with_batch(part, room.axis).layer
+    if size is not None and (len(image_shape) != 4 or room.rows > 1):
         raise InputError(f"input {image!r} of {image_shape} has no height and width to change.")
-    image_shape = (rows, *image_shape[1:2], *(size or image_shape[2:]))
+    image_shape = (room.axis, *image_shape[1:2], *(size or image_shape[2:]))
     names = {x.name for x in whole.layer} | {top for x in whole.layer for top in x.top}
     own = [places.index(place) for place in targets]
     copies = out_of_place(kept, spoiling(kept) | overwriting(kept, own), names)
@@ -191,13 +193,21 @@ def auxiliary_net(
     activations = {layer: Blob(top, cut.blob(top)) for layer, top in zip(layers, tops, strict=True)}
     _need_filters(activations)
     fields = {layer.top[0]: x.field for layer, x in zip(message.layer, rest, strict=True) if layer.top}
-    adding = Adding(message, names | {image_layer}, activations)
+    seen = [fields[blob.name] for blob in activations.values()]
+    names |= {image_layer}
+    if room.rows > 1:
+        message, image, image_shape = image_of_rows(message, room, names)
+        activations = {
+            layer: Blob(*values_of_rows(message, blob.name, blob.shape, room, names))
+            for layer, blob in activations.items()
+        }
+    adding = Adding(message, names, activations)
     values = add_form(adding, form)
     result = adding.reduced("objective", values, 0)
     message.layer[-1].loss_weight.append(1)
     return Auxiliary(
         message, form, image, image_layer, image_shape, activations, tuple(adding.terms), values.name,
-        result.name, _widest([fields[blob.name] for blob in activations.values()]), made,
+        result.name, _widest(seen), made,
     )  # fmt: skip
 
 

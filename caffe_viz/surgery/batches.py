@@ -33,7 +33,7 @@ class Room:
         """That of one image's part of a blob, as `apart` gives it."""
         if self.rows == 1 or blob[:1] == (1,):
             return blob[1:]
-        return tuple(blob[axis] for axis in _order(self.rows, blob))
+        return tuple(blob[axis] for axis in self.order(blob))
 
     def apart(self, blob: Array) -> Array:
         """The values of a blob image by image, (N, ...), channels first.
@@ -43,7 +43,7 @@ class Room:
         """
         if self.rows == 1 or blob.shape[:1] == (1,):
             return blob
-        return np.asarray(blob.transpose(_order(self.rows, blob.shape))[None])
+        return np.asarray(blob.transpose(self.order(blob.shape))[None])
 
     def together(self, images: Array, blob: Shape) -> Array:
         """`apart` turned round, for a blob of that shape; rows without an image are 0."""
@@ -51,16 +51,15 @@ class Room:
             out = np.zeros(blob, np.float32)
             out[: len(images)] = images
             return out
-        return np.asarray(images[0].transpose(np.argsort(_order(self.rows, blob))))
+        return np.asarray(images[0].transpose(np.argsort(self.order(blob))))
 
-
-def _order(rows: int, blob: Shape) -> tuple[int, ...]:
-    """The axes of a blob of several rows for an image, channels first."""
-    axes = tuple(range(len(blob)))
-    if blob[:1] != (rows,) or len(blob) < 2:
-        return axes
-    channels = 2 if len(blob) == 3 else 1
-    return (channels, *(axis for axis in axes if axis != channels))
+    def order(self, blob: Shape) -> tuple[int, ...]:
+        """The axes of a blob as an image of several rows has them, channels first."""
+        axes = tuple(range(len(blob)))
+        if blob[:1] != (self.rows,) or len(blob) < 2:
+            return axes
+        channels = 2 if len(blob) == 3 else 1
+        return (channels, *(axis for axis in axes if axis != channels))
 
 
 def room_for(net: NetParameter, image: str, wanted: int = 1) -> Room:

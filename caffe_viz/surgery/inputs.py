@@ -130,6 +130,24 @@ def defaults(net: NetParameter) -> dict[str, Array]:
     return out
 
 
+def held(
+    net: NetParameter, names: Iterable[str], values: Mapping[str, Array], made: Mapping[str, str]
+) -> dict[str, Array]:
+    """Blob -> what the inputs `names` hold in `net`: their `values`, or else their default.
+
+    `made` has the names of their blobs in `net`, where they have others.
+
+    Raises:
+        InputError: a value does not fit.
+    """
+    there = defaults(net)
+    blobs = {name: made.get(name, name) for name in names}
+    return {
+        blob: fitted(name, values[name], there[blob].shape) if name in values else there[blob]
+        for name, blob in blobs.items() if blob in there
+    }  # fmt: skip
+
+
 def describe_defaults(values: Mapping[str, Array]) -> str:
     """What inputs of `defaults` hold, in words.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from caffe_viz.errors import InputError
 from caffe_viz.images import Album
 from caffe_viz.netdef import NetParameter
 from caffe_viz.network import Network
-from caffe_viz.streaming import Runner, leading_to
+from caffe_viz.streaming import Runner
 from caffe_viz.top.crops import PIXELS, Cutter
 from caffe_viz.top.result import Top
 from caffe_viz.top.standing import NONE, Standing
@@ -54,15 +54,18 @@ class Search:
     ) -> None:  # fmt: skip
         measured = network.geometry.layer(layer)
         self._blob = measured.tops[0] if measured.tops else ""
-        self._filters = _chosen(layer, measured.shapes, filters)
+        part = network.part(self._blob) if measured.tops else network
+        self._shape = part.room.shape(part.geometry.blob(self._blob)) if measured.tops else ()
+        self._filters = _chosen(layer, self._shape, filters)
         if count < 1:
             raise InputError(f"count is {count}: 1 or more is expected.")
-        if len(network.shape) != 3:
-            raise InputError(f"input {network.data!r} takes {network.shape}: an image (C, H, W) is needed.")
+        if len(part.shape) != 3:
+            raise InputError(f"input {part.data!r} takes {part.shape}: an image (C, H, W) is needed.")
         self.network, self.album, self.layer, self.state = network, album, layer, state
-        self._map = measured.shapes[0][2:]
-        shape = network.shape[0], network.shape[1], network.shape[2]
-        self._cutter = Cutter(measured.field if len(self._map) == 2 else None, shape, network.pictures)
+        self._part = part
+        self._map = self._shape[1:]
+        shape = part.shape[0], part.shape[1], part.shape[2]
+        self._cutter = Cutter(measured.field if len(self._map) == 2 else None, shape, part.pictures)
         self._runner = Runner(network, self._blob, len(album))
         self.engine = self._runner.engine
         self._file = state_file
@@ -138,11 +141,11 @@ class Search:
     @property
     def _labels(self) -> tuple[str, ...]:
         labels = self.network.preprocess.labels
-        classes = self.network.geometry.layer(self.layer).shapes[0][1] == len(labels)
+        classes = self._shape[0] == len(labels)
         return tuple(labels[f] for f in self._filters) if classes else ()
 
     def _pixels(self, number: int) -> NDArray[np.float32]:
-        return self.network.pixels(self.album.load(number))[None]
+        return self._part.pixels(self.album.load(number))[None]
 
     def _crops(
         self, images: NDArray[np.int64], places: NDArray[np.int64],
@@ -169,7 +172,7 @@ class Search:
     def _make_key(self, count: int) -> dict[str, Any]:
         """What must be the same for a search to continue; the names are those that an error says."""
         network = self.network
-        net = leading_to(network.message, self._blob).SerializeToString(deterministic=True)
+        net = self._part.message.SerializeToString(deterministic=True)
         return {
             "layer": self.layer,
             "filters": list(self._filters),
@@ -177,19 +180,28 @@ class Search:
             "net": hashlib.sha256(net).hexdigest(),
             "weights": _digest(network.weights),
             "images": self.album.digest,
+            "inputs": [self._part.data, _digest_of(self._part.beside(self._part.message))],
             "preprocessing": asdict(network.preprocess) | {"labels": None},
             "engine": [self.engine, network.device, self._runner.batch],
         }
 
 
-def _chosen(layer: str, shapes: Sequence[tuple[int, ...]], filters: Sequence[int] | None) -> tuple[int, ...]:
-    if not shapes or len(shapes[0]) < 2:
-        raise InputError(f"layer {layer!r} has no filters: its tops are {list(shapes)}.")
-    total = shapes[0][1]
+def _chosen(layer: str, shape: tuple[int, ...], filters: Sequence[int] | None) -> tuple[int, ...]:
+    """`shape` is that of its top for one image."""
+    if not shape:
+        raise InputError(f"layer {layer!r} has no filters: an image has one number or none of it.")
+    total = shape[0]
     for number in filters or ():
         if not 0 <= number < total:
             raise InputError(f"layer {layer!r} has filters 0 to {total - 1}, not {number}.")
     return tuple(range(total)) if filters is None else tuple(dict.fromkeys(filters))
+
+
+def _digest_of(values: Mapping[str, NDArray[np.float32]]) -> str:
+    digest = hashlib.sha256()
+    for name, array in sorted(values.items()):
+        digest.update(repr((name, array.shape)).encode() + array.tobytes())
+    return digest.hexdigest()
 
 
 def _digest(weights: str | Path | NetParameter | None) -> str:

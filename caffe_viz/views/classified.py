@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from caffe_viz import tables
-from caffe_viz.classification import Answer, Classifier
+from caffe_viz.classification import Answer, Classifier, answer_blobs
 from caffe_viz.errors import InputError
-from caffe_viz.images import Album, Preprocess
+from caffe_viz.images import Preprocess
 from caffe_viz.network import Network, PathLike
 from caffe_viz.views.rich import Look, Rich
 
@@ -46,18 +46,24 @@ def classify(
 ) -> Classified:
     """The `top` classes of `images`: files, folders, .zip archives; unreadable ones in a folder are said.
 
+    Those of several inputs are given as of `Network.taking`.
+
     With `oversample` the mean over ten crops: corners, centre and their mirror images.
 
     Raises:
         InputError: no such image, none that can be read, or no net that ends in classes.
     """
-    network = Network.of(net)
-    album = Album.of(*([images] if isinstance(images, str) or not isinstance(images, Iterable) else images))
+    whole = Network.of(net)
+    network, album = whole.album(images, answer_blobs(whole.message)[0])
     classifier = Classifier(network, album, top=top, oversample=oversample)
     answers = tuple(classifier)
     need_one(answers)
     return Classified(
-        answers, described(network, oversample), classifier.doubts, classifier.unit, classifier.engine
+        answers,
+        described(classifier.network, oversample),
+        classifier.doubts,
+        classifier.unit,
+        classifier.engine,
     )
 
 

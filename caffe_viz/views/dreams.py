@@ -15,11 +15,12 @@ from caffe_viz.images import load_image
 from caffe_viz.network import Array, Network, PathLike
 from caffe_viz.objectives import Content, Direction, Layer, Named, Objective
 from caffe_viz.views.maximized import Maximized, maximize
+from caffe_viz.views.objectives import climbed
 
 
 def dream(
     net: Any,
-    image: PathLike | Array,
+    image: Any,
     layer: str | Objective,
     *,
     guide: PathLike | Array | None = None,
@@ -38,8 +39,9 @@ def dream(
     Raises:
         InputError: no such layer or image, or a size that the net does not take.
     """
-    network = Network.of(net)
+    whole = Network.of(net)
     objective = layer if isinstance(layer, Objective) else Layer(layer)
+    network = climbed(whole, objective, options.get("inputs", ()))
     if guide is not None and not isinstance(layer, str):
         raise InputError("a guide needs a layer in which it is seen, not an objective.")
     if guide is not None and isinstance(layer, str):
@@ -48,13 +50,13 @@ def dream(
         objective = Direction(layer, Named(toward, "guide"), Named(away, "image"))
     size = size or _side(network)
     first = _pixels(network, image, size)
-    found = maximize(network, objective, start=first, size=size, **{"method": DREAM, **options})
+    found = maximize(whole, objective, start=first, size=size, **{"method": DREAM, **options})
     return replace(found, name=_named(image, objective if guide is None else layer, "dream"))
 
 
 def invert(
     net: Any,
-    image: PathLike | Array,
+    image: Any,
     layer: str,
     **options: Any,
 ) -> Maximized:
@@ -69,9 +71,10 @@ def invert(
     Raises:
         InputError: no such layer or image.
     """
-    network = Network.of(net)
+    whole = Network.of(net)
+    network = climbed(whole, layer, options.get("inputs", ()))
     objective = Content(layer, Named(_pixels(network, image, _side(network)), "image"))
-    found = maximize(network, objective, **{"method": INVERT, **options})
+    found = maximize(whole, objective, **{"method": INVERT, **options})
     return replace(found, name=_named(image, layer, "invert"))
 
 

@@ -19,7 +19,7 @@ from caffe_viz.files import safe_name
 from caffe_viz.images import Album, load_image, resized, save_gif, stretched
 from caffe_viz.network import Array, Network, PathLike
 from caffe_viz.objectives import Objective
-from caffe_viz.views.objectives import with_photographs
+from caffe_viz.views.objectives import climbed, with_photographs
 from caffe_viz.views.rich import Look, Rich
 from caffe_viz.views.topmost import Topmost, searched, searching
 
@@ -182,6 +182,7 @@ def maximize(
     mask: PathLike | Array | None = None,
     size: tuple[int, int] | None = None,
     photos: PathLike | Iterable[PathLike] | None = None,
+    inputs: Any = (),
     on_progress: Callable[[Progress], None] | None = None,
     **options: Any,
 ) -> Maximized:
@@ -189,20 +190,23 @@ def maximize(
 
     `start` is an image as of `Network.pixels`, brought to `size` (None: the net's own); where `mask`, an
     image or (H, W) in 0..1, is black, it stays. From `photos` (files, folders, .zip archives) come the
-    statistics of colours of a Fourier canvas, and for filters the places that activate them most. Ctrl-C ends
-    it early and keeps the best so far.
+    statistics of colours of a Fourier canvas, and for filters the places that activate them most. `inputs`
+    are values of inputs beside the image, by name, as of `Network.holding`. Ctrl-C ends it early and keeps
+    the best so far.
 
     Raises:
         InputError: as `ascend`.
     """
-    network = Network.of(net)
-    network.check()
+    whole = Network.of(net)
+    whole.check()
+    network = climbed(whole, layer, inputs)
     if isinstance(layer, Objective):
         layer = with_photographs(network, layer, size)
     first = None if start is None else network.pixels(start, size)
     album = None if photos is None else Album.of(*([photos] if isinstance(photos, str | Path) else photos))
     climbing = ascend(
         network.message, network.trained, layer, filters, method=_with_colours(method, album),
+        image=network.data, inputs=network.beside(network.message),
         preprocess=network.colours, start=first, mask=_grey(mask), size=size, engine=network.engine,
         device=network.device, **options,
     )  # fmt: skip
@@ -213,7 +217,7 @@ def maximize(
         topmost = None
         if album is not None and isinstance(layer, str):
             numbers = list(dict.fromkeys(climbing.filters))
-            topmost = searched(searching(network, album, layer, numbers, PLACES, None))
+            topmost = searched(searching(whole.like(network), album, layer, numbers, PLACES, None))
     except KeyboardInterrupt:
         climbing.stop()
         return Maximized(climbing.result, network, interrupted=True)

@@ -31,6 +31,17 @@ def read_objective(net: Any, text: str) -> Objective:
     return parse(text, layers=layers, labels=labels, class_layer=_class_layer(network, len(labels)))
 
 
+def climbed(network: Network, layer: str | Objective, inputs: Any = ()) -> Network:
+    """The part of `network` that makes a layer or an objective, with values of `inputs` beside its image.
+
+    Raises:
+        InputError: no such layer; or as `Network.holding`.
+    """
+    names = [layer] if isinstance(layer, str) else [leaf.layer for leaf in leaves(layer)]
+    tops = [network.geometry.layer(name).tops[:1] for name in dict.fromkeys(names)]
+    return network.part(*[blob for one in tops for blob in one]).holding(inputs)
+
+
 def with_photographs(
     network: Network, objective: Objective, size: tuple[int, int] | None = None
 ) -> Objective:
@@ -53,11 +64,13 @@ def with_photographs(
 def _activations(network: Network, layer: str, images: NDArray[np.float32]) -> NDArray[Any]:
     """(N, C, ..) of what the layer itself makes, before any layer in place."""
     size = None if images.shape[1:] == network.shape else (images.shape[2], images.shape[3])
-    aux = auxiliary_net(network.message, layer, batch=len(images), size=size)
+    aux = auxiliary_net(network.message, layer, size=size, image=network.data)
     net = backend.load_net(
         aux.message, network.trained, engine=network.engine, device=network.device, checked=False
     )
-    return probe.forward(net, {aux.image: images}, [aux.activation])[aux.activation]
+    inputs = network.beside(aux.message, aux.made)
+    found = [probe.forward(net, {aux.image: image[None]} | inputs, [aux.activation]) for image in images]
+    return np.concatenate([values[aux.activation][:1] for values in found])
 
 
 def _class_layer(network: Network, count: int) -> str:

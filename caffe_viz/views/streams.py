@@ -197,26 +197,22 @@ def show_gradients(
     engine = backend.load_net(
         auxiliary.message, network.trained, engine=network.engine, device=network.device, checked=False
     )
-    room = network.room
-    inputs = {auxiliary.image: room.together(pixels[None], auxiliary.image_shape)}
-    inputs |= network.beside(auxiliary.message, auxiliary.made)
+    inputs = {auxiliary.image: pixels[None]} | network.beside(auxiliary.message, auxiliary.made)
     values = probe.forward(engine, inputs, [auxiliary.activation])[auxiliary.activation]
-    own = room.apart(values)[:1]
+    count = values.shape[1]
     if index is None:
-        index = int(own[0].reshape(own.shape[1], -1).sum(1).argmax())
-    if not 0 <= index < own.shape[1]:
-        raise InputError(f"layer {layer!r} has filters 0 to {own.shape[1] - 1}, not {index}.")
-    seed = np.zeros_like(own)
+        index = int(values[0].reshape(count, -1).sum(1).argmax())
+    if not 0 <= index < count:
+        raise InputError(f"layer {layer!r} has filters 0 to {count - 1}, not {index}.")
+    seed = np.zeros_like(values)
     seed[0, index] = 1 / seed[0, index].size
     names = {name: auxiliary.made.get(name, name) for name in blobs or [network.data]}
-    found = probe.gradient(
-        engine, auxiliary.activation, room.together(seed, values.shape), list(names.values()), params=True
-    )
+    found = probe.gradient(engine, auxiliary.activation, seed, list(names.values()), params=True)
     layers = {layer.name for layer in network.message.layer}
     params = {name: arrays for name, arrays in found.params.items() if name in layers}  # not the image's
     return GradientView(
         f"{layer}[{index}]",
-        {name: room.apart(found.blobs[made])[0] for name, made in names.items()},
+        {name: network.room.apart(found.blobs[made])[0] for name, made in names.items()},
         params,
         backend.engine_name(engine),
     )

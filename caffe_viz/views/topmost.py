@@ -106,19 +106,19 @@ def top_images(
         InputError: no such layer, filter or image; or the state file is that of another search.
     """
     network = Network.of(net)
-    album = Album.of(*([images] if isinstance(images, str) or not isinstance(images, Iterable) else images))
     file = None if state_file is None else Path(state_file)
-    search = searching(network, album, layer, filters, count, file)
+    search = searching(network, images, layer, filters, count, file)
     found = searched(search, on_progress)
     search.forget()
     return found
 
 
 def searching(
-    network: Network, album: Album, layer: str, filters: Sequence[int] | None, count: int, file: Path | None
+    network: Network, images: Any, layer: str, filters: Sequence[int] | None, count: int, file: Path | None
 ) -> Search:
-    """A search that says whether its values are post-ReLU."""
+    """A search that says whether its values are post-ReLU; `images`: an album, or as of `Network.taking`."""
     tops = network.geometry.layer(layer).tops
+    network, album = (network, images) if isinstance(images, Album) else network.album(images, *tops[:1])
     state = relu_state(network.message, tops[0]) if tops else ""
     return Search(network, layer, album, filters, count=count, state=state, state_file=file)
 

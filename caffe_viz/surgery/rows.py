@@ -1,0 +1,51 @@
+"""Layers around a net whose image takes several rows of its input: it goes in, and comes out, as a volume."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from caffe_viz.netdef import NetParameter
+from caffe_viz.surgery.batches import Room
+from caffe_viz.surgery.in_place import free
+from caffe_viz.surgery.inputs import Shape
+
+
+def image_of_rows(net: NetParameter, room: Room, names: set[str]) -> tuple[NetParameter, str, Shape]:
+    """`net`, whose first layer is the image, with all rows of that as one image; its blob and its shape."""
+    learns, *rest = net.layer
+    blob = tuple(learns.parameter_param.shape.dim)
+    shape = 1, *room.shape(blob)
+    top, turned = (free(f"{learns.top[0]}_{word}", names) for word in ("image", "turned"))
+    names |= {top, turned}
+    out = NetParameter(name=net.name)
+    image = out.layer.add(name=learns.name, type="Parameter", top=[top], param=[{"lr_mult": 1}])
+    image.parameter_param.shape.dim.extend(shape)
+    back = sorted(range(len(blob)), key=room.order(blob).__getitem__)
+    _permute(out, top, turned, back)
+    _reshape(out, turned, learns.top[0], blob)
+    out.layer.extend(rest)
+    return out, top, shape
+
+
+def values_of_rows(
+    net: NetParameter, blob: str, shape: Shape, room: Room, names: set[str]
+) -> tuple[str, Shape]:
+    """Add layers that give the rows of a blob of `shape` as those of one image; the blob and its shape."""
+    if shape[:1] == (1,):
+        return blob, shape
+    apart, turned = (free(f"{blob}_{word}", names) for word in ("apart", "turned"))
+    names |= {apart, turned}
+    _reshape(net, blob, apart, (1, *shape))
+    _permute(net, apart, turned, room.order(shape))
+    return turned, (1, *room.shape(shape))
+
+
+def _permute(net: NetParameter, bottom: str, top: str, order: Sequence[int]) -> None:
+    """Axes behind the first, in another order."""
+    layer = net.layer.add(name=top, type="Permute", bottom=[bottom], top=[top])
+    layer.permute_param.order.extend([0, *(axis + 1 for axis in order)])
+
+
+def _reshape(net: NetParameter, bottom: str, top: str, shape: Shape) -> None:
+    layer = net.layer.add(name=f"{top}_rows", type="Reshape", bottom=[bottom], top=[top])
+    layer.reshape_param.shape.dim.extend(shape)
