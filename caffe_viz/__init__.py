@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from caffe_viz.views import (
         classify,
         compare_weights,
+        deploy,
         dream,
         explore,
         invert,
@@ -69,6 +70,7 @@ _PUBLIC = {
     "views": (
         "classify",
         "compare_weights",
+        "deploy",
         "dream",
         "explore",
         "invert",
@@ -89,7 +91,8 @@ _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 __all__ = [
     "Ascent", "CaffeVizError", "CaffeVizWarning", "InputError", "Picture", "Preprocess", "Recipe", "Record",
     "Recorder", "RunError", "State", "ascend", "auxiliary_net", "check", "classify", "compare_weights",
-    "download", "dream", "explore", "forward", "gradient", "invert", "load_image", "load_net", "load_solver",
+    "deploy", "download", "dream", "explore", "forward", "gradient", "invert", "load_image",
+    "load_net", "load_solver",
     "make_report", "maximize", "measure", "read_net", "read_objective", "read_weights", "shapes",
     "show_activations", "show_attribution", "show_evaluation", "show_evolution", "show_gradients",
     "show_structure", "show_weights", "top_images", "torch_module", "vis_square", "write_net",

@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "caffe_viz"
 # A module may import those in earlier rows.
 ORDER = [
-    "errors", "files", "markup", "tiling", "images", "netdef", "geometry", "objectives", "surgery", "checking", "filling", "solving", "engine", "layers_file", "backend", "exporting", "published", "network",
+    "errors", "files", "markup", "tiling", "images", "netdef", "geometry", "objectives", "surgery", "deploying", "checking", "filling", "solving", "engine", "layers_file", "backend", "exporting", "published", "network",
     "probe", "parity", "timing", "ascent", "streaming", "classification", "top", "attribution", "evaluation", "recording", "training", "comparing", "structure", "tables", "figures", "views", "report", "cli",
 ]  # fmt: skip
 MODULES = [p for p in sorted(PACKAGE.rglob("*.py")) if p != PACKAGE / "__init__.py" and "_pb2" not in p.name]

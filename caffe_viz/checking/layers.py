@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-_NO_OPENCV = "this Caffe is built without OpenCV; use an Input layer"
-_NO_DATABASE = "this Caffe is built without LMDB and LevelDB; use an Input layer"
+_MADE = "--input data=1x3x227x227 or `caffe-viz deploy` makes of it"
+_NO_OPENCV = f"this Caffe is built without OpenCV; use an Input layer, which {_MADE}"
+_NO_DATABASE = f"this Caffe is built without LMDB and LevelDB; use an Input layer, which {_MADE}"
 # Types that the build lacks, or that end the process as soon as they are made or used here; and why.
 UNUSABLE = {
     "AnnotatedData": _NO_DATABASE,

@@ -12,7 +12,7 @@ from caffe_viz.geometry.opaque import why_opaque
 from caffe_viz.geometry.results import Geometry, LayerGeometry, count
 from caffe_viz.geometry.rules import TABLE, Out, Rule, Shapes, checked, need, text
 from caffe_viz.geometry.splits import with_splits
-from caffe_viz.geometry.stored import STORED, WITH_FILES
+from caffe_viz.geometry.stored import FED, WITH_FILES
 from caffe_viz.geometry.told import Told, UntoldError, brings_data, told
 from caffe_viz.netdef import LayerParameter, NetParameter, for_phase, left_out
 
@@ -83,7 +83,7 @@ class _Walk:
             self._need_bottom(layer, name)
         why = next((self.unknown[name] for name in layer.bottom if name in self.unknown), "")
         if why or (why := why_opaque(layer, self.rules)):
-            known = told(layer, files=self.files) if brings_data(layer) else None
+            known = told(layer) if brings_data(layer) else None
             self._add_unknown(layer, why, known)
             return
         bottoms = tuple(self.blobs[name] for name in layer.bottom)
@@ -199,7 +199,7 @@ class _Walk:
 
     def _sized_shape(self, shape: Shape, kind: str) -> Shape:
         # What an engine reads from files has the batch and the size that these say.
-        data = kind not in ("Parameter", "DummyData") and not (self.files and kind in STORED)
+        data = kind not in ("Parameter", "DummyData") and not (self.files and kind in FED)
         size = self.size if data or kind == "Parameter" else None
         if len(shape) >= 4 and self.frame is None:
             self.frame, self.image = shape[-2:], size or shape[-2:]

@@ -16,6 +16,7 @@ from caffe_viz.errors import InputError
 from caffe_viz.files import h5py
 from caffe_viz.geometry.fields import Shape
 from caffe_viz.geometry.table import TABLE, Out, Rule, Shapes, need, text
+from caffe_viz.geometry.told import UntoldError, mean_shape, told
 from caffe_viz.images import load_image
 from caffe_viz.netdef import LayerParameter
 
@@ -95,10 +96,20 @@ def _image_data(layer: LayerParameter, bottoms: Shapes) -> Out:
     return Out(((p.batch_size, 3 if p.is_color else 1, *cropped(layer, size)), (p.batch_size,)))
 
 
+def _data(layer: LayerParameter, bottoms: Shapes) -> Out:
+    found = told(layer, mean_shape(layer))
+    shapes = [shape for shape in found.shapes if shape is not None]
+    if len(shapes) < len(layer.top):
+        raise UntoldError(found)
+    return Out(tuple(shapes), remark=found.remark)
+
+
 STORED = {
+    "Data": Rule(_data, (0, 0), (1, 2), in_place=True, automatic=False),
     "HDF5Data": Rule(_hdf5_data, (0, 0), (1, None), in_place=True, automatic=False),
     "ImageData": Rule(_image_data, (0, 0), (2, 2), in_place=True, automatic=False),
 }
+FED = frozenset({"HDF5Data", "ImageData"})  # those that the embedded engine runs
 WITH_FILES = ChainMap(STORED, TABLE)  # the rules of those who may read the files that a net names
 
 

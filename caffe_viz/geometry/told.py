@@ -60,11 +60,11 @@ def brings_data(layer: LayerParameter) -> bool:
     return not layer.bottom and bool(layer.top) and layer.type not in NO_DATA
 
 
-def told(layer: LayerParameter, *, files: bool = False) -> Told:
-    """What a data layer gives, by its own file; `files` permits to read the mean file that it names."""
+def told(layer: LayerParameter, mean: Shape = ()) -> Told:
+    """What a data layer gives, by its own file and the shape (.., C, H, W) of its `mean` file if known."""
     facts = _facts(layer)
     batch = _number(facts, "batch_size") or _number(facts, "dim") or 1
-    image, remark = _image(layer, facts, batch, files)
+    image, remark = _image(layer, facts, batch, mean)
     shapes = [image, *[None] * (len(layer.top) - 1)]
     if len(shapes) > 1:
         shapes[1] = label_shape(layer, batch)
@@ -96,16 +96,15 @@ def image_size(layer: LayerParameter, *, stored: bool = False) -> Shape | None:
 
 
 def _image(
-    layer: LayerParameter, facts: Facts, batch: int, files: bool
+    layer: LayerParameter, facts: Facts, batch: int, mean: Shape
 ) -> tuple[Shape | None, str]:  # its first top, and what was taken to be so
     if layer.type == "HDF5Data":
         return None, ""
     if dims := facts.get("dim"):  # MemoryData of forks
         return tuple(int(dim) for dim in dims if dim.isdecimal()), ""
     size, channels = image_size(layer), _channels(layer, facts)
-    if files and (size is None or channels is None) and layer.transform_param.mean_file:
-        mean = _mean_shape(layer.transform_param.mean_file)
-        size, channels = size or mean[-2:] or None, channels or (mean[-3] if len(mean) > 2 else None)
+    if len(mean) > 2:
+        size, channels = size or mean[-2:], channels or mean[-3]
     if size is None:
         return None, ""
     remark = ""
@@ -134,14 +133,18 @@ def _channels(layer: LayerParameter, facts: Facts) -> int | None:
     coloured = layer.type in READ_BY_OPENCV or layer.HasField("image_data_param")
     if coloured or _says(facts, "force_color") or _says(facts, "force_encoded_color"):
         return COLOURS
+    if stated := _number(facts, "channels"):
+        return stated
     means = len(facts.get("mean_value", ()))
     return means if means > 1 else None
 
 
-def _mean_shape(path: str) -> Shape:
+def mean_shape(layer: LayerParameter) -> Shape:
+    """The shape of the mean file that a data layer names, from the current folder; () where there is none."""
+    path = layer.transform_param.mean_file
     try:
-        return tuple(read_blob(path).shape)
-    except InputError:  # then it does not tell the shape either
+        return tuple(read_blob(path).shape) if path else ()
+    except InputError:
         return ()
 
 

@@ -103,6 +103,16 @@ class Preprocess:
         path = Path(prototxt).parent / "preprocess.toml"
         return cls.from_toml(path) if path.exists() else cls()
 
+    def to_toml(self) -> str:
+        """The text that `from_toml` reads; without the labels, which are a file of their own."""
+        mean = self.mean[0] if len(self.mean) == 1 else list(self.mean)
+        lines = {
+            "channel_order": f'"{self.channel_order}"', "mean": mean, "scale": self.scale,
+            "resize": "false" if self.resize is None else self.resize,
+            "antialias": str(self.antialias).lower(),
+        }  # fmt: skip
+        return "".join(f"{key} = {value}\n" for key, value in lines.items())
+
     def to_caffe(self, rgb: ArrayLike, shape: tuple[int, int, int]) -> Floats:
         """(h, w, 3) RGB in 0..1 (or uint8) -> a blob of `shape` (C, H, W).
 

@@ -7,6 +7,7 @@ from caffe_viz.tables import Shapes
 from caffe_viz.views.attributed import Attributed, show_attribution
 from caffe_viz.views.classified import Classified, classify
 from caffe_viz.views.compared import Compared, compare_weights
+from caffe_viz.views.deployed import deploy
 from caffe_viz.views.dreams import dream, invert
 from caffe_viz.views.evaluated import Evaluated, show_evaluation
 from caffe_viz.views.evolved import Evolution, show_evolution
@@ -33,6 +34,7 @@ __all__ = [
     "Topmost",
     "classify",
     "compare_weights",
+    "deploy",
     "dream",
     "explore",
     "first_kernels",

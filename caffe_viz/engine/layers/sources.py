@@ -22,7 +22,7 @@ from caffe_viz.netdef.net_pb2 import ImageDataParameter
 Pixels = NDArray[np.float32]
 Batch = list[Tensor]
 
-_INPUT = "give the deploy prototxt, or replace the layer by an Input layer and write into its blob"
+_INPUT = "--input data=1x3x227x227 (input_shapes) or `caffe-viz deploy` makes an Input layer of it"
 LEFT_OUT |= dict.fromkeys(("AnnotatedData", "Data", "WindowData"), _INPUT)
 LEFT_OUT["HDF5Output"] = (
     "remove the layer, and save the data of its bottoms yourself: a network writes no files"
