@@ -113,7 +113,7 @@ def _chosen(net: NetParameter, asked: State) -> tuple[NetParameter, list[LayerPa
     for state, note in _states(net, asked):
         whole = for_phase(net, state)
         layers = [*_borrowed(net, whole), *whole.layer]
-        missing = len({name for layer in layers for name in layer.bottom} - _tops(layers))
+        missing = len(_read(layers) - _tops(layers))
         found.append((missing, whole, layers, note))
         if not missing:
             break
@@ -136,6 +136,16 @@ def _states(net: NetParameter, asked: State) -> Iterator[tuple[State, str]]:
         yield State("TRAIN", asked.stages, asked.level), "the layers of the phase TRAIN are taken"
 
 
+def _read(layers: Sequence[LayerParameter]) -> set[str]:
+    """What layers read, but losses and measures only their answers."""
+    known = learned(layers)
+    out = set[str]()
+    for layer in layers:
+        loss = loss_of(layer)
+        out.update(answers(layer, loss, known) if loss else layer.bottom[: 1 if measures(layer) else None])
+    return out
+
+
 def _tops(layers: Sequence[LayerParameter]) -> set[str]:
     return {top for layer in layers for top in layer.top}
 
@@ -143,7 +153,7 @@ def _tops(layers: Sequence[LayerParameter]) -> set[str]:
 def _borrowed(net: NetParameter, whole: NetParameter) -> Iterator[LayerParameter]:
     """Data layers of other states that make what no layer of this one does."""
     made = _tops(whole.layer)
-    missing = {name for layer in whole.layer for name in layer.bottom} - made
+    missing = _read(whole.layer) - made
     # Those of TEST before those of TRAIN.
     data = [layer for layer in net.layer if brings_data(layer) or layer.type == "Input"]
     for layer in sorted(data, key=_only_trains):
