@@ -33,7 +33,7 @@ from caffe_viz.geometry.python_layers import folders, with_permission
 from caffe_viz.layers_file import load_layers
 from caffe_viz.netdef import AS_FILED, NetParameter, State, with_state
 from caffe_viz.netdef.net_pb2 import NetState
-from caffe_viz.surgery import Auxiliary
+from caffe_viz.surgery import Auxiliary, with_inputs
 
 ENGINES = ("auto", "caffe", "torch")
 CPU = "cpu"
@@ -116,6 +116,7 @@ def load_net(
     weights: NetSource | None = None,
     *,
     state: State = AS_FILED,
+    input_shapes: Mapping[str, Sequence[int]] | None = None,
     engine: str = "auto",
     device: str = CPU,
     allow_code: bool = False,
@@ -128,9 +129,10 @@ def load_net(
 
     `engine` is real Caffe (`caffe`), the embedded one (`torch`), or `auto`: Caffe where it is installed and
     has all that the net needs. `device` is torch's name of one: cpu, cuda, cuda:1. `state` says which layers
-    of the file the net has: by default those of the file's own `state`, or else of TEST. The attributes
-    `prototxt`, the message, and `folder`, of the file, are what altered nets are made from; `left_out` says
-    of layers and blobs of the file ("layer roi", "blob rois") why they are not there.
+    of the file the net has: by default those of the file's own `state`, or else of TEST.
+    `input_shapes` are those of inputs, also of what data layers give, which then are Input layers. The
+    attributes `prototxt`, the message, and `folder`, of the file, are what altered nets are made from;
+    `left_out` says of layers and blobs of the file ("layer roi", "blob rois") why they are not there.
 
     Layers of unknown types are left out, with what depends on them; a CaffeVizWarning says so, and which
     fields of the others are not understood. `layers` are Python files that enter layer types with `@layer` of
@@ -154,7 +156,8 @@ def load_net(
         else existing_file(weights, "caffemodel")
     )
     paths = folders(python_path)
-    given = with_state(message_with_code(net_source, paths) if allow_code else _message(net_source), state)
+    read = message_with_code(net_source, paths) if allow_code else _message(net_source)
+    given = with_inputs(with_state(read, state), input_shapes or {})
     label = str(net_source) if isinstance(net_source, Path) else f"net {given.name!r}"
     try:
         whole = prepared(given, source, variants)
@@ -164,7 +167,7 @@ def load_net(
     name = chosen(engine, device, part)
     part = netdef.without_quiet(part) if name == "caffe" else part
     # Where real Caffe can read the files as they are, it does.
-    as_they_are = isinstance(net_source, Path) and caffe_reads(given, part, source)
+    as_they_are = isinstance(net_source, Path) and not input_shapes and caffe_reads(given, part, source)
     loaded: Path | NetParameter = net_source if isinstance(net_source, Path) and as_they_are else part
     if checked:
         checks = {"allow_code": allow_code, "engine": name}

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from caffe_viz.cli.networks import Trained, command, meanings
+from caffe_viz.cli.networks import Trained, command, meanings, shapes_by_name
 
 
 @command
@@ -31,5 +31,6 @@ def export(
     loaded = load_net(
         net.prototxt, net.weights, engine="torch", allow_code=net.allow_code,
         python_path=net.python_path or (), layers=net.layers or (), variants=meanings(net.variant),
+        state=net.state, input_shapes=shapes_by_name(net.input),
     )  # fmt: skip
     print(write(loaded, output, to, blobs=blob or (), batch=batch))
