@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import caffe_viz as cv
 from caffe_viz.attribution import METHODS, Attribution, Reads, Settings, attribute, centre
 from caffe_viz.attribution.pooled import class_maps
 from caffe_viz.attribution.targets import best_class, class_target, find_layer, find_target
-from caffe_viz.errors import InputError
+from caffe_viz.errors import CaffeVizWarning, InputError
 from caffe_viz.figures import captioned, contact_sheet, heat, heat_over, signed_colours
 from caffe_viz.images import Preprocess, save_png
 from caffe_viz.netdef import make_blob, parse_net, write_net, write_weights
@@ -353,6 +354,102 @@ def test_an_input_without_rows(engine: str) -> None:
     assert found.attributions[0].maps.shape == (1, 1, 5)
 
 
+def network_of(text: str, engine: str) -> Network:
+    message = parse_net(text)
+    return Network(message, seeded_weights(message, 3), engine=engine)
+
+
+def data(*shape: int) -> str:
+    dims = " ".join(f"dim: {n}" for n in (1, *shape))
+    return f'layer {{ name: "x" type: "Input" top: "x" input_param {{ shape {{ {dims} }} }} }}'
+
+
+LINES = """
+layer { name: "conv" type: "Convolution" bottom: "x" top: "conv" convolution_param { num_output: 6 kernel_size: 3 } }
+layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
+layer { name: "fc" type: "InnerProduct" bottom: "conv" top: "fc" inner_product_param { num_output: 3 } }
+"""
+
+
+@pytest.mark.parametrize(
+    ("shape", "maps", "left_out"),
+    [((4, 30), (4, 30), {"cam"}), ((3, 5, 9, 8), (5, 9, 8), {"cam", "occlusion"})],
+)
+def test_sequences_and_volumes(
+    engine: str, tmp_path: Path, shape: tuple[int, ...], maps: tuple[int, ...], left_out: set[str]
+) -> None:
+    image = np.random.default_rng(1).normal(size=shape).astype(np.float32)
+    found = show_attribution(network_of(data(*shape) + LINES, engine), image, 2, "all", settings=FEW)
+    assert {method for method, _ in found.refused} == left_out
+    for a in found.attributions:
+        channels = 1 if a.values.shape[1] == 1 else shape[0]
+        assert a.values.shape == (1, channels, *shape[1:])
+        assert a.maps.shape == (1, *maps) or (a.maps.shape, channels) == ((1, 1, 30), 1)
+        assert (np.abs(a.maps).max() > 0) == ("0 everywhere" not in str(found.table).split(a.method)[1][:80])
+        assert found.alone(a.method).shape[0] > 40
+    integrated = found._of("integrated-gradients")
+    assert integrated.completeness[0] < 0.2 * max(1, abs(integrated.scores[0]))
+    assert all(path.stat().st_size for path in found.save(tmp_path))
+
+
+def test_occlusion_of_a_sequence_finds_the_time_that_counts(engine: str) -> None:
+    network = network_of(
+        data(2, 30)
+        + 'layer { name: "fc" type: "InnerProduct" bottom: "x" top: "fc" inner_product_param { num_output: 1 } }',
+        engine,
+    )
+    weights = np.zeros((1, 2, 30), np.float32)
+    weights[0, 1, 12:16] = 1
+    network.trained.layer[0].blobs[0].CopyFrom(make_blob(weights.reshape(1, 60)))
+    found = show_attribution(network, np.ones((2, 30)), None, "occlusion").attributions[0].maps[0, 0]
+    assert set(np.argwhere(found > 0).ravel()) == set(range(10, 18))
+    assert found[12:16].min() == found.max()
+
+
+@pytest.mark.parametrize("end", ["(N, 1)", "(N,)", "()"])
+def test_nets_that_end_in_one_number(engine: str, end: str) -> None:
+    """Its gradient by hand, of each image alone, whatever else is in the batch."""
+    axis = {"(N, 1)": "axis: 1", "(N,)": "axis: 1", "()": ""}[end]
+    reduced = f'layer {{ name: "n" type: "Reduction" bottom: "fc" top: "n" reduction_param {{ operation: SUMSQ {axis} }} }}'
+    last = 'layer { name: "out" type: "Reshape" bottom: "n" top: "out" reshape_param { shape { dim: 0 dim: 1 } } }'
+    fc = 'layer { name: "fc" type: "InnerProduct" bottom: "x" top: "fc" inner_product_param { num_output: 3 bias_term: false } }'
+    network = network_of(data(5) + fc + reduced + (last if end == "(N, 1)" else ""), engine)
+    images = np.random.default_rng(0).normal(size=(2, 5)).astype(np.float32)
+    found = show_attribution(network, list(images), None, "gradient").attributions[0]
+    w = np.array(network.trained.layer[0].blobs[0].data).reshape(3, 5)
+    np.testing.assert_allclose(found.scores, ((images @ w.T) ** 2).sum(1), rtol=1e-4)
+    np.testing.assert_allclose(found.values, 2 * images @ w.T @ w, rtol=1e-3, atol=1e-5)
+    blob = "out" if end == "(N, 1)" else "n"
+    assert found.targets == (f"{blob} 0",) * 2
+    for target in (0, f"{blob}:0"):
+        same = show_attribution(network, images[0], target, "gradient").attributions[0]
+        np.testing.assert_allclose(same.values[0], found.values[0], rtol=1e-5)
+    with pytest.raises(InputError, match="is one number, which is target 0"):
+        show_attribution(network, images[0], 1, "gradient")
+    with pytest.raises(InputError, match="has one filter, 0"):
+        show_attribution(network, images[0], f"{blob}:1", "gradient")
+
+
+HEADS = """
+layer { name: "fc" type: "InnerProduct" bottom: "x" top: "fc" inner_product_param { num_output: 4 } }
+layer { name: "age" type: "InnerProduct" bottom: "fc" top: "age" inner_product_param { num_output: 1 } }
+layer { name: "sex" type: "InnerProduct" bottom: "fc" top: "sex" inner_product_param { num_output: 2 } }
+layer { name: "prob" type: "Softmax" bottom: "sex" top: "prob" }
+"""
+
+
+def test_of_several_answers_it_is_said_which_is_explained(engine: str) -> None:
+    network = network_of(data(5) + HEADS, engine)
+    with pytest.warns(CaffeVizWarning, match="2 answers, age, prob: this is about prob"):
+        found = show_attribution(network, np.ones(5), None, "gradient").attributions[0]
+    assert found.targets[0].startswith("sex ")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert show_attribution(network, np.ones(5), "age:0", "gradient").attributions[0].targets == (
+            "age 0",
+        )
+
+
 # Results.
 
 
@@ -405,7 +502,7 @@ def test_heat() -> None:
     with pytest.raises(InputError, match="Did you mean 'inferno'"):
         heat(values, "infernal")
     with pytest.raises(InputError, match=r"\(H, W\) is expected"):
-        heat(values[None])
+        heat(values[0])
     with pytest.raises(InputError, match="NaN"):
         heat(np.full((2, 2), np.nan))
 

@@ -558,5 +558,5 @@ def test_channels_that_are_no_colours(shape: tuple[int, ...], size: tuple[int, i
 def test_frames_are_side_by_side() -> None:
     rgb = np.random.default_rng(0).random((3, 4, 5, 3), np.float32)
     picture = frames(rgb)
-    assert picture.shape == (4, 17, 3)
-    np.testing.assert_array_equal(picture[:, 6:11], rgb[1])
+    assert picture.shape == (4 * 33, 15 * 33 + 2, 3)
+    np.testing.assert_array_equal(picture[::33, 5 * 33 + 1 : 10 * 33 + 1 : 33], rgb[1])

@@ -88,8 +88,8 @@ def _asked(probe: Probe, images: Array, targets: Sequence[int | str] | None) -> 
         found = [find_target(probe, given) for given in targets]
         return [(i, target) for i in range(len(images)) for target in found]
     blob = class_target(probe, 0).blob
-    best = (best_class(probe, probe.forward(image[None], [blob])[blob][0]) for image in images)
-    return list(enumerate(best))
+    scores = (probe.forward(image[None], [blob])[blob] for image in images)
+    return list(enumerate(best_class(probe, one[0] if one.ndim else one) for one in scores))
 
 
 def _layer(probe: Probe, method: str, given: str | None, target: Target) -> str:

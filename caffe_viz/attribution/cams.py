@@ -1,6 +1,6 @@
 """Class activation maps (M, 1, H, W): weighted sums of the maps A (K, h, w) of a layer, resized to the image.
 
-g = d score / d A throughout.
+g = d score / d A throughout. Of sequences (C, T) and volumes (C, D, H, W) places have one axis, or three.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from caffe_viz.attribution.gradients import guided_backprop
 from caffe_viz.attribution.job import Job
 from caffe_viz.attribution.pooled import class_weights
 from caffe_viz.attribution.targets import Array
-from caffe_viz.errors import InputError
 from caffe_viz.images import resized
 
 
@@ -29,7 +28,7 @@ def cam(job: Job) -> Array:
 def grad_cam(job: Job) -> Array:
     """max(0, sum of w A), w the mean of g over places. Source: Selvaraju and others, arXiv:1610.02391."""
     maps, g = job.pull(job.images, job.targets, job.layer)
-    return to_image(job, np.maximum(weighted(maps, g.mean((2, 3))), 0))
+    return to_image(job, np.maximum(weighted(maps, g.mean(_places(g))), 0))
 
 
 def grad_cam_plus_plus(job: Job) -> Array:
@@ -39,8 +38,8 @@ def grad_cam_plus_plus(job: Job) -> Array:
     code. Source: Chattopadhyay and others, arXiv:1710.11063, equation 19.
     """
     maps, g = job.pull(job.images, job.targets, job.layer)
-    below = 2 + g * maps.sum((2, 3), keepdims=True)  # a = 1 / below where g is not 0
-    weights = np.divide(np.maximum(g, 0), below, out=np.zeros_like(g), where=below != 0).sum((2, 3))
+    below = 2 + g * maps.sum(_places(g), keepdims=True)  # a = 1 / below where g is not 0
+    weights = np.divide(np.maximum(g, 0), below, out=np.zeros_like(g), where=below != 0).sum(_places(g))
     return to_image(job, np.maximum(weighted(maps, weights), 0))
 
 
@@ -57,23 +56,19 @@ def guided_grad_cam(job: Job) -> Array:
 
 def weighted(maps: Array, weights: Array) -> Array:
     """Maps (M, K, h, w) and weights (M, K) -> (M, h, w)."""
-    return np.asarray(np.einsum("mkhw,mk->mhw", maps, weights, optimize=True), np.float32)
+    return np.asarray(np.einsum("mk...,mk->m...", maps, weights, optimize=True), np.float32)
 
 
 def to_image(job: Job, maps: Array) -> Array:
-    """(M, h, w) -> (M, 1, H, W) of the image, bilinear."""
-    need_rows(job)
-    return upsampled(maps, job.images.shape[-2:])[:, None]
-
-
-def need_rows(job: Job) -> None:
-    """Raises InputError if the image has no rows and columns."""
-    if job.images.ndim != 4:
-        raise InputError(
-            f"the input is {job.images.shape[1:]}, no image (C, H, W): use a method of gradients."
-        )
+    """(M, h, w) -> (M, 1, H, W) of the image, linear in each direction."""
+    return upsampled(maps, job.images.shape[2:])[:, None]
 
 
 def upsampled(maps: Array, size: tuple[int, ...]) -> Array:
-    """(M, h, w) -> (M, *size), bilinear."""
-    return np.ascontiguousarray(np.moveaxis(resized(np.moveaxis(maps, 0, -1), (size[0], size[1])), -1, 0))
+    """(M, h, w) -> (M, *size), linear in each direction."""
+    return np.ascontiguousarray(np.moveaxis(resized(np.moveaxis(maps, 0, -1), size), -1, 0))
+
+
+def _places(maps: Array) -> tuple[int, ...]:
+    """The axes behind those of images and channels."""
+    return tuple(range(2, maps.ndim))

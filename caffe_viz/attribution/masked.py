@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 
-from caffe_viz.attribution.cams import need_rows, to_image, upsampled, weighted
+from caffe_viz.attribution.cams import to_image, upsampled, weighted
 from caffe_viz.attribution.job import Job
 from caffe_viz.attribution.targets import Array, Target
+from caffe_viz.errors import InputError
 
 
 def score_cam(job: Job) -> Array:
@@ -21,12 +24,13 @@ def score_cam(job: Job) -> Array:
     for m, (image, target) in enumerate(zip(job.images, job.targets, strict=True)):
         maps = job.probe.forward(image[None], [job.layer])[job.layer][0]
         scores = np.full(len(maps), job.scores(np.zeros_like(image[None]), [target])[0])
-        living = np.flatnonzero(np.ptp(maps, axis=(1, 2)) > 0)
+        living = np.flatnonzero(np.ptp(maps.reshape(len(maps), -1), axis=1) > 0)
         for part in job.parts(len(living)):
             k = living[part]
-            masks = upsampled(maps[k], image.shape[-2:])
-            masks -= masks.min((1, 2), keepdims=True)
-            masks /= np.maximum(masks.max((1, 2), keepdims=True), np.finfo(np.float32).tiny)
+            masks = upsampled(maps[k], image.shape[1:])
+            places = tuple(range(1, masks.ndim))
+            masks -= masks.min(places, keepdims=True)
+            masks /= np.maximum(masks.max(places, keepdims=True), np.finfo(np.float32).tiny)
             scores[k] = job.scores(image * masks[:, None], [target] * len(k))
             job.report((m + part.stop / len(living)) / len(job.images))
         weights = np.exp(scores - scores.max())
@@ -37,17 +41,22 @@ def score_cam(job: Job) -> Array:
 def occlusion(job: Job) -> Array:
     """How much the score drops when a square becomes zero, the training's mean; the mean over the squares.
 
-    Squares reach into the border, so that every pixel is hidden. Source: Zeiler and Fergus, arXiv:1311.2901.
+    Squares reach into the border, so that every pixel is hidden; of sequences (C, T) they are stretches of
+    time. Source: Zeiler and Fergus, arXiv:1311.2901.
     """
-    need_rows(job)
+    if job.images.ndim not in (3, 4):
+        raise InputError(
+            f"the input is {job.images.shape[1:]}, no image (C, H, W) and no sequence (C, T): "
+            f"use a method of gradients."
+        )
     return np.stack([_occluded(job, m) for m in range(len(job.images))])[:, None]
 
 
 def _occluded(job: Job, m: int) -> Array:
     image, target = job.images[m], job.targets[m]
-    windows = _windows(job, image.shape[-2:])
+    windows = _windows(job, image.shape[1:])
     whole = float(job.scores(image[None], [target])[0])
-    drops, covered = np.zeros(image.shape[-2:]), np.zeros(image.shape[-2:])
+    drops, covered = np.zeros(image.shape[1:]), np.zeros(image.shape[1:])
     for part in job.parts(len(windows)):
         hidden = _hidden(image, windows[part])
         for window, score in zip(windows[part], _scores(job, hidden, target), strict=True):
@@ -61,18 +70,17 @@ def _scores(job: Job, images: Array, target: Target) -> Array:
     return job.scores(images, [target] * len(images))
 
 
-def _hidden(image: Array, windows: list[tuple[slice, slice]]) -> Array:
+def _hidden(image: Array, windows: list[tuple[slice, ...]]) -> Array:
     out = np.repeat(image[None], len(windows), axis=0)
-    for copy, (rows, columns) in zip(out, windows, strict=True):
-        copy[..., rows, columns] = 0
+    for copy, window in zip(out, windows, strict=True):
+        np.moveaxis(copy, 0, -1)[window] = 0
     return out
 
 
-def _windows(job: Job, size: tuple[int, ...]) -> list[tuple[slice, slice]]:
+def _windows(job: Job, size: tuple[int, ...]) -> list[tuple[slice, ...]]:
     patch = job.settings.patch or max(1, min(size) // 7)
     stride = min(job.settings.stride or max(1, patch // 2), patch)
-    rows, columns = ([slice(a, a + min(patch, n)) for a in _starts(n, patch, stride)] for n in size)
-    return [(r, c) for r in rows for c in columns]
+    return list(product(*([slice(a, a + min(patch, n)) for a in _starts(n, patch, stride)] for n in size)))
 
 
 def _starts(length: int, patch: int, stride: int) -> list[int]:

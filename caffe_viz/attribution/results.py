@@ -22,7 +22,8 @@ from caffe_viz.files import write_whole
 class Attribution:
     """M attributions by one method: of `targets[m]` in the image `names[m]`.
 
-    `values` are (M, C, H, W), or (M, 1, H, W) where the method does not tell channels apart. `layer` is the
+    `values` are (M, C, H, W), or (M, 1, H, W) where the method does not tell channels apart; they have the
+    axes of the input, which may be a vector (K,), a sequence (C, T) or a volume (C, D, H, W). `layer` is the
     blob whose maps were read, or "", and `state` says what it holds: pre-ReLU or post-ReLU values.
     `completeness` (M,) is |sum of values - (score - score of the zero image)|, and NaN for methods that do
     not promise it to be 0. `pictures` (M, H, W, 3) RGB in 0..1 is what the net saw, and `channel_order` that
@@ -44,9 +45,13 @@ class Attribution:
 
     @property
     def maps(self) -> Array:
-        """(M, H, W), or (M, 1, K) of a vector: gradients by their strongest channel, others by the sum."""
-        values = self.values if self.values.ndim == 4 else self.values.reshape(len(self.values), 1, 1, -1)
-        return METHODS[self.method].reduce(values)
+        """(M, H, W): gradients by their strongest channel, others by the sum.
+
+        (M, D, H, W) of volumes; (M, 1, K) of a vector, and (M, C, T) of a sequence with all of its channels.
+        """
+        lines = max(4 - self.values.ndim, 0)
+        shape = (self.values.shape[0], *[1] * lines, *self.values.shape[1:])
+        return METHODS[self.method].reduce(self.values.reshape(shape))
 
     def save(self, path: str | Path) -> None:
         """Write all of it as npz, and the maps too."""
@@ -78,9 +83,9 @@ class Attribution:
             raise InputError(f"{path} is no saved attribution: {str(error).rstrip('.')}.") from None
 
 
-def centre(values: Array) -> tuple[float, float]:
-    """(y, x) of the centre of mass of what is positive in a map (H, W); NaN where nothing is."""
+def centre(values: Array) -> tuple[float, ...]:
+    """(y, x) of the centre of mass of what is positive in a map (H, W), (z, y, x) of (D, H, W); else NaN."""
     positive = np.maximum(values.astype(np.float64), 0)
     mass = positive.sum() or np.nan
-    rows, columns = (np.arange(n) for n in values.shape)
-    return float(positive.sum(1) @ rows / mass), float(positive.sum(0) @ columns / mass)
+    places = np.meshgrid(*map(np.arange, values.shape), indexing="ij", sparse=True)
+    return tuple(float((positive * place).sum() / mass) for place in places)

@@ -17,14 +17,14 @@ class Reads(Enum):
     """What a method needs."""
 
     ANY = "an input of any shape"
-    ROWS = "an input (C, H, W)"
+    ROWS = "an input (C, H, W) or (C, T)"
     LAYER = "and maps of a layer, which the user may choose"
     CLASS = "and maps that global average pooling makes the classes of"
 
 
 @dataclass(frozen=True)
 class Method:
-    """`function` gives (M, C, H, W) or (M, 1, H, W); `reduce` makes (M, H, W) of it.
+    """`function` gives (M, C, H, W) or (M, 1, H, W); `reduce` makes (M, H, W) of it, or (M, ..) of others.
 
     `complete`: its values sum up to the score less that of the zero image.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,7 +19,10 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Target:
-    """Channel `index` of `blob`, its map's mean or one place of it; `layer` is what users call it."""
+    """Channel `index` of `blob`, its map's mean or one place of it; `layer` is what users call it.
+
+    Of a blob that is one number for each image, the only channel is 0.
+    """
 
     layer: str
     blob: str
@@ -28,6 +32,8 @@ class Target:
 
     def seed(self, shape: Sequence[int]) -> Array:
         """The factor of each value (K, ...) of the blob in the score: 1, or 1 / (H W) over a map."""
+        if not shape:
+            return np.ones(shape, np.float32)
         out = np.zeros(shape, np.float32)
         if self.place is None:
             out[self.index] = 1 / int(np.prod(shape[1:]))
@@ -79,29 +85,35 @@ def find_target(probe: Probe, given: int | str) -> Target:
 def class_target(probe: Probe, number: int) -> Target:
     """A class, by its score before the softmax."""
     blob = answer_blobs(probe.network.message)[1]
-    count = probe.shape(blob)[0]
+    count = channels(probe, blob)
     if not 0 <= number < count:
-        raise InputError(f"target {number}: {blob!r} has classes 0 to {count - 1}.")
+        has = "is one number, which is target 0" if count == 1 else f"has classes 0 to {count - 1}"
+        raise InputError(f"target {number}: {blob!r} {has}.")
     labels = probe.network.preprocess.labels
     return Target(blob, blob, number, None, labels[number] if len(labels) == count else "")
 
 
 def best_class(probe: Probe, values: Array) -> Target:
-    """The class that the scores (K, ...) of one image are highest for."""
-    return class_target(probe, int(values.reshape(len(values), -1).mean(1).argmax()))
+    """The class that the scores (K, ...) of one image are highest for; the only one of one number ()."""
+    rows = values.reshape(len(values), -1) if values.ndim else values.reshape(1, 1)
+    return class_target(probe, int(rows.mean(1).argmax()))
+
+
+def channels(probe: Probe, blob: str) -> int:
+    """How many channels a blob has for one image: 1 where it is one number."""
+    return (probe.shape(blob) or (1,))[0]
 
 
 def _filter(probe: Probe, given: str, layer: str, index: str, place: str | None = None) -> Target:
     blob = probe.output(layer)
-    shape = probe.shape(blob)
-    if not shape:
-        raise InputError(f"target {given!r}: layer {layer!r} has no filters.")
-    if not index.isdigit() or int(index) >= shape[0]:
-        raise InputError(f"target {given!r}: layer {layer!r} has filters 0 to {shape[0] - 1}.")
+    shape, count = probe.shape(blob), channels(probe, blob)
+    if not index.isdigit() or int(index) >= count:
+        has = f"filters 0 to {count - 1}" if count > 1 else "one filter, 0"
+        raise InputError(f"target {given!r}: layer {layer!r} has {has}.")
     if place is None:
         return Target(layer, blob, int(index))
     at = tuple(int(p) if p.strip().isdigit() else -1 for p in place.split(","))
-    if len(at) != len(shape) - 1 or not all(0 <= p < n for p, n in zip(at, shape[1:], strict=True)):
+    if len(at) != max(len(shape) - 1, 0) or not all(0 <= p < n for p, n in zip(at, shape[1:], strict=True)):
         raise InputError(f"target {given!r}: the maps of layer {layer!r} are {shape[1:]}; give Y,X in them.")
     return Target(layer, blob, int(index), at)
 
@@ -130,7 +142,8 @@ def find_layer(probe: Probe, given: str | None, target: Target) -> str:
     blob = given if probe.has(given) else probe.output(given)
     if not is_spatial(probe, blob):
         raise InputError(
-            f"layer {given!r} has no maps: its shape is {probe.shape(blob)}, (K, H, W) is expected."
+            f"layer {given!r} has no maps: its shape is {probe.shape(blob)}, as many axes as those of the "
+            f"input, {probe.shape(probe.image)}, are expected."
         )
     if blob not in [name for _, name in before]:
         raise InputError(f"{target} does not depend on {given!r}: choose a layer before it.")
@@ -138,9 +151,9 @@ def find_layer(probe: Probe, given: str | None, target: Target) -> str:
 
 
 def is_spatial(probe: Probe, blob: str) -> bool:
-    """Whether it has maps with more than one place."""
+    """Whether it has maps with more than one place, in as many directions as the image."""
     shape = probe.shape(blob)
-    return len(shape) == 3 and shape[1] * shape[2] > 1
+    return len(shape) == len(probe.shape(probe.image)) and math.prod(shape[1:]) > 1
 
 
 def _before(probe: Probe, target: Target) -> list[tuple[LayerParameter, str]]:

@@ -18,7 +18,9 @@ from caffe_viz.netdef import LayerParameter, NetParameter
 from caffe_viz.network import Network
 from caffe_viz.streaming import Batch, Runner
 
-__all__ = ["Answer", "Classifier", "Guess", "answer_blobs", "likeliest", "of_softmax"]
+__all__ = [
+    "Answer", "Classifier", "Guess", "answer_blobs", "answers", "likeliest", "of_softmax", "which_answer",
+]  # fmt: skip
 
 Array = NDArray[np.float32]
 FEW, MANY = 8, 128  # images that tell whether the input's scale looks right, and at most its channel order
@@ -73,7 +75,8 @@ class Classifier:
     @cached_property
     def doubts(self) -> tuple[str, ...]:
         """What makes the preprocessing look wrong, one sentence each; runs a sample of the images."""
-        found = [*doubts_of_settings(self.network, self.classes)]
+        several = which_answer(self.network.message, self._answer)
+        found = [*([several] if several else []), *doubts_of_settings(self.network, self.classes)]
         if self.network.pictures is not None:
             count = len(self.album)
             size = min(count, FEW) if count // 2 < ENOUGH else min(MANY, count // 2)
@@ -140,6 +143,27 @@ def answer_blobs(net: NetParameter) -> tuple[str, str]:
         if layer.type == "SoftmaxWithLoss":
             return layer.bottom[0], layer.bottom[0]
     return net.layer[-1].top[0], net.layer[-1].top[0]
+
+
+def answers(net: NetParameter) -> list[str]:
+    """All blobs that the net ends in: nothing but what judges answers reads them."""
+    judged = [layer for layer in net.layer if layer.type in JUDGES]
+    read = {b for layer in net.layer for b in layer.bottom if layer not in judged and b not in layer.top}
+    made = [top for layer in net.layer if layer.bottom and layer not in judged for top in layer.top]
+    return [top for top in dict.fromkeys(made) if top not in read]
+
+
+def which_answer(net: NetParameter, chosen: str) -> str:
+    """Which of several answers of a net is meant, in words, or "" where there is but one.
+
+    >>> from caffe_viz.netdef import parse_net
+    >>> which_answer(parse_net('layer { name: "a" type: "ReLU" bottom: "x" top: "a" }'), "a")
+    ''
+    """
+    found = answers(net)
+    if len(found) < 2:
+        return ""
+    return f"the net has {len(found)} answers, {', '.join(found)}: this is about {chosen}"
 
 
 def _readers(net: NetParameter, layer: LayerParameter) -> set[str]:

@@ -44,10 +44,9 @@ def columns_for(count: int, tile: tuple[int, ...], least: int, most: int) -> int
     return int(np.clip(round(math.sqrt(count * ratio)), 1, count))
 
 
-def visible(image: Floats, side: int, least: int) -> Floats:
-    """(h, w, 3), small ones enlarged to about `side` pixels, flat ones `least` pixels thick at least."""
+def visible(image: Floats, factor: int, least: int) -> Floats:
+    """(h, w, 3) enlarged, so that flat ones are `least` pixels thick at least."""
     size = image.shape[:2]
-    factor = max(1, side // max(size))
     return np.asarray(enlarge(image[None], block(size, factor, (least, least), least))[0])
 
 

@@ -8,26 +8,35 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from caffe_viz.errors import InputError, near
+from caffe_viz.figures.blocks import visible
+from caffe_viz.figures.inputs import frames
 from caffe_viz.figures.picture import Picture, Text, shorten, write_on
 from caffe_viz.images import display_rgb
 from caffe_viz.images.pixels import Floats
 from caffe_viz.images.preprocess import RED_GREEN_BLUE
-from caffe_viz.tiling import enlarge, finite
+from caffe_viz.tiling import finite
 
 COLOURS = ("inferno", "jet")  # of even lightness, and the blue to red that many papers have
 SIDE = 454  # pixels that the longer side is enlarged to, at most
 FADED, COVER = 0.35, 0.75  # how much of the heat shows where the map is 0, and where it is largest
 LARGEST = 0.995  # the share of the values below full colour: a gradient has lone peaks
+THICK = 24  # pixels of the thin side of a flat picture
 LINE, MARGIN = 14, 8
 
 
 def heat(values: ArrayLike, colours: str = COLOURS[0]) -> Floats:
     """(H, W) -> RGB (H, W, 3) in 0..1, from 0 to the largest but 0.5 % of the values; negative ones are 0.
 
+    Of a volume (D, H, W) its slices beside each other.
+
     Raises:
         InputError: another rank, values that are not finite, unknown colours.
     """
-    return _coloured(_share(values), colours)
+    array = np.asarray(values)
+    if array.ndim != 3:
+        return _coloured(_share(array), colours)
+    flat = _coloured(_share(array.reshape(-1, array.shape[2])), colours)
+    return frames(flat.reshape(*array.shape, 3))
 
 
 def heat_over(rgb: ArrayLike, values: ArrayLike, colours: str = COLOURS[0]) -> Floats:
@@ -60,7 +69,7 @@ def signed_colours(values: ArrayLike, channel_order: str) -> Floats:
 def captioned(rgb: ArrayLike, lines: Sequence[str]) -> Picture:
     """(H, W, 3) RGB in 0..1 with `lines` below it; small pictures are enlarged."""
     image = display_rgb(rgb)
-    image = enlarge(image[None], max(1, SIDE // max(image.shape[:2])))[0]
+    image = visible(image, max(1, SIDE // max(image.shape[:2])), THICK)
     height, width, _ = image.shape
     room = max(0, 240 - width)  # a narrow image still needs words
     below = MARGIN + LINE * len(lines) + (MARGIN if lines else 0)

@@ -38,8 +38,10 @@ def channels(values: Floats) -> Floats:
 
 
 def frames(rgb: Floats) -> Floats:
-    """Frames (D, H, W, 3) in 0..1 beside each other."""
-    return np.asarray(side_by_side(rgb[None])[0])
+    """Frames (D, H, W, 3) in 0..1 beside each other, small ones enlarged."""
+    depth, _, width, _ = rgb.shape
+    large = enlarge(np.asarray(rgb, np.float32), max(1, WIDER // (depth * (width + 1))))
+    return np.asarray(side_by_side(large[None])[0])
 
 
 def bars(values: Floats) -> Floats:

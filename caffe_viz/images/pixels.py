@@ -31,9 +31,12 @@ def display_rgb(rgb: ArrayLike) -> Floats:
     return np.asarray(image, np.float32)
 
 
-def resized(image: Floats, size: tuple[int, int], *, antialias: bool = False) -> Floats:
-    """(h, w, C) -> (*size, C), bilinear: what scikit-image's resize does at order 1."""
-    if image.shape[:2] == tuple(size):
+def resized(image: Floats, size: tuple[int, ...], *, antialias: bool = False) -> Floats:
+    """(h, w, C) -> (*size, C), bilinear: what scikit-image's resize does at order 1.
+
+    Any number of axes before that of the channels, as `size` has.
+    """
+    if image.shape[: len(size)] == tuple(size):
         return image
     if antialias:
         from skimage.transform import resize
@@ -44,8 +47,7 @@ def resized(image: Floats, size: tuple[int, int], *, antialias: bool = False) ->
         # Pixel centres of the new axis in pixels of the old one; the border pixels reach outward.
         place = np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)
         first = np.minimum(place.astype(int), max(old - 2, 0))
-        shape = (-1, 1, 1) if axis == 0 else (1, -1, 1)
-        part = np.asarray(place - first, np.float32).reshape(shape)
+        part = np.asarray(place - first, np.float32).reshape(-1, *[1] * (image.ndim - axis - 1))
         second = np.minimum(first + 1, old - 1)
         image = np.asarray(image.take(first, axis) * (1 - part) + image.take(second, axis) * part, np.float32)
     return image

@@ -17,6 +17,7 @@ from caffe_viz.comparing.changes import side_of
 from caffe_viz.comparing.filters import Stored
 from caffe_viz.errors import InputError
 from caffe_viz.figures import heat, signed_colours
+from caffe_viz.figures.blocks import visible
 from caffe_viz.files import safe_name
 from caffe_viz.geometry import LayerGeometry, measure
 from caffe_viz.network import Array
@@ -24,7 +25,6 @@ from caffe_viz.probe import relu_state
 from caffe_viz.report.shelf import Made, Shelf, Shot
 from caffe_viz.report.subject import Subject
 from caffe_viz.surgery import auxiliary_net, with_batch
-from caffe_viz.tiling import enlarge
 from caffe_viz.views import show_evolution
 from caffe_viz.views.attributed import SIGNED
 from caffe_viz.views.maximized import Maximized
@@ -34,7 +34,7 @@ from caffe_viz.views.topmost import searched, searching
 
 BINS = 60  # of histograms
 GUESSES = 5
-SIDE = 224  # pixels that small images are enlarged to
+SIDE, THICK = 224, 24  # pixels that small images are enlarged to, and of the thin side of flat ones
 PIXELS = 4_000_000  # of one picture of maps
 PLACES = 9  # of highest activation, for each filter
 METHOD, STEPS = "natural", 64  # of an ascent
@@ -136,13 +136,13 @@ def attribution(subject: Subject, number: int, method: str, late: Callable[[], b
         picture = signed_colours(a.values[0], a.channel_order)
     else:
         picture = heat(a.maps[0])
-    y, _ = centre(a.maps[0])
+    place = centre(a.maps[0])
     facts = {
         "refused": "",
         "target": a.targets[0],
         "score": _number(a.scores[0]),
         "layer": f"{a.layer} {a.state}".strip(),
-        "empty": not np.isfinite(y),
+        "empty": not np.isfinite(place[0]),
     }
     alt = f"{method} for {a.targets[0]} in {image.name}"
     return Made(facts, (Shot(_enlarged(picture), alt, _file(_stem(image.name), method)),))
@@ -253,7 +253,7 @@ def _distribution(array: Array) -> dict[str, Any]:
 
 def _enlarged(rgb: Any, side: int = SIDE) -> Array:
     array = np.asarray(rgb, np.float32)
-    return np.asarray(enlarge(array[None], max(1, round(side / max(array.shape[:2]))))[0])
+    return visible(array, max(1, round(side / max(array.shape[:2]))), THICK)
 
 
 def _stem(path: str) -> str:

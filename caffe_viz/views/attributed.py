@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +13,8 @@ import numpy as np
 
 from caffe_viz import figures, tables
 from caffe_viz.attribution import METHODS, Attribution, Reads, Settings, attribute, centre
-from caffe_viz.errors import InputError, near
+from caffe_viz.classification import answer_blobs, which_answer
+from caffe_viz.errors import CaffeVizWarning, InputError, near
 from caffe_viz.figures import Picture, captioned, heat, heat_over, signed_colours
 from caffe_viz.files import safe_name
 from caffe_viz.images import Album
@@ -60,19 +62,24 @@ class Attributed(Rich):
         title = f"{first.targets[row]}: {first.scores[row]:.4g}"
         if len(first.pictures):
             tiles.insert(0, (title, first.pictures[row]))
-        return figures.contact_sheet([tile for _, tile in tiles], [name for name, _ in tiles])
+        # Of a sequence some methods have a line for each channel, others one for all.
+        tall = max(len(tile) for _, tile in tiles)
+        pictures = [tile.repeat(tall // len(tile), axis=0) for _, tile in tiles]
+        return figures.contact_sheet(pictures, [name for name, _ in tiles])
 
     @property
     def table(self) -> tables.Table:
         rows: list[tuple[Any, ...]] = []
         for a in self.attributions:
             for m, (name, target) in enumerate(zip(a.names, a.targets, strict=True)):
-                y, x = centre(a.maps[m])
-                where = "the map is 0 everywhere" if np.isnan(y) else f"{y:.1f}, {x:.1f}"
+                place = centre(a.maps[m])
+                where = ", ".join(f"{n:.1f}" for n in place)
+                where = "the map is 0 everywhere" if np.isnan(place[0]) else where
                 error = None if np.isnan(a.completeness[m]) else float(f"{a.completeness[m]:.3g}")
                 score = float(f"{a.scores[m]:.6g}")
                 rows.append((name, target, score, a.method, f"{a.layer} {a.state}".strip(), where, error))
-        columns = ("image", "target", "score", "method", "layer", "centre y, x", "completeness error")
+        middle = "centre z, y, x" if self.attributions[0].maps.ndim > 3 else "centre y, x"
+        columns = ("image", "target", "score", "method", "layer", middle, "completeness error")
         return tables.Table(f"attribution ({self.attributions[0].engine})", columns, tuple(rows))
 
     def save(self, folder: PathLike) -> list[Path]:
@@ -172,6 +179,8 @@ def show_attribution(
     if network is net:
         network.check()
     probe = Probe(net)
+    if targets is None and (several := which_answer(network.message, answer_blobs(network.message)[0])):
+        warnings.warn(f"{several}; --target LAYER:3 chooses", CaffeVizWarning, stacklevel=2)
     asked = [targets] if isinstance(targets, int | str) else targets
     every = methods == "all"
     chosen = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from caffe_viz import backend, figures, probe, tables
-from caffe_viz.classification import Guess, answer_blobs, likeliest
-from caffe_viz.errors import InputError, near
+from caffe_viz.classification import Guess, answer_blobs, answers, likeliest, which_answer
+from caffe_viz.errors import CaffeVizWarning, InputError, near
 from caffe_viz.figures import Picture
 from caffe_viz.files import safe_name
 from caffe_viz.geometry.results import shape_text
@@ -54,12 +55,16 @@ def has_maps(array: Array) -> bool:
 
 @dataclass(frozen=True, repr=False)
 class Activations(Rich):
-    """What one image made of each blob, (C, ..) or (K,), and whether that is pre- or post-ReLU."""
+    """What one image made of each blob, (C, ..) or (K,), and whether that is pre- or post-ReLU.
+
+    `answers` are those of the blobs that the net ends in, or else the last one, if they are vectors.
+    """
 
     arrays: Mapping[str, Array]
     states: Mapping[str, str]
     labels: tuple[str, ...]
     engine: str
+    answers: tuple[str, ...] = ()
 
     def picture(self, blob: str, first: int | None = None) -> Picture:
         """Maps (the `first` ones) as tiles, vectors as line and histogram, probabilities with labels.
@@ -81,9 +86,10 @@ class Activations(Rich):
         rows = tuple(statistics(name, array, self.states[name]) for name, array in self.arrays.items())
         return tables.Table(f"activations ({self.engine})", (*STATISTICS, "state"), rows)
 
-    def top(self, count: int = 5) -> list[Guess]:
-        """The largest entries of the last blob: (index, label, value)."""
-        return list(likeliest(list(self.arrays.values())[-1].ravel(), self.labels, count))
+    def top(self, count: int = 5, blob: str | None = None) -> list[Guess]:
+        """The largest entries of `blob`, by default of the last one: (index, label, value)."""
+        array = list(self.arrays.values())[-1] if blob is None else self.arrays[blob]
+        return list(likeliest(array.ravel(), self.labels, count))
 
     def __repr__(self) -> str:
         return str(self.table)
@@ -111,11 +117,14 @@ def show_activations(net: Any, image: PathLike | Array, blobs: Sequence[str] | N
     if net is not whole:
         inputs |= network.beside(network.message)
     arrays = probe.forward(engine, inputs, names)
+    shown = {name: network.room.apart(a)[0] if a.ndim > 1 else a.ravel() for name, a in arrays.items()}
+    ends = [name for name in answers(whole.message) if name in shown] or names[-1:]
     return Activations(
-        {name: network.room.apart(a)[0] if a.ndim > 1 else a.ravel() for name, a in arrays.items()},
+        shown,
         {name: relu_state(network.message, name) for name in names},
         network.preprocess.labels,
         backend.engine_name(engine),
+        tuple(name for name in ends if shown[name].squeeze().ndim < 2),
     )
 
 
@@ -190,6 +199,8 @@ def show_gradients(
         InputError: no such layer, index, blob or image.
     """
     whole = Network.of(net)
+    if layer is None and (several := which_answer(whole.message, answer_blobs(whole.message)[0])):
+        warnings.warn(f"{several}; --layer chooses", CaffeVizWarning, stacklevel=2)
     layer = layer or score_layer(whole.message)
     network, pixels = one_image(whole.part(*whole.geometry.layer(layer).tops[:1]), image)
     auxiliary = auxiliary_net(network.message, layer, learn=True, image=network.data)
