@@ -12,11 +12,11 @@ from typing import Any
 
 from caffe_viz import netdef
 from caffe_viz.checking import (
-    CAFFE_READS_BYTES,
     arguments,
     as_file,
     caffe_is_installed,
     caffe_reads,
+    caffe_reads_weights,
     check,
     check_messages,
     existing_file,
@@ -32,7 +32,6 @@ from caffe_viz.filling import fill
 from caffe_viz.geometry.python_layers import folders, with_permission
 from caffe_viz.layers_file import load_layers
 from caffe_viz.netdef import AS_FILED, NetParameter, State, with_state
-from caffe_viz.netdef.net_pb2 import NetState
 from caffe_viz.surgery import Auxiliary, with_inputs
 
 ENGINES = ("auto", "caffe", "torch")
@@ -174,11 +173,11 @@ def load_net(
         if isinstance(loaded, Path) and not isinstance(source, NetParameter):
             check(loaded, source, python_path=paths, state=state, **checks).raise_for_errors()  # type: ignore[arg-type]
         else:
-            trained = netdef.stored_layers(source) if isinstance(source, Path) else source
+            trained = netdef.stored_layers(source, part) if isinstance(source, Path) else source
             raise_for(check_messages(part, trained, **checks), label)  # type: ignore[arg-type]
     announce(part, name, engine, device)
     if name == "caffe":
-        net = _load_caffe(_caffe(), loaded, source, part.state, checked)
+        net = _load_caffe(_caffe(), loaded, source, part, checked)
     else:
         net = _load_torch(part, source, device)
     net.prototxt, net.left_out = whole, netdef.left_out(part)
@@ -271,8 +270,14 @@ def engine_name(net: Any) -> str:
 
 
 def _load_caffe(
-    caffe: Any, net: Path | NetParameter, weights: Path | NetParameter | None, state: NetState, checked: bool
+    caffe: Any,
+    net: Path | NetParameter,
+    weights: Path | NetParameter | None,
+    message: NetParameter,
+    checked: bool,
 ) -> Any:
+    """`net` in real Caffe, of which `message` is what it reads."""
+    state = message.state
     own = arguments(state)
     phase = own.pop("phase")
     with ExitStack() as stack:
@@ -281,9 +286,9 @@ def _load_caffe(
         by_message = not isinstance(net, Path) or isinstance(weights, NetParameter)
         if checked and by_message and caffe_is_installed():
             raise_for(probe(path, None, state), name)
-        if isinstance(weights, Path) and not by_message and weights.stat().st_size <= CAFFE_READS_BYTES:
+        if isinstance(weights, Path) and not by_message and caffe_reads_weights(weights):
             return caffe.Net(str(path), phase, weights=str(weights), **own)
         made = caffe.Net(str(path), phase, **own)
     if weights is not None:
-        fill(made, weights)
+        fill(made, weights, message)
     return made

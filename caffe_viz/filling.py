@@ -52,11 +52,11 @@ def matches(net: Any, weights: Sequence[StoredLayer]) -> Iterator[tuple[Any, NDA
         yield target, blob.array().reshape(there)
 
 
-def fill(net: Any, weights: NetParameter | Path) -> None:
-    """Copy `weights`, a message or the path of a caffemodel, into a `caffe.Net`.
+def fill(net: Any, weights: NetParameter | Path, message: NetParameter) -> None:
+    """Copy `weights`, a message or the path of a file, into a `caffe.Net` made of `message`.
 
     Raises:
         InputError: a shape or the number of blobs differs; names the layer and both sides.
     """
-    for target, values in matches(net, stored_layers(weights)):
+    for target, values in matches(net, stored_layers(weights, message)):
         target.data[...] = values

@@ -133,7 +133,9 @@ class Network:
         """
         if self.weights is None:
             raise InputError(f"net {self.message.name!r}: weights are needed; give the caffemodel too.")
-        return self.weights if isinstance(self.weights, NetParameter) else netdef.read_weights(self.weights)
+        if isinstance(self.weights, NetParameter):
+            return self.weights
+        return netdef.read_weights(self.weights, self.whole)
 
     def check(self) -> None:
         """Raises InputError on what would make Caffe abort, or fail without a word."""
@@ -148,7 +150,7 @@ class Network:
                 state=self.state,
             ).raise_for_errors()
             return
-        weights = None if self.weights is None else netdef.stored_layers(self.weights)
+        weights = None if self.weights is None else netdef.stored_layers(self.weights, self.message)
         net = netdef.without_quiet(self.message) if name == "caffe" else self.message
         found = check_messages(net, weights, allow_code=self.allow_code, engine=name)
         label = (

@@ -13,7 +13,7 @@ import pytest
 from bad_nets import BAD_NETS, DATA, GOOD, layer
 
 import caffe_viz as cv
-from caffe_viz import backend
+from caffe_viz import backend, checking
 from caffe_viz.ascent import ascend
 from caffe_viz.errors import CaffeVizWarning, InputError, RunError
 from caffe_viz.netdef import (
@@ -69,7 +69,7 @@ def test_weights_too_long_for_the_reader_of_caffe(
     files: tuple[Path, Path], caffe: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = output(backend.load_net(*files, engine="caffe"))
-    monkeypatch.setattr(backend, "CAFFE_READS_BYTES", 100)
+    monkeypatch.setattr(checking, "CAFFE_READS_BYTES", 100)
     np.testing.assert_array_equal(output(backend.load_net(*files, engine="caffe")), expected)
 
 

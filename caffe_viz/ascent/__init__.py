@@ -190,7 +190,7 @@ def ascend(
         RunError: the engine is not installed.
     """
     recipe = Recipe.of(method, **changes)
-    given = weights if isinstance(weights, NetParameter) else read_weights(weights)
+    given = weights if isinstance(weights, NetParameter) else read_weights(weights, net)
     own = auxiliary_net(net, layer, batch=max(BATCH, pictures), neuron=bool(neuron), image=image)
     # Here, not in the workers, so that a missing engine is told before any of them starts.
     runner = chosen_engine(engine, device, own.message)

@@ -36,6 +36,7 @@ from caffe_viz.netdef import (
     State,
     StoredLayer,
     for_phase,
+    is_hdf5,
     of_this_caffe,
     read_net,
     stored_layers,
@@ -44,13 +45,13 @@ from caffe_viz.netdef import (
 from caffe_viz.surgery import with_inputs
 
 __all__ = [
-    "CAFFE_READS_BYTES",
     "Finding",
     "Report",
     "arguments",
     "as_file",
     "caffe_is_installed",
     "caffe_reads",
+    "caffe_reads_weights",
     "check",
     "check_messages",
     "existing_file",
@@ -145,6 +146,14 @@ def check_messages(
     return findings
 
 
+def caffe_reads_weights(path: Path) -> bool:
+    """Whether real Caffe can read a file of weights itself; others are filled in by name.
+
+    HDF5 it can, but passes over layers with a slash in their name without a word.
+    """
+    return path.stat().st_size <= CAFFE_READS_BYTES and not is_hdf5(path)
+
+
 def existing_file(path: Path | str, kind: str) -> Path:
     """`path` as a Path; `kind` names it. Raises InputError, with near matches, if it is no file."""
     path = Path(path).expanduser()
@@ -186,7 +195,7 @@ def _check(
     except InputError as error:
         return (Finding("error", "", str(error)),)
     try:
-        weights = None if weights_path is None else stored_layers(weights_path)
+        weights = None if weights_path is None else stored_layers(weights_path, net)
     except InputError as error:
         weights_findings = (Finding("error", "", str(error)),)
     allow_code = folders is not None
@@ -197,7 +206,7 @@ def _check(
         message = "some of its fields have numbers that mean others in a fork: real Caffe cannot parse it."
         findings += (Finding("error", "weights", message),)
     if use_child and not any(f.severity == "error" for f in findings):
-        too_long = weights_state is not None and weights_state[2] > CAFFE_READS_BYTES
+        own = weights_path is not None and caffe_reads_weights(weights_path)
         with as_file(net) if shapes else nullcontext(net_path) as file:
-            findings += probe(file, None if too_long else weights_path, net.state)
+            findings += probe(file, weights_path if own else None, net.state)
     return findings

@@ -79,7 +79,7 @@ def prepared(
         return net
     out = NetParameter()
     out.CopyFrom(net)
-    read = stored_layers(weights) if isinstance(weights, NetParameter | Path | str) else weights or ()
+    read = stored_layers(weights, net) if isinstance(weights, NetParameter | Path | str) else weights or ()
     stored = {layer.name: layer.blobs for layer in read if layer.blobs}
     for layer in out.layer:
         if layer.type in chosen:

@@ -58,7 +58,7 @@ def _stored(weights: Weights, default: str, net: NetParameter | None) -> list[St
     path = _name(weights, default)
     return [
         Stored(layer, messages.get(layer.name, layer.message), path)
-        for layer in stored_layers(weights)
+        for layer in stored_layers(weights, net)
         if layer.blobs
     ]
 

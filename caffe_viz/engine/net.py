@@ -222,7 +222,7 @@ class Net:
         Raises:
             InputError: the file cannot be read, or a shape differs.
         """
-        weights.copy_from(self, source)
+        weights.copy_from(self, self._wiring.message, source)
 
     def share_with(self, other: Net) -> None:
         """Use the parameters of the layers of `other` with the same names, in the same memory.
@@ -241,12 +241,8 @@ class Net:
         weights.save_hdf5(self, path, write_diff)
 
     def load_hdf5(self, path: Path) -> None:
-        """Read parameters that `save_hdf5`, here or in Caffe, has written.
-
-        Raises:
-            InputError: the file cannot be read, or a shape differs.
-        """
-        weights.load_hdf5(self, path)
+        """Read parameters that `save_hdf5`, here or in Caffe, has written; as `copy_from`."""
+        self.copy_from(path)
 
     def clear_param_diffs(self) -> None:
         """Set the gradients of all parameters to zero; backward adds to them."""

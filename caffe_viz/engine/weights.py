@@ -25,17 +25,14 @@ if TYPE_CHECKING:
 PathLike = str | os.PathLike[str]
 
 
-def copy_from(net: Net, source: PathLike | NetParameter) -> None:
-    """Copy by the names of layers, from a message, a caffemodel or an HDF5 file.
+def copy_from(net: Net, made: NetParameter, source: PathLike | NetParameter) -> None:
+    """Copy by the names of layers, from a message, a caffemodel or an HDF5 file, of the `made` net.
 
     Raises:
         InputError: the file cannot be read, or a shape differs.
     """
-    if not isinstance(source, NetParameter) and os.fspath(source).endswith((".h5", ".hdf5")):
-        load_hdf5(net, source)
-        return
     given = source if isinstance(source, NetParameter) else os.fspath(source)
-    for blob, values in matches(net, netdef.stored_layers(given)):
+    for blob, values in matches(net, netdef.stored_layers(given, made)):
         blob.take(torch.from_numpy(values).to(net.device))
 
 
@@ -74,10 +71,15 @@ def save(net: Net, message: NetParameter, path: PathLike, write_diff: bool) -> N
 
 
 def save_hdf5(net: Net, path: PathLike, write_diff: bool) -> None:
-    """Group `data` (and `diff`), in it one group per layer, in that one dataset per blob, from "0" on."""
+    """Group `data` (and `diff`), in it one group per layer, in that one dataset per blob, from "0" on.
+
+    A blob that layers share is the first one's.
+    """
     sides = ("data", "diff") if write_diff else ("data",)
     with hdf5_written_whole(path) as file:
         for side in sides:
+            for layer in net.layers:
+                file.require_group(f"{side}/{layer.name}")
             for name, i, blob in _owned(net):
                 file[f"{side}/{name}/{i}"] = getattr(blob, side)
 
@@ -90,45 +92,6 @@ def hdf5_written_whole(path: PathLike) -> Iterator[Any]:
         with h5py().File(part, "w") as file:
             yield file
         write_whole(os.fspath(path), part.read_bytes())
-
-
-@contextmanager
-def hdf5_opened(path: PathLike) -> Iterator[Any]:
-    """An HDF5 file to read.
-
-    Raises:
-        InputError: it is none.
-    """
-    try:
-        file = h5py().File(os.fspath(path), "r")
-    except OSError as error:
-        raise InputError(f"{path} cannot be read as HDF5: {error}.") from None
-    with file:
-        yield file
-
-
-def load_hdf5(net: Net, path: PathLike) -> None:
-    """Into the parameters of the layers of the same names.
-
-    Raises:
-        InputError: it is no such file, or a shape differs.
-    """
-    with hdf5_opened(path) as file:
-        if "data" not in file:
-            raise InputError(f"{path} holds no weights: it has no group 'data'.")
-        read = [
-            (blob, _dataset(file, path, n, i, blob.shape)) for n, i, blob in _owned(net) if n in file["data"]
-        ]
-        for blob, values in read:
-            blob.data[...] = values
-
-
-def _dataset(file: Any, path: PathLike, name: str, place: int, shape: tuple[int, ...]) -> Any:
-    found = file["data"][name].get(str(place))
-    there = "nothing" if found is None else tuple(found.shape)
-    if there != shape:
-        raise InputError(f"{path}: layer {name!r}, blob {place} is {there}, the net has {shape} there.")
-    return found[...]
 
 
 def _owned(net: Net) -> Iterator[tuple[str, int, Blob]]:

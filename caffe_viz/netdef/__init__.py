@@ -1,6 +1,7 @@
 """The two files of a Caffe network as messages: read (V0, V1, V2), upgraded to V2, written."""
 
 from caffe_viz.netdef.blobs import blob_array, blob_shape, make_blob
+from caffe_viz.netdef.hdf5 import hdf5_opened, is_hdf5
 from caffe_viz.netdef.net_pb2 import (
     BlobProto,
     BlobShape,
@@ -29,8 +30,10 @@ __all__ = [
     "blob_array",
     "blob_shape",
     "for_phase",
+    "hdf5_opened",
     "ignored",
     "in_other_states",
+    "is_hdf5",
     "left_out",
     "make_blob",
     "of_forks",

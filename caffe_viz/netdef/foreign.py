@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 from caffe_viz.netdef.net_pb2 import BlobProto
 
 MAGIC = {
-    b"\x89HDF": "it is HDF5. Load it in real Caffe (named .h5) and net.save('NAME.caffemodel')",
+    b"\x89HDF": "it is HDF5",
     b"PK\x03\x04": "it is a zip archive: a PyTorch checkpoint, NumPy's npz, or a packed download to unzip",
     b"\x1f\x8b": "it is packed by gzip: unpack it first",
     b"BZh": "it is packed by bzip2: unpack it first",

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from caffe_viz.errors import InputError, near
 from caffe_viz.files import need_no_stream
-from caffe_viz.netdef.blobs import MESSAGE_LIMIT, blob_array
+from caffe_viz.netdef.blobs import MESSAGE_LIMIT, blob_array, make_blob
 from caffe_viz.netdef.foreign import what_is
+from caffe_viz.netdef.hdf5 import hdf5_weights, is_hdf5
 from caffe_viz.netdef.net_pb2 import BlobProto, NetParameter, SolverParameter, SolverState
 from caffe_viz.netdef.priors import tell_priors
 from caffe_viz.netdef.syntax import explain
@@ -63,12 +64,20 @@ def read_solver(path: str | Path) -> SolverParameter:
     return solver
 
 
-def read_weights(path: str | Path) -> NetParameter:
-    """Read a caffemodel of any age; the result's layers are V2 and hold blobs.
+def read_weights(path: str | Path, net: NetParameter | None = None) -> NetParameter:
+    """Read a caffemodel of any age, or HDF5; the result's layers are V2 and hold blobs.
+
+    Those of HDF5 have only names and blobs; `net` says which share a parameter, and their order.
 
     Raises:
         InputError: it is none, with what it is instead or how it is damaged.
+        RunError: it is HDF5, and h5py is not installed.
     """
+    if is_hdf5(path):
+        named = NetParameter()
+        for name, blobs in hdf5_weights(Path(path), net):
+            named.layer.add(name=name, blobs=[make_blob(blob.array()) for blob in blobs])
+        return named
     data = _read(path, "caffemodel")
     net = NetParameter()
     try:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from caffe_viz.errors import InputError
 from caffe_viz.netdef.blobs import blob_array, blob_shape
 from caffe_viz.netdef.copying import without_blobs
+from caffe_viz.netdef.hdf5 import HDF5Blob, hdf5_weights, is_hdf5
 from caffe_viz.netdef.net_pb2 import BlobProto, LayerParameter, NetParameter, V1LayerParameter
 from caffe_viz.netdef.read import read_weights
 from caffe_viz.netdef.upgrade import upgrade
@@ -94,17 +95,23 @@ class StoredLayer(NamedTuple):
     """The name of a layer, its blobs, and its message without them, as V2."""
 
     name: str
-    blobs: Sequence[StoredBlob | MessageBlob]
+    blobs: Sequence[StoredBlob | MessageBlob | HDF5Blob]
     message: LayerParameter
 
 
-def stored_layers(weights: NetParameter | Path | str) -> list[StoredLayer]:
-    """The layers of a caffemodel of any age, or of a message; those without blobs too.
+def stored_layers(weights: NetParameter | Path | str, net: NetParameter | None = None) -> list[StoredLayer]:
+    """The layers of a caffemodel of any age, of HDF5, or of a message; those without blobs too.
+
+    `net` is as of `read_weights`.
 
     Raises:
         InputError: the file is no caffemodel, as `read_weights` says.
+        RunError: it is HDF5, and h5py is not installed.
     """
     if not isinstance(weights, NetParameter):
+        if is_hdf5(weights):
+            found = hdf5_weights(Path(weights), net)
+            return [StoredLayer(name, blobs, LayerParameter(name=name)) for name, blobs in found]
         try:
             return list(_layers(Path(weights)))
         except (NotPlain, DecodeError, OSError, ValueError):

@@ -40,7 +40,7 @@ def of_snapshots(paths: Sequence[str | Path]) -> Record:
 
 
 def _iteration(file: Path) -> int | None:
-    found = re.search(r"_iter_(\d+)$", file.stem)
+    found = re.search(r"_iter_(\d+)\.", file.name)
     return int(found[1]) if found else None
 
 

@@ -163,7 +163,9 @@ class Subject:
     def stored(self) -> dict[str, StoredLayer]:
         """The weights by layer, read when they are asked for."""
         given = self.network.weights
-        return {} if given is None else {layer.name: layer for layer in stored_layers(given) if layer.blobs}
+        if given is None:
+            return {}
+        return {layer.name: layer for layer in stored_layers(given, self.network.whole) if layer.blobs}
 
     @cached_property
     def probe(self) -> Probe:

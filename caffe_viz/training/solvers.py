@@ -9,9 +9,18 @@ from typing import Any
 
 from caffe_viz import netdef
 from caffe_viz.backend import chosen, engine_name, load_net, module
-from caffe_viz.checking import check_messages, existing_file, fits, need_no_abort, probe, raise_for
+from caffe_viz.checking import (
+    caffe_reads_weights,
+    check_messages,
+    existing_file,
+    fits,
+    need_no_abort,
+    probe,
+    raise_for,
+)
 from caffe_viz.errors import InputError
 from caffe_viz.files import h5py, need_folder, safe_name
+from caffe_viz.filling import fill as fill_net
 from caffe_viz.geometry.python_layers import folders, with_permission
 from caffe_viz.layers_file import load_layers
 from caffe_viz.netdef import NetParameter, SolverParameter, as_text
@@ -154,13 +163,13 @@ def restore(solver: Any, snapshot: str | Path) -> None:
         raise InputError(
             f"{file} names the weights {learned}, which are not there; the working folder counts."
         )
-    if learned and not learned.endswith(".h5"):
+    if learned:
         fill(solver, learned)
     solver.restore(str(file))
 
 
 def fill(solver: Any, weights: str | Path) -> None:
-    """Begin with the weights of a caffemodel.
+    """Begin with the weights of a caffemodel, or of HDF5.
 
     Raises:
         InputError: it cannot be read, or a shape differs.
@@ -168,9 +177,12 @@ def fill(solver: Any, weights: str | Path) -> None:
     file = existing_file(weights, "caffemodel")
     name = engine_name(solver.net)
     net = _readable(net_to_train(solver.settings), name)
-    found = check_messages(net, netdef.stored_layers(file), engine=name, allow_code=True)
+    found = check_messages(net, netdef.stored_layers(file, net), engine=name, allow_code=True)
     raise_for(found, f"{file} and net {net.name!r}")
-    solver.net.copy_from(str(file))
+    if name == "caffe" and not caffe_reads_weights(file):
+        fill_net(solver.net, file, net)
+    else:
+        solver.net.copy_from(str(file))
 
 
 def without_fillers(net: NetParameter) -> NetParameter:

@@ -14,9 +14,9 @@ from caffe_viz import netdef
 from caffe_viz.checking import fits
 from caffe_viz.engine.blobs import Array
 from caffe_viz.engine.net import Net
-from caffe_viz.engine.weights import hdf5_opened, hdf5_written_whole
+from caffe_viz.engine.weights import hdf5_written_whole
 from caffe_viz.errors import InputError
-from caffe_viz.netdef import SolverParameter, SolverState
+from caffe_viz.netdef import SolverParameter, SolverState, hdf5_opened
 
 PathLike = str | os.PathLike[str]
 
