@@ -30,15 +30,22 @@ def activations(
     network = net.open()
     found = show_activations(network, image, layer)
     paths = found.save(output, first)
-    top = found.top() if len(list(found.arrays.values())[-1].squeeze().shape) == 1 else []
+    top = {blob: found.top(blob=blob) for blob in found.answers}
     if as_json:
-        best = [{"index": i, "label": label, "value": value} for i, label, value in top]
+        best = [
+            {"blob": blob, "index": i, "label": label, "value": value}
+            for blob, guesses in top.items()
+            for i, label, value in guesses
+        ]
         made = {"engine": found.engine, "blobs": found.table.to_json(), "top": best}
         print(json.dumps(made | {"files": list(map(str, paths))}))
         return
     print(found.table)
-    for index, label, value in top:
-        print(f"{value:.6f}  {index}  {label}")
+    for blob, guesses in top.items():
+        if len(top) > 1:
+            print(f"{blob}:")
+        for index, label, value in guesses:
+            print(f"{value:.6f}  {index}  {label}".rstrip())
     print_files(paths)
 
 
@@ -85,8 +92,9 @@ def parity(
     from caffe_viz.tables import parity_table
 
     given = preprocess_of(net.prototxt, preprocess)
-    trained = None if net.weights is None else read_weights(net.weights)
-    found = compare(net.message(), trained, seed=seed, amplitude=64 * given.scale)
+    message = net.message()
+    trained = None if net.weights is None else read_weights(net.weights, message)
+    found = compare(message, trained, seed=seed, amplitude=64 * given.scale)
     table = parity_table(found)
     print(json.dumps(table.to_json(), indent=1) if as_json else table)
     for warning in found.warnings:
