@@ -7,7 +7,9 @@ INDEX is a JSON list of {"file": name in DIR, "repo": owner/name, "kind": "deplo
 are passed over. Each net runs on the embedded engine, in a worker process with limited time and memory: one
 image (the batch of the file, where one does not fit the net) of the size of the file, noise as input, weights
 by its fillers, small gaussian ones where it has none. Backward begins in every output, or before the layers
-without a gradient that make it, with ones. `--write` puts the table between its marks.
+without a gradient that make it, with ones. Of train nets it is `caffe-viz shapes`, `draw`, and the net that
+`deploy` makes, loaded whole and run forward. Shapes that stand in files of data are tried for `--input`.
+`--write` puts the tables between its marks.
 """
 
 from __future__ import annotations
@@ -44,12 +46,12 @@ class Net:
     @property
     def passes(self) -> bool:
         """Whether it passes every stage."""
-        return not any(self.results[stage] for stage in STAGES)
+        return not any(self.results[stage] for stage in STAGES[self.kind])
 
     @property
     def why(self) -> str:
         """Its first failure."""
-        return next((self.results[stage] for stage in STAGES if self.results[stage]), "")
+        return next((self.results[stage] for stage in STAGES[self.kind] if self.results[stage]), "")
 
 
 @dataclass
@@ -70,7 +72,7 @@ class Worker:
                 net = self.waiting.get_nowait()
             except queue.Empty:
                 break
-            for stages in (STAGES, (OPENCV,)):
+            for stages in (STAGES[net.kind], (OPENCV,)):
                 process = process or self._start()
                 results, ended = self._ask(process, net, stages)
                 net.results |= results
@@ -136,9 +138,8 @@ def run_all(nets: list[Net], folder: Path, memory: float, seconds: float) -> Non
 
 
 def table(nets: list[Net]) -> str:
-    """A row for each kind: how many nets pass each stage."""
-    columns = ("", "nets", *STAGES, "repositories", "whole", OPENCV)
-    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    """A table for each kind: how many nets pass each stage."""
+    tables = []
     for kind in KINDS:
         some = [net for net in nets if net.kind == kind]
         if not some:
@@ -148,11 +149,13 @@ def table(nets: list[Net]) -> str:
             repos.setdefault(net.repo, []).append(net)
         whole = sum(all(net.passes for net in own) for own in repos.values())
         cells = [kind, str(len(some))]
-        cells += [share(sum(not net.results[stage] for net in some), len(some)) for stage in STAGES]
+        cells += [share(sum(not net.results[stage] for net in some), len(some)) for stage in STAGES[kind]]
         cells += [str(len(repos)), share(whole, len(repos))]
         cells.append(share(sum(not net.results[OPENCV] for net in some), len(some)))
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+        columns = ("", "nets", *STAGES[kind], "repositories", "whole", OPENCV)
+        lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|", f"| {' | '.join(cells)} |"]
+        tables.append("\n".join(lines) + "\n")
+    return "\n".join(tables)
 
 
 def share(part: int, whole: int) -> str:
@@ -164,10 +167,9 @@ def reasons(nets: list[Net]) -> str:
     """Why nets fail, the commonest first, each with the stage and an example; tracebacks are told apart."""
     found: dict[tuple[str, str, str], list[str]] = {}
     for net in nets:
-        stage = next((s for s in STAGES if net.results[s]), None)
-        if stage is not None:
-            key = net.kind, stage, normalised(net.results[stage])
-            found.setdefault(key, []).append(net.file)
+        failed = [stage for stage in STAGES[net.kind] if net.results[stage]]
+        for stage in failed if net.kind == "train" else failed[:1]:  # those of a train net are of their own
+            found.setdefault((net.kind, stage, normalised(net.results[stage])), []).append(net.file)
     lines = ["| nets | kind | fails at | why | example |", "|---" * 5 + "|"]
     for (kind, stage, why), files in sorted(found.items(), key=lambda item: (-len(item[1]), item[0])):
         lines.append(f"| {len(files)} | {kind} | {stage} | {why.replace('|', chr(92) + '|')} | {files[0]} |")

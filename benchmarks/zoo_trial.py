@@ -10,15 +10,23 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-STAGES = ("read", "all shapes", "drawn", "loaded", "forward", "backward")
+from zoo_training import NEEDS as OF_TRAINING
+from zoo_training import STAGES as TRAINING
+from zoo_training import Training
+
+STAGES = {"deploy": ("read", "all shapes", "drawn", "loaded", "forward", "backward"), "train": TRAINING}
 OPENCV = "OpenCV reads"  # beside the stages, of its own
 NEEDS = {  # stages that are not tried where another one failed
-    "all shapes": "read", "drawn": "read", "loaded": "all shapes", "forward": "loaded", "backward": "forward",
+    "deploy": {
+        "all shapes": "read", "drawn": "read", "loaded": "all shapes", "forward": "loaded",
+        "backward": "forward",
+    },
+    "train": OF_TRAINING,
 }  # fmt: skip
 GB = 2**30  # bytes
 LIBRARIES = 6 * GB  # address space that torch and OpenCV take before any net
@@ -32,22 +40,16 @@ class Trial:
     """One net; each property is what a stage makes, from those before it."""
 
     path: Path
-    kind: str
     memory: float  # GB
 
     @cached_property
     def message(self) -> Any:
-        """The net of its phase."""
-        from caffe_viz.netdef import State, for_phase, read_net
+        """The net of its state."""
+        from caffe_viz.netdef import for_phase, read_net
 
-        net = for_phase(read_net(self.path), State(self.phase))
+        net = for_phase(read_net(self.path))
         net.force_backward = True
         return net
-
-    @property
-    def phase(self) -> str:
-        """Of the layers that are looked at."""
-        return "TRAIN" if self.kind == "train" else "TEST"
 
     @cached_property
     def geometry(self) -> Any:
@@ -120,12 +122,6 @@ class Trial:
         if self.net.inputs and path.on.isdisjoint(self.net.inputs):
             raise RunError("no gradient reaches an input")
 
-    def opencv(self) -> None:
-        """Read by the importer of OpenCV's dnn module, which says little of why not."""
-        import cv2
-
-        cv2.dnn.readNetFromCaffe(str(self.path))
-
     def stages(self) -> dict[str, Callable[[], object]]:
         """What to do, in this order."""
         return {
@@ -135,8 +131,14 @@ class Trial:
             "loaded": lambda: self.net,
             "forward": self.forward,
             "backward": self.backward,
-            OPENCV: self.opencv,
         }
+
+
+def opencv(path: Path) -> None:
+    """Read by the importer of OpenCV's dnn module, which says little of why not."""
+    import cv2
+
+    cv2.dnn.readNetFromCaffe(str(path))
 
 
 def _fill(kind: str, place: int, blob: Any, generator: Any) -> None:
@@ -228,12 +230,14 @@ def work(folder: Path, memory: float) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for order in sys.stdin:
         name, kind, stages = json.loads(order)
-        trial, results = Trial(folder / name, kind, memory), Results()
+        path, results = folder / name, Results()
+        trial = Training(path, memory) if kind == "train" else Trial(path, memory)
+        works = trial.stages() | {OPENCV: partial(opencv, path)}
         for stage in stages:
-            why = results.get(NEEDS.get(stage, ""), "")
+            why = results.get(NEEDS[kind].get(stage, ""), "")
             if not why:
                 answers.write(json.dumps(stage) + "\n")
-                why = _tried(trial.stages()[stage])
+                why = _tried(works[stage])
             results[stage] = why
         answers.write(json.dumps(results) + "\n")
 

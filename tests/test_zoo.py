@@ -32,6 +32,12 @@ layer { name: "data" type: "MemoryData" top: "data" top: "label"
 layer { name: "conv" type: "Convolution" bottom: "data" top: "conv" convolution_param { num_output: 2 kernel_size: 8 } }
 layer { name: "l" type: "SoftmaxWithLoss" bottom: "conv" bottom: "label" top: "l" }
 """,
+    "untold": """
+layer { name: "data" type: "Data" top: "data" top: "label" include { phase: TEST } data_param { batch_size: 4 } }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv" convolution_param { num_output: 2 kernel_size: 8 } }
+layer { name: "fc" type: "InnerProduct" bottom: "conv" top: "fc" inner_product_param { num_output: 2 } }
+layer { name: "l" type: "SoftmaxWithLoss" bottom: "fc" bottom: "label" top: "l" }
+""",
 }
 README = "before\n<!-- written by benchmarks/zoo.py -->\nold\n<!-- end -->\nafter\n"
 
@@ -42,8 +48,15 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, dict[
     folder = tmp_path_factory.mktemp("zoo")
     for name, text in NETS.items():
         (folder / f"{name}.prototxt").write_text(text)
-    owners = {"good": "a/a", "unknown": "a/b", "broken": "a/c", "large": "a/a", "learns": "a/d"}
-    kinds = {"learns": "train"}
+    owners = {
+        "good": "a/a",
+        "unknown": "a/b",
+        "broken": "a/c",
+        "large": "a/a",
+        "learns": "a/d",
+        "untold": "a/d",
+    }
+    kinds = {"learns": "train", "untold": "train"}
     index = [
         {"file": f"{name}.prototxt", "repo": owners[name], "kind": kinds.get(name, "deploy")} for name in NETS
     ]
@@ -62,6 +75,7 @@ def test_stages(made: tuple[str, dict[str, dict[str, str]], str]) -> None:
         for name, found in made[1].items()
     }
     stages = ["read", "all shapes", "drawn", "loaded", "forward", "backward", "OpenCV reads"]
+    assert [x for x in results["untold"] if x != "OpenCV reads"] == ["all shapes", "deployed"]
     assert results["good"] in ([], ["OpenCV reads"])
     assert results["learns"] in ([], ["OpenCV reads"])
     assert results["unknown"][:4] == ["all shapes", "loaded", "forward", "backward"]
