@@ -257,7 +257,7 @@ def test_notes_stand_in_preprocess_toml(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["caffenet_cifar10"])
 def test_shipped_train_val(engine: str, networks: Path, name: str) -> None:
     """The net that is shipped as a deploy file too gives the same."""
-    made = cv.deploy(networks / name / "train_val.prototxt", input_shapes={"data": (1, 3, 32, 32)})
+    made = cv.deploy(networks / name / "train_val.prototxt")
     theirs = read_net(networks / name / "deploy.prototxt")
     ours, own = (
         cv.load_net(net, networks / name / f"{name}.caffemodel", engine=engine)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from caffe_viz.deploying.losses import Loss, answers, auxiliary, compared, learned, loss_of, measures
 from caffe_viz.deploying.pixels import Pixels, mean_file, pixels
@@ -17,7 +16,7 @@ from caffe_viz.images import Preprocess
 from caffe_viz.netdef import AS_FILED, LayerParameter, NetParameter, State, for_phase, write_net
 from caffe_viz.netdef.net_pb2 import TRAIN
 from caffe_viz.surgery import Shape, as_input, with_inputs
-from caffe_viz.surgery.inputs import leading_to
+from caffe_viz.surgery.inputs import input_shapes, leading_to
 
 DEPLOY = "deploy"  # the stage of nets that have their own layers for use, as DIGITS writes them
 PROB = "prob"  # what the answer of public deploy nets is called
@@ -84,12 +83,12 @@ def deploy(
     goals = _Goals(layers, _losses(net, layers), notes)
     body.layer.extend(goals.without_losses())
     needed = leading_to(body, goals.blobs())
-    data = [layer for layer in needed.layer if brings_data(layer)]
+    data = [layer for layer in needed.layer if layer.type == "Input" or brings_data(layer)]
     if not [layer for layer in needed.layer if layer.bottom]:
         raise InputError(f"net {net.name!r} has nothing that it answers with: no loss, measure or output.")
     shapes = _shapes(needed, data, given, folder)
-    out, batch_note = _fitting(needed, data, shapes, given, batch)
-    notes += [*batch_note, *_labels(needed, data)]
+    out, more = _fitting(needed, data, shapes, given, batch)
+    notes += [*more, *_labels(needed, data)]
     found = _pixels(net, out, folder)
     return Deployed(out, found.preprocess, (*notes, *found.notes), tuple(found.notes))
 
@@ -285,8 +284,10 @@ def _shapes(
     out, missing = dict[str, Shape](), []
     for layer in data:
         mean = mean_file(layer, folder)
-        found = told(layer, () if mean is None else mean.shape)
-        for top, shape in zip(layer.top, found.shapes, strict=True):
+        found = told(layer, () if mean is None else mean.shape).shapes
+        if layer.type == "Input":
+            found = tuple(input_shapes([layer]).values())
+        for top, shape in zip(layer.top, found, strict=True):
             if top in given:
                 out[top] = tuple(given[top])
             elif top in used and shape is None:
@@ -317,7 +318,7 @@ def _fitting(
             top: shape if count is None or top in given or shape[:1] != (first,) else (count, *shape[1:])
             for top, shape in shapes.items()
         }
-        return with_inputs(_with_data(net, data, sized), _of_inputs(net, given))
+        return _with_data(net, data, sized)
 
     first = next((shape[0] for top, shape in shapes.items() if top not in given), None)
     if batch is not None:
@@ -341,22 +342,15 @@ def _measured(net: NetParameter) -> NetParameter:
 def _with_data(
     net: NetParameter, data: Sequence[LayerParameter], shapes: Mapping[str, Shape]
 ) -> NetParameter:
-    names = {layer.name for layer in data}
     out = NetParameter()
     out.CopyFrom(net)
     del out.layer[:]
     for layer in net.layer:
-        if layer.name in names and brings_data(layer):
+        if layer in data:
             out.layer.append(as_input(layer, {top: shapes[top] for top in layer.top if top in shapes}))
         else:
             out.layer.append(layer)
     return out
-
-
-def _of_inputs(net: NetParameter, given: Mapping[str, Sequence[int]]) -> Mapping[str, Any]:
-    """Those of `given` that are of Input layers of the file."""
-    own = {top for layer in net.layer if layer.type == "Input" for top in layer.top}
-    return {name: shape for name, shape in given.items() if name in own}
 
 
 def _labels(net: NetParameter, data: Sequence[LayerParameter]) -> Iterator[str]:
