@@ -215,6 +215,13 @@ def _load_torch(net: NetParameter, weights: Path | NetParameter | None, device: 
     return Net(net, weights=weights, device=device, **arguments(net.state))
 
 
+def net_function(net: Any) -> Any:
+    """A net of the embedded engine as a function of arrays: `caffe_viz.engine.functions.NetFunction`."""
+    from caffe_viz.engine.functions import NetFunction
+
+    return NetFunction(net)
+
+
 def load_evaluator(auxiliary: Auxiliary, weights: NetParameter | None, device: str) -> Any:
     """An auxiliary net on the embedded engine as a function of images that stay on the device."""
     from caffe_viz.engine.evaluator import Evaluator
@@ -227,7 +234,7 @@ def torch_module(net: Any, memory_format: str = "contiguous") -> Any:
 
     `memory_format` is contiguous or channels_last, in which convolutions are faster; inputs are (N, C, H, W)
     in either. The module has the parameters that the net has now, frozen; those of a net on the embedded
-    engine share its memory, kernels in channels_last apart. See `caffe_viz.engine.module.NetModule`.
+    engine share its memory. See `caffe_viz.engine.module.NetModule`.
 
     ```python
     net = cv.load_net("deploy.prototxt", "net.caffemodel")

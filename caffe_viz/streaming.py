@@ -18,7 +18,7 @@ from caffe_viz.geometry import measure
 from caffe_viz.geometry.batch_norms import mixes_images
 from caffe_viz.netdef import NetParameter
 from caffe_viz.network import Network
-from caffe_viz.probe import forward
+from caffe_viz.probe import forward_alone
 from caffe_viz.surgery import with_batch
 
 Array = NDArray[np.float32]
@@ -61,11 +61,12 @@ class Runner:
         self.blob, self.data, self.shape = blob, network.data, network.shape
         message = leading_to(network.message, blob)
         self.batch = _batch(message, self.data, blob, images)
-        self._net = load_net(
+        net = load_net(
             with_batch(message, self.batch), network.trained, engine=network.engine,
             device=network.device, checked=False,
         )  # fmt: skip
-        self.engine = engine_name(self._net)
+        self.engine = engine_name(net)
+        self._forward = forward_alone(net)
 
     def __call__(self, pixels: Array, blob: str | None = None) -> Array:
         """Pixels (n, C, H, W), any n -> `blob`, or another one on the way to it, (n, ...)."""
@@ -78,7 +79,7 @@ class Runner:
     def _run(self, pixels: Array, blob: str) -> Array:
         full = np.zeros((self.batch, *self.shape), np.float32)
         full[: len(pixels)] = pixels
-        return forward(self._net, {self.data: full}, [blob])[blob][: len(pixels)]
+        return self._forward({self.data: full}, [blob])[blob][: len(pixels)]
 
     def stream(
         self, pixels: Callable[[int], Array], numbers: Sequence[int], views: int = 1

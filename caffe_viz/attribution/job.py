@@ -79,8 +79,9 @@ class Job:
         blob, values, gradients = targets[0].blob, [], []
         seeds = self._seeds(targets)
         for part in self.parts(len(images)):
-            values.append(self.probe.forward(images[part], [wrt, blob])[wrt])
-            gradients.append(self.probe.backward(blob, seeds[part], [wrt], rule)[wrt])
+            found, pulled = self.probe.pull(images[part], blob, seeds[part], [wrt], rule)
+            values.append(found[wrt])
+            gradients.append(pulled[wrt])
         return np.concatenate(values), np.concatenate(gradients)
 
     def _seeds(self, targets: Sequence[Target]) -> Array:

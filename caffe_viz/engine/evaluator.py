@@ -11,7 +11,7 @@ from caffe_viz.engine.arrays import Host, TorchArrays
 from caffe_viz.engine.module import NetModule
 from caffe_viz.engine.net import Net
 from caffe_viz.netdef import NetParameter
-from caffe_viz.surgery import Auxiliary
+from caffe_viz.surgery import Auxiliary, parameter_as_input
 
 
 class Evaluator:
@@ -22,7 +22,7 @@ class Evaluator:
 
     def __init__(self, auxiliary: Auxiliary, weights: NetParameter | None, device: str) -> None:
         self._image, self._values = auxiliary.image, auxiliary.values
-        net = _with_input(auxiliary.message, auxiliary.image_layer)
+        net = parameter_as_input(auxiliary.message, auxiliary.image_layer)
         loaded = Net(net, 1, weights=weights, device=device)
         self.arrays = TorchArrays(loaded.device)
         self._module = NetModule(loaded, "channels_last")
@@ -44,16 +44,3 @@ class Evaluator:
         values = found[self._values]
         (gradient,) = torch.autograd.grad(values.sum(), leaf, allow_unused=True)
         return values.detach(), torch.zeros_like(leaf) if gradient is None else gradient.contiguous()
-
-
-def _with_input(net: NetParameter, image_layer: str) -> NetParameter:
-    """A copy in which the image is an input."""
-    out = NetParameter()
-    out.CopyFrom(net)
-    for layer in out.layer:
-        if layer.name == image_layer and layer.type == "Parameter":
-            layer.type = "Input"
-            layer.input_param.shape.add().CopyFrom(layer.parameter_param.shape)
-            layer.ClearField("parameter_param")
-            layer.ClearField("param")
-    return out

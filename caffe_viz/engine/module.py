@@ -49,7 +49,7 @@ class NetModule(nn.Module):
     Each layer but Split and Silence is a submodule of its name, and `state_dict` is named after them; a dot
     is replaced by "_", and "_" is added to a name that another layer or an attribute of modules has. Layers
     that work in place in Caffe do not here; the blob is what the last of them makes.
-    Parameters are frozen: `requires_grad_(True)` makes them learn.
+    Parameters are frozen: `requires_grad_(True)` makes them learn. They are in the memory of those of `net`.
     """
 
     def __init__(self, net: Net, memory_format: str = "contiguous") -> None:
@@ -156,7 +156,7 @@ class NetModule(nn.Module):
         params = []
         for blob in layer.blobs:
             memory, shape = id(blob.memories[0]), tuple(blob.shape)
-            values = self._formatted(blob.tensor())
+            values = blob.tensor()
             known = made.setdefault(memory, nn.Parameter(values, requires_grad=False))
             # Shared with another shape, which Caffe permits, it is two parameters on one memory.
             params.append(known if tuple(known.shape) == shape else nn.Parameter(values, requires_grad=False))

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
-
-from caffe_viz.backend import engine_name, load_net
+from caffe_viz.backend import chosen, engine_name, load_net, net_function
 from caffe_viz.errors import InputError, RunError, missing, near
 from caffe_viz.netdef import LayerParameter, left_out
 from caffe_viz.network import Network
-from caffe_viz.probe.passes import last_writer
+from caffe_viz.probe.caffe_passes import CaffePasses
 from caffe_viz.probe.states import relu_state
-from caffe_viz.probe.walk import RULES, Array, find_path, walk
-from caffe_viz.surgery import Separated, separated
+from caffe_viz.probe.walk import RECTIFIERS, RULES, Array, find_path
+from caffe_viz.surgery import Separated, parameter_as_input, separated
 
 MEMORY = 1 << 29  # bytes of blobs, data and diffs, that a batch may take
 MOST = 16  # images in a batch; more gains nothing, as Caffe convolves one image after another
@@ -33,14 +31,17 @@ class Probe:
     def __init__(self, net: Any) -> None:
         self.network = Network.of(net, weights=False)
         self._parts = separated(self.network.message)
-        given = None if self.network.weights is None else self.network.trained
+        made, given = self._parts, None if self.network.weights is None else self.network.trained
+        embedded = chosen(self.network.engine, self.network.device, made.message) == "torch"
+        message = parameter_as_input(made.message, made.image_layer) if embedded else made.message
         self.net = load_net(
-            self._parts.message, given, engine=self.network.engine, device=self.network.device, checked=False
+            message, given, engine=self.network.engine, device=self.network.device, checked=False
         )
         if net is not self.network:
             self.net.share_with(net)
         self.engine = engine_name(self.net)
         self.batch = max(1, min(MOST, MEMORY // (2 * self._parts.geometry.blob_bytes)))
+        self._passes = net_function(self.net) if embedded else CaffePasses(self.net, made.image_layer)
 
     @property
     def image(self) -> str:
@@ -79,32 +80,36 @@ class Probe:
         Raises:
             InputError: the net does not take N images, or images of this shape.
         """
-        names = list(blobs)
         self._fit(images.shape)
-        self.net.params[self._parts.image_layer][0].data[...] = images
-        self.net._forward(0, max(last_writer(self.net, name) for name in names))
-        return {name: np.array(self.net.blobs[name].data) for name in names}
+        found: dict[str, Array] = self._passes.forward({self.image: images}, blobs)
+        return found
 
-    def backward(self, blob: str, seed: Array, wrt: Sequence[str], rule: str = "plain") -> dict[str, Array]:
-        """Gradients of sum(seed * blob) with respect to `wrt`, as copies, after a forward as far as `blob`.
+    def pull(
+        self, images: Array, blob: str, seed: Array, wrt: Sequence[str], rule: str = "plain"
+    ) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Values of the blobs `wrt`, and gradients of sum(seed * blob) with respect to them, as copies.
 
-        `rule` says what a gradient becomes at a ReLU: a name of RULES.
+        `seed` has the shape of `blob` for these images. `rule` says what a gradient becomes at a ReLU: a name
+        of RULES.
 
         Raises:
-            InputError: no such rule.
+            InputError: no such rule, or as `forward`.
             RunError: `blob` does not depend on one of `wrt`, or a MAX pooling layer of real Caffe between
                 them has windows of nothing but NaN.
         """
         if rule not in RULES:
             raise InputError(f"rule {rule!r} is unknown.{near(rule, RULES)}")
+        self._fit(images.shape)
         path = find_path(self.net, [blob], wrt)
         for name in wrt:
             if name not in path.on:
                 raise RunError(
                     f"blob {blob!r} has no gradient with respect to {name!r}: it does not depend on it."
                 )
-        walk(self.net, path, {blob: seed}, rule)
-        return {name: np.array(self.net.blobs[name].diff) for name in wrt}
+        found: tuple[dict[str, Array], dict[str, Array]] = self._passes.pull(
+            {self.image: images}, blob, seed, wrt, RULES[rule], RECTIFIERS
+        )
+        return found
 
     def _fit(self, shape: tuple[int, ...]) -> None:
         """Make room for a batch; it is measured first, as Caffe would abort on what it cannot take."""
@@ -114,9 +119,6 @@ class Probe:
         if shape[0] == parts.image_shape[0]:
             return
         self._parts = separated(self.network.message, shape[0])
-        for blob in (self.net.params[parts.image_layer][0], self.net.blobs[parts.image]):
-            blob.reshape(*shape)
         for name, wanted in self._parts.geometry.blobs.items():
             if name in self.net.inputs:
                 self.net.blobs[name].reshape(*wanted)
-        self.net.reshape()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from caffe_viz.backend import engine_name, net_function
 from caffe_viz.errors import InputError, RunError, missing
 from caffe_viz.probe.walk import Array, Path, find_path, unreached, walk
 from caffe_viz.probe.wires import tops_of, wires_of
@@ -41,6 +43,13 @@ def forward(net: Any, inputs: Mapping[str, Array], blobs: Iterable[str]) -> dict
             raise InputError(f"input {name!r} takes {target.shape}, not {np.shape(values)}.") from None
     net.forward()
     return {name: np.array(net.blobs[name].data) for name in names}
+
+
+def forward_alone(net: Any) -> Callable[[Mapping[str, Array], Iterable[str]], dict[str, Array]]:
+    """`forward` of `net` for many images; on the embedded engine without filling the blobs of `net`."""
+    if engine_name(net) == "torch":
+        return net_function(net).forward  # type: ignore[no-any-return]
+    return partial(forward, net)
 
 
 def gradient(net: Any, blob: str, seed: Array, wrt: Sequence[str], *, params: bool = False) -> Gradients:

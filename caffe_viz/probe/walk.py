@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,14 +15,15 @@ from caffe_viz.probe.wires import bottoms_of, tops_of, wires_of
 from caffe_viz.surgery import NO_GRADIENT, ONLY_FORWARD_IN_CAFFE
 
 Array = NDArray[np.float32]
-# (gradient at the rectifier's top, what its own backward makes of it) -> gradient at its bottom
-Rule = Callable[[Array, Array], Array]
+# (gradient at the rectifier's top, what its own backward makes of it) -> gradient at its bottom; of arrays,
+# and of the embedded engine's tensors.
+Rule = Callable[[Any, Any], Any]
 
 RECTIFIERS = frozenset({"ELU", "PReLU", "ReLU", "ReLU6"})
 RULES: Mapping[str, Rule | None] = {
     "plain": None,
     "guided": lambda above, below: below * (above > 0),
-    "deconvnet": lambda above, below: np.maximum(above, 0),
+    "deconvnet": lambda above, below: above.clip(0),
 }
 """What a gradient g becomes at a rectifier f(x).
 
@@ -71,10 +72,16 @@ def find_path(net: Any, start: Iterable[str], wrt: Iterable[str] | None = None) 
     return Path(tuple(layers), first, frozenset(on), frozenset(every - on))
 
 
-def walk(net: Any, path: Path, seeds: Mapping[str, Array], rule: str = "plain") -> None:
+def walk(
+    net: Any,
+    path: Path,
+    seeds: Mapping[str, Array],
+    change: Rule | None = None,
+    changed: Collection[str] = RECTIFIERS,
+) -> None:
     """Backward along `path` from `seeds`, one for each start; diffs of other paths count as zero.
 
-    A rule other than plain needs a net without layers that work in place.
+    `change` is a rule for layers of the types `changed`; it needs a net without layers that work in place.
 
     Raises:
         RunError: as `need_maxima`.
@@ -86,12 +93,11 @@ def walk(net: Any, path: Path, seeds: Mapping[str, Array], rule: str = "plain") 
         net.blobs[name].diff[...] = UNTOUCHED
     for name, seed in seeds.items():
         net.blobs[name].diff[...] = seed
-    change = RULES[rule]
-    for first, last in _stretches(net, path, SCRATCH | (RECTIFIERS if change else frozenset())):
+    for first, last in _stretches(net, path, SCRATCH.union(changed if change else ())):
         if net.layers[first].type in SCRATCH:
             net._forward(first, first)
         net._backward(first, last)
-        if change and net.layers[last].type in RECTIFIERS:
+        if change and net.layers[last].type in changed:
             below, above = net.blobs[bottoms_of(net, last)[0]], net.blobs[tops_of(net, last)[0]]
             below.diff[...] = change(np.array(above.diff), np.array(below.diff))
 

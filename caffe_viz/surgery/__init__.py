@@ -15,6 +15,7 @@ from caffe_viz.surgery.inputs import (
     likely_images,
     with_batch,
 )
+from caffe_viz.surgery.parameters import parameter_as_input
 from caffe_viz.surgery.separate import Separated, separated
 from caffe_viz.surgery.shaping import as_input, with_inputs
 
@@ -35,6 +36,7 @@ __all__ = [
     "input_shapes",
     "leading_to",
     "likely_images",
+    "parameter_as_input",
     "room_for",
     "separated",
     "with_batch",

@@ -1,0 +1,17 @@
+"""Images that real Caffe must take as parameters, to have their gradient, as what they are: inputs."""
+
+from __future__ import annotations
+
+from caffe_viz.netdef import NetParameter
+from caffe_viz.surgery.shaping import as_input
+
+
+def parameter_as_input(net: NetParameter, parameter: str) -> NetParameter:
+    """A copy in which the layer `parameter`, of type Parameter, is an input of the same shape."""
+    out = NetParameter()
+    out.CopyFrom(net)
+    for layer in out.layer:
+        if layer.name == parameter and layer.type == "Parameter":
+            shape = tuple(layer.parameter_param.shape.dim)
+            layer.CopyFrom(as_input(layer, {layer.top[0]: shape}))
+    return out
