@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -269,3 +270,27 @@ def test_shipped_train_val(engine: str, networks: Path, name: str) -> None:
         net.blobs["data"].data[...] = image
         net.forward()
     np.testing.assert_allclose(ours.blobs["prob"].data, own.blobs["prob"].data, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["forresti__SqueezeNet__SqueezeNet_v1.0-train_val.prototxt"])
+def test_public_train_net(engine: str, shared: Path, name: str) -> None:
+    """With the same random weights the net of TEST, its data layer an input, has the same in every blob."""
+    with tarfile.open(shared / "zoo" / "nets.tar.xz") as archive:
+        file = archive.extractfile(next(one for one in archive if one.name.endswith(name)))
+        assert file is not None
+        train = parse_net(file.read().decode())
+    ours = cv.load_net(cv.deploy(train).message, engine=engine)
+    theirs = cv.load_net(train, input_shapes={"data": (1, 3, 227, 227)}, engine=engine, checked=False)
+    rng = np.random.default_rng(5)
+    for layer, blobs in ours.params.items():
+        for mine, other in zip(blobs, theirs.params[layer], strict=True):
+            mine.data[...] = other.data[...] = 0.1 * rng.normal(size=mine.data.shape)
+    image = rng.normal(size=(1, 3, 227, 227))
+    for net in (ours, theirs):
+        net.blobs["data"].data[...] = image
+        net.forward()
+    names = set(ours.blobs) & set(theirs.blobs)
+    assert len(names) == len(ours.blobs) - 1  # all but the answer
+    for blob in names:
+        np.testing.assert_array_equal(ours.blobs[blob].data, theirs.blobs[blob].data)
+    assert ours.blobs["prob"].data.sum() == pytest.approx(1, abs=1e-5)
