@@ -419,6 +419,9 @@ def test_nets_that_end_in_one_number(engine: str, end: str) -> None:
     w = np.array(network.trained.layer[0].blobs[0].data).reshape(3, 5)
     np.testing.assert_allclose(found.scores, ((images @ w.T) ** 2).sum(1), rtol=1e-4)
     np.testing.assert_allclose(found.values, 2 * images @ w.T @ w, rtol=1e-3, atol=1e-5)
+    for image, wanted in zip(images, found.values, strict=True):
+        blobs = cv.show_gradients(network, image).blobs
+        np.testing.assert_allclose(blobs["x"], wanted, rtol=1e-3, atol=1e-5)
     blob = "out" if end == "(N, 1)" else "n"
     assert found.targets == (f"{blob} 0",) * 2
     for target in (0, f"{blob}:0"):

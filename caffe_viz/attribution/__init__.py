@@ -11,7 +11,7 @@ from caffe_viz.attribution.job import Job, Settings
 from caffe_viz.attribution.pooled import class_maps
 from caffe_viz.attribution.results import Attribution, centre
 from caffe_viz.attribution.table import METHODS, Method, Reads
-from caffe_viz.attribution.targets import Array, Target, best_class, class_target, find_layer, find_target
+from caffe_viz.attribution.targets import Array, Target, find_layer, find_target, likeliest_class
 from caffe_viz.errors import InputError, near
 from caffe_viz.probe import Probe
 
@@ -87,9 +87,7 @@ def _asked(probe: Probe, images: Array, targets: Sequence[int | str] | None) -> 
             raise InputError("no target is given: leave it out for each image's likeliest class.")
         found = [find_target(probe, given) for given in targets]
         return [(i, target) for i in range(len(images)) for target in found]
-    blob = class_target(probe, 0).blob
-    scores = (probe.forward(image[None], [blob])[blob] for image in images)
-    return list(enumerate(best_class(probe, one[0] if one.ndim else one) for one in scores))
+    return list(enumerate(likeliest_class(probe, image) for image in images))
 
 
 def _layer(probe: Probe, method: str, given: str | None, target: Target) -> str:

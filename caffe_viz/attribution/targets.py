@@ -99,6 +99,13 @@ def best_class(probe: Probe, values: Array) -> Target:
     return class_target(probe, int(rows.mean(1).argmax()))
 
 
+def likeliest_class(probe: Probe, image: Array) -> Target:
+    """The class that the net finds likeliest in an image (C, H, W)."""
+    blob = class_target(probe, 0).blob
+    scores = probe.forward(image[None], [blob])[blob]
+    return best_class(probe, scores[0] if scores.ndim else scores)
+
+
 def channels(probe: Probe, blob: str) -> int:
     """How many channels a blob has for one image: 1 where it is one number."""
     return (probe.shape(blob) or (1,))[0]

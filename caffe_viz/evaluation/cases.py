@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from caffe_viz.attribution import METHODS, Reads, Settings, attribute
 from caffe_viz.attribution.pooled import class_maps
-from caffe_viz.attribution.targets import Target, best_class, class_target, find_layer, find_target
+from caffe_viz.attribution.targets import Target, find_layer, find_target, likeliest_class
 from caffe_viz.errors import InputError, near
 from caffe_viz.probe import Probe
 
@@ -67,6 +67,10 @@ def cases(
             layers; images of another shape.
     """
     inputs = np.asarray(images, np.float32)
+    if inputs.ndim > 1 and inputs.ndim != 4:
+        raise InputError(
+            f"the input is {inputs.shape[1:]}: an image (C, H, W) is needed, to hide its pixels."
+        )
     if inputs.ndim != 4 or not len(inputs) or not np.isfinite(inputs).all():
         raise InputError(f"images of {inputs.shape}: finite numbers (N, C, H, W) are expected, one at least.")
     given = [(i, target) for i in range(len(inputs)) for target in _given(probe, inputs[i], targets)]
@@ -86,8 +90,7 @@ def _given(probe: Probe, image: Array, targets: Sequence[int | str] | None) -> S
         if not len(targets):
             raise InputError("no target is given: leave it out for each image's likeliest class.")
         return targets
-    blob = class_target(probe, 0).blob
-    return [best_class(probe, probe.forward(image[None], [blob])[blob][0]).index]
+    return [likeliest_class(probe, image).index]
 
 
 def _fitting(

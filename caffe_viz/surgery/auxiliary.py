@@ -13,11 +13,11 @@ from caffe_viz.geometry import Field, measure, own_layers
 from caffe_viz.netdef import NetParameter, for_phase
 from caffe_viz.objectives import Channel, Form, Neuron, Objective, Slot, form_of, slots
 from caffe_viz.surgery.batches import room_for
-from caffe_viz.surgery.cutting import leading_to, same_parameters, target, with_image
+from caffe_viz.surgery.cutting import leading_to, need_gradient, same_parameters, target, with_image
 from caffe_viz.surgery.in_place import first_names, free, out_of_place, overwriting, spoiling
 from caffe_viz.surgery.inputs import Shape, find_image, with_batch
 from caffe_viz.surgery.numbers import fill
-from caffe_viz.surgery.rows import image_of_rows, values_of_rows
+from caffe_viz.surgery.rows import image_of_rows, values_of_rows, with_channels
 from caffe_viz.surgery.terms import Adding, Blob, Term, add_form
 
 Array = NDArray[np.float32]
@@ -153,14 +153,15 @@ def auxiliary_net(
     lead to them are kept. The image becomes a Parameter layer, and all other parameters get lr_mult 0, so
     that Caffe computes the gradient of the image and none of weights. Layers in place that would spoil a
     gradient of real Caffe, the image, or what the objective needs, get a blob of their own. `size` (H, W)
-    replaces the image's. `neuron` gives selectors the activation's whole shape; with `learn` there are the
-    gradients of the parameters too. `image` is the input that learns, where several could. Where the net does
-    not take `batch` images, there is room for as many as it takes; an image that takes several rows of the
-    input is (C, rows, H, W), and so are activations. Weights load by name.
+    replaces the image's. A layer of one number for each image has one filter. `neuron` gives selectors the
+    activation's whole shape; with `learn` there are the gradients of the parameters too. `image` is the
+    input that learns, where several could. Where the net does not take `batch` images, there is room for as
+    many as it takes; an image that takes several rows of the input is (C, rows, H, W), and so are
+    activations. Weights load by name.
 
     Raises:
-        InputError: no such layer; it has no filters, does not depend on one image, or has no gradient;
-            weights of the net would not fit `size`; or its Gram matrices need too much memory.
+        InputError: no such layer; it does not depend on one image, or has no gradient; weights of the net
+            would not fit `size`; or its Gram matrices need too much memory.
     """
     if isinstance(objective, str):
         objective = Neuron(objective, 0) if neuron else Channel(objective, 0)
@@ -172,6 +173,7 @@ def auxiliary_net(
     part = NetParameter()
     part.layer.extend(whole.layer[i] for i in places)
     image, image_shape = find_image(part.layer, whole.name, f"layer {', '.join(map(repr, layers))}", image)
+    need_gradient(part.layer, image)
     room = room_for(part, image, batch)
     kept = with_batch(part, room.axis).layer
     if size is not None and (len(image_shape) != 4 or room.rows > 1):
@@ -191,10 +193,14 @@ def auxiliary_net(
     same_parameters(rest, [p for x, p in zip(kept, params, strict=True) if x.type != "Input"], image_shape)
     tops = (copies[place].top[0] for place in own)
     activations = {layer: Blob(top, cut.blob(top)) for layer, top in zip(layers, tops, strict=True)}
-    _need_filters(activations)
+    _need_rows(activations)
     fields = {layer.top[0]: x.field for layer, x in zip(message.layer, rest, strict=True) if layer.top}
     seen = [fields[blob.name] for blob in activations.values()]
     names |= {image_layer}
+    activations = {
+        layer: Blob(*with_channels(message, *blob, image_shape[0], names))
+        for layer, blob in activations.items()
+    }
     if room.rows > 1:
         message, image, image_shape = image_of_rows(message, room, names)
         activations = {
@@ -211,11 +217,9 @@ def auxiliary_net(
     )  # fmt: skip
 
 
-def _need_filters(activations: Mapping[str, Blob]) -> None:
-    for layer, (blob, shape) in activations.items():
-        if len(shape) < 2:
-            raise InputError(f"layer {layer!r} has no filters: its top {blob!r} has the shape {shape}.")
-    rows = {layer: blob.shape[0] for layer, blob in activations.items()}
+def _need_rows(activations: Mapping[str, Blob]) -> None:
+    """Raises InputError if the layers of an objective differ in how many images they have."""
+    rows = {layer: (blob.shape or (1,))[0] for layer, blob in activations.items()}
     if len(set(rows.values())) > 1:
         found = ", ".join(f"{n} of {layer!r}" for layer, n in rows.items())
         raise InputError(f"the layers of an objective need one row for each image, not {found}.")

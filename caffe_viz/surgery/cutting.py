@@ -42,13 +42,22 @@ def leading_to(net: NetParameter, targets: Collection[int]) -> list[int]:
         needed.update(layer.top[:1] if place in targets else ())
         if needed.isdisjoint(layer.top):
             continue
+        needed = (needed - set(layer.top)) | set(layer.bottom)
+        kept.append(place)
+    return kept[::-1]
+
+
+def need_gradient(layers: Sequence[LayerParameter], image: str) -> None:
+    """Raises InputError if a layer that depends on the image has no gradient."""
+    depend = {image}
+    for layer in layers:
+        if depend.isdisjoint(layer.bottom):
+            continue
         if layer.type in NO_GRADIENT:
             raise InputError(
                 f"layer {layer.name!r} ({layer.type}) has no gradient: choose a layer before it."
             )
-        needed = (needed - set(layer.top)) | set(layer.bottom)
-        kept.append(place)
-    return kept[::-1]
+        depend.update(layer.top)
 
 
 def with_image(

@@ -1,4 +1,7 @@
-"""Layers around a net whose image takes several rows of its input: it goes in, and comes out, as a volume."""
+"""Layers around a net whose image takes several rows of its input: it goes in, and comes out, as a volume.
+
+And behind one that ends in numbers or in steps of time, which get an axis of channels.
+"""
 
 from __future__ import annotations
 
@@ -38,6 +41,25 @@ def values_of_rows(
     _reshape(net, blob, apart, (1, *shape))
     _permute(net, apart, turned, room.order(shape))
     return turned, (1, *room.shape(shape))
+
+
+def with_channels(
+    net: NetParameter, blob: str, shape: Shape, images: int, names: set[str]
+) -> tuple[str, Shape]:
+    """Add layers behind a blob whose second axis is not that of channels; others stay as they are.
+
+    One number for each image, (N,) or (), becomes (N, 1); what one image makes in several steps,
+    (steps, streams, channels), a map (1, channels, steps, streams).
+    """
+    if images == 1 and len(shape) == 3 and shape[0] > 1:
+        return values_of_rows(net, blob, shape, Room(shape[0], 1), names)
+    if len(shape) > 1:
+        return blob, shape
+    column = free(f"{blob}_column", names)
+    names |= {column}
+    size = (*shape, *[1] * (2 - len(shape)))
+    _reshape(net, blob, column, size)
+    return column, size
 
 
 def _permute(net: NetParameter, bottom: str, top: str, order: Sequence[int]) -> None:
