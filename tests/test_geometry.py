@@ -150,17 +150,6 @@ class TestMeasure:
         setting = "Deconvolution convolution_param { num_output: 6 kernel_size: 3 stride: 2 group: 2 }"
         assert chain(setting, shape="1 4 5 5").macs == 5 * 5 * 4 * 3 * 9
 
-    def test_data_layer_with_crop_and_means(self) -> None:
-        text = (
-            'layer { name: "d" type: "Data" top: "data" top: "label" data_param { batch_size: 6 }'
-            " transform_param { %s } }"
-        )
-        known = measure(parse_net(text % "crop_size: 27 mean_value: 1 mean_value: 2 mean_value: 3"))
-        assert known.blobs == {"data": (6, 3, 27, 27), "label": (6,)}
-        for unknown in ("crop_size: 27", "mean_value: 1 mean_value: 2"):
-            with pytest.raises(InputError, match=r"layer 'd' \(Data\): its shape stands in its database"):
-                measure(parse_net(text % unknown))
-
     def test_look_ups_name_near_matches(self) -> None:
         g = measure(parse_net(TOY))
         assert g.blob("pool") == (2, 4, 10, 8)
@@ -330,6 +319,7 @@ def test_every_type_has_a_toy() -> None:
         "HDF5Data",
         "AnnotatedData",
         "ImageData",
+        "WindowData",
         "HDF5Output",
     }  # need files that only a training has
     here = {name for name, rule in TABLE.items() if not rule.fork}  # types of forks: test_forks.py
