@@ -126,6 +126,8 @@ def load_net(
 ) -> Any:
     """A `caffe.Net` of `prototxt` with `weights`, paths or messages; checked first, so that nothing aborts.
 
+    A caffemodel in place of the prototxt holds both. Weights are a caffemodel, or HDF5.
+
     `engine` is real Caffe (`caffe`), the embedded one (`torch`), or `auto`: Caffe where it is installed and
     has all that the net needs. `device` is torch's name of one: cpu, cuda, cuda:1. `state` says which layers
     of the file the net has: by default those of the file's own `state`, or else of TEST.
@@ -154,6 +156,8 @@ def load_net(
         if weights is None or isinstance(weights, NetParameter)
         else existing_file(weights, "caffemodel")
     )
+    if source is None and isinstance(net_source, Path):
+        source = netdef.own_weights(net_source)
     paths = folders(python_path)
     read = message_with_code(net_source, paths) if allow_code else _message(net_source)
     given = with_inputs(with_state(read, state), input_shapes or {})
@@ -166,7 +170,8 @@ def load_net(
     name = chosen(engine, device, part)
     part = netdef.without_quiet(part) if name == "caffe" else part
     # Where real Caffe can read the files as they are, it does.
-    as_they_are = isinstance(net_source, Path) and not input_shapes and caffe_reads(given, part, source)
+    is_text = isinstance(net_source, Path) and not netdef.is_binary(net_source)
+    as_they_are = is_text and not input_shapes and caffe_reads(given, part, source)
     loaded: Path | NetParameter = net_source if isinstance(net_source, Path) and as_they_are else part
     if checked:
         checks = {"allow_code": allow_code, "engine": name}

@@ -54,6 +54,8 @@ PathLike = str | Path
 class Network:
     """A prototxt and weights, paths or messages; `preprocess` is by default that beside the prototxt.
 
+    A caffemodel in the prototxt's place holds both.
+
     `layers`, `allow_code`, `python_path`, `variants` and `state` are as of `load_net`. `input_shapes` has
     shapes of inputs and of what data layers give, by the names of blobs, as of `surgery.with_inputs`.
     `image` is the input that takes
@@ -76,6 +78,8 @@ class Network:
     _said: set[str] = field(default_factory=set, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        if self.weights is None and not isinstance(self.prototxt, NetParameter):
+            object.__setattr__(self, "weights", netdef.own_weights(self.prototxt))
         load_layers(self.layers)
         folders(self.python_path)
 
@@ -163,11 +167,11 @@ class Network:
 
     @property
     def _paths(self) -> tuple[PathLike, PathLike | None] | None:
-        """Prototxt and weights, where both are files."""
+        """Prototxt and weights, where both are files that real Caffe would read."""
         net, weights = self.prototxt, self.weights
         if self.input_shapes or isinstance(net, NetParameter) or isinstance(weights, NetParameter):
             return None
-        return net, weights
+        return None if netdef.is_binary(net) else (net, weights)
 
     def need_weights(self) -> None:
         """Raises InputError if the weights are none, or of a net with other layers."""

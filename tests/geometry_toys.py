@@ -437,5 +437,5 @@ WORSE = [
     Toy("Pooling", ["2 3 4 5"], "pooling_param { kernel_size: 2 stride: 0 }"),
     Toy("InnerProduct", ["2 3"], "inner_product_param { }"),
     Toy("PriorBox", ["2 6 3 4"], "prior_box_param { min_size: 4 }"),
-    Toy("Input", []),
+    Toy("Input", [], "input_param { shape { } }"),
 ]

@@ -406,7 +406,7 @@ def test_weights_beyond_the_reader_of_caffe_are_not_handed_to_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
-    monkeypatch.setattr(checker, "probe", lambda net, weights, **k: seen.append(weights) or ())
+    monkeypatch.setattr(checker, "probe", lambda net, weights, *a, **k: seen.append(weights) or ())
     monkeypatch.setattr(checker, "CAFFE_READS_BYTES", 100)
     path = tmp_path / "w.caffemodel"
     write_weights(good_weights(), path)

@@ -67,7 +67,6 @@ def test_shapes_equal_the_net(networks: Path) -> None:
     [
         (("shapes", "nowhere.prototxt"), "nowhere.prototxt: no such prototxt"),
         (("shapes", "{net}", "--size", "32"), "--size '32'"),
-        (("shapes", "{weights}"), "no prototxt"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(

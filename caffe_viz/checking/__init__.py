@@ -36,6 +36,7 @@ from caffe_viz.netdef import (
     State,
     StoredLayer,
     for_phase,
+    is_binary,
     is_hdf5,
     of_this_caffe,
     read_net,
@@ -207,6 +208,6 @@ def _check(
         findings += (Finding("error", "weights", message),)
     if use_child and not any(f.severity == "error" for f in findings):
         own = weights_path is not None and caffe_reads_weights(weights_path)
-        with as_file(net) if shapes else nullcontext(net_path) as file:
+        with as_file(net) if shapes or is_binary(net_path) else nullcontext(net_path) as file:
             findings += probe(file, weights_path if own else None, net.state)
     return findings

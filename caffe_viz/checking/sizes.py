@@ -30,9 +30,16 @@ def size_findings(
         geometry = measure(net, files=files)
     except InputError as error:
         return None, (Finding("error", "", str(error)),)
-    findings = (*_too_large(geometry), *_empty_windows(net, geometry))
+    findings = (*_open_inputs(geometry), *_too_large(geometry), *_empty_windows(net, geometry))
     findings += tuple(_renewed(geometry, engine))
     return geometry, (*findings, *(_column_buffers(net, geometry) if engine == "caffe" else ()))
+
+
+def _open_inputs(geometry: Geometry) -> Iterator[Finding]:
+    """Inputs without a shape, as those of an old caffemodel."""
+    for layer in geometry.layers:
+        if layer.type == "Input" and layer.unknown:
+            yield Finding("error", "", layer.unknown)
 
 
 def _too_large(geometry: Geometry) -> Iterator[Finding]:

@@ -87,13 +87,14 @@ def parity(
     as_json: Json = False,
 ) -> None:
     """Compare the two engines on a net, layer by layer; needs both. Without weights it gets random ones."""
-    from caffe_viz.netdef import read_weights
+    from caffe_viz.netdef import own_weights, read_weights
     from caffe_viz.parity import compare
     from caffe_viz.tables import parity_table
 
     given = preprocess_of(net.prototxt, preprocess)
     message = net.message()
-    trained = None if net.weights is None else read_weights(net.weights, message)
+    file = net.weights or own_weights(net.prototxt)
+    trained = None if file is None else read_weights(file, message)
     found = compare(message, trained, seed=seed, amplitude=64 * given.scale)
     table = parity_table(found)
     print(json.dumps(table.to_json(), indent=1) if as_json else table)

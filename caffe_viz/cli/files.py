@@ -126,7 +126,7 @@ def _findings(reports: dict[str, Report]) -> list[dict[str, str]]:
 @app.command()
 def weights(
     prototxt: Prototxt,
-    weights: Weights,
+    weights: Weights = None,
     layer: Annotated[
         list[str] | None, typer.Option(help="Layer, again for more [default: the first with kernels].")
     ] = None,

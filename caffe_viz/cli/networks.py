@@ -20,7 +20,6 @@ from caffe_viz.cli.options import (
     InputShapes,
     Layers,
     Level,
-    MaybeWeights,
     Phase,
     PreprocessFile,
     Prototxt,
@@ -94,27 +93,34 @@ class Definition:
 class MaybeTrained(Definition):
     """A prototxt and perhaps its caffemodel."""
 
-    weights: MaybeWeights = None
+    weights: Weights = None
 
     def checked(self, engine: str, probe: bool | None = None) -> Report:
         """What `engine` would say of the two files; without `probe` no Caffe is asked."""
         from caffe_viz.checking import check
         from caffe_viz.geometry.python_layers import folders
         from caffe_viz.layers_file import load_layers
+        from caffe_viz.netdef import own_weights
 
         load_layers(self.layers or ())
+        weights = self.weights or own_weights(self.prototxt)
         return check(
-            self.prototxt, self.weights, allow_code=self.allow_code, probe=probe, engine=engine,
+            self.prototxt, weights, allow_code=self.allow_code, probe=probe, engine=engine,
             python_path=folders(self.python_path or ()), variants=meanings(self.variant),
             state=self.state, input_shapes=shapes_by_name(self.input),
         )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trained(Definition):
-    """The two files."""
+class Trained(MaybeTrained):
+    """The two files, or a caffemodel that holds both."""
 
-    weights: Weights
+    def __post_init__(self) -> None:
+        """Raises InputError where there are no weights."""
+        from caffe_viz.netdef import is_binary
+
+        if self.weights is None and self.prototxt.is_file() and not is_binary(self.prototxt):
+            raise InputError(f"{self.prototxt}: give the file of its weights too, such as net.caffemodel.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,9 +9,13 @@ import typer
 
 PANEL = "How the network is read and run"
 
-Prototxt = Annotated[Path, typer.Argument(help="The network's prototxt.", show_default=False)]
-Weights = Annotated[Path, typer.Argument(help="Its caffemodel.", show_default=False)]
-MaybeWeights = Annotated[Path | None, typer.Argument(help="Its caffemodel.", show_default=False)]
+Prototxt = Annotated[
+    Path,
+    typer.Argument(help="The network's prototxt, or a caffemodel, which holds its net.", show_default=False),
+]
+Weights = Annotated[
+    Path | None, typer.Argument(help="Its caffemodel, or weights as HDF5.", show_default=False)
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for what is written.")]
 Engine = Annotated[

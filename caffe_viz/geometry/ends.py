@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from caffe_viz.geometry.detectors import need_boxes
 from caffe_viz.geometry.fields import Look, Shape
 from caffe_viz.geometry.table import Out, Shapes, axis_of, legacy, need, rule, text
-from caffe_viz.geometry.told import UntoldError, told
+from caffe_viz.geometry.told import Told, UntoldError, told
 from caffe_viz.netdef import LayerParameter
 
 
@@ -20,7 +20,11 @@ def _per_top(values: Sequence[Shape], tops: int, name: str) -> Shapes:
 @rule("Input", bottoms=0, tops=(1, None))
 def _input(layer: LayerParameter, bottoms: Shapes) -> Out:
     shapes = [tuple(s.dim) for s in layer.input_param.shape]
-    need(shapes and all(shapes), "no shape: add input_param { shape { dim: 1 dim: 3 dim: 227 dim: 227 } }")
+    why = "no shape: add input_param { shape { dim: 1 dim: 3 dim: 227 dim: 227 } }"
+    if not shapes:  # as of a caffemodel that tells the names of inputs alone
+        why = f"layer {layer.name!r} (Input): {why}, or --input {layer.top[0]}=1x3x227x227 says it"
+        raise UntoldError(Told((None,) * len(layer.top), why))
+    need(all(shapes), why)
     return Out(_per_top(shapes, len(layer.top), "shape"))
 
 

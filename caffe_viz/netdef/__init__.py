@@ -2,6 +2,7 @@
 
 from caffe_viz.netdef.blobs import blob_array, blob_shape, make_blob
 from caffe_viz.netdef.hdf5 import hdf5_opened, is_hdf5
+from caffe_viz.netdef.inside import is_binary, own_weights
 from caffe_viz.netdef.net_pb2 import (
     BlobProto,
     BlobShape,
@@ -33,11 +34,13 @@ __all__ = [
     "hdf5_opened",
     "ignored",
     "in_other_states",
+    "is_binary",
     "is_hdf5",
     "left_out",
     "make_blob",
     "of_forks",
     "of_this_caffe",
+    "own_weights",
     "parse_net",
     "phase_of",
     "read_blob",

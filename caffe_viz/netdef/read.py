@@ -15,6 +15,7 @@ from caffe_viz.files import need_no_stream
 from caffe_viz.netdef.blobs import MESSAGE_LIMIT, blob_array, make_blob
 from caffe_viz.netdef.foreign import what_is
 from caffe_viz.netdef.hdf5 import hdf5_weights, is_hdf5
+from caffe_viz.netdef.inside import is_binary, net_inside
 from caffe_viz.netdef.net_pb2 import BlobProto, NetParameter, SolverParameter, SolverState
 from caffe_viz.netdef.priors import tell_priors
 from caffe_viz.netdef.syntax import explain
@@ -29,11 +30,15 @@ UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 def read_net(path: str | Path) -> NetParameter:
-    """Read a prototxt of any age; the result is V2.
+    """Read a prototxt of any age, or the net in a caffemodel; the result is V2, and holds no blobs.
 
     Raises:
         InputError: it cannot be read, with line and column, or what it is instead.
     """
+    if is_binary(path):
+        net = net_inside(path)
+        tell_priors(net)
+        return net
     return parse_net(_text(_read(path, "prototxt"), str(path)), str(path))
 
 

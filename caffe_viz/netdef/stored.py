@@ -20,19 +20,11 @@ from caffe_viz.errors import InputError
 from caffe_viz.netdef.blobs import blob_array, blob_shape
 from caffe_viz.netdef.copying import without_blobs
 from caffe_viz.netdef.hdf5 import HDF5Blob, hdf5_weights, is_hdf5
+from caffe_viz.netdef.light import BLOB, LAYERS, light_blob, light_layers
 from caffe_viz.netdef.net_pb2 import BlobProto, LayerParameter, NetParameter, V1LayerParameter
 from caffe_viz.netdef.read import read_weights
 from caffe_viz.netdef.upgrade import upgrade
-from caffe_viz.netdef.wire import (
-    C3D_DATA,
-    LENGTH,
-    NotPlain,
-    WireField,
-    c3d_shape,
-    is_c3d_blob,
-    shared_part,
-    wire_fields,
-)
+from caffe_viz.netdef.wire import C3D_DATA, LENGTH, NotPlain, WireField, is_c3d_blob, wire_fields
 
 Array = NDArray[np.float32]
 
@@ -121,17 +113,6 @@ def stored_layers(weights: NetParameter | Path | str, net: NetParameter | None =
     ]
 
 
-BLOB = {name: field.number for name, field in BlobProto.DESCRIPTOR.fields_by_name.items()}
-# Where a layer of each age stands in the net, and its blobs in it.
-LAYERS: dict[int, tuple[type[LayerParameter] | type[V1LayerParameter], int]] = {
-    NetParameter.DESCRIPTOR.fields_by_name[field].number: (
-        kind,
-        kind.DESCRIPTOR.fields_by_name["blobs"].number,
-    )
-    for field, kind in (("layer", LayerParameter), ("layers", V1LayerParameter))
-}
-
-
 def _layers(path: Path) -> Iterator[StoredLayer]:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         yield from _layers_in(data, path)
@@ -139,20 +120,10 @@ def _layers(path: Path) -> Iterator[StoredLayer]:
 
 def _layers_in(data: mmap.mmap, path: Path) -> Iterator[StoredLayer]:
     blobs_found = False
-    for field in wire_fields(data, 0, len(data)):
-        if field.number not in LAYERS:
-            continue
-        kind, place = LAYERS[field.number]
-        inside = list(wire_fields(data, field.start, field.end))
-        small = [x for x in inside if x.number != place]
-        layer = (
-            shared_part(V1LayerParameter, data, small)
-            if kind is V1LayerParameter
-            else shared_part(LayerParameter, data, small)
-        )
+    for layer, stored in light_layers(data):
         if isinstance(layer, V1LayerParameter) and layer.HasField("layer"):
             raise NotPlain  # V0
-        blobs = [_blob(data, x, path) for x in inside if x.number == place]
+        blobs = [_blob(data, fields, path) for fields in stored]
         blobs_found = blobs_found or bool(blobs)
         if isinstance(layer, V1LayerParameter):
             layer = upgrade(NetParameter(layers=[layer]), str(path), weights=True).layer[0]
@@ -161,24 +132,19 @@ def _layers_in(data: mmap.mmap, path: Path) -> Iterator[StoredLayer]:
         raise NotPlain
 
 
-def _blob(data: mmap.mmap, field: WireField, path: Path) -> StoredBlob:
-    inside = list(wire_fields(data, field.start, field.end))
-    if is_c3d_blob(inside):
-        (whole,) = (x for x in inside if x.number == C3D_DATA)
-        shape = BlobProto(shape={"dim": c3d_shape(data, inside)})
-        return StoredBlob(shape, (whole.end - whole.start) // 4, path, whole.start)
-    values = [x for x in inside if x.number == BLOB["data"]]
-    large = {BLOB[name] for name in ("data", "diff", "double_data", "double_diff")}
+def _blob(data: mmap.mmap, fields: Sequence[WireField], path: Path) -> StoredBlob:
+    if is_c3d_blob(fields):
+        (whole,) = (x for x in fields if x.number == C3D_DATA)
+        return StoredBlob(light_blob(data, fields), (whole.end - whole.start) // 4, path, whole.start)
+    values = [x for x in fields if x.number == BLOB["data"]]
     if len(values) > 1 or any(x.kind != LENGTH for x in values):
         raise NotPlain
-    if any(x.number == BLOB["double_data"] for x in inside):
+    if any(x.number == BLOB["double_data"] for x in fields):
         raise NotPlain
-    small = [x for x in inside if x.number not in large]
-    proto = BlobProto.FromString(b"".join(data[x.first : x.end] for x in small))
     start, end = values[0][-2:] if values else (0, 0)
     if (end - start) % 4:
         raise NotPlain
-    return StoredBlob(proto, (end - start) // 4, path, start)
+    return StoredBlob(light_blob(data, fields), (end - start) // 4, path, start)
 
 
 def of_this_caffe(path: Path | str) -> bool:

@@ -64,6 +64,8 @@ def input_shapes(layers: Iterable[LayerParameter]) -> dict[str, Shape]:
 
 def _shapes(layer: LayerParameter) -> dict[str, Shape]:
     given = layer.input_param.shape
+    if not given:  # as the inputs of an old caffemodel, until someone says it
+        return dict.fromkeys(layer.top, ())
     return {top: tuple(given[i if len(given) > 1 else 0].dim) for i, top in enumerate(layer.top)}
 
 

@@ -1,0 +1,48 @@
+"""The layers of a caffemodel without the values of their blobs, which stay in the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from caffe_viz.netdef.net_pb2 import BlobProto, LayerParameter, NetParameter, V1LayerParameter
+from caffe_viz.netdef.wire import Bytes, WireField, c3d_shape, is_c3d_blob, shared_part, wire_fields
+
+BLOB = {name: field.number for name, field in BlobProto.DESCRIPTOR.fields_by_name.items()}
+VALUES = {BLOB[name] for name in ("data", "diff", "double_data", "double_diff")}
+# Where a layer of each age stands in the net, and its blobs in it.
+LAYERS: dict[int, tuple[type[LayerParameter] | type[V1LayerParameter], int]] = {
+    NetParameter.DESCRIPTOR.fields_by_name[field].number: (
+        kind,
+        kind.DESCRIPTOR.fields_by_name["blobs"].number,
+    )
+    for field, kind in (("layer", LayerParameter), ("layers", V1LayerParameter))
+}
+LightLayer = tuple[LayerParameter | V1LayerParameter, list[list[WireField]]]
+
+
+def light_layers(data: Bytes) -> Iterator[LightLayer]:
+    """Each layer without its blobs, and the fields of each of those; blobs of V0 stay in the layer.
+
+    Raises:
+        NotPlain, DecodeError: the bytes are no caffemodel, or damaged.
+    """
+    for field in wire_fields(data, 0, len(data)):
+        if field.number not in LAYERS:
+            continue
+        kind, place = LAYERS[field.number]
+        inside = list(wire_fields(data, field.start, field.end))
+        small = [x for x in inside if x.number != place]
+        layer = (
+            shared_part(V1LayerParameter, data, small)
+            if kind is V1LayerParameter
+            else shared_part(LayerParameter, data, small)
+        )
+        yield layer, [list(wire_fields(data, x.start, x.end)) for x in inside if x.number == place]
+
+
+def light_blob(data: Bytes, fields: Sequence[WireField]) -> BlobProto:
+    """A blob that has a shape and no values; raises DecodeError if it is damaged."""
+    if is_c3d_blob(fields):
+        return BlobProto(shape={"dim": c3d_shape(data, fields)})
+    small = [x for x in fields if x.number not in VALUES]
+    return BlobProto.FromString(b"".join(data[x.first : x.end] for x in small))
