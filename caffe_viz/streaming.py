@@ -14,9 +14,6 @@ from numpy.typing import NDArray
 
 from caffe_viz.backend import engine_name, load_net
 from caffe_viz.errors import InputError
-from caffe_viz.geometry import measure
-from caffe_viz.geometry.batch_norms import mixes_images
-from caffe_viz.netdef import NetParameter
 from caffe_viz.network import Network
 from caffe_viz.probe import forward_alone
 from caffe_viz.surgery import with_batch
@@ -56,16 +53,16 @@ class Runner:
     """
 
     def __init__(self, network: Network, blob: str, images: int = MOST) -> None:
-        network.geometry.blob(blob)
+        part = network.part(blob)
         network.check()
-        self.blob, self.data, self.shape = blob, network.data, network.shape
-        message = leading_to(network.message, blob)
-        self.batch = _batch(message, self.data, blob, images)
-        net = load_net(
-            with_batch(message, self.batch), network.trained, engine=network.engine,
-            device=network.device, checked=False,
-        )  # fmt: skip
-        self.engine = engine_name(net)
+        self.blob, self.data = blob, part.data
+        self._room = part.room_of(max(1, min(MOST, images, BYTES // part.bytes_of_one)))
+        self.batch = self._room.images
+        message = with_batch(part.message, self._room.axis)
+        net = load_net(message, network.trained, engine=network.engine, device=network.device, checked=False)
+        self.engine, self._rows = engine_name(net), net.blobs[part.data].data.shape
+        for name, values in part.beside(message).items():
+            net.blobs[name].data[...] = values
         self._forward = forward_alone(net)
 
     def __call__(self, pixels: Array, blob: str | None = None) -> Array:
@@ -77,9 +74,8 @@ class Runner:
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _run(self, pixels: Array, blob: str) -> Array:
-        full = np.zeros((self.batch, *self.shape), np.float32)
-        full[: len(pixels)] = pixels
-        return self._forward({self.data: full}, [blob])[blob][: len(pixels)]
+        full = self._room.together(pixels, self._rows)
+        return self._room.apart(self._forward({self.data: full}, [blob])[blob])[: len(pixels)]
 
     def stream(
         self, pixels: Callable[[int], Array], numbers: Sequence[int], views: int = 1
@@ -124,28 +120,3 @@ class Runner:
         ]  # fmt: skip
         numbers = tuple(number for (number, _), fine in zip(good, finite, strict=True) if fine)
         return Batch(numbers, made[finite], tuple(sorted(failed)))
-
-
-def leading_to(net: NetParameter, blob: str) -> NetParameter:
-    """The layers of `net` that make `blob`, those that work on it in place too."""
-    last = max(i for i, layer in enumerate(net.layer) if blob in layer.top)
-    needed, kept = {blob}, []
-    for layer in reversed(net.layer[: last + 1]):
-        if not needed.isdisjoint(layer.top):
-            needed = (needed - set(layer.top)) | set(layer.bottom)
-            kept.append(layer)
-    out = NetParameter(name=net.name)
-    out.layer.extend(reversed(kept))
-    return out
-
-
-def _batch(net: NetParameter, data: str, blob: str, images: int) -> int:
-    """How many images run at once: as many as memory allows; one where the net mixes or counts them."""
-    if any(map(mixes_images, net.layer)):
-        return 1
-    wanted = max(1, min(MOST, images, BYTES // max(measure(with_batch(net, 1)).blob_bytes, 1)))
-    try:
-        shapes = measure(with_batch(net, wanted)).blobs
-    except InputError:  # such as a Reshape to a fixed first axis
-        return 1
-    return wanted if shapes[data][:1] == shapes[blob][:1] == (wanted,) else 1

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from caffe_viz.classification import answer_blobs
 from caffe_viz.errors import InputError, missing, near
-from caffe_viz.netdef import LayerParameter, left_out
+from caffe_viz.netdef import LayerParameter, NetParameter, left_out
 from caffe_viz.probe import Probe
 
 Array = NDArray[np.float32]
@@ -45,6 +45,22 @@ class Target:
     def __str__(self) -> str:
         where = "" if self.place is None else f" at {','.join(map(str, self.place))}"
         return f"{self.layer} {self.index}{where}{' ' + self.label if self.label else ''}"
+
+
+def asked_blobs(
+    net: NetParameter, targets: Sequence[int | str] | None, layer: str | None = None
+) -> tuple[str, ...]:
+    """The blobs that must be computed for `targets` (None: classes) and for the maps of `layer`.
+
+    What names no layer of the net counts as a class; `find_target` says what is wrong with it.
+    """
+    tops = {one.name: one.top[0] for one in reversed(net.layer) if one.top}
+    blobs = {top: top for one in net.layer for top in one.top}
+    found = [] if layer is None else [(tops | blobs).get(layer, "")]
+    for target in targets or [0]:
+        names = [str(target).rsplit(":", parts)[0] for parts in (1, 2)]
+        found.append(next((tops[name] for name in names if name in tops), answer_blobs(net)[0]))
+    return tuple(dict.fromkeys(filter(None, found)))
 
 
 def find_target(probe: Probe, given: int | str) -> Target:

@@ -14,9 +14,10 @@ from caffe_viz.checking import layers as known
 from caffe_viz.checking.in_place import in_place_findings
 from caffe_viz.checking.report import Finding, where
 from caffe_viz.errors import InputError, near
+from caffe_viz.geometry.batch_norms import mixes_images
 from caffe_viz.geometry.custom import ENTERED
 from caffe_viz.geometry.rules import TABLE
-from caffe_viz.netdef import LayerParameter, NetParameter, in_other_states
+from caffe_viz.netdef import LayerParameter, NetParameter, in_other_states, phase_of
 from caffe_viz.surgery.in_place import SHARE, holds
 
 CUDNN = 2  # of every layer's enum Engine
@@ -33,13 +34,24 @@ def structure_findings(net: NetParameter, engine: str) -> Iterator[Finding]:
             yield Finding("error", where(layer), message)
         if engine == "caffe":
             yield from _of_running(net, layer)
-        for message in _unknown_fillers(layer) if engine == "torch" else ():
+        for message in (
+            *_batch_statistics(net, layer),
+            *(_unknown_fillers(layer) if engine == "torch" else ()),
+        ):
             yield Finding("warning", where(layer), message)
     for name, times in Counter(layer.name for layer in net.layer).items():
         if times > 1:
             yield Finding(
                 "warning", f"layer {name!r}", f"{times} layers have this name; weights reach only one."
             )
+
+
+def _batch_statistics(net: NetParameter, layer: LayerParameter) -> Iterator[str]:
+    if phase_of(net) == "TEST" and mixes_images(layer):
+        yield (
+            "takes the statistics of the batch that it is given, so that an image's answer depends on the "
+            "others: commands run one image at a time (use_global_stats: true takes what training measured)."
+        )
 
 
 # --- one layer -------------------------------------------------------------------------

@@ -57,6 +57,7 @@ class Classifier:
 
     def __init__(self, network: Network, album: Album, *, top: int = 5, oversample: bool = False) -> None:
         self._answer, self._scores = answer_blobs(network.message)
+        self._several = which_answer(network.message, self._answer)
         network = network.part(self._answer)
         self.network, self.album = network, album
         self.classes = _classes(network, self._answer)
@@ -75,8 +76,7 @@ class Classifier:
     @cached_property
     def doubts(self) -> tuple[str, ...]:
         """What makes the preprocessing look wrong, one sentence each; runs a sample of the images."""
-        several = which_answer(self.network.message, self._answer)
-        found = [*([several] if several else []), *doubts_of_settings(self.network, self.classes)]
+        found = [*([self._several] if self._several else []), *doubts_of_settings(self.network, self.classes)]
         if self.network.pictures is not None:
             count = len(self.album)
             size = min(count, FEW) if count // 2 < ENOUGH else min(MANY, count // 2)

@@ -11,7 +11,7 @@ import typer
 
 from caffe_viz.cli.app import INTERRUPTED
 from caffe_viz.cli.networks import Running, command
-from caffe_viz.cli.options import Filters, Image, Json, Output, Size
+from caffe_viz.cli.options import Filters, Image, Inputs, Json, Output, Size
 from caffe_viz.cli.parts import height_width, need_one_of, numbers, print_files, progress_bar
 from caffe_viz.errors import RunError
 
@@ -51,6 +51,7 @@ def ascend(
     start: Annotated[
         Path | None, typer.Option(help="Begin with this image, not with grey and noise.")
     ] = None,
+    image: Inputs = None,
     octaves: Octaves = None,
     seed: Seed = 0,
     save_every: SaveEvery = 0,
@@ -75,7 +76,7 @@ def ascend(
         found = maximize(
             network, target, numbers(filters), method=method, steps=steps, rate=rate, pictures=pictures,
             neuron=neuron, size=height_width(size), start=start, octaves=octaves, seed=seed,
-            save_every=save_every, photos=photos, jobs=jobs,
+            save_every=save_every, photos=photos, inputs=image or (), jobs=jobs,
             on_progress=lambda p: report(p.done, p.total, p.note),
         )  # fmt: skip
     _deliver(found, output, as_json)
@@ -105,7 +106,7 @@ def dream(
     need_folder(output)
     network = net.open()
     target = _target(network, layer, objective)
-    with progress_bar(f"{image.name}, {target}") as report:
+    with progress_bar(f"{image[0].name}, {target}") as report:
         found = dream(
             network, image, target, guide=guide, mask=mask, size=height_width(size), octaves=octaves,
             steps=steps, rate=rate, seed=seed, save_every=save_every,
@@ -133,7 +134,7 @@ def invert(
 
     need_folder(output)
     network = net.open()
-    with progress_bar(f"{image.name} from {layer}") as report:
+    with progress_bar(f"{image[0].name} from {layer}") as report:
         found = invert(
             network, image, layer, pictures=pictures, steps=steps, rate=rate, seed=seed,
             save_every=save_every, on_progress=lambda p: report(p.done, p.total, p.note),

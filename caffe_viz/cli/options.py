@@ -73,7 +73,17 @@ InputShapes = Annotated[
         rich_help_panel=PANEL,
     ),
 ]  # fmt: skip
-Image = Annotated[Path, typer.Option(help="A photograph, or an array (C, H, W) as .npy.", show_default=False)]
+Image = Annotated[
+    list[Path],
+    typer.Option(
+        help="A photograph, or an array (C, H, W) as .npy; NAME=FILE for an input, again for more.",
+        show_default=False,
+    ),
+]  # fmt: skip
+Inputs = Annotated[
+    list[Path] | None,
+    typer.Option("--image", help="NAME=FILE: what an input beside the image holds; again for more."),
+]
 PreprocessFile = Annotated[
     Path | None,
     typer.Option(

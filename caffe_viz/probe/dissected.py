@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from caffe_viz.backend import chosen, engine_name, load_net, net_function
 from caffe_viz.errors import InputError, RunError, missing, near
@@ -12,7 +14,7 @@ from caffe_viz.network import Network
 from caffe_viz.probe.caffe_passes import CaffePasses
 from caffe_viz.probe.states import relu_state
 from caffe_viz.probe.walk import RECTIFIERS, RULES, Array, find_path
-from caffe_viz.surgery import Separated, parameter_as_input, separated
+from caffe_viz.surgery import Room, parameter_as_input, separated
 
 MEMORY = 1 << 29  # bytes of blobs, data and diffs, that a batch may take
 MOST = 16  # images in a batch; more gains nothing, as Caffe convolves one image after another
@@ -22,26 +24,29 @@ class Probe:
     """The network of `net`, a `caffe.Net` of `load_net` or a `Network`, with no layer in place.
 
     It has the weights of a `caffe.Net` itself, in the same memory: what is changed there is seen here. The
-    `caffe.Net` is not run. `batch` is how many images should go in at once.
+    `caffe.Net` is not run. `part` is what is asked of it, by default all. `batch` is how many images go in at
+    once; with an image that takes several rows of the input, all here is as of `Room.apart`.
 
     Raises:
         InputError: the net has not one input that could be the image.
     """
 
-    def __init__(self, net: Any) -> None:
-        self.network = Network.of(net, weights=False)
-        self._parts = separated(self.network.message)
+    def __init__(self, net: Any, part: Network | None = None) -> None:
+        self.network = Network.of(net, weights=False) if part is None else part
+        self._room, self._rooms = self.network.room, dict[int, Room]()
+        self.batch = self._room_of(max(1, min(MOST, MEMORY // (2 * self.network.bytes_of_one)))).images
+        self._parts = separated(self.network.message, self._room.axis, self.network.data)
         made, given = self._parts, None if self.network.weights is None else self.network.trained
         embedded = chosen(self.network.engine, self.network.device, made.message) == "torch"
         message = parameter_as_input(made.message, made.image_layer) if embedded else made.message
         self.net = load_net(
             message, given, engine=self.network.engine, device=self.network.device, checked=False
         )
-        if net is not self.network:
+        if not isinstance(net, Network):
             self.net.share_with(net)
         self.engine = engine_name(self.net)
-        self.batch = max(1, min(MOST, MEMORY // (2 * self._parts.geometry.blob_bytes)))
         self._passes = net_function(self.net) if embedded else CaffePasses(self.net, made.image_layer)
+        self._fill()
 
     @property
     def image(self) -> str:
@@ -50,7 +55,11 @@ class Probe:
 
     def shape(self, blob: str) -> tuple[int, ...]:
         """The shape of `blob` for one image, without the batch."""
-        return self._parts.geometry.blob(blob)[1:]
+        return self._room.shape(self._parts.geometry.blob(blob))
+
+    def alone(self, blob: str) -> bool:
+        """Whether `blob` has no row for each image of a batch, so that its images go in one by one."""
+        return self._parts.geometry.blob(blob)[:1] != (self._room.images,)
 
     def has(self, blob: str) -> bool:
         """Whether there is a blob of that name."""
@@ -78,11 +87,15 @@ class Probe:
         """Copies of `blobs` (N, ...) for `images` (N, C, H, W); layers behind the last of them do not run.
 
         Raises:
-            InputError: the net does not take N images, or images of this shape.
+            InputError: the net does not take images of this shape.
         """
-        self._fit(images.shape)
-        found: dict[str, Array] = self._passes.forward({self.image: images}, blobs)
-        return found
+        names = list(blobs)
+        found: list[dict[str, Array]] = []
+        for part in self._parts_of(images):
+            self._fit(len(part))
+            made = self._passes.forward({self.image: self._rows(part, self.image)}, names)
+            found.append(self._apart(made, len(part)))
+        return {name: np.concatenate([one[name] for one in found]) for name in names}
 
     def pull(
         self, images: Array, blob: str, seed: Array, wrt: Sequence[str], rule: str = "plain"
@@ -99,26 +112,60 @@ class Probe:
         """
         if rule not in RULES:
             raise InputError(f"rule {rule!r} is unknown.{near(rule, RULES)}")
-        self._fit(images.shape)
         path = find_path(self.net, [blob], wrt)
         for name in wrt:
             if name not in path.on:
                 raise RunError(
                     f"blob {blob!r} has no gradient with respect to {name!r}: it does not depend on it."
                 )
-        found: tuple[dict[str, Array], dict[str, Array]] = self._passes.pull(
-            {self.image: images}, blob, seed, wrt, RULES[rule], RECTIFIERS
-        )
-        return found
+        found: list[dict[str, Array]] = []
+        pulled: list[dict[str, Array]] = []
+        done = 0
+        for part in self._parts_of(images):
+            self._fit(len(part))
+            values, gradients = self._passes.pull(
+                {self.image: self._rows(part, self.image)}, blob,
+                self._rows(seed[done : done + len(part)], blob), wrt, RULES[rule], RECTIFIERS,
+            )  # fmt: skip
+            found.append(self._apart(values, len(part)))
+            pulled.append(self._apart(gradients, len(part)))
+            done += len(part)
+        both = (found, pulled)
+        values, gradients = ({n: np.concatenate([one[n] for one in some]) for n in wrt} for some in both)
+        return values, gradients
 
-    def _fit(self, shape: tuple[int, ...]) -> None:
+    def _parts_of(self, images: Array) -> Iterator[Array]:
+        """As many at a time as the net takes."""
+        if images.shape[1:] != self.network.shape:
+            raise InputError(f"input {self.image!r} takes {self.network.shape}, not {images.shape[1:]}.")
+        most = self._room_of(len(images)).images
+        for first in range(0, len(images), most):
+            yield images[first : first + most]
+
+    def _rows(self, values: Array, blob: str) -> Array:
+        """Values of images as the whole blob has them."""
+        return self._room.together(values, self._parts.geometry.blob(blob))
+
+    def _apart(self, made: Mapping[str, Array], count: int) -> dict[str, Array]:
+        return {name: self._room.apart(values)[:count] for name, values in made.items()}
+
+    def _fit(self, count: int) -> None:
         """Make room for a batch; it is measured first, as Caffe would abort on what it cannot take."""
-        parts: Separated = self._parts
-        if shape[1:] != parts.image_shape[1:]:
-            raise InputError(f"input {parts.image!r} takes {parts.image_shape[1:]}, not {shape[1:]}.")
-        if shape[0] == parts.image_shape[0]:
+        self._room = self._room_of(count)
+        if self._room.axis == self._parts.image_shape[0]:
             return
-        self._parts = separated(self.network.message, shape[0])
+        self._parts = separated(self.network.message, self._room.axis, self.network.data)
         for name, wanted in self._parts.geometry.blobs.items():
             if name in self.net.inputs:
                 self.net.blobs[name].reshape(*wanted)
+        self._fill()
+
+    def _fill(self) -> None:
+        """Give the inputs beside the image what they hold."""
+        for name, values in self.network.beside(self._parts.message, self._parts.made).items():
+            self.net.blobs[name].data[...] = values
+
+    def _room_of(self, count: int) -> Room:
+        if count not in self._rooms:
+            self._rooms[count] = self.network.room_of(count)
+        return self._rooms[count]

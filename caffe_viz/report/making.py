@@ -15,7 +15,7 @@ from caffe_viz.attribution import attribute, centre
 from caffe_viz.classification import answer_blobs, likeliest, of_softmax
 from caffe_viz.comparing.changes import side_of
 from caffe_viz.comparing.filters import Stored
-from caffe_viz.errors import InputError
+from caffe_viz.errors import InputError, RunError
 from caffe_viz.figures import heat, signed_colours
 from caffe_viz.figures.blocks import visible
 from caffe_viz.files import safe_name
@@ -28,6 +28,7 @@ from caffe_viz.surgery import auxiliary_net, with_batch
 from caffe_viz.views import show_evolution
 from caffe_viz.views.attributed import SIGNED
 from caffe_viz.views.maximized import Maximized
+from caffe_viz.views.objectives import climbed
 from caffe_viz.views.streams import draw, has_maps, statistics
 from caffe_viz.views.structured import show_structure
 from caffe_viz.views.topmost import searched, searching
@@ -130,7 +131,7 @@ def attribution(subject: Subject, number: int, method: str, late: Callable[[], b
 
     try:
         a = attribute(subject.probe, image.pixels[None], None, method, names=[image.name], on_progress=told)
-    except InputError as error:
+    except (InputError, RunError) as error:
         return Made({"refused": str(error)})
     if method in SIGNED and a.channel_order:
         picture = signed_colours(a.values[0], a.channel_order)
@@ -154,10 +155,11 @@ def ascent(subject: Subject, layer: LayerGeometry, filters: Sequence[int], late:
     Raises:
         OutOfTime: it became `late` before they were finished.
     """
-    network = subject.network
+    network = climbed(subject.network, layer.name)
     climbing = ascend(
         network.message, network.trained, layer.name, filters, preprocess=network.colours, method=METHOD,
-        steps=STEPS, engine=network.engine, device=network.device,
+        steps=STEPS, engine=network.engine, device=network.device, image=network.data,
+        inputs=network.beside(network.message),
     )  # fmt: skip
     for _ in climbing:
         if late():
@@ -184,8 +186,9 @@ def ascent(subject: Subject, layer: LayerGeometry, filters: Sequence[int], late:
 
 def ascent_macs(subject: Subject, layer: LayerGeometry) -> int:
     """Multiply-adds of one forward of the net that is climbed, for one filter."""
-    net = subject.network.message
-    return measure(auxiliary_net(net, layer.name, size=canvas_size(net, layer.name)).message).macs
+    part = climbed(subject.network, layer.name)
+    size = canvas_size(part.message, layer.name, part.data)
+    return measure(auxiliary_net(part.message, layer.name, size=size, image=part.data).message).macs
 
 
 def places(

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from caffe_viz.backend import chosen, remarks
+from caffe_viz.classification import answer_blobs
 from caffe_viz.errors import InputError
 from caffe_viz.geometry import LayerGeometry
 from caffe_viz.images import Album
@@ -83,7 +84,7 @@ class Subject:
         network.check()
         if network.weights is not None:
             chosen(network.engine, network.device, network.message)
-        album = Album.of(*images) if images else None
+        network, album = network.album(images) if images else (network, None)
         numbers = range(0 if album is None else len(album))
         pixels = [network.pixels(album.load(k)) for k in numbers if album]
         names = _short([album.name(k) for k in numbers if album])
@@ -147,8 +148,14 @@ class Subject:
             "preprocess": repr(self.network.preprocess),
             "engine": self.engine_name,
             "images": digest.hexdigest(),
+            "inputs": sorted((name, _bytes(values)) for name, values in self._beside.items()),
             "photos": "" if self.photos is None else self.photos.digest,
         }
+
+    @property
+    def _beside(self) -> Mapping[str, Array]:
+        """What inputs beside the image hold."""
+        return self.network.beside(self.network.message) if self.images else {}
 
     @property
     def _in_memory(self) -> bool:
@@ -170,7 +177,8 @@ class Subject:
     @cached_property
     def probe(self) -> Probe:
         """The net with no layer in place, for gradients."""
-        return Probe(self.network)
+        part = self.network.part(answer_blobs(self.network.message)[0])
+        return Probe(part if part.data == self.network.data else self.network)
 
     def load(self) -> Any:
         """The net, loaded once. Raises InputError or RunError where the engine cannot."""
@@ -184,9 +192,12 @@ class Subject:
         """What image `number` makes of each blob, (C, H, W) or (K,), after layers that work in place."""
         if number not in self._blobs:
             self._blobs.clear()  # one image's blobs may take much memory
-            pixels = self.images[number].pixels[None]
-            found = forward(self._net, {self.network.data: pixels}, self.network.geometry.named_blobs)
-            self._blobs[number] = {n: a[0] if a.ndim > 1 else a.reshape(-1) for n, a in found.items()}
+            network, pixels = self.network, self.images[number].pixels[None]
+            rows = network.room.together(pixels, network.geometry.blobs[network.data])
+            found = forward(self._net, {network.data: rows}, network.geometry.named_blobs)
+            self._blobs[number] = {
+                n: network.room.apart(a)[0] if a.ndim > 1 else a.reshape(-1) for n, a in found.items()
+            }
         return self._blobs[number]
 
 
@@ -210,6 +221,10 @@ def _short(names: Sequence[str]) -> Sequence[str]:
     """File names without their folders, where they still tell the images apart."""
     short = [name.replace("\\", "/").rsplit("/", 1)[-1] for name in names]
     return short if len(set(short)) == len(short) else names
+
+
+def _bytes(values: Array) -> str:
+    return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
 
 
 def _digest(message: Any) -> str:

@@ -176,6 +176,7 @@ def auxiliary_net(
     need_gradient(part.layer, image)
     room = room_for(part, image, batch)
     kept = with_batch(part, room.axis).layer
+    size = None if size == room.shape(image_shape)[1:] else size
     if size is not None and (len(image_shape) != 4 or room.rows > 1):
         raise InputError(f"input {image!r} of {image_shape} has no height and width to change.")
     image_shape = (room.axis, *image_shape[1:2], *(size or image_shape[2:]))

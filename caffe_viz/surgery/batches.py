@@ -31,9 +31,7 @@ class Room:
 
     def shape(self, blob: Shape) -> Shape:
         """That of one image's part of a blob, as `apart` gives it."""
-        if self.rows == 1 or blob[:1] == (1,):
-            return blob[1:]
-        return tuple(blob[axis] for axis in self.order(blob))
+        return tuple(blob[axis] for axis in self.order(blob)) if self._whole(blob) else blob[1:]
 
     def apart(self, blob: Array) -> Array:
         """The values of a blob image by image, (N, ...), channels first.
@@ -41,22 +39,30 @@ class Room:
         Of several rows it is (N, C, rows, ...), as volumes have it. A blob of three axes is then a sequence,
         (steps, streams, channels).
         """
-        if self.rows == 1 or blob.shape[:1] == (1,):
+        if not blob.ndim:
+            return blob.reshape(1)
+        if not self._whole(blob.shape):
             return blob
         return np.asarray(blob.transpose(self.order(blob.shape))[None])
 
     def together(self, images: Array, blob: Shape) -> Array:
         """`apart` turned round, for a blob of that shape; rows without an image are 0."""
-        if self.rows == 1 or blob[:1] == (1,):
+        if not blob:
+            return images.reshape(())
+        if not self._whole(blob):
             out = np.zeros(blob, np.float32)
             out[: len(images)] = images
             return out
         return np.asarray(images[0].transpose(np.argsort(self.order(blob))))
 
+    def _whole(self, blob: Shape) -> bool:
+        """Whether all rows of a blob are of one image: steps of time, regions, or rows of the input."""
+        return self.images == 1 and bool(blob) and blob[0] != 1
+
     def order(self, blob: Shape) -> tuple[int, ...]:
         """The axes of a blob as an image of several rows has them, channels first."""
         axes = tuple(range(len(blob)))
-        if blob[:1] != (self.rows,) or len(blob) < 2:
+        if len(blob) < 2:
             return axes
         channels = 2 if len(blob) == 3 else 1
         return (channels, *(axis for axis in axes if axis != channels))

@@ -16,7 +16,8 @@ SINKS = frozenset({"HDF5Output", "Silence"})  # they compute nothing; the first 
 @dataclass(frozen=True)
 class Separated:
     """`image` is the blob of `image_layer`, a Parameter; `outputs` has the first top of each layer's name:
-    that of its first layer, where several share it.
+    that of its first layer, where several share it. `made` has for each blob the one that its own layer
+    makes.
     """
 
     message: NetParameter
@@ -24,15 +25,17 @@ class Separated:
     image_layer: str
     image_shape: Shape
     outputs: Mapping[str, str]
+    made: Mapping[str, str]
     geometry: Geometry
 
 
-def separated(net: NetParameter, batch: int = 1) -> Separated:
-    """`net` (TEST phase) with no layer in place, for `batch` images, so that any blob can be a loss.
+def separated(net: NetParameter, batch: int = 1, image: str | None = None) -> Separated:
+    """`net` (TEST phase) with no layer in place, so that any blob can be a loss; `batch` is its first axis.
 
     A blob that layers work on in place keeps its name for what it holds after a full forward; before that
     it is `conv1_before_relu1`. The image is a Parameter layer, all other parameters get lr_mult 0, and
-    every end counts in the loss: Caffe computes the gradient of the image and none of weights.
+    every end counts in the loss: Caffe computes the gradient of the image and none of weights. `image` says
+    which input that is, where several could be it.
 
     Raises:
         InputError: there is not one image, or the net does not take `batch`.
@@ -41,8 +44,9 @@ def separated(net: NetParameter, batch: int = 1) -> Separated:
     names = {layer.name for layer in whole.layer} | {top for layer in whole.layer for top in layer.top}
     apart = {(one.index, one.top) for one in layers_in_place(whole.layer)}
     layers = out_of_place(whole.layer, apart, names)
-    image, shape = image_input(whole)
-    image = first_names(whole.layer, layers)[image]
+    image, shape = image_input(whole, image)
+    made = first_names(whole.layer, layers)
+    image = made[image]
     image_layer = free("image", names | {top for layer in layers for top in layer.top})
     out = NetParameter(name=f"{whole.name} (separated)")
     outputs: dict[str, str] = {}
@@ -58,7 +62,7 @@ def separated(net: NetParameter, batch: int = 1) -> Separated:
                 outputs.setdefault(layer.name, layer.top[0])
     _every_end_counts(out)
     _freeze(out, image_layer)
-    return Separated(out, image, image_layer, shape, outputs, measure(out))
+    return Separated(out, image, image_layer, shape, outputs, made, measure(out))
 
 
 def _inputs(out: NetParameter, layer: LayerParameter, image: str, image_layer: str) -> None:

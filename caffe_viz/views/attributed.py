@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from caffe_viz import figures, tables
 from caffe_viz.attribution import METHODS, Attribution, Reads, Settings, attribute, centre
+from caffe_viz.attribution.targets import asked_blobs
 from caffe_viz.classification import answer_blobs, which_answer
 from caffe_viz.errors import CaffeVizWarning, InputError, near
 from caffe_viz.figures import Picture, captioned, heat, heat_over, signed_colours
@@ -166,22 +167,23 @@ def show_attribution(
 ) -> Attributed:
     """Explain `targets` (None: the likeliest class) in `images` by `methods`; "all" takes all that fit.
 
-    Images are files, folders, archives, or arrays as of `Network.pixels`. For targets and `layer` see
-    `caffe_viz.attribution.attribute`; `on_progress` is told how much is done, of how much.
+    Images are files, folders, archives, or arrays as of `Network.pixels`; those of several inputs are given
+    as of `Network.taking`. For targets and `layer` see `caffe_viz.attribution.attribute`; `on_progress` is
+    told how much is done, of how much.
 
     Raises:
         InputError: no such image, target, method, layer or colours; or the net does not fit a named method.
     """
-    network = Network.of(net, weights=False)
+    whole = Network.of(net, weights=False)
     if colours not in figures.COLOURS:
         raise InputError(f"colours {colours!r} are unknown.{near(colours, figures.COLOURS)}")
-    names, blobs = _loaded(network, images)
-    if network is net:
-        network.check()
-    probe = Probe(net)
-    if targets is None and (several := which_answer(network.message, answer_blobs(network.message)[0])):
+    if targets is None and (several := which_answer(whole.message, answer_blobs(whole.message)[0])):
         warnings.warn(f"{several}; --target LAYER:3 chooses", CaffeVizWarning, stacklevel=2)
     asked = [targets] if isinstance(targets, int | str) else targets
+    if whole is net:
+        whole.check()
+    network, names, blobs = loaded(whole.part(*asked_blobs(whole.message, asked, layer)), images)
+    probe = Probe(net, network)
     every = methods == "all"
     chosen = (
         list(METHODS) if every else [methods] if isinstance(methods, str) else list(dict.fromkeys(methods))
@@ -206,26 +208,30 @@ def show_attribution(
     return Attributed(tuple(found), tuple(refused), colours)
 
 
-def _loaded(network: Network, images: Any) -> tuple[tuple[str, ...], Array]:
-    """Names, and (I, C, H, W) in units of the input."""
-    if isinstance(images, str | Path):
-        images = [images]
-    elif isinstance(images, np.ndarray):
-        images = [images] if images.ndim == len(network.shape) else list(images)
-    given: Iterable[Any] = images
-    names, blobs = list[str](), list[Array]()
+def loaded(part: Network, images: Any, count: int | None = None) -> tuple[Network, tuple[str, ...], Array]:
+    """The network with what is given for its inputs, names, and images (I, C, H, W) in units of the input.
+
+    Of many, `count` are taken, evenly spaced.
+    """
+    network, given = part.taking(images)
+    if len(given) == 1 and isinstance(given[0], np.ndarray) and given[0].ndim > len(network.shape):
+        given = list(given[0])
+    found: list[tuple[str, Callable[[], Any]]] = []
     for one in given:
         if isinstance(one, str | Path):
             album = Album.of(one)
-            for number in range(len(album)):
-                names.append(album.name(number))
-                blobs.append(network.pixels(album.load(number)))
+            found += [(album.name(k), partial(album.load, k)) for k in range(len(album))]
         else:
-            names.append(f"image {len(names)}")
-            blobs.append(network.pixels(one))
-    if not blobs:
+            found.append((f"image {len(found)}", partial(np.asarray, one)))
+    if not found:
         raise InputError("no images are given: give a file, a folder or an array.")
-    return tuple(names), np.stack(blobs)
+    wanted = len(found) if count is None else min(count, len(found))
+    chosen = [found[int(k)] for k in np.arange(wanted) * len(found) // max(wanted, 1)]
+    return (
+        network,
+        tuple(name for name, _ in chosen),
+        np.stack([network.pixels(load()) for _, load in chosen]),
+    )
 
 
 def _stem(method: str) -> str:

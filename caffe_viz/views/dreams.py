@@ -16,6 +16,7 @@ from caffe_viz.network import Array, Network, PathLike
 from caffe_viz.objectives import Content, Direction, Layer, Named, Objective
 from caffe_viz.views.maximized import Maximized, maximize
 from caffe_viz.views.objectives import climbed
+from caffe_viz.views.streams import one_given
 
 
 def dream(
@@ -32,7 +33,7 @@ def dream(
     From small to large, in `octaves`, so that large shapes come first. Further options are those of
     `maximize`: steps, rate, octaves, mask, seed .. With `guide`, a second photograph, what the layer sees in
     that one is brought in. `size` (H, W) is by default the net's own; a net without fully connected layers
-    before `layer` takes any. Images are as of `Network.pixels`.
+    before `layer` takes any. Images are as of `Network.pixels`, `image` also as of `Network.taking`.
 
     Source: Mordvintsev et al., Inceptionism, 2015.
 
@@ -41,7 +42,7 @@ def dream(
     """
     whole = Network.of(net)
     objective = layer if isinstance(layer, Objective) else Layer(layer)
-    network = climbed(whole, objective, options.get("inputs", ()))
+    network, image = one_given(climbed(whole, objective), image)
     if guide is not None and not isinstance(layer, str):
         raise InputError("a guide needs a layer in which it is seen, not an objective.")
     if guide is not None and isinstance(layer, str):
@@ -50,7 +51,7 @@ def dream(
         objective = Direction(layer, Named(toward, "guide"), Named(away, "image"))
     size = size or _side(network)
     first = _pixels(network, image, size)
-    found = maximize(whole, objective, start=first, size=size, **{"method": DREAM, **options})
+    found = maximize(whole.like(network), objective, start=first, size=size, **{"method": DREAM, **options})
     return replace(found, name=_named(image, objective if guide is None else layer, "dream"))
 
 
@@ -72,9 +73,9 @@ def invert(
         InputError: no such layer or image.
     """
     whole = Network.of(net)
-    network = climbed(whole, layer, options.get("inputs", ()))
+    network, image = one_given(climbed(whole, layer), image)
     objective = Content(layer, Named(_pixels(network, image, _side(network)), "image"))
-    found = maximize(whole, objective, **{"method": INVERT, **options})
+    found = maximize(whole.like(network), objective, **{"method": INVERT, **options})
     return replace(found, name=_named(image, layer, "invert"))
 
 

@@ -12,15 +12,16 @@ import numpy as np
 
 from caffe_viz import tables
 from caffe_viz.attribution import Settings
+from caffe_viz.attribution.targets import asked_blobs
 from caffe_viz.errors import InputError, near
 from caffe_viz.evaluation import BASELINES, RULE, Curves, Sanity, cases, curves, sanity
 from caffe_viz.evaluation.sanity import mean
 from caffe_viz.figures import Picture
 from caffe_viz.figures.panels import Panel, panels
 from caffe_viz.files import write_whole
-from caffe_viz.images import Album
 from caffe_viz.network import Array, Network, PathLike
 from caffe_viz.probe import Probe
+from caffe_viz.views.attributed import loaded
 from caffe_viz.views.markdown import markdown, marks, need_marks
 from caffe_viz.views.rich import Look, Rich
 
@@ -138,22 +139,24 @@ def show_evaluation(
 ) -> Evaluated:
     """Deletion and insertion curves of `methods`, and the check by random weights; "all" takes all that fit.
 
-    `images` are files, folders, archives, or an array (N, C, H, W) in units of the input; of many, `count`
-    are taken, evenly spaced. Targets and `layer` are as of `show_attribution`. `settings.seed` is the one of
-    everything random. Ctrl-C keeps the cases that are finished.
+    `images` are files, folders, archives, or an array (N, C, H, W) in units of the input, or as of
+    `Network.taking`; of many, `count` are taken, evenly spaced. Targets and `layer` are as of
+    `show_attribution`. `settings.seed` is the one of everything random. Ctrl-C keeps the cases that are
+    finished.
 
     Raises:
         InputError: no such image, target, method, layer or check; or the net does not fit a named method.
     """
     checks = need_checks(checks)
-    network = Network.of(net, weights=False)
-    names, blobs = _loaded(network, images, count)
-    if network is net:
-        network.check()
-    given = settings or Settings()
+    whole = Network.of(net, weights=False)
     asked = [targets] if isinstance(targets, int | str) else targets
+    part = whole.part(*asked_blobs(whole.message, asked, layer))
+    network, names, blobs = loaded(part, images, count)
+    if whole is net:
+        whole.check()
+    given = settings or Settings()
     chosen = None if methods == "all" else [methods] if isinstance(methods, str) else methods
-    c = cases(Probe(net), blobs, asked, chosen, layer, names=names, settings=given)
+    c = cases(Probe(net, network), blobs, asked, chosen, layer, names=names, settings=given)
 
     def report(check: str) -> Callable[[float], None]:
         before = checks.index(check)
@@ -252,22 +255,6 @@ def _same_cases(curves: Curves, sanity: Sanity) -> bool:
     both: tuple[Curves | Sanity, ...] = (curves, sanity)
     heads = [(one.engine, one.asked, one.names[:most], one.targets[:most]) for one in both]
     return heads[0] == heads[1]
-
-
-def _loaded(network: Network, images: Any, count: int | None) -> tuple[tuple[str, ...], Array]:
-    """Names, and (I, C, H, W) in units of the input."""
-    if isinstance(images, np.ndarray):
-        chosen = _spread(len(images), count)
-        return tuple(f"image {k}" for k in chosen), np.asarray(images[chosen], np.float32)
-    album = Album.of(*([images] if isinstance(images, str | Path) else images))
-    chosen = _spread(len(album), count)
-    return tuple(map(album.name, chosen)), np.stack([network.pixels(album.load(k)) for k in chosen])
-
-
-def _spread(total: int, count: int | None) -> list[int]:
-    """`count` of the numbers 0 to total - 1, evenly spaced; None: all."""
-    wanted = total if count is None else min(count, total)
-    return [int(k) for k in np.arange(wanted) * total // max(wanted, 1)]
 
 
 def _by_name(names: Sequence[str], values: Array) -> Mapping[str, Array]:

@@ -19,7 +19,7 @@ from caffe_viz.geometry.results import shape_text
 from caffe_viz.netdef import NetParameter
 from caffe_viz.network import Array, Network, PathLike
 from caffe_viz.probe import relu_state
-from caffe_viz.surgery import auxiliary_net, likely_images
+from caffe_viz.surgery import Room, auxiliary_net, likely_images
 from caffe_viz.views.rich import Look, Rich
 
 STATISTICS = ("blob", "shape", "min", "mean", "max", "rms", "non-zero")
@@ -98,7 +98,7 @@ class Activations(Rich):
         return Look([*map(self.picture, self.arrays)] if len(self.arrays) == 1 else [], tables=[self.table])
 
 
-def show_activations(net: Any, image: PathLike | Array, blobs: Sequence[str] | None = None) -> Activations:
+def show_activations(net: Any, image: Any, blobs: Sequence[str] | None = None) -> Activations:
     """Run `image` through the net; the activations of `blobs` (None: of all, but hidden splits).
 
     A `caffe.Net` is run itself, with the image in its whole batch. Image: see `Network.pixels`; of several
@@ -111,13 +111,13 @@ def show_activations(net: Any, image: PathLike | Array, blobs: Sequence[str] | N
     names = list(blobs or whole.geometry.named_blobs)
     network, pixels = one_image(whole.part(*names), image)
     engine = network.load() if net is whole else net
-    several = network.room.rows > 1
-    shape = network.geometry.blobs[network.data]
-    inputs = {network.data: network.room.together(pixels[None], shape) if several else pixels[None]}
+    shape, rows = engine.blobs[network.data].data.shape, network.room.rows
+    room = Room(rows, shape[0] // rows)
+    inputs = {network.data: room.together(pixels[None], shape) if rows > 1 else pixels[None]}
     if net is not whole:
         inputs |= network.beside(network.message)
     arrays = probe.forward(engine, inputs, names)
-    shown = {name: network.room.apart(a)[0] if a.ndim > 1 else a.ravel() for name, a in arrays.items()}
+    shown = {name: room.apart(a)[0] if a.ndim > 1 else a.ravel() for name, a in arrays.items()}
     ends = [name for name in answers(whole.message) if name in shown] or names[-1:]
     return Activations(
         shown,
@@ -129,7 +129,13 @@ def show_activations(net: Any, image: PathLike | Array, blobs: Sequence[str] | N
 
 
 def one_image(network: Network, given: Any) -> tuple[Network, Array]:
-    """The pixels of the only image in `given`, and the network with what that says of other inputs.
+    """As `one_given`, the image as pixels."""
+    network, image = one_given(network, given)
+    return network, network.pixels(image)
+
+
+def one_given(network: Network, given: Any) -> tuple[Network, Any]:
+    """The only image in `given`, and the network with what that says of other inputs.
 
     Raises:
         InputError: there is no image, or more than one; or as `Network.taking`.
@@ -138,7 +144,7 @@ def one_image(network: Network, given: Any) -> tuple[Network, Array]:
     if len(images) != 1:
         names = " or ".join(likely_images(list(network.message.layer)))
         raise InputError(f"{len(images) or 'no'} images are given: one is needed, for input {names}.")
-    return network, network.pixels(images[0])
+    return network, images[0]
 
 
 @dataclass(frozen=True, repr=False)
@@ -184,7 +190,7 @@ def score_layer(net: NetParameter) -> str:
 
 def show_gradients(
     net: Any,
-    image: PathLike | Array,
+    image: Any,
     layer: str | None = None,
     index: int | None = None,
     blobs: Sequence[str] | None = None,
