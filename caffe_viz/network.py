@@ -31,7 +31,7 @@ from caffe_viz.geometry.python_layers import folders
 from caffe_viz.images import Album, Preprocess, load_image
 from caffe_viz.images.album import load_array
 from caffe_viz.layers_file import load_layers
-from caffe_viz.netdef import AS_FILED, NetParameter, State, with_state
+from caffe_viz.netdef import AS_FILED, NetParameter, State, StoredLayer, with_state
 from caffe_viz.surgery import (
     Room,
     describe_defaults,
@@ -135,11 +135,22 @@ class Network:
         Raises:
             InputError: there are none, or not of this net.
         """
+        given = self._needed()
+        return given if isinstance(given, NetParameter) else netdef.read_weights(given, self.whole)
+
+    @cached_property
+    def stored(self) -> list[StoredLayer]:
+        """The layers of the weights, whose values stay in their file until they are read.
+
+        Raises:
+            InputError: there are none.
+        """
+        return netdef.stored_layers(self._needed(), self.whole)
+
+    def _needed(self) -> PathLike | NetParameter:
         if self.weights is None:
             raise InputError(f"net {self.message.name!r}: weights are needed; give the caffemodel too.")
-        if isinstance(self.weights, NetParameter):
-            return self.weights
-        return netdef.read_weights(self.weights, self.whole)
+        return self.weights
 
     def check(self) -> None:
         """Raises InputError on what would make Caffe abort, or fail without a word."""
@@ -176,7 +187,7 @@ class Network:
     def need_weights(self) -> None:
         """Raises InputError if the weights are none, or of a net with other layers."""
         names = {layer.name for layer in self.whole.layer}
-        given = [layer.name for layer in self.trained.layer if layer.blobs]
+        given = [layer.name for layer in self.stored if layer.blobs]
         if names.isdisjoint(given):
             others = ", ".join(given[:8])
             raise InputError(f"net {self.whole.name!r} has none of the layers of the weights: {others}.")
@@ -368,7 +379,7 @@ class Network:
     def _like(self, **changes: Any) -> Network:
         """The same files, read once, with other fields."""
         out = replace(self, **changes)
-        read = ("given", "whole", "message", "trained")
+        read = ("given", "whole", "message", "trained", "stored")
         vars(out).update({name: value for name, value in vars(self).items() if name in read})
         return out
 

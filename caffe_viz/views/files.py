@@ -59,11 +59,11 @@ def show_weights(net: Any, layer: str | None = None, filters: Sequence[int] | No
         InputError: no such layer or filter, or the layer's weights are no kernels (O, I, ..).
     """
     network = Network.of(net)
-    layers = {one.name: one for one in network.trained.layer if one.blobs}
+    layers = {one.name: one for one in network.stored if one.blobs}
     chosen = layer or first_kernels(network)
     if chosen not in layers:
         raise InputError(f"no weights of a layer {chosen!r}.{near(chosen, layers)}")
-    array = netdef.blob_array(layers[chosen].blobs[0])
+    array = layers[chosen].blobs[0].array()
     if array.ndim < 3:
         raise InputError(
             f"layer {chosen!r} has weights of {array.shape}; kernels have three axes or more, as (O, I, k)."
@@ -79,8 +79,8 @@ def show_weights(net: Any, layer: str | None = None, filters: Sequence[int] | No
 
 def first_kernels(network: Network) -> str:
     """The first layer whose weights are kernels; raises InputError if there is none."""
-    for layer in network.trained.layer:
-        axes = len(netdef.blob_shape(layer.blobs[0])) if layer.blobs else 0
-        if (axes == 4 and layer.type != "InnerProduct") or (axes > 2 and layer.type in CONVOLUTIONS):
+    for layer in network.stored:
+        axes, kind = len(netdef.blob_shape(layer.blobs[0].proto)) if layer.blobs else 0, layer.message.type
+        if (axes == 4 and kind != "InnerProduct") or (axes > 2 and kind in CONVOLUTIONS):
             return layer.name
     raise InputError("no layer of the weights has kernels (O, I, H, W).")
