@@ -321,9 +321,10 @@ def test_layers_are_submodules_of_their_names() -> None:
     assert found["t4"].tolist() == [4, 4]
 
 
-def test_parameters_are_frozen_and_the_nets_own() -> None:
+@pytest.mark.parametrize("memory_format", FORMATS)
+def test_parameters_are_frozen_and_the_nets_own(memory_format: str) -> None:
     net = toy()
-    module = NetModule(net)
+    module = NetModule(net, memory_format)
     assert [tuple(p.shape) for p in module.parameters()] == [(4, 3, 3, 3), (4,), (5, 36), (5,)]
     assert list(module.state_dict()) == ["conv.weight", "conv.bias", "ip.weight", "ip.bias"]
     assert not any(p.requires_grad for p in module.parameters())
@@ -335,11 +336,9 @@ def test_parameters_are_frozen_and_the_nets_own() -> None:
     assert repr(module.conv) == "LayerModule(Convolution)"
 
 
-def test_channels_last_has_kernels_and_maps_channels_last() -> None:
+def test_channels_last_has_maps_channels_last() -> None:
     net = toy()
     module = NetModule(net, "channels_last")
-    assert module.conv.weight.is_contiguous(memory_format=torch.channels_last)
-    assert module.ip.bias.data_ptr() == net.params["ip"][1].data.ctypes.data
     found = module(noise(2, 3, 8, 8), blobs=["conv", "pool", "sum"])
     assert all(x.is_contiguous(memory_format=torch.channels_last) for x in found.values())
     with pytest.raises(
@@ -402,6 +401,31 @@ def shared(second: str) -> str:
     data = 'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 4 } } }'
     name = 'param { name: "w" } inner_product_param { num_output: 4 bias_term: false weight_filler { type: "gaussian" std: 1 } }'
     return f'force_backward: true {data} layer {{ name: "one" type: "InnerProduct" bottom: "data" top: "one" {name} }} {second}'
+
+
+@pytest.mark.parametrize("many", [0, 1 << 60], ids=["by columns", "by torch"])
+@pytest.mark.parametrize(("kernel", "stride", "pad"), [((7, 3), (2, 3), (0, 1)), ((3, 3), (1, 1), (1, 1))])
+def test_the_gradient_of_a_convolution_over_few_channels(
+    kernel: tuple[int, int], stride: tuple[int, int], pad: tuple[int, int], many: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Both ways that it goes back, for maps channels last; plain torch in double precision judges."""
+    monkeypatch.setattr("caffe_viz.engine.layers.windows.MANY", many)
+    text = f"""
+    layer {{ name: "data" type: "Input" top: "data" input_param {{ shape {{ dim: 2 dim: 3 dim: 17 dim: 14 }} }} }}
+    layer {{ name: "conv" type: "Convolution" bottom: "data" top: "conv" convolution_param {{ num_output: 6
+      kernel_h: {kernel[0]} kernel_w: {kernel[1]} stride_h: {stride[0]} stride_w: {stride[1]}
+      pad_h: {pad[0]} pad_w: {pad[1]} weight_filler {{ type: "gaussian" std: 1 }} }} }}
+    """
+    net = toy(text)
+    x = noise(2, 3, 17, 14).requires_grad_()
+    top = NetModule(net, "channels_last")(x)
+    seed = noise(*top.shape, seed=1).contiguous(memory_format=torch.channels_last)
+    (found,) = torch.autograd.grad(top, x, seed)
+    wide, weights = x.detach().double().requires_grad_(), net.params["conv"][0].data
+    judge = torch.nn.functional.conv2d(wide, torch.tensor(weights).double(), None, stride, pad)
+    (expected,) = torch.autograd.grad(judge, wide, seed.double())
+    assert apart(expected.numpy(), found.numpy()) < LIMIT
 
 
 def test_shared_parameters_are_one() -> None:

@@ -16,6 +16,7 @@ from caffe_viz.netdef import LayerParameter
 
 CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 FEW = 4  # channels
+MANY = 1 << 20  # values of a gradient, from which on bringing them into another order takes longest
 SPREAD = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 
 
@@ -102,9 +103,14 @@ class _OfFewChannels(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *seeds: Tensor) -> tuple[Tensor | None, ...]:
-        (x, weights), needed = ctx.saved_tensors, list(ctx.needs_input_grad[:3])
+        (x, weights), needed, (seed,) = ctx.saved_tensors, list(ctx.needs_input_grad[:3]), seeds
+        if needed == [True, False, False] and seed.numel() > MANY and not seed.is_contiguous():
+            kernel, stride, padding = ctx.settings
+            columns = torch.matmul(weights.flatten(1).t(), seed.flatten(2))  # (N, C * kernel, places)
+            room = x.shape[2:]
+            return F.fold(columns, room, kernel, padding=padding, stride=stride), None, None, None, None
         pull = torch.ops.aten._slow_conv2d_backward.output_mask
-        parts = (seeds[0].contiguous(), x.contiguous(), weights.contiguous())
+        parts = (seed.contiguous(), x.contiguous(), weights.contiguous())
         return (
             *(g if n else None for g, n in zip(pull(*parts, *ctx.settings, needed), needed, strict=True)),
             None,
