@@ -662,7 +662,7 @@ class TestAux:
         self, tmp_path: Path, recwarn: pytest.WarningsRecorder
     ) -> None:
         path, _ = files(tmp_path, DATA + CONV % "engine: MKLDNN")
-        aux(path, "conv1", output=tmp_path / "aux.prototxt")
+        aux(prototxt=path, layer="conv1", output=tmp_path / "aux.prototxt")
         assert not [w for w in recwarn if isinstance(w.message, CaffeVizWarning)]
         assert check(tmp_path / "aux.prototxt", probe=False).ok
 
@@ -680,4 +680,4 @@ class TestAux:
         path, _ = files(tmp_path, DATA + text)
         layer = "s" if "Swish" in text else "conv1"
         with pytest.warns(CaffeVizWarning, match=rf"only caffe_viz.engine can load .*aux.prototxt.*: {why}"):
-            aux(path, layer, output=tmp_path / "aux.prototxt")
+            aux(prototxt=path, layer=layer, output=tmp_path / "aux.prototxt")

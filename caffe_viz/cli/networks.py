@@ -212,7 +212,7 @@ def command(function: Made) -> Made:
 
     @wraps(function)
     def entered(**given: Any) -> Any:
-        of_net = {p.name: given.pop(p.name) for p in added}
+        of_net = {p.name: given.pop(p.name) for p in added if p.name in given}
         return function(net=kind(**of_net), **given)
 
     parameters = [*files, *(p for p in own if p not in last), *options, *last]
