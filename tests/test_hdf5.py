@@ -98,6 +98,18 @@ def test_without_a_net_names_count_up(written: Files) -> None:
     assert [x.name for x in stored_layers(path) if x.blobs] == ["conv2", "conv10", "fc"]
 
 
+def test_snapshots_are_a_series(tmp_path: Path) -> None:
+    from caffe_viz.recording.series import of_snapshots
+
+    paths = [tmp_path / f"a_iter_{n}.caffemodel.h5" for n in (10, 2)]
+    for path, value in zip(paths, (3, 1), strict=True):
+        with h5py.File(path, "w") as file:
+            file["data/fc/0"] = np.full((2, 5), value, np.float32)
+    frames = of_snapshots(paths).frames
+    assert [frame.period.iteration for frame in frames] == [2, 10]
+    np.testing.assert_allclose([frame.period.weights[0] for frame in frames], np.sqrt(10) * np.array([1, 3]))
+
+
 def test_names_with_slashes_are_groups_in_groups(tmp_path: Path, engine: str) -> None:
     """Which real Caffe passes over without a word: they are filled in by name."""
     text = NET.replace('"conv10"', '"block/conv10"').replace('"conv2"', '"block/conv10/1x1"')

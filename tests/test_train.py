@@ -215,6 +215,10 @@ def test_states_in_hdf5_are_looked_at_too(engine: str, tmp_path: Path) -> None:
     assert second.iter == 2
     for a, b in zip(weights(first.net), weights(second.net), strict=True):
         np.testing.assert_array_equal(a, b)
+    third = load_solver(write_solver(tmp_path), engine=engine)
+    fill(third, tmp_path / "toy_iter_2.caffemodel.h5")
+    for a, b in zip(weights(first.net), weights(third.net), strict=True):
+        np.testing.assert_array_equal(a, b)
     adam = load_solver(write_solver(tmp_path, more=f'{more} type: "Adam"'), engine=engine)
     with pytest.raises(InputError, match="another net or solver type"):
         restore(adam, state)
