@@ -207,12 +207,21 @@ class Network:
     @cached_property
     def geometry(self) -> Geometry:
         """Shapes for one image, or for as many as the net takes."""
+        return measure(with_batch(self.message, self._axis))
+
+    @cached_property
+    def _axis(self) -> int:
+        """The size of the first axis of the image, or of the first input where several could be it."""
+        image = self.data if self.has_image else next(iter(input_shapes(self.message.layer)), "")
+        return room_for(self.message, image).axis if image else 1
+
+    @cached_property
+    def has_image(self) -> bool:
+        """Whether it is known which input takes the image."""
         try:
-            image = self.data
+            return bool(self.data)
         except InputError:  # said where an image is needed
-            image = next(iter(input_shapes(self.message.layer)), "")
-        axis = room_for(self.message, image).axis if image else 1
-        return measure(with_batch(self.message, axis))
+            return False
 
     @cached_property
     def data(self) -> str:
@@ -257,9 +266,9 @@ class Network:
         """A `caffe.Net` for one image, or for as many as the net takes; other inputs hold what they shall."""
         self.check()
         weights = None if self.weights is None else self.trained
-        message = with_batch(self.message, self.room.axis)
+        message = with_batch(self.message, self._axis)
         net = load_net(message, weights, engine=self.engine, device=self.device, checked=False)
-        for name, values in self.beside(message).items():
+        for name, values in self.beside(message).items() if self.has_image else ():
             net.blobs[name].data[...] = values
         return net
 
