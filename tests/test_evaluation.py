@@ -363,7 +363,7 @@ def test_methods_that_do_not_fit(engine: str) -> None:
         cases(probe, images, [1, "conv2:3"])
     with pytest.raises(InputError, match="no target is given"):
         cases(probe, images, [])
-    with pytest.raises(InputError, match=r"\(N, C, H, W\) are expected"):
+    with pytest.raises(InputError, match=r"the input is \(12, 9\): an image \(C, H, W\) is needed"):
         cases(probe, images[0])
     with pytest.raises(InputError, match=r"check 'santy' is unknown. Did you mean 'sanity'"):
         show_evaluation(probe.network, images, checks=["santy"])

@@ -57,11 +57,9 @@ class Job:
     report: Callable[[float], None]
 
     def parts(self, count: int) -> Iterator[slice]:
-        """`count` in batches that fit into memory, each image alone where the score is one of a batch."""
-        blob = self.targets[0].blob
-        size = self.probe.batch if self.probe.net.blobs[blob].data.ndim else 1
-        for first in range(0, count, size):
-            yield slice(first, min(first + size, count))
+        """`count` in batches that fit into memory."""
+        for first in range(0, count, self.probe.batch):
+            yield slice(first, min(first + self.probe.batch, count))
 
     def scores(self, images: Array, targets: Sequence[Target]) -> Array:
         """(M,) of the target of each image (M, C, H, W)."""

@@ -111,15 +111,14 @@ def class_target(probe: Probe, number: int) -> Target:
 
 def best_class(probe: Probe, values: Array) -> Target:
     """The class that the scores (K, ...) of one image are highest for; the only one of one number ()."""
-    rows = values.reshape(len(values), -1) if values.ndim else values.reshape(1, 1)
+    rows = np.reshape(values, ((*values.shape, 1)[0], -1))
     return class_target(probe, int(rows.mean(1).argmax()))
 
 
 def likeliest_class(probe: Probe, image: Array) -> Target:
     """The class that the net finds likeliest in an image (C, H, W)."""
     blob = class_target(probe, 0).blob
-    scores = probe.forward(image[None], [blob])[blob]
-    return best_class(probe, scores[0] if scores.ndim else scores)
+    return best_class(probe, probe.forward(image[None], [blob])[blob][0])
 
 
 def channels(probe: Probe, blob: str) -> int:
@@ -175,8 +174,9 @@ def find_layer(probe: Probe, given: str | None, target: Target) -> str:
 
 def is_spatial(probe: Probe, blob: str) -> bool:
     """Whether it has maps with more than one place, in as many directions as the image."""
-    shape = probe.shape(blob)
-    return len(shape) == len(probe.shape(probe.image)) and math.prod(shape[1:]) > 1
+    shape, image = probe.shape(blob), probe.shape(probe.image)
+    rows = probe.alone(blob) and not probe.alone(probe.image)  # steps or regions, no places
+    return len(shape) == len(image) and math.prod(shape[1:]) > 1 and not rows
 
 
 def _before(probe: Probe, target: Target) -> list[tuple[LayerParameter, str]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from caffe_viz.attribution.targets import channels
 from caffe_viz.classification import answer_blobs
 from caffe_viz.errors import InputError
 from caffe_viz.evaluation.baselines import BASELINES
@@ -125,7 +126,7 @@ class Judge:
         of_classes = (
             self._blob == answer_blobs(self._probe.network.message)[1] and cases.targets[0].place is None
         )
-        self._softmax = of_classes and self._probe.shape(self._blob)[0] > 1 and writer.type != "Sigmoid"
+        self._softmax = of_classes and channels(self._probe, self._blob) > 1 and writer.type != "Sigmoid"
         self.unit = "probability" if self._softmax else "score"
 
     def __call__(self, images: Array, row: int) -> Array:
