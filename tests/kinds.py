@@ -141,6 +141,13 @@ KINDS: Mapping[str, Kind] = {
 }  # fmt: skip
 
 
+FILM = Kind(  # C3D's own frames
+    data(1, 3, 16, 112, 112) + conv("conv1", "data", 4, "kernel_size: 3 stride: 2 pad: 1")
+    + conv("conv2", "conv1", 4, "kernel_size: 3 stride: 4 pad: 1") + fc("fc", "conv2", 3) + softmax("fc"),
+    (3, 16, 112, 112), "conv2", refused=NO_IMAGE,
+)  # fmt: skip
+
+
 @dataclass
 class OneProcess:
     """In place of `Crew`: climbs in this process, so that no other must start."""

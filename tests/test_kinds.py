@@ -10,82 +10,95 @@ from typing import Any
 
 import pytest
 from commands import ran
-from kinds import KINDS, Kind, OneProcess
+from kinds import FILM, KINDS, Kind, OneProcess
 
 from caffe_viz import ascent, checking, network
-from caffe_viz.checking import Finding
+from caffe_viz.checking import child
 
-# Command -> its arguments, and whether it runs an engine; {image} and {layer} are those of the kind.
-COMMANDS: dict[str, tuple[str, bool]] = {
-    "shapes": ("{net} {weights}", False),
-    "check": ("{net} {weights}", False),
-    "draw": ("{net} -o {out}", False),
-    "weights": ("{net} {weights} -o {out}", False),
-    "aux": ("{net} --layer {layer} -o {out}/aux.prototxt", False),
-    "activations": ("{net} {weights} {image} -o {out}", True),
-    "gradient": ("{net} {weights} {image} -o {out}", True),
-    "classify": ("{net} {weights} {image}", True),
-    "top": ("{net} {weights} {image} --layer {layer} -o {out}", True),
-    "attribute": (
-        "{net} {weights} {image} --method all --patch 9 --stride 9 --samples 2 --steps 2 -o {out}", True,
-    ),
-    "evaluate": ("{net} {weights} {image} --method gradient --points 2 --check curves -o {out}", True),
-    "ascend": ("{net} {weights} --layer {layer} --filters 0:2 --steps 2 --jobs 1 -o {out}", True),
-    "dream": ("{net} {weights} {one} --layer {layer} --steps 1 --octaves 1 -o {out}", True),
-    "invert": ("{net} {weights} {one} --layer {layer} --steps 1 -o {out}", True),
-    "report": ("{net} {weights} {image} --budget 0 -o {out}", True),
-    "parity": ("{net} {weights}", False),
-    "export": ("{net} {weights} --to torch -o {out}/net.pt2", False),
-}  # fmt: skip
+# Command -> its arguments; {image}, {one} and {layer} are those of the kind.
+ONCE = {
+    "shapes": "{net} {weights}",
+    "check": "{net} {weights}",
+    "draw": "{net} -o {out}",
+    "weights": "{net} {weights} -o {out}",
+    "aux": "{net} --layer {layer} -o {out}/aux.prototxt",
+    "report": "{net} {weights} {image} --budget 0 -o {out}",
+    "parity": "{net} {weights}",
+    "export": "{net} {weights} --to torch -o {out}/net.pt2",
+}
+RUNNING = {
+    "activations": "{net} {weights} {image} -o {out}",
+    "gradient": "{net} {weights} {image} -o {out}",
+    "classify": "{net} {weights} {image}",
+    "top": "{net} {weights} {image} --layer {layer} -o {out}",
+    "attribute": "{net} {weights} {image} --method all --patch 9 --stride 9 --samples 2 --steps 2 -o {out}",
+    "evaluate": "{net} {weights} {image} --method gradient --points 2 --check curves -o {out}",
+    "ascend": "{net} {weights} --layer {layer} --filters 0:2 --steps 2 --jobs 1 -o {out}",
+    "dream": "{net} {weights} {one} --layer {layer} --steps 1 --octaves 1 -o {out}",
+    "invert": "{net} {weights} {one} --layer {layer} --steps 1 -o {out}",
+}
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The folder of each kind's files."""
-    return cache(lambda name: KINDS[name].write(tmp_path_factory.mktemp(name)))
+    return cache(lambda name: (KINDS | {"film": FILM})[name].write(tmp_path_factory.mktemp(name)))
 
 
-@pytest.fixture(autouse=True)
-def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ascents climb in this process, and real Caffe tries each net once."""
-    monkeypatch.setattr(ascent, "Crew", OneProcess)
-    for module in (network, checking):
-        monkeypatch.setattr(module, "probe", lambda path, *_, **__: tried(Path(path).read_bytes()))
+@pytest.fixture(scope="module", autouse=True)
+def quick() -> Iterator[None]:
+    """Ascents climb in this process, and real Caffe tries each prototxt once."""
+    found: dict[object, Any] = {}
 
+    def once(path: Path, *given: Any, **options: Any) -> Any:
+        key = (path.read_bytes(), repr(given))
+        if key not in found:
+            found[key] = child.probe(path, *given, **options)
+        return found[key]
 
-@cache
-def tried(prototxt: bytes) -> tuple[Finding, ...]:
-    return ()
-
-
-def arguments(command: str, kind: Kind, folder: Path, out: Path, engine: str) -> Iterator[str]:
-    """The words of a command line."""
-    text, runs = COMMANDS[command]
-    yield command
-    yield from text.format(
-        net=folder / "deploy.prototxt", weights=folder / "net.caffemodel", layer=kind.layer, out=out,
-        one=f"--image {folder / 'image.npy'}",
-        image=" ".join(f"--image {name}{folder / 'image.npy'}" for name in kind.images),
-    ).split()  # fmt: skip
-    if runs:
-        yield from ("--engine", engine)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ascent, "Crew", OneProcess)
+        for module in (network, checking):
+            patch.setattr(module, "probe", once)
+        yield
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("command", COMMANDS)
-def test_command(command: str, kind: str, engine: str, files: Any, tmp_path: Path) -> None:
-    if engine == "torch" and not COMMANDS[command][1]:
-        pytest.skip("runs no engine, or both: once is enough")
-    code, said, errors = ran(*arguments(command, KINDS[kind], files(kind), tmp_path, engine))
+@pytest.mark.parametrize("command", ONCE)
+def test_command(command: str, kind: str, files: Any, tmp_path: Path) -> None:
+    goes_through(command, ONCE[command], KINDS[kind], files(kind), tmp_path)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("command", RUNNING)
+def test_command_that_runs_the_net(command: str, kind: str, engine: str, files: Any, tmp_path: Path) -> None:
+    text = f"{RUNNING[command]} --engine {engine}"
+    goes_through(command, text, KINDS[kind], files(kind), tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [*ONCE, *RUNNING])
+def test_command_on_a_film_of_full_size(command: str, files: Any, tmp_path: Path) -> None:
+    goes_through(command, (ONCE | RUNNING)[command], FILM, files("film"), tmp_path)
+
+
+def goes_through(command: str, text: str, kind: Kind, folder: Path, out: Path) -> None:
+    """Run it: there is what it makes, or the reason of the kind in one line."""
+    image = folder / "image.npy"
+    words = text.format(
+        net=folder / "deploy.prototxt", weights=folder / "net.caffemodel", layer=kind.layer, out=out,
+        one=f"--image {image}", image=" ".join(f"--image {name}{image}" for name in kind.images),
+    ).split()  # fmt: skip
+    code, said, errors = ran(command, *words)
     lines = [line for line in errors.splitlines() if not line.startswith("caffe-viz: inputs not given: ")]
     assert "Traceback" not in errors
-    if reason := KINDS[kind].refused.get(command):
+    if reason := kind.refused.get(command):
         assert code in (1, 2)
         assert len(lines) == 1
         assert re.search(reason, lines[0])
         return
     assert not code, errors
-    made = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert said
+    made = [path for path in out.rglob("*") if path.is_file()]
     assert all(path.stat().st_size for path in made)
-    assert made or "{out}" not in COMMANDS[command][0]
+    assert made or "{out}" not in text
