@@ -10,6 +10,7 @@ from commands import here, ran, refused
 
 import caffe_viz as cv
 from caffe_viz import backend
+from caffe_viz.errors import InputError
 from caffe_viz.netdef import (
     NetParameter,
     State,
@@ -209,7 +210,7 @@ def test_what_a_file_says_of_permissions_is_not_believed(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("made", "words"),
     [
-        ("names", "weights by the names of layers, and no net"), ("state", "a solver's state"), ("noise", "another format"),
+        ("gbk", "not UTF-8 text"), ("names", "weights by the names of layers, and no net"), ("state", "a solver's state"), ("noise", "another format"),
         ("cut", "cut short"), ("hdf5", "holds weights and no net"), ("text", "is a prototxt"), ("none", "no such prototxt"),
     ],
 )  # fmt: skip
@@ -220,6 +221,8 @@ def test_other_files_end_in_one_line(tmp_path: Path, made: str, words: str) -> N
         for layer in net.layer:
             layer.ClearField("type")
         write_weights(net, path)
+    elif made == "gbk":
+        path.write_bytes(net.SerializeToString().replace(b"relu", b"re\xb2\xe3"))
     elif made == "cut":
         path.write_bytes(net.SerializeToString()[:-20])
     elif made == "text":
@@ -235,6 +238,9 @@ def test_other_files_end_in_one_line(tmp_path: Path, made: str, words: str) -> N
     assert words in said
     assert said.count("\n") == 1
     assert not (tmp_path / "x.prototxt").exists()
+    if made == "gbk":
+        with pytest.raises(InputError, match=words):
+            cv.read_weights(path)
 
 
 def test_in_the_place_of_the_prototxt(engine: str, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from caffe_viz.errors import InputError
 from caffe_viz.netdef.blobs import blob_shape
 from caffe_viz.netdef.foreign import what_is
 from caffe_viz.netdef.hdf5 import is_hdf5
-from caffe_viz.netdef.light import LAYERS, light_blob, light_layers
+from caffe_viz.netdef.light import LAYERS, light_blob, light_layers, need_text
 from caffe_viz.netdef.net_pb2 import (
     TEST,
     TRAIN,
@@ -77,6 +77,7 @@ def net_inside(path: str | Path) -> NetParameter:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from None
     except (NotPlain, DecodeError, ValueError):
         raise _no_net(path) from None
+    need_text(net, str(path))
     names = list(net.input)
     net = upgrade(net, str(path), weights=True)
     if not any(layer.type for layer in net.layer):

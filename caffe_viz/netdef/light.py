@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from google.protobuf.message import Message
+
+from caffe_viz.errors import InputError
 from caffe_viz.netdef.net_pb2 import BlobProto, LayerParameter, NetParameter, V1LayerParameter
+from caffe_viz.netdef.text import is_repeated
 from caffe_viz.netdef.wire import Bytes, WireField, c3d_shape, is_c3d_blob, shared_part, wire_fields
 
 BLOB = {name: field.number for name, field in BlobProto.DESCRIPTOR.fields_by_name.items()}
@@ -38,6 +42,18 @@ def light_layers(data: Bytes) -> Iterator[LightLayer]:
             else shared_part(LayerParameter, data, small)
         )
         yield layer, [list(wire_fields(data, x.start, x.end)) for x in inside if x.number == place]
+
+
+def need_text(message: Message, name: str) -> None:
+    """Raises InputError where a name or the like in a message, of the file `name`, is no UTF-8 text."""
+    for field, value in message.ListFields():
+        if field.name == "blobs":
+            continue
+        for one in value if is_repeated(field) else [value]:
+            if isinstance(one, Message):
+                need_text(one, name)
+            elif field.type == field.TYPE_STRING and isinstance(one, bytes):
+                raise InputError(f"{name}: {one[:40]!r}, a {field.name}, is not UTF-8 text: is it damaged?")
 
 
 def light_blob(data: Bytes, fields: Sequence[WireField]) -> BlobProto:

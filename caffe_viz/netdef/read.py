@@ -16,6 +16,7 @@ from caffe_viz.netdef.blobs import MESSAGE_LIMIT, blob_array, make_blob
 from caffe_viz.netdef.foreign import what_is
 from caffe_viz.netdef.hdf5 import hdf5_weights, is_hdf5
 from caffe_viz.netdef.inside import is_binary, net_inside
+from caffe_viz.netdef.light import need_text
 from caffe_viz.netdef.net_pb2 import BlobProto, NetParameter, SolverParameter, SolverState
 from caffe_viz.netdef.priors import tell_priors
 from caffe_viz.netdef.syntax import explain
@@ -93,6 +94,7 @@ def read_weights(path: str | Path, net: NetParameter | None = None) -> NetParame
     layers = len(net.layer) or len(net.layers)
     if not layers:
         raise InputError(f"{path} is no caffemodel: {what_is(data)}.")
+    need_text(net, str(path))
     del data  # as large as the message, which the upgrade may copy
     net = upgrade(net, str(path), weights=True)
     if not any(layer.blobs for layer in net.layer):

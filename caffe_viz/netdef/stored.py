@@ -20,7 +20,7 @@ from caffe_viz.errors import InputError
 from caffe_viz.netdef.blobs import blob_array, blob_shape
 from caffe_viz.netdef.copying import without_blobs
 from caffe_viz.netdef.hdf5 import HDF5Blob, hdf5_weights, is_hdf5
-from caffe_viz.netdef.light import BLOB, LAYERS, light_blob, light_layers
+from caffe_viz.netdef.light import BLOB, LAYERS, light_blob, light_layers, need_text
 from caffe_viz.netdef.net_pb2 import BlobProto, LayerParameter, NetParameter, V1LayerParameter
 from caffe_viz.netdef.read import read_weights
 from caffe_viz.netdef.upgrade import upgrade
@@ -125,6 +125,7 @@ def _layers_in(data: mmap.mmap, path: Path) -> Iterator[StoredLayer]:
             raise NotPlain  # V0
         blobs = [_blob(data, fields, path) for fields in stored]
         blobs_found = blobs_found or bool(blobs)
+        need_text(layer, str(path))
         if isinstance(layer, V1LayerParameter):
             layer = upgrade(NetParameter(layers=[layer]), str(path), weights=True).layer[0]
         yield StoredLayer(layer.name, blobs, layer)
