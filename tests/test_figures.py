@@ -544,6 +544,7 @@ def test_bars_of_a_long_vector_keep_its_peaks() -> None:
     ("shape", "size"),
     [
         ((8, 7, 96), (8 * 21 + 7 * 2, 288)),  # flat channels, below each other
+        ((8, 1, 5), (8 * 36 + 7 * 2, 5 * 36)),  # not flat, but wide
         ((6, 30), (6 * 9, 30 * 9)),  # a line for each channel
         ((1, 28, 28), (280, 280)),
         ((4, 16, 16), (2 * 144 + 2, 2 * 144 + 2)),

@@ -11,6 +11,7 @@ from caffe_viz.tiling import enlarge, grid
 SIDE, WIDER = 288, 600  # pixels that small data are enlarged to, and a volume's slices
 LEAST = 12  # pixels of the thin side of a channel
 GAP = 2
+FEW = 24  # wide channels that are below each other
 HEIGHT, LONGEST = 96, 1200  # of the bars of a vector
 BAR, LINE, GROUND = (0.0, 0.45, 0.7), 0.6, 1.0  # as in plots, blue on white, and a grey line at 0
 
@@ -28,6 +29,8 @@ def channels(values: Floats) -> Floats:
     depth = int(np.prod(array.shape[1:-2]))
     tile = (height, depth * (width + 1) - 1)
     columns = columns_for(count, tile, LEAST, SIDE)
+    if tile[1] >= 2 * tile[0] and count <= FEW:
+        columns = 1  # so that the channels are counted from above
     rows = -(-count // columns)
     side = SIDE if depth == 1 else WIDER
     factor = max(1, side // max(rows * tile[0], columns * tile[1]))
