@@ -17,6 +17,7 @@ from caffe_viz.ascent.arrays import HostArrays
 from caffe_viz.ascent.optimizers import normalized
 from caffe_viz.errors import InputError, RunError
 from caffe_viz.netdef import NetParameter, make_blob, parse_net
+from caffe_viz.objectives import Channel
 from caffe_viz.surgery import auxiliary_net
 
 plain = partial(ascend, method="plain")
@@ -92,6 +93,17 @@ def test_dead_filters_are_named_and_not_drawn(engine: str) -> None:
     assert found.filters == (0, 2)
     assert len(found.images) == len(found.curve) == 2
     assert (found.curve[:, -1] > 1).all()
+
+
+def test_filters_without_a_gradient_at_the_end_are_faded(engine: str, tmp_path: Path) -> None:
+    """Minus what a ReLU lets through is largest where nothing gets through."""
+    net, weights, _ = toy(bias=(0, 0, 0))
+    climbing = ascend(net, weights, -1 * Channel("relu", 0), steps=40, method="plain", engine=engine, jobs=1)
+    found = finish(climbing)
+    assert found.faded == (0,)
+    found.save(tmp_path / "a.npz")
+    assert Ascent.load(tmp_path / "a.npz").faded == (0,)
+    assert finish(plain(net, weights, "relu", [0], steps=4, engine=engine)).faded == ()
 
 
 def test_both_engines_climb_the_same_way(networks: Path, caffe: Any) -> None:

@@ -128,6 +128,7 @@ class Ascending:
         images, curves, values, frames = [], [], [], []
         kept: list[int] = []
         dead: list[int] = []
+        faded: list[int] = []
         for batch in self.batches:
             snapshot = self._ticks[batch].snapshot if batch in self._ticks else None
             if snapshot is None:
@@ -140,6 +141,7 @@ class Ascending:
             images.append(fitted(snapshot.images, shape[1:])[alive])
             values.append(snapshot.values[alive])
             kept += [i for i, lives in zip(batch, alive, strict=True) if lives]
+            faded += [i for i, gone in zip(batch, snapshot.faded & alive, strict=True) if gone]
             dead += [i for i, lives in zip(batch, alive, strict=True) if not lives]
             if batch in self._frames:
                 same = [fitted(frame.astype(np.float32), shape[1:]) for frame in self._frames[batch]]
@@ -154,6 +156,7 @@ class Ascending:
             np.concatenate([f[:count] for f in frames], axis=1) if frames else np.empty(0, np.float16),
             tuple(str(self.job.goals[i].objective) for i in kept),
             recipe.canvas.bounded, recipe.name, recipe.seed, self.job.engine,
+            tuple(dict.fromkeys(self.filters[i] for i in faded)),
         )  # fmt: skip
 
 

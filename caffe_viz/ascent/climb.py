@@ -46,13 +46,14 @@ class Goal:
 class Snapshot:
     """A batch of K images (K, C, H, W) on the host: `curve` (K, evaluations so far), and `values` (K,).
 
-    `alive` (K,) is False where no start had a gradient.
+    `alive` (K,) is False where no start had a gradient, `faded` (K,) True where the end has none.
     """
 
     images: Host
     curve: Host
     values: Host
     alive: NDArray[np.bool_]
+    faded: NDArray[np.bool_]
 
 
 @dataclass
@@ -68,6 +69,7 @@ class Climb:
     recipe: Recipe
     units: Units
     alive: NDArray[np.bool_] = field(init=False)
+    faded: NDArray[np.bool_] = field(init=False)
     _curve: list[Any] = field(default_factory=list)
     _octave_from: int = 0
     _best: Any = None
@@ -82,6 +84,7 @@ class Climb:
             RunError: a value is no number, or as `Evaluator`.
         """
         start = self.recipe.start
+        self.faded = np.zeros(len(self.goals), bool)
         carried: Host | None = None
         for octave, auxiliary in enumerate(self.auxiliaries):
             evaluator = self.evaluators(octave)
@@ -111,7 +114,7 @@ class Climb:
         best = self.recipe.keep_best
         images = arrays.host(self._best if best else self._images())[:count]
         values = curve[:, self._octave_from :].max(1) if best else curve[:, -1]
-        return Snapshot(images, curve, values, self.alive)
+        return Snapshot(images, curve, values, self.alive, self.faded)
 
     def frame(self) -> NDArray[np.float16]:
         """(K, C, H, W) as they are now."""
@@ -143,6 +146,8 @@ class Climb:
                 self._weigh(evaluator, auxiliary, 0.0)  # the value is the picture's own
             values, gradient = _evaluated(evaluator, changed)
             self._record(values, seen)
+            if ended:
+                self.faded = arrays.host(arrays.inverse_rms(gradient))[: len(self.goals)] == 0
             if len(self._curve) % LOOK_EVERY == 1:
                 self._need_numbers(arrays.host(values)[: len(self.goals), None])
             if self.goals[0].apart:

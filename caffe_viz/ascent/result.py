@@ -18,6 +18,7 @@ LATER: dict[str, Any] = {
     "objectives": lambda saved: [f"{saved['layer']}:{n}" for n in saved["filters"]],
     "values": lambda saved: np.nanmax(saved["curve"], axis=1),
     "bounded": lambda saved: False,
+    "faded": lambda saved: np.empty(0, np.int64),
 }
 
 
@@ -26,8 +27,8 @@ class Ascent:
     """K filters of a layer: `images` (K, C, H, W) in units of the input blob, objective `curve` (K, steps+1).
 
     `values` (K,) is the objective of each image, and `objectives` their texts. `bounded`: they stayed between
-    black and white. `dead` filters had no gradient
-    at any start and are in none of the arrays; nor are those that an interrupt left unstarted. `frames`
+    black and white. `dead` filters had no gradient at any start and are in none of the arrays; nor are those
+    that an interrupt left unstarted. `faded` ones had one at the start and have none at the end. `frames`
     (T, K, C, H, W) is empty unless asked for. Of an objective that is no filter, `layer` is its text, and
     `filters` number its pictures.
     """
@@ -44,6 +45,7 @@ class Ascent:
     method: str
     seed: int
     engine: str
+    faded: tuple[int, ...] = ()
 
     def save(self, path: str | Path) -> None:
         """Write all but the frames as npz, under the names of the fields."""
@@ -52,6 +54,7 @@ class Ascent:
             stream, layer=self.layer, filters=self.filters, dead=self.dead, images=self.images,
             curve=self.curve, values=self.values, objectives=np.array(self.objectives, np.str_),
             bounded=self.bounded, method=self.method, seed=self.seed, engine=self.engine,
+            faded=np.array(self.faded, np.int64),
         )  # fmt: skip
         write_whole(path, stream.getvalue())
 
@@ -69,7 +72,7 @@ class Ascent:
                     str(saved["layer"]), tuple(saved["filters"].tolist()), tuple(saved["dead"].tolist()),
                     saved["images"], saved["curve"], later["values"], np.empty(0, np.float16),
                     tuple(map(str, later["objectives"])), bool(later["bounded"]), str(saved["method"]),
-                    int(saved["seed"]), str(saved["engine"]),
+                    int(saved["seed"]), str(saved["engine"]), tuple(later["faded"].tolist()),
                 )  # fmt: skip
         except (OSError, ValueError, KeyError) as error:
             raise InputError(f"{path} is no saved ascent: {error}.") from None

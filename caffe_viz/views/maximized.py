@@ -123,14 +123,19 @@ class Maximized(Rich):
     @property
     def table(self) -> tables.Table:
         a = self.ascent
-        inactive = () if self.topmost is None else self.topmost.top.dead
+        notes = dict.fromkeys(a.faded, "faded: no gradient at the end")
+        notes |= (
+            {}
+            if self.topmost is None
+            else dict.fromkeys(self.topmost.top.dead, "never active in the photographs")
+        )
         rows: list[tuple[Any, ...]] = [
             (
                 number,
                 float(f"{curve[0]:.6g}"),
                 float(f"{value:.6g}"),
                 int(np.isfinite(curve).sum()) - 1,
-                "never active in the photographs" if number in inactive else "",
+                notes.get(number, ""),
             )
             for number, curve, value in zip(a.filters, a.curve, a.values, strict=True)
         ]
