@@ -147,7 +147,7 @@ def test_errors_are_one_line_and_pass(net: Any) -> None:
     assert panel.said.value == ""
     panel.layer.value = "fc8"
     panel.what.value = "kernels"
-    assert "kernels have four axes" in panel.said.value
+    assert "kernels have three axes" in panel.said.value
 
 
 def test_an_upload_takes_the_place_of_the_path(net: Any) -> None:
