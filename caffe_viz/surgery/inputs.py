@@ -89,8 +89,9 @@ def find_image(
     for layer in layers:
         if not layer.bottom and layer.type not in ("Input", "Parameter", "DummyData"):
             raise InputError(
-                f"layer {layer.name!r} ({layer.type}) brings its own data: give the deploy prototxt, "
-                f"whose image is an Input layer."
+                f"layer {layer.name!r} ({layer.type}) brings its own data: give a deploy prototxt, which "
+                f"`caffe-viz deploy` makes, or the shape, as "
+                f"--input {layer.top[0] if layer.top else 'data'}=1x3x227x227."
             )
     shapes = input_shapes(layers)
     if image in shapes:
