@@ -358,7 +358,7 @@ def test_wrong_engines_and_devices_are_one_line(
     options = ENGINE_COMMANDS[command]
     solver = networks / "caffenet_cifar10" / "solver.prototxt"
     line: list[object] = ["caffe-viz", command, *([solver] if "solver" in options else files(networks))]
-    line += ["--image", CAT] if "image" in options else []
+    line += ["--image", f"data={CAT}" if command == "ascend" else CAT] if "image" in options else []
     line += ["--layer", "conv3"] if "layer" in options else []
     line += ["--time"] if "timed" in options else []  # shapes runs an engine for that alone
     line += ["-o", tmp_path / "out"] if "output" in options else []

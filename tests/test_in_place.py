@@ -220,6 +220,8 @@ def test_gradients_and_steps_of_the_auxiliary_net_are_right(engine: str, text: s
     found = cv.gradient(made, aux.objective, seed, [aux.image]).blobs[aux.image]
     np.testing.assert_allclose(found, gradient, rtol=0, atol=1e-6 * np.abs(found).max())
     assert off(image, gradient, score) < 0.01
+    if aux.selector_shape[0] < batch:  # whose rows are one image: test_inputs.py climbs those
+        return
     selector[...] = aux.select([1] * batch)
     image[...] = image[0]
     made.blobs[aux.selector].data[...] = selector
