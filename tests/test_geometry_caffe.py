@@ -46,7 +46,7 @@ def summary(net: NetParameter) -> dict[str, Any]:
 
 
 def test_every_type_of_this_caffe_is_known(caffe: Any) -> None:
-    own = {"ImageData", "WindowData"}  # which need OpenCV; the embedded engine's, in the table once that is imported
+    own = {"ImageData", "WindowData"}  # they need OpenCV
     here = {name for name, rule in TABLE.items() if not rule.fork}
     assert set(caffe.layer_type_list()) == here - own
 

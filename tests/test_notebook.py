@@ -1,4 +1,4 @@
-"""docs/tour.ipynb runs on both engines as it stands, and says what it should."""
+"""docs/tour.ipynb runs as it stands, on real Caffe where that is installed, and says what it should."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from caffe_viz.backend import chosen
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TOUR = REPOSITORY / "docs" / "tour.ipynb"
@@ -46,8 +48,9 @@ def output(notebook: Any, words: str) -> str:
 
 
 @pytest.mark.slow
-def test_it_runs_and_says_what_is_right(engine: str, stored: Any, tmp_path: Path) -> None:
-    """One test, so that several processes of pytest do not run it several times."""
+def test_it_runs_and_says_what_is_right(stored: Any, tmp_path: Path) -> None:
+    """One test, so that processes of pytest do not repeat it; on one engine, as it is long."""
+    engine = chosen()
     pytest.importorskip("nbclient", reason="nbclient is not installed")
     tour = run(stored, engine, tmp_path)
     for cell in (c for c in tour.cells if c.cell_type == "code"):  # no cell fails, warns or prints
