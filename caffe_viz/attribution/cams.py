@@ -19,8 +19,7 @@ def cam(job: Job) -> Array:
 
     Its mean over places is the score, but for the bias. Source: Zhou and others, arXiv:1512.04150.
     """
-    found = (job.probe.forward(job.images[part], [job.layer]) for part in job.parts(len(job.images)))
-    maps = np.concatenate([values[job.layer] for values in found])
+    maps = job.probe.forward(job.images, [job.layer])[job.layer]
     weights = np.stack([class_weights(job.probe, target) for target in job.targets])
     return to_image(job, weighted(maps, weights))
 

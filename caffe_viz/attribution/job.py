@@ -63,24 +63,16 @@ class Job:
 
     def scores(self, images: Array, targets: Sequence[Target]) -> Array:
         """(M,) of the target of each image (M, C, H, W)."""
-        blob, found = targets[0].blob, []
-        seeds = self._seeds(targets)
-        for part in self.parts(len(images)):
-            values = self.probe.forward(images[part], [blob])[blob] * seeds[part]
-            found.append(values.reshape(len(values), -1).sum(1, dtype=np.float64))
-        return np.concatenate(found).astype(np.float32)
+        blob = targets[0].blob
+        values = self.probe.forward(images, [blob])[blob] * self._seeds(targets)
+        return np.asarray(values.reshape(len(values), -1).sum(1, dtype=np.float64), np.float32)
 
     def pull(
         self, images: Array, targets: Sequence[Target], wrt: str, rule: str = "plain"
     ) -> tuple[Array, Array]:
         """Values of the blob `wrt` (M, ...), and gradients of the targets' scores with respect to it."""
-        blob, values, gradients = targets[0].blob, [], []
-        seeds = self._seeds(targets)
-        for part in self.parts(len(images)):
-            found, pulled = self.probe.pull(images[part], blob, seeds[part], [wrt], rule)
-            values.append(found[wrt])
-            gradients.append(pulled[wrt])
-        return np.concatenate(values), np.concatenate(gradients)
+        values, gradients = self.probe.pull(images, targets[0].blob, self._seeds(targets), [wrt], rule)
+        return values[wrt], gradients[wrt]
 
     def _seeds(self, targets: Sequence[Target]) -> Array:
         shape = self.probe.shape(targets[0].blob)

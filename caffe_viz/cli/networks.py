@@ -124,31 +124,12 @@ class Trained(MaybeTrained):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Runs:
-    """How images get in, and what computes."""
+class MaybeRunning(MaybeTrained):
+    """A prototxt and perhaps its caffemodel, to be run as far as that goes."""
 
     preprocess: PreprocessFile = None
     engine: Engine = "auto"
     device: Device = "cpu"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Running(_Runs, Trained):
-    """The two files, to be run."""
-
-    def open(self) -> Network:
-        """The network, checked."""
-        network = self.network(
-            weights=self.weights, preprocess=preprocess_of(self.prototxt, self.preprocess),
-            engine=self.engine, device=self.device,
-        )  # fmt: skip
-        network.check()
-        return network
-
-
-@dataclass(frozen=True, kw_only=True)
-class MaybeRunning(_Runs, MaybeTrained):
-    """A prototxt and perhaps its caffemodel, to be run as far as that goes."""
 
     def given(self) -> Network:
         """The network, not checked."""
@@ -156,6 +137,17 @@ class MaybeRunning(_Runs, MaybeTrained):
             weights=self.weights, preprocess=preprocess_of(self.prototxt, self.preprocess),
             engine=self.engine, device=self.device,
         )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running(MaybeRunning, Trained):
+    """The two files, to be run."""
+
+    def open(self) -> Network:
+        """The network, checked."""
+        network = self.given()
+        network.check()
+        return network
 
 
 def as_option(name: str, value: object) -> Iterator[str]:

@@ -135,10 +135,10 @@ class Probe:
         return values, gradients
 
     def _parts_of(self, images: Array) -> Iterator[Array]:
-        """As many at a time as the net takes."""
+        """As many at a time as the net takes and the memory allows."""
         if images.shape[1:] != self.network.shape:
             raise InputError(f"input {self.image!r} takes {self.network.shape}, not {images.shape[1:]}.")
-        most = self._room_of(len(images)).images
+        most = self._room_of(min(len(images), self.batch)).images
         for first in range(0, len(images), most):
             yield images[first : first + most]
 
