@@ -20,7 +20,7 @@ from caffe_viz.ascent.optimizers import normalized
 from caffe_viz.ascent.recipe import Recipe
 from caffe_viz.ascent.units import Units
 from caffe_viz.checking import check_messages
-from caffe_viz.netdef import NetParameter, State, make_blob, parse_net
+from caffe_viz.netdef import NetParameter, State, make_blob, parse_net, with_state
 from caffe_viz.objectives import Neuron
 from caffe_viz.surgery import auxiliary_net
 
@@ -256,7 +256,7 @@ def test_dropout_in_place_changes_values_in_training_only(phase: str, warned: li
         INPUT
         + 'layer { name: "s" type: "Sigmoid" bottom: "a" top: "s" } layer { name: "d" type: "Dropout" bottom: "s" top: "s" }'
     )
-    found = [f.where.split()[1] for f in check_messages(parse_net(net), state=State(phase))]
+    found = [f.where.split()[1] for f in check_messages(with_state(parse_net(net), State(phase)))]
     assert found == warned
 
 

@@ -117,18 +117,16 @@ def check_messages(
     *,
     allow_code: bool = False,
     variants: Mapping[str, str] | None = None,
-    state: State = AS_FILED,
     engine: str = "caffe",
 ) -> tuple[Finding, ...]:
     """What is wrong with a net and its weights as messages on `engine`, which is not started for it.
 
-    `state` says which layers of the net are meant: by default those of its own state, or else of TEST.
-    `allow_code` admits layers that touch files; those of type Python need a permission in the net itself.
+    The layers of its own state are meant. `allow_code` admits layers that touch files; those of type Python
+    need a permission in the net itself.
     """
     layers = stored_layers(weights) if isinstance(weights, NetParameter) else weights
     try:
-        chosen = for_phase(net, state)
-        chosen = prepared(chosen, layers, variants)
+        chosen = prepared(for_phase(net), layers, variants)
         # Real Caffe reads the layers of all phases before it drops some.
         findings = tuple(foreign_findings(net if engine == "caffe" else chosen, engine))
         chosen = known_part(chosen) if engine == "torch" else chosen

@@ -14,6 +14,7 @@ from caffe_viz.geometry import measure
 from caffe_viz.geometry.told import brings_data, told
 from caffe_viz.images import Preprocess
 from caffe_viz.netdef import AS_FILED, LayerParameter, NetParameter, State, for_phase, write_net
+from caffe_viz.netdef.copying import without_layers
 from caffe_viz.netdef.net_pb2 import TRAIN
 from caffe_viz.surgery import Shape, as_input, with_inputs
 from caffe_viz.surgery.inputs import input_shapes, leading_to
@@ -75,11 +76,9 @@ def deploy(
     given = dict(input_shapes or {})
     with_inputs(net, given)  # raises where there is no such input
     whole, layers, notes = _chosen(net, state)
-    body = NetParameter()
-    body.CopyFrom(whole)
+    body = without_layers(whole)
     body.ClearField("state")
     body.ClearField("other_states")
-    del body.layer[:]
     goals = _Goals(layers, _losses(net, layers), notes)
     body.layer.extend(goals.without_losses())
     needed = leading_to(body, goals.blobs())
@@ -95,10 +94,7 @@ def deploy(
 
 def _pixels(net: NetParameter, made: NetParameter, folder: Path | None) -> Pixels:
     """How images get into `made`, by the data layers of `net`, those of TEST before those of TRAIN."""
-    measured = measure(made)
-    inputs = {
-        top: measured.blobs.get(top, ()) for layer in made.layer if layer.type == "Input" for top in layer.top
-    }
+    inputs = input_shapes(made.layer)
     for layer in sorted(filter(brings_data, net.layer), key=_only_trains):
         top = next((top for top in layer.top if len(inputs.get(top, ())) >= MIN_AXES), None)
         if top is not None:
@@ -342,9 +338,7 @@ def _measured(net: NetParameter) -> NetParameter:
 def _with_data(
     net: NetParameter, data: Sequence[LayerParameter], shapes: Mapping[str, Shape]
 ) -> NetParameter:
-    out = NetParameter()
-    out.CopyFrom(net)
-    del out.layer[:]
+    out = without_layers(net)
     for layer in net.layer:
         if layer in data:
             out.layer.append(as_input(layer, {top: shapes[top] for top in layer.top if top in shapes}))

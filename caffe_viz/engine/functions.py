@@ -63,10 +63,11 @@ class NetFunction:
             values = self._values(given, [blob, *wrt])
             below = [leaves.get(name, values[name]) for name in wrt]
             found = _gradients(values[blob], below, self._tensor(seed))
+        pulled = {}
         for name, gradient in zip(wrt, found, strict=True):
             if gradient is None:
                 raise RunError(f"no gradient of {blob!r} reaches {name!r}.")
-        pulled = {name: _array(gradient) for name, gradient in zip(wrt, found, strict=True)}
+            pulled[name] = _array(gradient)
         return {name: _array(values[name].detach()) for name in wrt}, pulled
 
     def _values(self, given: Mapping[str, Tensor], blobs: Iterable[str]) -> dict[str, Tensor]:
@@ -104,6 +105,5 @@ def _gradients(top: Tensor, below: Sequence[Tensor], seed: Tensor) -> Sequence[T
     return torch.autograd.grad(top, below, seed.reshape(top.shape), allow_unused=True)
 
 
-def _array(values: Tensor | None) -> Array:
-    assert values is not None
+def _array(values: Tensor) -> Array:
     return values.cpu().contiguous().numpy()

@@ -69,10 +69,7 @@ def _memory_data(layer: LayerParameter, bottoms: Shapes) -> Out:
 def _stored(layer: LayerParameter, bottoms: Shapes) -> Out:
     """The shape stands in files of data, and often in what the layer makes of them."""
     found = told(layer)
-    shapes = [shape for shape in found.shapes if shape is not None]
-    if len(shapes) < len(layer.top):
-        raise UntoldError(found)
-    return Out(tuple(shapes), remark=found.remark)
+    return Out(found.whole(), remark=found.remark)
 
 
 @rule("HDF5Output", bottoms=2, tops=0)

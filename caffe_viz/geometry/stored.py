@@ -16,7 +16,7 @@ from caffe_viz.errors import InputError
 from caffe_viz.files import h5py
 from caffe_viz.geometry.fields import Shape
 from caffe_viz.geometry.table import TABLE, Out, Rule, Shapes, need, text
-from caffe_viz.geometry.told import UntoldError, mean_shape, told
+from caffe_viz.geometry.told import mean_shape, told
 from caffe_viz.images import load_image
 from caffe_viz.netdef import LayerParameter
 
@@ -98,10 +98,7 @@ def _image_data(layer: LayerParameter, bottoms: Shapes) -> Out:
 
 def _data(layer: LayerParameter, bottoms: Shapes) -> Out:
     found = told(layer, mean_shape(layer))
-    shapes = [shape for shape in found.shapes if shape is not None]
-    if len(shapes) < len(layer.top):
-        raise UntoldError(found)
-    return Out(tuple(shapes), remark=found.remark)
+    return Out(found.whole(), remark=found.remark)
 
 
 STORED = {

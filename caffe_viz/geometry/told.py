@@ -8,7 +8,7 @@ of unknown types it is read where most forks write it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from google.protobuf.message import Message
@@ -45,6 +45,13 @@ class Told:
     shapes: tuple[Shape | None, ...]
     why: str = ""
     remark: str = ""
+
+    def whole(self) -> tuple[Shape, ...]:
+        """All shapes; raises UntoldError where the file does not tell one."""
+        known = tuple(shape for shape in self.shapes if shape is not None)
+        if len(known) < len(self.shapes):
+            raise UntoldError(self)
+        return known
 
 
 class UntoldError(InputError):
@@ -89,8 +96,10 @@ def label_shape(layer: LayerParameter, batch: int) -> Shape | None:
 
 def image_size(layer: LayerParameter, *, stored: bool = False) -> Shape | None:
     """(H, W) of the images that a data layer gives, or, `stored`, that it crops them from; None: not told."""
-    facts = _facts(layer)
-    pairs = SIZES[3:] if stored else SIZES
+    return _size(_facts(layer), SIZES[3:] if stored else SIZES)
+
+
+def _size(facts: Facts, pairs: Iterable[tuple[str, str]] = SIZES) -> Shape | None:
     sizes = ((_number(facts, h), _number(facts, w)) for h, w in pairs)
     return next(((h, w) for h, w in sizes if h and w), None)
 
@@ -102,7 +111,7 @@ def _image(
         return None, ""
     if dims := facts.get("dim"):  # MemoryData of forks
         return tuple(int(dim) for dim in dims if dim.isdecimal()), ""
-    size, channels = image_size(layer), _channels(layer, facts)
+    size, channels = _size(facts), _channels(layer, facts)
     if len(mean) > 2:
         size, channels = size or mean[-2:], channels or mean[-3]
     if size is None:

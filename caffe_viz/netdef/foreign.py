@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 from google.protobuf.message import DecodeError
@@ -37,6 +38,17 @@ class Part(NamedTuple):
     field: int
     kind: int
     end: int
+
+
+def head(path: str | Path, count: int) -> bytes:
+    """The first bytes of a file; none where there is no file, or it cannot be read."""
+    if not Path(path).is_file():
+        return b""
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(count)
+    except OSError:
+        return b""
 
 
 def what_is(data: bytes) -> str:

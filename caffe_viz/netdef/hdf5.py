@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from caffe_viz.errors import InputError
 from caffe_viz.files import h5py
+from caffe_viz.netdef.foreign import head
 from caffe_viz.netdef.net_pb2 import BlobProto, NetParameter
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -59,13 +60,7 @@ Blobs = dict[int, HDF5Blob]  # of a layer, by their number
 
 def is_hdf5(path: str | Path) -> bool:
     """Whether a file is HDF5, whatever its name."""
-    if not Path(path).is_file():
-        return False
-    try:
-        with Path(path).open("rb") as file:
-            return file.read(len(SIGNATURE)) == SIGNATURE
-    except OSError:
-        return False
+    return head(path, len(SIGNATURE)) == SIGNATURE
 
 
 @contextmanager

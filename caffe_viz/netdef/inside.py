@@ -14,7 +14,8 @@ from google.protobuf.text_format import ParseError
 
 from caffe_viz.errors import InputError
 from caffe_viz.netdef.blobs import blob_shape
-from caffe_viz.netdef.foreign import what_is
+from caffe_viz.netdef.copying import without_layers
+from caffe_viz.netdef.foreign import head, what_is
 from caffe_viz.netdef.hdf5 import is_hdf5
 from caffe_viz.netdef.light import LAYERS, light_blob, light_layers, need_text
 from caffe_viz.netdef.net_pb2 import (
@@ -42,14 +43,8 @@ AXES = {"Convolution": 4, "Deconvolution": 4, "InnerProduct": 2, "Embed": 2}
 
 def is_binary(path: str | Path) -> bool:
     """Whether a file is a message, as a caffemodel is, or other binary data, but no text."""
-    if not Path(path).is_file():
-        return False
-    try:
-        with Path(path).open("rb") as file:
-            head = file.read(HEAD)
-    except OSError:
-        return False
-    return not head.startswith(UTF16) and not NO_TEXT.isdisjoint(head)
+    begin = head(path, HEAD)
+    return not begin.startswith(UTF16) and not NO_TEXT.isdisjoint(begin)
 
 
 def own_weights(path: str | Path) -> Path | None:
@@ -84,9 +79,7 @@ def net_inside(path: str | Path) -> NetParameter:
         if any(layer.blobs for layer in net.layer):
             raise InputError(f"{path} holds weights by the names of layers, and no net: give its prototxt.")
         raise _no_net(path)
-    out = NetParameter()
-    out.CopyFrom(net)
-    del out.layer[:]
+    out = without_layers(net)
     made = {top for layer in net.layer for top in layer.top}
     if tops := [name for name in names if name not in made]:
         out.layer.add(name="input", type="Input", top=tops)

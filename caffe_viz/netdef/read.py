@@ -15,7 +15,7 @@ from caffe_viz.files import need_no_stream
 from caffe_viz.netdef.blobs import MESSAGE_LIMIT, blob_array, make_blob
 from caffe_viz.netdef.foreign import what_is
 from caffe_viz.netdef.hdf5 import hdf5_weights, is_hdf5
-from caffe_viz.netdef.inside import is_binary, net_inside
+from caffe_viz.netdef.inside import UTF16, is_binary, net_inside
 from caffe_viz.netdef.light import need_text
 from caffe_viz.netdef.net_pb2 import BlobProto, NetParameter, SolverParameter, SolverState
 from caffe_viz.netdef.priors import tell_priors
@@ -27,7 +27,6 @@ from caffe_viz.netdef.wire import NotPlain, shared_net
 M = TypeVar("M", bound=Message)
 # In the order of the old enum's numbers.
 OLD_SOLVERS = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")
-UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 def read_net(path: str | Path) -> NetParameter:
