@@ -392,6 +392,7 @@ BAD = [
     Toy("DummyData", [], "dummy_data_param { shape { dim: 2 } num: 1 }"),
     Toy("DummyData", [], "dummy_data_param { num: 1 channels: 2 height: 3 }"),
     Toy("MemoryData", [], "memory_data_param { batch_size: 2 channels: 3 height: 4 }", 2),
+    Toy("MemoryData", [], "memory_data_param { batch_size: 2 height: 4 width: 5 }", 2),
     Toy("SoftmaxWithLoss", ["4 5", "3"]),
     Toy("SoftmaxWithLoss", ["4 5 2", "4"]),
     Toy("EuclideanLoss", ["4 5", "4 6"]),

@@ -53,9 +53,9 @@ def _dummy_data(layer: LayerParameter, bottoms: Shapes) -> Out:
 @rule("MemoryData", bottoms=0, tops=(1, 2))
 def _memory_data(layer: LayerParameter, bottoms: Shapes) -> Out:
     """With sizes by name; in naibaf7/caffe with `dim`, and the labels are not needed."""
-    found, p = told(layer), layer.memory_data_param
-    if found.shapes[0] is not None and not p.channels:
-        return Out(tuple(shape or () for shape in found.shapes))
+    p = layer.memory_data_param
+    if any(unknown.name == "dim" for unknown in layer.unknown):
+        return Out(told(layer).whole())
     need(len(layer.top) == 2, f"takes 2 tops, not {len(layer.top)}")
     shape = (p.batch_size, p.channels, p.height, p.width)
     need(min(shape) > 0, "memory_data_param needs batch_size, channels, height and width, at least 1")
