@@ -5,6 +5,7 @@ from caffe_viz.surgery.batches import Room, room_for
 from caffe_viz.surgery.cutting import NO_GRADIENT, ONLY_FORWARD_IN_CAFFE
 from caffe_viz.surgery.inputs import (
     Shape,
+    as_input,
     defaults,
     describe_defaults,
     fitted,
@@ -17,7 +18,7 @@ from caffe_viz.surgery.inputs import (
 )
 from caffe_viz.surgery.parameters import parameter_as_input
 from caffe_viz.surgery.separate import Separated, separated
-from caffe_viz.surgery.shaping import as_input, with_inputs
+from caffe_viz.surgery.shaping import with_inputs
 
 __all__ = [
     "NO_GRADIENT",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +36,9 @@ def leading_to(net: NetParameter, blobs: Iterable[str]) -> NetParameter:
         needed |= found
         if needed.isdisjoint(layer.top):
             continue
-        kept.append(layer if layer.type != "Input" else _only(layer, needed))
+        if layer.type == "Input":
+            layer = as_input(layer, {top: shape for top, shape in _shapes(layer).items() if top in needed})
+        kept.append(layer)
         needed = (needed - set(layer.top)) | set(layer.bottom)
     out = NetParameter()
     out.CopyFrom(net)
@@ -45,10 +47,11 @@ def leading_to(net: NetParameter, blobs: Iterable[str]) -> NetParameter:
     return out
 
 
-def _only(layer: LayerParameter, tops: Collection[str]) -> LayerParameter:
-    """An Input layer with those of its tops."""
-    shapes = {top: shape for top, shape in _shapes(layer).items() if top in tops}
+def as_input(layer: LayerParameter, shapes: Mapping[str, Shape]) -> LayerParameter:
+    """An Input layer of the name and the rules of `layer`, with the tops of `shapes`."""
     out = LayerParameter(name=layer.name, type="Input", top=list(shapes))
+    out.include.extend(layer.include)
+    out.exclude.extend(layer.exclude)
     for shape in shapes.values():
         out.input_param.shape.add().dim.extend(shape)
     return out

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from caffe_viz.netdef import NetParameter
-from caffe_viz.surgery.shaping import as_input
+from caffe_viz.surgery.inputs import as_input
 
 
 def parameter_as_input(net: NetParameter, parameter: str) -> NetParameter:

@@ -8,7 +8,7 @@ from caffe_viz.errors import InputError, near
 from caffe_viz.geometry.table import text
 from caffe_viz.geometry.told import brings_data, label_shape
 from caffe_viz.netdef import LayerParameter, NetParameter
-from caffe_viz.surgery.inputs import Shape
+from caffe_viz.surgery.inputs import Shape, as_input
 
 
 def with_inputs(net: NetParameter, shapes: Mapping[str, Sequence[int]]) -> NetParameter:
@@ -36,16 +36,6 @@ def with_inputs(net: NetParameter, shapes: Mapping[str, Sequence[int]]) -> NetPa
     for layer in net.layer:
         chosen = {top: tuple(shapes[top]) for top in layer.top if top in shapes}
         out.layer.extend(_given(layer, chosen) if chosen and not layer.bottom else [layer])
-    return out
-
-
-def as_input(layer: LayerParameter, shapes: Mapping[str, Shape]) -> LayerParameter:
-    """An Input layer of the name and the rules of `layer`, with the tops of `shapes`."""
-    out = LayerParameter(name=layer.name, type="Input", top=list(shapes))
-    out.include.extend(layer.include)
-    out.exclude.extend(layer.exclude)
-    for shape in shapes.values():
-        out.input_param.shape.add().dim.extend(shape)
     return out
 
 
