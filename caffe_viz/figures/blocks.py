@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -50,9 +51,23 @@ def visible(image: Floats, factor: int, least: int) -> Floats:
     return np.asarray(enlarge(image[None], block(size, factor, (least, least), least))[0])
 
 
-def side_by_side(slices: Floats, gap: int = 1) -> Floats:
-    """(N, D, h, w, ..) -> (N, h, W, ..): the D slices of each beside each other, white between them."""
-    count, depth, height, width, *channels = slices.shape
-    out = np.ones((count, height, depth, width + gap, *channels), np.float32)
-    out[:, :, :, :width] = slices.swapaxes(1, 2)
-    return out.reshape(count, height, depth * (width + gap), *channels)[:, :, : depth * (width + gap) - gap]
+def as_slices(sizes: Sequence[int]) -> tuple[int, int, int]:
+    """The sizes of a line, a plane or a volume as (D, h, w): so many slices."""
+    *outer, height, width = [*[1] * (2 - len(sizes)), *sizes]
+    return math.prod(outer), height, width
+
+
+def tile_of(slices: tuple[int, int, int]) -> tuple[int, int]:
+    """The size (h, w) of a tile of slices (D, h, w) side by side, each value a pixel."""
+    depth, height, width = slices
+    return height, depth * (width + 1) - 1
+
+
+def side_by_side(slices: Floats, factor: int | tuple[int, int]) -> Floats:
+    """(N, D, h, w, ..) -> (N, h', w', ..): each value a block, D slices beside each other, white between."""
+    count, depth, *shape = slices.shape
+    large = enlarge(slices.reshape(count * depth, *shape), factor)
+    _, height, width, *channels = large.shape
+    out = np.ones((count, height, depth, width + 1, *channels), np.float32)
+    out[:, :, :, :width] = large.reshape(count, depth, *large.shape[1:]).swapaxes(1, 2)
+    return out.reshape(count, height, depth * (width + 1), *channels)[:, :, :-1]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from caffe_viz.figures.blocks import block, columns_for, side_by_side
+from caffe_viz.figures.blocks import as_slices, block, columns_for, side_by_side, tile_of
 from caffe_viz.images.pixels import Floats
-from caffe_viz.tiling import enlarge, grid
+from caffe_viz.tiling import grid
 
 SIDE, WIDER = 288, 600  # pixels that small data are enlarged to, and a volume's slices
 LEAST = 12  # pixels of the thin side of a channel
@@ -25,26 +25,24 @@ def channels(values: Floats) -> Floats:
     array = np.asarray(values, np.float32)
     if array.ndim == 2:
         array = array[None]
-    count, height, width = len(array), *array.shape[-2:]
-    depth = int(np.prod(array.shape[1:-2]))
-    tile = (height, depth * (width + 1) - 1)
+    count, slices = len(array), as_slices(array.shape[1:])
+    tile = tile_of(slices)
     columns = columns_for(count, tile, LEAST, SIDE)
     if tile[1] >= 2 * tile[0] and count <= FEW:
         columns = 1  # so that the channels are counted from above
     rows = -(-count // columns)
-    side = SIDE if depth == 1 else WIDER
+    side = SIDE if slices[0] == 1 else WIDER
     factor = max(1, side // max(rows * tile[0], columns * tile[1]))
     size = block(tile, factor, (LEAST, LEAST), LEAST)
-    large = enlarge(array.reshape(-1, height, width), size)
-    tiles = side_by_side(large.reshape(count, depth, *large.shape[1:]))
+    tiles = side_by_side(array.reshape(count, *slices), size)
     return np.repeat(grid(tiles, rows, columns, padding=(GAP, GAP))[..., None], 3, axis=2)
 
 
 def frames(rgb: Floats) -> Floats:
     """Frames (D, H, W, 3) in 0..1 beside each other, small ones enlarged."""
     depth, _, width, _ = rgb.shape
-    large = enlarge(np.asarray(rgb, np.float32), max(1, WIDER // (depth * (width + 1))))
-    return np.asarray(side_by_side(large[None])[0])
+    factor = max(1, WIDER // (depth * (width + 1)))
+    return np.asarray(side_by_side(np.asarray(rgb, np.float32)[None], factor)[0])
 
 
 def bars(values: Floats) -> Floats:

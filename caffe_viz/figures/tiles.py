@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from caffe_viz.errors import InputError, near
-from caffe_viz.figures.blocks import block, columns_for, is_flat, side_by_side
+from caffe_viz.figures.blocks import as_slices, block, columns_for, is_flat, side_by_side, tile_of
 from caffe_viz.figures.picture import Picture, Text, shorten, text_width, write_on
 from caffe_viz.images import display_rgb, resized
 from caffe_viz.images.pixels import Floats
@@ -58,7 +58,7 @@ def kernel_tiles(
         array = np.moveaxis(array, 1, -1)[..., list(RED_GREEN_BLUE[channel_order])]
         slices = array.reshape(count, -1, *array.shape[-3:])
         return _square(slices, numbers, f"{caption} 3 channels, as colours{_slices(kernel)}")
-    slices = array.reshape(count, inputs, *_as_slices(kernel))
+    slices = array.reshape(count, inputs, *as_slices(kernel))
     if inputs == 1:
         return _square(slices[:, 0], numbers, f"{caption} 1 channel{_slices(kernel)}")
     return _kernel_rows(slices, numbers, _sizes(kernel) + _slices(kernel))
@@ -80,15 +80,9 @@ def map_tiles(maps: ArrayLike, *, numbered: bool = True) -> Picture:
     shown = max(1, min(count, MOST_PIXELS // max(math.prod(sizes), 1)))
     first = f"the first {shown} of " if shown < count else ""
     caption = f"{first}{_count(count, 'map')} of {_sizes(sizes)}{_slices(sizes)}"
-    slices = array[:shown].reshape(-1, *_as_slices(sizes)) if array.size else array[:, None]
+    slices = array[:shown].reshape(-1, *as_slices(sizes)) if array.size else array[:, None]
     numbers = range(shown) if numbered else None
     return _square(slices, numbers, caption, largest=360, least=MIN_MAP)
-
-
-def _as_slices(sizes: Sequence[int]) -> tuple[int, int, int]:
-    """The sizes of a line, a plane or a volume as (D, h, w): so many slices."""
-    *outer, height, width = [*[1] * (2 - len(sizes)), *sizes]
-    return math.prod(outer), height, width
 
 
 def _sizes(sizes: Sequence[int]) -> str:
@@ -161,12 +155,12 @@ def _square(
     if array.size == 0:
         raise InputError(f"images of shape {array.shape}: there is nothing to draw.")
     count, depth, height, width = array.shape[:4]
-    tile = (height, depth * width + depth - 1)
+    tile = tile_of((depth, height, width))
     columns = columns_for(count, tile, least, WIDTH)
     rows = -(-count // columns)
     # Of a square a last row may be missing; strips may be long.
     down, longer = (rows, max(3, depth)) if is_flat(tile) else (columns, depth)
-    tiles = _enlarged(normalise(array), _block(tile, down, columns, longer * largest, least))
+    tiles = side_by_side(normalise(array), _block(tile, down, columns, longer * largest, least))
     gap = _gap(tiles.shape[1])
     sheet = _colours(grid(tiles, rows, columns, padding=(gap, gap)))
     if numbers is None:
@@ -177,17 +171,10 @@ def _square(
     return _labelled(sheet, labels, [], tiles.shape[1:3], caption)
 
 
-def _enlarged(slices: Floats, size: tuple[int, int]) -> Floats:
-    """(N, D, h, w[, 3]) -> (N, h', w'[, 3]): each value a block of this size, slices side by side."""
-    count, depth, *shape = slices.shape
-    large = enlarge(slices.reshape(count * depth, *shape), size)
-    return side_by_side(large.reshape(count, depth, *large.shape[1:]))
-
-
 def _kernel_rows(array: Any, numbers: Sequence[int], sizes: str) -> Picture:
     """(O, I, D, kh, kw): one row for each filter, a few where its channels are many or its kernels flat."""
     count, inputs, depth, height, width = array.shape
-    tile = (height, depth * width + depth - 1)
+    tile = tile_of((depth, height, width))
     lines, columns = _lines((count, inputs, *tile))
     filters, channels = min(count, SHOWN), min(inputs, lines * columns)
     array = array[:filters, :channels]
@@ -197,7 +184,7 @@ def _kernel_rows(array: Any, numbers: Sequence[int], sizes: str) -> Picture:
     array = np.asarray(np.clip(array / (2 * limit) + 0.5, 0, 1), np.float32)
     tiles = np.ones((filters, lines * columns, depth, height, width), np.float32)
     tiles[:, :channels] = array
-    tiles = _enlarged(
+    tiles = side_by_side(
         tiles.reshape(-1, depth, height, width), _block(tile, filters * lines, columns, LARGEST, MIN_TILE)
     )
     high, wide = tiles.shape[1:3]
