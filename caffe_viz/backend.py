@@ -174,12 +174,13 @@ def load_net(
     as_they_are = is_text and not input_shapes and caffe_reads(given, part, source)
     loaded: Path | NetParameter = net_source if isinstance(net_source, Path) and as_they_are else part
     if checked:
-        checks = {"allow_code": allow_code, "engine": name}
         if isinstance(loaded, Path) and not isinstance(source, NetParameter):
-            check(loaded, source, python_path=paths, state=state, **checks).raise_for_errors()  # type: ignore[arg-type]
+            check(
+                loaded, source, python_path=paths, state=state, allow_code=allow_code, engine=name
+            ).raise_for_errors()
         else:
             trained = netdef.stored_layers(source, part) if isinstance(source, Path) else source
-            raise_for(check_messages(part, trained, **checks), label)  # type: ignore[arg-type]
+            raise_for(check_messages(part, trained, allow_code=allow_code, engine=name), label)
     announce(part, name, engine, device)
     if name == "caffe":
         net = _load_caffe(_caffe(), loaded, source, part, checked)
