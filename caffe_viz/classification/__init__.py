@@ -57,7 +57,7 @@ class Classifier:
 
     def __init__(self, network: Network, album: Album, *, top: int = 5, oversample: bool = False) -> None:
         self._answer, self._scores = answer_blobs(network.message)
-        self._several = which_answer(network.message, self._answer)
+        self._several = which_answer(network.message)
         network = network.part(self._answer)
         self.network, self.album = network, album
         self.classes = _classes(network, self._answer)
@@ -147,23 +147,23 @@ def answer_blobs(net: NetParameter) -> tuple[str, str]:
 
 def answers(net: NetParameter) -> list[str]:
     """All blobs that the net ends in: nothing but what judges answers reads them."""
-    judged = [layer for layer in net.layer if layer.type in JUDGES]
-    read = {b for layer in net.layer for b in layer.bottom if layer not in judged and b not in layer.top}
-    made = [top for layer in net.layer if layer.bottom and layer not in judged for top in layer.top]
+    others = [layer for layer in net.layer if layer.type not in JUDGES]
+    read = {bottom for layer in others for bottom in layer.bottom if bottom not in layer.top}
+    made = [top for layer in others if layer.bottom for top in layer.top]
     return [top for top in dict.fromkeys(made) if top not in read]
 
 
-def which_answer(net: NetParameter, chosen: str) -> str:
+def which_answer(net: NetParameter) -> str:
     """Which of several answers of a net is meant, in words, or "" where there is but one.
 
     >>> from caffe_viz.netdef import parse_net
-    >>> which_answer(parse_net('layer { name: "a" type: "ReLU" bottom: "x" top: "a" }'), "a")
+    >>> which_answer(parse_net('layer { name: "a" type: "ReLU" bottom: "x" top: "a" }'))
     ''
     """
     found = answers(net)
     if len(found) < 2:
         return ""
-    return f"the net has {len(found)} answers, {', '.join(found)}: this is about {chosen}"
+    return f"the net has {len(found)} answers, {', '.join(found)}: this is about {answer_blobs(net)[0]}"
 
 
 def _readers(net: NetParameter, layer: LayerParameter) -> set[str]:

@@ -14,7 +14,7 @@ import numpy as np
 from caffe_viz import figures, tables
 from caffe_viz.attribution import METHODS, Attribution, Reads, Settings, attribute, centre
 from caffe_viz.attribution.targets import asked_blobs
-from caffe_viz.classification import answer_blobs, which_answer
+from caffe_viz.classification import which_answer
 from caffe_viz.errors import CaffeVizWarning, InputError, near
 from caffe_viz.figures import Picture, captioned, heat, heat_over, signed_colours
 from caffe_viz.files import safe_name
@@ -177,7 +177,7 @@ def show_attribution(
     whole = Network.of(net, weights=False)
     if colours not in figures.COLOURS:
         raise InputError(f"colours {colours!r} are unknown.{near(colours, figures.COLOURS)}")
-    if targets is None and (several := which_answer(whole.message, answer_blobs(whole.message)[0])):
+    if targets is None and (several := which_answer(whole.message)):
         warnings.warn(f"{several}; --target LAYER:3 chooses", CaffeVizWarning, stacklevel=2)
     asked = [targets] if isinstance(targets, int | str) else targets
     if whole is net:

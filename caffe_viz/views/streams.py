@@ -205,7 +205,7 @@ def show_gradients(
         InputError: no such layer, index, blob or image.
     """
     whole = Network.of(net)
-    if layer is None and (several := which_answer(whole.message, answer_blobs(whole.message)[0])):
+    if layer is None and (several := which_answer(whole.message)):
         warnings.warn(f"{several}; --layer chooses", CaffeVizWarning, stacklevel=2)
     layer = layer or score_layer(whole.message)
     network, pixels = one_image(whole.part(*whole.geometry.layer(layer).tops[:1]), image)
