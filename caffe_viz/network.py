@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -58,8 +59,8 @@ class Network:
 
     `layers`, `allow_code`, `python_path`, `variants` and `state` are as of `load_net`. `input_shapes` has
     shapes of inputs and of what data layers give, by the names of blobs, as of `surgery.with_inputs`.
-    `image` is the input that takes
-    the image, where several could; `input_values` are those of others, whole blobs or one row of them.
+    `image` is the input that takes the image, where several could; `input_values` are those of others, whole
+    blobs or one row of them.
     """
 
     prototxt: PathLike | NetParameter
@@ -212,7 +213,9 @@ class Network:
     @cached_property
     def _axis(self) -> int:
         """The size of the first axis of the image, or of the first input where several could be it."""
-        image = self.data if self.has_image else next(iter(input_shapes(self.message.layer)), "")
+        if self.has_image:
+            return self.room.axis
+        image = next(iter(input_shapes(self.message.layer)), "")
         return room_for(self.message, image).axis if image else 1
 
     @cached_property
@@ -292,6 +295,14 @@ class Network:
         if new:
             warnings.warn(f"inputs not given: {describe_defaults(new)}", CaffeVizWarning, stacklevel=3)
         return found
+
+    @property
+    def inputs_digest(self) -> str:
+        """Tells networks apart by which input takes the image, and by what those beside it hold."""
+        digest = hashlib.sha256(self.data.encode())
+        for name, array in sorted(self.beside(self.message).items()):
+            digest.update(repr((name, array.shape)).encode() + array.tobytes())
+        return digest.hexdigest()
 
     def taking(self, images: Any) -> tuple[Network, list[Any]]:
         """The images in `images`, and the network with what is given there for its inputs by name.

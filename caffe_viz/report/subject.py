@@ -16,7 +16,7 @@ from caffe_viz.classification import answer_blobs
 from caffe_viz.errors import InputError
 from caffe_viz.geometry import LayerGeometry
 from caffe_viz.images import Album
-from caffe_viz.netdef import LayerParameter, NetParameter, StoredLayer, stored_layers
+from caffe_viz.netdef import LayerParameter, NetParameter, StoredLayer
 from caffe_viz.network import Array, Network, PathLike
 from caffe_viz.probe import Probe, forward
 from caffe_viz.views import show_evolution
@@ -148,14 +148,9 @@ class Subject:
             "preprocess": repr(self.network.preprocess),
             "engine": self.engine_name,
             "images": digest.hexdigest(),
-            "inputs": sorted((name, _bytes(values)) for name, values in self._beside.items()),
+            "inputs": self.network.inputs_digest if self.images else "",
             "photos": "" if self.photos is None else self.photos.digest,
         }
-
-    @property
-    def _beside(self) -> Mapping[str, Array]:
-        """What inputs beside the image hold."""
-        return self.network.beside(self.network.message) if self.images else {}
 
     @property
     def _in_memory(self) -> bool:
@@ -169,10 +164,8 @@ class Subject:
     @cached_property
     def stored(self) -> dict[str, StoredLayer]:
         """The weights by layer, read when they are asked for."""
-        given = self.network.weights
-        if given is None:
-            return {}
-        return {layer.name: layer for layer in stored_layers(given, self.network.whole) if layer.blobs}
+        layers = self.network.stored if self.network.weights is not None else []
+        return {layer.name: layer for layer in layers if layer.blobs}
 
     @cached_property
     def probe(self) -> Probe:
@@ -221,10 +214,6 @@ def _short(names: Sequence[str]) -> Sequence[str]:
     """File names without their folders, where they still tell the images apart."""
     short = [name.replace("\\", "/").rsplit("/", 1)[-1] for name in names]
     return short if len(set(short)) == len(short) else names
-
-
-def _bytes(values: Array) -> str:
-    return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
 
 
 def _digest(message: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -180,7 +180,7 @@ class Search:
             "net": hashlib.sha256(net).hexdigest(),
             "weights": _digest(network.weights),
             "images": self.album.digest,
-            "inputs": [self._part.data, _digest_of(self._part.beside(self._part.message))],
+            "inputs": self._part.inputs_digest,
             "preprocessing": asdict(network.preprocess) | {"labels": None},
             "engine": [self.engine, network.device, self._runner.batch],
         }
@@ -195,13 +195,6 @@ def _chosen(layer: str, shape: tuple[int, ...], filters: Sequence[int] | None) -
         if not 0 <= number < total:
             raise InputError(f"layer {layer!r} has filters 0 to {total - 1}, not {number}.")
     return tuple(range(total)) if filters is None else tuple(dict.fromkeys(filters))
-
-
-def _digest_of(values: Mapping[str, NDArray[np.float32]]) -> str:
-    digest = hashlib.sha256()
-    for name, array in sorted(values.items()):
-        digest.update(repr((name, array.shape)).encode() + array.tobytes())
-    return digest.hexdigest()
 
 
 def _digest(weights: str | Path | NetParameter | None) -> str:
