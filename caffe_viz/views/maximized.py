@@ -123,12 +123,9 @@ class Maximized(Rich):
     @property
     def table(self) -> tables.Table:
         a = self.ascent
+        inactive = () if self.topmost is None else self.topmost.top.dead
         notes = dict.fromkeys(a.faded, "faded: no gradient at the end")
-        notes |= (
-            {}
-            if self.topmost is None
-            else dict.fromkeys(self.topmost.top.dead, "never active in the photographs")
-        )
+        notes |= dict.fromkeys(inactive, "never active in the photographs")
         rows: list[tuple[Any, ...]] = [
             (
                 number,
