@@ -17,7 +17,7 @@ from caffe_viz.ascent.transforms import Draws, RandomAffine, RandomBlur, RandomG
 from caffe_viz.ascent.units import Units
 from caffe_viz.errors import InputError
 from caffe_viz.images import Preprocess
-from caffe_viz.images.preprocess import LUMA
+from caffe_viz.images.decoding import LUMA
 
 BGR = Units.of(Preprocess(scale=0.5), 3)
 RGB = Units.of(Preprocess(channel_order="RGB"), 3)

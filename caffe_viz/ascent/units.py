@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_viz.images import Preprocess
-from caffe_viz.images.preprocess import LUMA, RED_GREEN_BLUE
+from caffe_viz.images.decoding import LUMA
+from caffe_viz.images.preprocess import RED_GREEN_BLUE
 
 Array = NDArray[np.float32]
 WHITE, GREY = 255.0, 128.0

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from caffe_viz.engine.proto import caffe_pb2
 from caffe_viz.errors import InputError
-from caffe_viz.netdef import blob_array, make_blob
-from caffe_viz.netdef.blobs import LEGACY_AXES
+from caffe_viz.netdef.blobs import LEGACY_AXES, blob_array, make_blob
 
 Array = NDArray[Any]
 Floats = NDArray[np.float32]

@@ -26,8 +26,7 @@ from caffe_viz.engine.conversion import (
 )
 from caffe_viz.engine.proto import caffe_pb2
 from caffe_viz.errors import InputError, near
-from caffe_viz.images.files import WHITE, decoded
-from caffe_viz.images.preprocess import LUMA
+from caffe_viz.images.decoding import LUMA, WHITE, decoded
 
 __all__ = [
     "Transformer", "array_to_blobproto", "array_to_datum", "arraylist_to_blobprotovector_str",

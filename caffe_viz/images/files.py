@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import io
-import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,8 @@ from numpy.typing import ArrayLike
 
 from caffe_viz.errors import InputError
 from caffe_viz.files import write_whole
+from caffe_viz.images.decoding import WHITE, decoded
 from caffe_viz.images.pixels import Floats, display_rgb
-
-# Pillow's one-channel modes of more than 8 bits -> the value of white.
-WHITE = {"I": 65535, "I;16": 65535, "I;16L": 65535, "I;16B": 65535, "I;16N": 65535, "F": 1}
 
 
 def load_image(path: str | Path, data: bytes | None = None) -> Floats:
@@ -31,37 +28,6 @@ def load_image(path: str | Path, data: bytes | None = None) -> Floats:
     from PIL import ImageOps
 
     return decoded(path, lambda image: _rgb(ImageOps.exif_transpose(image)), data)
-
-
-def decoded(path: str | Path, pixels: Callable[[Any], Floats], data: bytes | None = None) -> Floats:
-    """What `pixels` makes of Pillow's image of a file, or of its content `data`.
-
-    Raises:
-        InputError: as `load_image`.
-    """
-    from PIL import Image, UnidentifiedImageError
-
-    path = Path(path)
-    if data is None and not path.exists():
-        raise InputError(f"{path}: there is no such file.")
-    if data is None and not path.is_file():
-        raise InputError(f"{path} is no file: give an image, such as a PNG or a JPEG.")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path if data is None else io.BytesIO(data)) as image:
-                image.load()
-                return pixels(image)
-    except PermissionError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.") from None
-    except UnidentifiedImageError:
-        raise InputError(f"{path} is no image of a known format; PNG, JPEG and TIFF are.") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        most = (Image.MAX_IMAGE_PIXELS or 0) // 10**6
-        raise InputError(f"{path} has more than {most} million pixels: scale it down first.") from None
-    except Exception as error:  # a decoder meets damaged data with any exception
-        reason = " ".join(str(error).split()).rstrip(".")
-        raise InputError(f"{path}: the image cannot be read: {reason or type(error).__name__}.") from None
 
 
 def _rgb(image: Any) -> Floats:

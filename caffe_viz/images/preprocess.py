@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from caffe_viz.errors import InputError, near
+from caffe_viz.images.decoding import LUMA
 from caffe_viz.images.pixels import Floats, display_rgb, resized
 
 if sys.version_info >= (3, 11):
@@ -22,7 +23,6 @@ else:
 
 # Channel order of a blob -> the blob's channel that is red, green, blue.
 RED_GREEN_BLUE = {"BGR": (2, 1, 0), "RGB": (0, 1, 2), "GRAY": (0, 0, 0)}
-LUMA = np.array([0.2125, 0.7154, 0.0721], np.float32)  # skimage.color.rgb2gray, thus caffe.io.load_image
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from caffe_viz.engine.table import LEFT_OUT, Call, constant, layer
 from caffe_viz.errors import InputError
 from caffe_viz.geometry.stored import STORED, cropped, hdf5_files, hdf5_rows, image_lines
 from caffe_viz.geometry.table import TABLE, text
-from caffe_viz.images.files import decoded
+from caffe_viz.images.decoding import decoded
 from caffe_viz.netdef import read_blob
 from caffe_viz.netdef.net_pb2 import ImageDataParameter
 

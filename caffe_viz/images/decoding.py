@@ -1,0 +1,51 @@
+"""Image files to arrays, by Pillow: damaged, gigantic and foreign ones end in one line."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caffe_viz.errors import InputError
+
+Floats = NDArray[np.float32]
+
+LUMA = np.array([0.2125, 0.7154, 0.0721], np.float32)  # skimage.color.rgb2gray, thus caffe.io.load_image
+# Pillow's one-channel modes of more than 8 bits -> the value of white.
+WHITE = {"I": 65535, "I;16": 65535, "I;16L": 65535, "I;16B": 65535, "I;16N": 65535, "F": 1}
+
+
+def decoded(path: str | Path, pixels: Callable[[Any], Floats], data: bytes | None = None) -> Floats:
+    """What `pixels` makes of Pillow's image of a file, or of its content `data`.
+
+    Raises:
+        InputError: no such file, no image, a damaged or a gigantic one.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    path = Path(path)
+    if data is None and not path.exists():
+        raise InputError(f"{path}: there is no such file.")
+    if data is None and not path.is_file():
+        raise InputError(f"{path} is no file: give an image, such as a PNG or a JPEG.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path if data is None else io.BytesIO(data)) as image:
+                image.load()
+                return pixels(image)
+    except PermissionError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from None
+    except UnidentifiedImageError:
+        raise InputError(f"{path} is no image of a known format; PNG, JPEG and TIFF are.") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        most = (Image.MAX_IMAGE_PIXELS or 0) // 10**6
+        raise InputError(f"{path} has more than {most} million pixels: scale it down first.") from None
+    except Exception as error:  # a decoder meets damaged data with any exception
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise InputError(f"{path}: the image cannot be read: {reason or type(error).__name__}.") from None
