@@ -4,19 +4,69 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import TextIO
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from platform import python_version
+from typing import Annotated, Any, TextIO
 
 import typer
 
+from caffe_viz import __version__
+from caffe_viz.cli.usage import Command, Commands, describe
 from caffe_viz.errors import CaffeVizError, RunError
 
 NO_MEMORY = ("can't allocate memory", "out of memory")  # in what torch raises, on the CPU and on a card
 INTERRUPTED = 130  # the shell's exit code of what Ctrl-C ended
 
-app = typer.Typer(
-    help="Look inside Caffe networks.", no_args_is_help=True, add_completion=False,
-    pretty_exceptions_enable=False, rich_markup_mode="markdown",  # rich's own markup swallows "[default: ..]"
+
+class App(typer.Typer):
+    """The commands, each with the metavars and errors that all have."""
+
+    def command(self, *given: Any, **named: Any) -> Callable[[Any], Any]:
+        enter = super().command(*given, cls=Command, **named)
+
+        def entered(function: Any) -> Any:
+            describe(function)
+            return enter(function)
+
+        return entered
+
+
+app = App(
+    cls=Commands, pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",  # rich's own markup swallows "[default: ..]"
 )  # fmt: skip
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        print(f"caffe-viz {__version__}")
+        print(f"Python {python_version()}")
+        for engine in ("caffe", "torch"):
+            print(f"{engine} {_version_of(engine)}")
+        raise typer.Exit
+
+
+def _version_of(module: str) -> str:
+    """Without importing it, which takes seconds."""
+    spec = find_spec(module)
+    if spec is None or spec.origin is None:
+        return "is not installed"
+    try:
+        return version(module)
+    except PackageNotFoundError:
+        return f"in {spec.origin}"
+
+
+@app.callback()
+def whole(
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_show_version, help="Say what is installed."),
+    ] = False,
+) -> None:
+    """Look inside Caffe networks."""
 
 
 def main(task: str | None = None) -> None:
@@ -25,7 +75,7 @@ def main(task: str | None = None) -> None:
     debug = "--debug" in arguments
     warnings.showwarning = _show_warning
     try:
-        app([a for a in arguments if a != "--debug"])
+        app([a for a in arguments if a != "--debug"] or ["--help"])
     except CaffeVizError as error:
         if debug:
             raise

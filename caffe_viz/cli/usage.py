@@ -1,0 +1,140 @@
+"""What the command line says of its options, and of a line that it cannot read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import typer
+import typer.core
+from typer.models import ParameterInfo
+
+from caffe_viz.errors import InputError, near
+
+# typer's copy of click, or click itself, which earlier versions of typer stand on.
+errors: Any = import_module(typer.BadParameter.__module__)
+
+# What stands for a value in the help, unless its option says it: by the option's name, else by its type.
+METAVARS = {
+    "prototxt": "PROTOTXT", "weights": "WEIGHTS", "solver": "SOLVER", "layer": "LAYER", "blob": "BLOB",
+    "output": "FOLDER", "size": "HxW", "filters": "FILTERS", "target": "UNIT", "objective": "OBJECTIVE",
+    "method": "METHOD", "device": "DEVICE", "python_path": "FOLDER", "variant": "TYPE=NAME",
+    "input": "NAME=SHAPE", "stage": "NAME", "budget": "SECONDS",
+}  # fmt: skip
+KINDS = {int: "N", float: "NUMBER", Path: "FILE"}
+WORDS = {int: "a whole number", float: "a number"}
+
+
+def one_of(*choices: str) -> dict[str, Any]:
+    """Arguments of `typer.Option` for one of these values: they are shown, completed, checked."""
+
+    def checked(ctx: typer.Context, param: typer.CallbackParam, value: Any) -> Any:
+        for one in () if value is None else [value] if isinstance(value, str) else value:
+            if one not in choices and not ctx.resilient_parsing:
+                words = f"{', '.join(choices[:-1])} or {choices[-1]}"
+                raise InputError(f"{param.opts[0]} {one}: give {words}.")
+        return value
+
+    return {"metavar": "|".join(choices), "autocompletion": lambda: list(choices), "callback": checked}
+
+
+def describe(command: Callable[..., Any]) -> None:
+    """Give the arguments and options of a command their metavars, where they say none."""
+    command.__annotations__ = get_type_hints(command, include_extras=True)  # not read from text once more
+    for name, hint in command.__annotations__.items():
+        for info in _infos(hint):
+            info.metavar = info.metavar or METAVARS.get(name) or KINDS.get(_kind(hint))
+
+
+def _infos(hint: Any) -> list[ParameterInfo]:
+    return [info for info in getattr(hint, "__metadata__", ()) if isinstance(info, ParameterInfo)]
+
+
+def _kind(hint: Any) -> Any:
+    """The type of one value: that of list[int] | None is int."""
+    inner = [kind for kind in get_args(hint) if kind is not type(None)]
+    return _kind(inner[0]) if inner else hint
+
+
+class _Explaining:
+    """Of commands: what is wrong in a line is an InputError, and nothing shows the types of Python."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        params: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for param in params:
+            if _is_argument(param):
+                param.display_type_rich = lambda ctx: ""  # beside the metavar
+            elif param.is_flag:
+                param.metavar = ""
+        return params
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        pieces = super().collect_usage_pieces(ctx)  # type: ignore[misc]
+        return [re.sub(r"^\{(.+)\}", r"\1", piece) for piece in pieces]  # PROTOTXT, not {PROTOTXT}
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        given = list(args)
+        try:
+            return super().parse_args(ctx, args)  # type: ignore[misc,no-any-return]
+        except errors.UsageError as error:
+            raise InputError(_explained(error, ctx, given)) from None
+
+
+class Command(_Explaining, typer.core.TyperCommand):
+    """A command."""
+
+
+class Commands(_Explaining, typer.core.TyperGroup):
+    """All of them."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args[0] not in self.commands and not ctx.resilient_parsing:
+            raise InputError(f"there is no command {args[0]!r}.{near(args[0], self.commands)}")
+        return super().resolve_command(ctx, args)
+
+
+def _explained(error: Any, ctx: Any, args: Sequence[str]) -> str:
+    """What is wrong in the arguments of a command, and what to do."""
+    command = ctx.command
+    options = {name: p for p in command.get_params(ctx) if not _is_argument(p) for name in p.opts}
+    if isinstance(error, errors.NoSuchOption):
+        return f"{ctx.info_name} has no option {error.option_name}.{near(error.option_name, options)}"
+    if isinstance(error, errors.BadOptionUsage):
+        return f"{error.option_name} needs a value: {_label(options[error.option_name])}."
+    if isinstance(error, errors.MissingParameter):
+        told = error.param.help or ""
+        return f"{ctx.info_name} needs {_label(error.param)}: {told[:1].lower()}{told[1:]}"
+    values, rest, _ = command.make_parser(ctx).parse_args(args=list(args))
+    if isinstance(error, errors.BadParameter):
+        return f"{error.param.opts[0]} {values[error.param.name]}: {_expected(error, command)}."
+    taken = " and ".join(map(_label, filter(_is_argument, command.params)))
+    again = "; an option takes one value, and is given again for more" if _takes_several(options) else ""
+    return f"{ctx.info_name} takes no more than {taken}, not {', '.join(map(repr, rest))}{again}."
+
+
+def _is_argument(param: Any) -> bool:
+    return bool(param.param_type_name == "argument")
+
+
+def _takes_several(options: Mapping[str, Any]) -> bool:
+    return any(param.multiple for param in options.values())
+
+
+def _label(param: Any) -> str:
+    """How an argument or option is written."""
+    return str(param.metavar) if _is_argument(param) else f"{param.opts[0]} {param.metavar}"
+
+
+def _expected(error: Any, command: Any) -> str:
+    """What a value should have been."""
+    hint = get_type_hints(command.callback, include_extras=True)[error.param.name]
+    words = WORDS.get(_kind(hint))
+    if words is None:
+        return str(error.message).rstrip(".")
+    least, most = next((info.min, info.max) for info in _infos(hint))
+    if least is not None:
+        words += f" from {least} on" if most is None else f" from {least} to {most}"
+    return f"give {words}"
