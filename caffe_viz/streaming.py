@@ -33,10 +33,10 @@ class Failed(NamedTuple):
 
 @dataclass(frozen=True)
 class Batch:
-    """`values` (n, V, ...) of a blob for V views of each image of `numbers`; not of those that `failed`."""
+    """`values` (n, V, ...) by blob, for V views of each image of `numbers`; not of those that `failed`."""
 
     numbers: tuple[int, ...]
-    values: Array
+    values: dict[str, Array]
     failed: tuple[Failed, ...]
 
     @property
@@ -46,16 +46,16 @@ class Batch:
 
 
 class Runner:
-    """The part of a network that makes `blob`, loaded for a batch of images.
+    """The part of a network that makes `blobs`, loaded for a batch of images.
 
     Raises:
         InputError: no such blob, the input takes no image, or what would make Caffe abort.
     """
 
-    def __init__(self, network: Network, blob: str, images: int = MOST) -> None:
-        part = network.part(blob)
+    def __init__(self, network: Network, *blobs: str, images: int = MOST) -> None:
+        part = network.part(*blobs)
         network.check()
-        self.blob, self.data = blob, part.data
+        self.blobs, self.data = blobs, part.data
         self._room = part.room_of(max(1, min(MOST, images, BYTES // part.bytes_of_one)))
         self.batch = self._room.images
         message = with_batch(part.message, self._room.axis)
@@ -65,24 +65,23 @@ class Runner:
             net.blobs[name].data[...] = values
         self._forward = forward_alone(net)
 
-    def __call__(self, pixels: Array, blob: str | None = None) -> Array:
-        """Pixels (n, C, H, W), any n -> `blob`, or another one on the way to it, (n, ...)."""
-        parts = [
-            self._run(pixels[i : i + self.batch], blob or self.blob)
-            for i in range(0, len(pixels), self.batch)
-        ]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+    def __call__(self, pixels: Array, *blobs: str) -> dict[str, Array]:
+        """Pixels (n, C, H, W), any n -> its blobs, or others on the way to them, (n, ...)."""
+        names = blobs or self.blobs
+        parts = [self._run(pixels[i : i + self.batch], names) for i in range(0, len(pixels), self.batch)]
+        return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
-    def _run(self, pixels: Array, blob: str) -> Array:
+    def _run(self, pixels: Array, blobs: Sequence[str]) -> dict[str, Array]:
         full = self._room.together(pixels, self._rows)
-        return self._room.apart(self._forward({self.data: full}, [blob])[blob])[: len(pixels)]
+        made = self._forward({self.data: full}, blobs)
+        return {name: self._room.apart(values)[: len(pixels)] for name, values in made.items()}
 
     def stream(
         self, pixels: Callable[[int], Array], numbers: Sequence[int], views: int = 1
     ) -> Iterator[Batch]:
-        """The blob for images by number; `pixels` makes the V = `views` (V, C, H, W) of one.
+        """The blobs for images by number; `pixels` makes the V = `views` (V, C, H, W) of one.
 
-        Images of which `pixels` raises InputError, or of which the blob is not finite, are passed over.
+        Images of which `pixels` raises InputError, or of which a blob is not finite, are passed over.
         """
         size = max(1, self.batch // views)
         rest = iter(numbers)
@@ -110,13 +109,14 @@ class Runner:
             else:
                 good.append((number, future.result()))
         if not good:
-            return Batch((), np.empty((0,), np.float32), tuple(failed))
+            return Batch((), {}, tuple(failed))
+        count = len(good)
         made = self(np.concatenate([views for _, views in good]))
-        made = made.reshape(len(good), -1, *made.shape[1:])
-        finite = np.asarray(np.isfinite(made.reshape(len(good), -1)).all(axis=1))
-        failed += [
-            Failed(number, f"blob {self.blob!r} has NaN or infinity for this image.")
-            for (number, _), fine in zip(good, finite, strict=True) if not fine
-        ]  # fmt: skip
-        numbers = tuple(number for (number, _), fine in zip(good, finite, strict=True) if fine)
-        return Batch(numbers, made[finite], tuple(sorted(failed)))
+        made = {name: values.reshape(count, -1, *values.shape[1:]) for name, values in made.items()}
+        fine = {name: np.isfinite(values.reshape(count, -1)).all(axis=1) for name, values in made.items()}
+        kept = np.logical_and.reduce([*fine.values()])
+        for row in np.flatnonzero(~kept):
+            bad = next(name for name in made if not fine[name][row])
+            failed.append(Failed(good[row][0], f"blob {bad!r} has NaN or infinity for this image."))
+        numbers = tuple(number for (number, _), fits in zip(good, kept, strict=True) if fits)
+        return Batch(numbers, {name: values[kept] for name, values in made.items()}, tuple(sorted(failed)))

@@ -347,8 +347,8 @@ class TestRunning:
         norm = f'layer {{ name: "n" type: "{kind}" bottom: "conv1" top: "n" {settings} }}'
         network = Network(*files(tmp_path, DATA + CONV % "" + norm), engine="torch")
         images = np.random.default_rng(0).normal(size=(3, 3, 9, 9)).astype(np.float32)
-        alone = Runner(network, "n", 1)(images[:1])
-        np.testing.assert_array_equal(Runner(network, "n", 3)(images)[:1], alone)
+        alone = Runner(network, "n", images=1)(images[:1])["n"]
+        np.testing.assert_array_equal(Runner(network, "n", images=3)(images)["n"][:1], alone)
 
 
 class TestEngine:

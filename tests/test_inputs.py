@@ -286,7 +286,7 @@ class TestBatches:
     def test_an_answer_is_that_of_the_image_alone(self, name: str, engine: str) -> None:
         expected = [by_hand(name, engine, "prob", data=image)[0] for image in IMAGES]
         net = network(name, engine)
-        close(Runner(net, "prob")(IMAGES), expected)
+        close(Runner(net, "prob")(IMAGES)["prob"], expected)
         probe = Probe(net)
         close(probe.forward(IMAGES, ["prob"])["prob"], expected)
         for part in (IMAGES[:1], IMAGES):  # a batch, and what follows it
@@ -328,7 +328,7 @@ class TestBatches:
         close(found["prob"], by_hand("pair", engine, "prob", data=IMAGES[:2])[0])
         close(found["data"], IMAGES[:2].transpose(1, 0, 2, 3))
         close(
-            Runner(net, "prob")(net.pixels(IMAGES[0])[None]), by_hand("pair", engine, "prob", data=IMAGES[0])
+            Runner(net, "prob")(net.pixels(IMAGES[0])[None])["prob"], by_hand("pair", engine, "prob", data=IMAGES[0])
         )
 
 

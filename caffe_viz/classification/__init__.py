@@ -66,7 +66,7 @@ class Classifier:
         self._top, self._views = min(top, self.classes), TEN if oversample else 1
         if oversample:
             need_margin(network.preprocess, network.shape)
-        self._runner = Runner(network, self._answer, max(len(album), FEW) * self._views)
+        self._runner = Runner(network, self._answer, images=max(len(album), FEW) * self._views)
         self.engine = self._runner.engine
 
     def __iter__(self) -> Iterator[Answer]:
@@ -84,7 +84,7 @@ class Classifier:
             sample = list(self._readable(numbers.tolist()))
             if sample:
                 found += doubts_of_input(
-                    lambda pixels: self._runner(pixels, self._scores), np.stack(sample),
+                    lambda pixels: self._runner(pixels, self._scores)[self._scores], np.stack(sample),
                     self.network.preprocess.scale, orders=len(sample) >= ENOUGH,
                 )  # fmt: skip
         return tuple(found)
@@ -107,8 +107,7 @@ class Classifier:
 
     def _answers(self, batch: Batch) -> Iterator[Answer]:
         """In the order of the numbers."""
-        mean = batch.values.reshape(*batch.values.shape[:2], -1).mean(1) if batch.numbers else batch.values
-        made = dict(zip(batch.numbers, mean, strict=True))
+        made = dict(zip(batch.numbers, self._means(batch), strict=True))
         reasons = dict(batch.failed)
         for number in sorted([*made, *reasons]):
             name = self.album.name(number)
@@ -116,6 +115,11 @@ class Classifier:
                 yield Answer(name, (), reasons[number])
                 continue
             yield Answer(name, likeliest(made[number], self.network.preprocess.labels, self._top))
+
+    def _means(self, batch: Batch) -> Sequence[Array]:
+        """The answer (K,) of each image, over its views."""
+        values = batch.values.get(self._answer)
+        return [] if values is None else [*values.reshape(*values.shape[:2], -1).mean(1)]
 
 
 def likeliest(values: Array, labels: Sequence[str], count: int) -> tuple[Guess, ...]:

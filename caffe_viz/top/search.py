@@ -17,7 +17,7 @@ from caffe_viz.errors import InputError
 from caffe_viz.images import Album
 from caffe_viz.netdef import NetParameter
 from caffe_viz.network import Network
-from caffe_viz.streaming import Runner
+from caffe_viz.streaming import Batch, Runner
 from caffe_viz.top.crops import PIXELS, Cutter
 from caffe_viz.top.result import Top
 from caffe_viz.top.standing import NONE, Standing
@@ -66,7 +66,7 @@ class Search:
         self._map = self._shape[1:]
         shape = part.shape[0], part.shape[1], part.shape[2]
         self._cutter = Cutter(measured.field if len(self._map) == 2 else None, shape, part.pictures)
-        self._runner = Runner(network, self._blob, len(album))
+        self._runner = Runner(network, self._blob, images=len(album))
         self.engine = self._runner.engine
         self._file = state_file
         self._key = self._make_key(count) if state_file else {}
@@ -79,17 +79,20 @@ class Search:
     def __iter__(self) -> Iterator[Progress]:
         total, saved = len(self.album), time.monotonic()
         for batch in self._runner.stream(self._pixels, range(self.standing.seen, total)):
-            activations = batch.values
-            if batch.numbers:
-                activations = activations.reshape(len(batch.numbers), activations.shape[2], -1)
-                if len(self._filters) < activations.shape[1]:
-                    activations = activations[:, list(self._filters)]
-            self.standing = self.standing.after(batch.numbers, activations, batch.failed)
+            self.standing = self.standing.after(batch.numbers, self._activations(batch), batch.failed)
             if time.monotonic() - saved > SAVE_EVERY:
                 self.save()
                 saved = time.monotonic()
             note = "\n".join(f"passed over: {one.reason}" for one in batch.failed)
             yield Progress(self.standing.seen, total, note)
+
+    def _activations(self, batch: Batch) -> NDArray[np.float32]:
+        """(n, F, S) of the filters that are looked at."""
+        if not batch.numbers:
+            return np.empty((0, len(self._filters), 1), np.float32)
+        values = batch.values[self._blob]
+        values = values.reshape(len(batch.numbers), values.shape[2], -1)
+        return values[:, list(self._filters)] if len(self._filters) < values.shape[1] else values
 
     def save(self) -> None:
         """Write what is found so far, where a state file was given."""
