@@ -14,6 +14,7 @@ from kinds import FILM, KINDS, Kind, OneProcess
 
 from caffe_viz import ascent, checking, network
 from caffe_viz.checking import child
+from caffe_viz.netdef import read_net
 
 # Command -> its arguments; {image}, {one} and {layer} are those of the kind.
 ONCE = {
@@ -76,6 +77,19 @@ def test_command_that_runs_the_net(command: str, kind: str, engine: str, files: 
     goes_through(command, text, KINDS[kind], files(kind), tmp_path)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_commands_on_the_last_layer(kind: str, engine: str, files: Any, tmp_path: Path) -> None:
+    """Answers and losses have no maps, and often one axis or none: a picture of them, or one line why not."""
+    net = files(kind)
+    last = read_net(net / "deploy.prototxt").layer[-1].name
+    for command in ("aux", "gradient", "top", "ascend", "dream", "invert"):
+        words = arguments((ONCE | RUNNING)[command], KINDS[kind], net, tmp_path, last)
+        more = ("--layer", last) if command == "gradient" else ()
+        code, said, errors = ran(command, *words, *more, *(("--engine", engine) if command in RUNNING else ()))
+        assert code in (0, 1, 2)
+        assert said if not code else errors.strip().splitlines()[-1].startswith("caffe-viz: ")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("command", [*ONCE, *RUNNING])
 def test_command_on_a_film_of_full_size(command: str, files: Any, tmp_path: Path) -> None:
@@ -84,12 +98,7 @@ def test_command_on_a_film_of_full_size(command: str, files: Any, tmp_path: Path
 
 def goes_through(command: str, text: str, kind: Kind, folder: Path, out: Path) -> None:
     """Run it: there is what it makes, or the reason of the kind in one line."""
-    image = folder / "image.npy"
-    words = text.format(
-        net=folder / "deploy.prototxt", weights=folder / "net.caffemodel", layer=kind.layer, out=out,
-        one=f"--image {image}", image=" ".join(f"--image {name}{image}" for name in kind.images),
-    ).split()  # fmt: skip
-    code, said, errors = ran(command, *words)
+    code, said, errors = ran(command, *arguments(text, kind, folder, out, kind.layer))
     lines = [line for line in errors.splitlines() if not line.startswith("caffe-viz: inputs not given: ")]
     assert "Traceback" not in errors
     if reason := kind.refused.get(command):
@@ -102,3 +111,12 @@ def goes_through(command: str, text: str, kind: Kind, folder: Path, out: Path) -
     made = [path for path in out.rglob("*") if path.is_file()]
     assert all(path.stat().st_size for path in made)
     assert made or "{out}" not in text
+
+
+def arguments(text: str, kind: Kind, folder: Path, out: Path, layer: str) -> list[str]:
+    """The words of a command on a net's files."""
+    image = folder / "image.npy"
+    return text.format(
+        net=folder / "deploy.prototxt", weights=folder / "net.caffemodel", layer=layer, out=out,
+        one=f"--image {image}", image=" ".join(f"--image {name}{image}" for name in kind.images),
+    ).split()  # fmt: skip

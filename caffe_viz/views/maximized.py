@@ -83,7 +83,7 @@ class Maximized(Rich):
         a, labels = self.ascent, self.network.preprocess.labels
         if a.layer not in {layer.name for layer in self.network.geometry.layers}:
             return [a.layer if len(a.filters) == 1 else f"{a.layer} ({number})" for number in a.filters]
-        classes = self.network.geometry.layer(a.layer).shapes[0][1] == len(labels)
+        classes = self.network.geometry.layer(a.layer).shapes[0][1:2] == (len(labels),)
         return [f"{a.layer} {number}{' ' + labels[number] if classes else ''}" for number in a.filters]
 
     @cached_property
