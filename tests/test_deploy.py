@@ -170,6 +170,14 @@ def test_shapes_that_no_file_tells() -> None:
     assert cv.measure(made.message).blobs["prob"] == (2, 5)
 
 
+def test_memory_data_without_channels_is_not_taken_for_colour() -> None:
+    net = parse_net(MEMORY.replace("channels: 1 ", "") + BODY + loss("SoftmaxWithLoss", "fc", "label"))
+    with pytest.raises(InputError, match=r"shape of 'data' of layer 'data' \(MemoryData\)"):
+        cv.deploy(net)
+    made = cv.deploy(net, input_shapes={"data": (4, 1, 8, 8)})
+    assert tuple(made.message.layer[0].input_param.shape[0].dim) == (1, 1, 8, 8)
+
+
 def test_nothing_to_answer_with() -> None:
     with pytest.raises(InputError, match="nothing that it answers with"):
         cv.deploy(parse_net(DATA % ("d", "", "crop_size: 8")))

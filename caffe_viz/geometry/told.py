@@ -114,7 +114,7 @@ def _image(
     size, channels = _size(facts), _channels(layer, facts)
     if len(mean) > 2:
         size, channels = size or mean[-2:], channels or mean[-3]
-    if size is None:
+    if size is None or (channels is None and layer.type == "MemoryData"):  # Caffe refuses it without channels
         return None, ""
     remark = ""
     if channels is None:
