@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from caffe_viz import netdef
+from caffe_viz import netdef, shipped
+from caffe_viz.answers import Head, heads
 from caffe_viz.backend import engine_name, load_net, message_with_code, preferred
 from caffe_viz.checking import (
     as_file,
@@ -29,7 +30,7 @@ from caffe_viz.checking import (
 from caffe_viz.errors import CaffeVizWarning, InputError, missing
 from caffe_viz.geometry import Geometry, measure
 from caffe_viz.geometry.python_layers import folders
-from caffe_viz.images import Album, Preprocess, load_image
+from caffe_viz.images import Album, Labels, Preprocess, labels_beside, load_image
 from caffe_viz.images.album import load_array
 from caffe_viz.layers_file import load_layers
 from caffe_viz.netdef import AS_FILED, NetParameter, State, StoredLayer, with_state
@@ -55,12 +56,12 @@ PathLike = str | Path
 class Network:
     """A prototxt and weights, paths or messages; `preprocess` is by default that beside the prototxt.
 
-    A caffemodel in the prototxt's place holds both.
+    A caffemodel in the prototxt's place holds both, and the name of a shipped network stands for its two.
 
     `layers`, `allow_code`, `python_path`, `variants` and `state` are as of `load_net`. `input_shapes` has
     shapes of inputs and of what data layers give, by the names of blobs, as of `surgery.with_inputs`.
     `image` is the input that takes the image, where several could; `input_values` are those of others, whole
-    blobs or one row of them.
+    blobs or one row of them. In `folder`, by default the prototxt's, labels are looked for where none are given.
     """
 
     prototxt: PathLike | NetParameter
@@ -76,11 +77,17 @@ class Network:
     input_shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
     image: str | None = None
     input_values: Mapping[str, Array] = field(default_factory=dict, compare=False)
+    folder: Path | None = None
     _said: set[str] = field(default_factory=set, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.weights is None and not isinstance(self.prototxt, NetParameter):
-            object.__setattr__(self, "weights", netdef.own_weights(self.prototxt))
+        prototxt, weights = shipped.files(self.prototxt, self.weights)
+        if weights is None and not isinstance(prototxt, NetParameter):
+            weights = netdef.own_weights(prototxt)
+        object.__setattr__(self, "prototxt", prototxt)
+        object.__setattr__(self, "weights", weights)
+        if self.folder is None and not isinstance(prototxt, NetParameter):
+            object.__setattr__(self, "folder", Path(prototxt).parent)
         load_layers(self.layers)
         folders(self.python_path)
 
@@ -107,7 +114,7 @@ class Network:
         return cls(
             net.prototxt, trained, preprocess, engine_name(net), device,
             input_shapes={name: array.shape for name, array in values.items()},
-            input_values={name: array for name, array in values.items() if array.any()},
+            input_values={name: array for name, array in values.items() if array.any()}, folder=folder,
         )  # fmt: skip
 
     @cached_property
@@ -150,7 +157,8 @@ class Network:
 
     def _needed(self) -> PathLike | NetParameter:
         if self.weights is None:
-            raise InputError(f"net {self.message.name!r}: weights are needed; give the caffemodel too.")
+            how = shipped.where_weights_are(self.prototxt)
+            raise InputError(f"net {self.message.name!r}: weights are needed; give the caffemodel too.{how}")
         return self.weights
 
     def check(self) -> None:
@@ -202,8 +210,35 @@ class Network:
         for blob in blobs:
             self.geometry.blob(blob)
         out = self._like()
+        vars(out).update(heads=self.heads, labels=self.labels)
         vars(out)["message"] = leading_to(self.message, blobs) if blobs else self.message
         return out
+
+    @cached_property
+    def heads(self) -> tuple[Head, ...]:
+        """The answers of the whole net, that which is meant first."""
+        return heads(self.message, self.geometry.blobs)
+
+    @cached_property
+    def labels(self) -> Labels:
+        """The names of the classes: those that are given, else of a file of a usual name, where they fit."""
+        given = self.preprocess.labels
+        if given or given.heads or self.folder is None:
+            return given
+        found = labels_beside(self.folder, [len(head) for head in self.heads if head.of_classes])
+        if found:
+            self._once(f"the labels are those in {found.source}")
+        return found
+
+    def labels_of(self, head: Head) -> Labels:
+        """The names of the classes of an answer; none where none fit, or where they fit another one too."""
+        names = (head.answer, *head.names)
+        if any(name in self.labels.heads for name in names):
+            return self.labels.of(len(head), names)
+        rivals = [one for one in self.heads if one.of_classes == head.of_classes and len(one) == len(head)]
+        if head.single and len(self.labels) == 2:
+            return self.labels.but_first
+        return self.labels.of(len(head)) if rivals == [head] else Labels()
 
     @cached_property
     def geometry(self) -> Geometry:
@@ -389,7 +424,7 @@ class Network:
             raise InputError(f"{given}: input {name!r} takes {shape}, no image: give an array, as .npy.")
         how = self.preprocess
         if shape[1] == 1 and how.channels != 1:
-            how = replace(how, channel_order="GRAY", mean=(float(np.mean(how.mean)),))
+            how = replace(how, channel_order="GRAY", mean=how.mean.grey)
         return how.to_caffe(load_image(given), (shape[1], shape[2], shape[3]))
 
     def like(self, part: Network) -> Network:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from caffe_viz.images import Preprocess
 from caffe_viz.images.decoding import LUMA
-from caffe_viz.images.preprocess import RED_GREEN_BLUE
+from caffe_viz.images.pixels import RED_GREEN_BLUE
 
 Array = NDArray[np.float32]
 WHITE, GREY = 255.0, 128.0
@@ -41,7 +41,7 @@ class Units:
         if preprocess is None:
             zero = np.zeros(channels, np.float32)
             return cls(zero - GREY * DATA_UNIT, zero + (WHITE - GREY) * DATA_UNIT, DATA_UNIT)
-        mean = np.broadcast_to(np.asarray(preprocess.mean, np.float32), (channels,))
+        mean = np.asarray(np.broadcast_to(preprocess.mean.average, (channels,)), np.float32)
         scale = np.float32(preprocess.scale)
         order = RED_GREEN_BLUE[preprocess.channel_order]
         rgb = (

@@ -35,8 +35,8 @@ def doubts_of_settings(network: Network, classes: int) -> Iterator[str]:
         yield f"labels names {len(given.labels)} classes, the net has {classes}: none is shown"
     if network.pictures is None:
         return
-    if any(given.mean) and max(map(abs, given.mean)) <= 1:
-        yield f"mean is {_numbers(given.mean)}: it is subtracted from pixels of 0..255, so give 255 times it"
+    if 0 < np.abs(given.mean.values).max() <= 1:
+        yield f"mean is {_numbers(given.mean.average)}: it is subtracted from pixels of 0..255, so give 255 times it"
     if abs(given.scale) > 4:
         yield f"scale is {given.scale:g}: it multiplies pixels of 0..255, not of 0..1"
     yield from _mean(network, given)
@@ -51,11 +51,11 @@ def doubts_of_settings(network: Network, classes: int) -> Iterator[str]:
 def _mean(network: Network, given: Preprocess) -> Iterator[str]:
     if given.channels != 3:
         return
-    mean = np.broadcast_to(np.asarray(given.mean), (3,))
+    mean = np.broadcast_to(given.mean.average, (3,))
     red, blue = (mean[given.channel_order.index(letter)] for letter in "RB")
     if red < blue - 5:
         yield (
-            f"mean is {_numbers(given.mean)} for {given.channel_order}: red is brighter than blue in "
+            f"mean is {_numbers(given.mean.average)} for {given.channel_order}: red is brighter than blue in "
             f"photographs, so the mean may be in the other order"
         )
     first = next((x.type for x in network.message.layer if network.data in x.bottom), "")

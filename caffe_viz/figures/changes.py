@@ -10,8 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from caffe_viz.errors import InputError
 from caffe_viz.figures.picture import GREY, Picture, Text, shorten, text_width, write_on
-from caffe_viz.images.pixels import Floats
-from caffe_viz.images.preprocess import RED_GREEN_BLUE
+from caffe_viz.images.pixels import RED_GREEN_BLUE, Floats
 from caffe_viz.tiling import enlarge, finite, grid
 
 ROW, BAR, LEFT, MARGIN = 18, 420, 240, 10  # pixels: of a bar's row, a full bar, names at most, margins

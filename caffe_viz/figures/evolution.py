@@ -12,7 +12,7 @@ from caffe_viz.errors import InputError
 from caffe_viz.figures.picture import GREY, Picture, Text, clean, plain_style, rasterise, text_width, write_on
 from caffe_viz.figures.plots import BLUE, ORANGE, _figure
 from caffe_viz.figures.tiles import LINE, MARGIN
-from caffe_viz.images.preprocess import RED_GREEN_BLUE
+from caffe_viz.images.pixels import RED_GREEN_BLUE
 from caffe_viz.tiling import enlarge, finite, grid
 
 SHOWN = 24  # kernels side by side over time

@@ -12,8 +12,7 @@ from caffe_viz.figures.blocks import visible
 from caffe_viz.figures.inputs import frames
 from caffe_viz.figures.picture import Picture, Text, shorten, write_on
 from caffe_viz.images import display_rgb
-from caffe_viz.images.pixels import Floats
-from caffe_viz.images.preprocess import RED_GREEN_BLUE
+from caffe_viz.images.pixels import RED_GREEN_BLUE, Floats
 from caffe_viz.tiling import finite
 
 COLOURS = ("inferno", "jet")  # of even lightness, and the blue to red that many papers have

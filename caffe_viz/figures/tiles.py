@@ -13,8 +13,7 @@ from caffe_viz.errors import InputError, near
 from caffe_viz.figures.blocks import as_slices, block, columns_for, is_flat, side_by_side, tile_of
 from caffe_viz.figures.picture import Picture, Text, shorten, text_width, write_on
 from caffe_viz.images import display_rgb, resized
-from caffe_viz.images.pixels import Floats
-from caffe_viz.images.preprocess import RED_GREEN_BLUE
+from caffe_viz.images.pixels import RED_GREEN_BLUE, Floats
 from caffe_viz.tiling import enlarge, finite, grid, normalise
 
 WIDTH = 1200  # pixels that a picture of small tiles is enlarged to, at most, each way
@@ -29,14 +28,19 @@ MOST_PIXELS = 24_000_000  # of the maps that one picture shows
 
 
 def kernel_tiles(
-    weights: ArrayLike, *, channel_order: str = "BGR", filters: Sequence[int] | None = None
+    weights: ArrayLike,
+    *,
+    channel_order: str = "BGR",
+    filters: Sequence[int] | None = None,
+    unit: str = "filter",
 ) -> Picture:
     """Kernels (O, I, kh, kw) as tiles, their smallest weight black and their largest white.
 
     I = 3: in colour, by `channel_order`; I = 1: in grey, a square of tiles. Other I: one row for each
     filter and one column for each channel, the first 48 where there are more (few filters of many
     channels take several rows each), mid-grey where a weight is 0; the largest 0.5 % of the weights
-    may be beyond black and white, and the caption says so. `filters`: the numbers of the O filters.
+    may be beyond black and white, and the caption says so. `filters`: the numbers of the O filters,
+    `unit`: what the caption calls one.
 
     Kernels of lines (O, I, k) are strips and never colours; those of volumes (O, I, kd, kh, kw) are slices
     beside each other. Weights of very flat kernels are higher or wider than square.
@@ -53,7 +57,7 @@ def kernel_tiles(
     if len(numbers) != len(array):
         raise InputError(f"filters: {len(numbers)} numbers are given for {len(array)} filters.")
     count, inputs, *kernel = array.shape
-    caption = f"{_count(count, 'filter')} of {_sizes(kernel)} on"
+    caption = f"{_count(count, unit)} of {_sizes(kernel)} on"
     if inputs == 3 and channel_order != "GRAY" and len(kernel) > 1:
         array = np.moveaxis(array, 1, -1)[..., list(RED_GREEN_BLUE[channel_order])]
         slices = array.reshape(count, -1, *array.shape[-3:])
@@ -61,7 +65,7 @@ def kernel_tiles(
     slices = array.reshape(count, inputs, *as_slices(kernel))
     if inputs == 1:
         return _square(slices[:, 0], numbers, f"{caption} 1 channel{_slices(kernel)}")
-    return _kernel_rows(slices, numbers, _sizes(kernel) + _slices(kernel))
+    return _kernel_rows(slices, numbers, _sizes(kernel) + _slices(kernel), unit)
 
 
 def map_tiles(maps: ArrayLike, *, numbered: bool = True) -> Picture:
@@ -171,17 +175,13 @@ def _square(
     return _labelled(sheet, labels, [], tiles.shape[1:3], caption)
 
 
-def _kernel_rows(array: Any, numbers: Sequence[int], sizes: str) -> Picture:
+def _kernel_rows(array: Any, numbers: Sequence[int], sizes: str, unit: str) -> Picture:
     """(O, I, D, kh, kw): one row for each filter, a few where its channels are many or its kernels flat."""
     count, inputs, depth, height, width = array.shape
     tile = tile_of((depth, height, width))
     lines, columns = _lines((count, inputs, *tile))
     filters, channels = min(count, SHOWN), min(inputs, lines * columns)
-    array = array[:filters, :channels]
-    most = float(np.abs(array).max())
-    # A few large weights would leave all the others grey.
-    limit = float(np.quantile(np.abs(array), SATURATED, method="higher")) or most or 1.0
-    array = np.asarray(np.clip(array / (2 * limit) + 0.5, 0, 1), np.float32)
+    array, said = saturated(array[:filters, :channels])
     tiles = np.ones((filters, lines * columns, depth, height, width), np.float32)
     tiles[:, :channels] = array
     tiles = side_by_side(
@@ -196,11 +196,21 @@ def _kernel_rows(array: Any, numbers: Sequence[int], sizes: str) -> Picture:
     ]
     heads = [(str(k), k * (wide + padding[1])) for k in range(columns)]
     caption = (
-        f"rows: {_of(filters, count, 'filter')};  columns: {_of(channels, inputs, 'channel')};  "
-        f"each {sizes};  black {-limit:.3g}, grey 0, white {limit:.3g}"
-        + (f" (largest weight {most:.3g})" if most > limit else "")
+        f"rows: {_of(filters, count, unit)};  columns: {_of(channels, inputs, 'channel')};  "
+        f"each {sizes};  {said}"
     )
     return _labelled(sheet, rows, heads, (high, wide), caption)
+
+
+def saturated(weights: ArrayLike) -> tuple[Floats, str]:
+    """Weights of any shape in 0..1, 0 mid-grey, and in words which are black and white."""
+    sizes = np.abs(weights)
+    most = float(sizes.max())
+    # A few large weights would leave all the others grey.
+    limit = float(np.quantile(sizes, SATURATED, method="higher")) or most or 1.0
+    said = f"black {-limit:.3g}, grey 0, white {limit:.3g}"
+    said += f" (largest weight {most:.3g})" if most > limit else ""
+    return np.asarray(np.clip(np.asarray(weights) / (2 * limit) + 0.5, 0, 1), np.float32), said
 
 
 def _of(shown: int, count: int, what: str) -> str:

@@ -12,6 +12,9 @@ from caffe_viz.tiling import finite
 
 Floats = NDArray[np.float32]
 
+# Channel order of a blob -> the blob's channel that is red, green, blue.
+RED_GREEN_BLUE = {"BGR": (2, 1, 0), "RGB": (0, 1, 2), "GRAY": (0, 0, 0)}
+
 
 def display_rgb(rgb: ArrayLike) -> Floats:
     """`rgb` as a float32 picture (H, W, 3) in 0..1; uint8 is divided by 255.

@@ -2,62 +2,64 @@
 
 from __future__ import annotations
 
-import math
-import sys
-from dataclasses import dataclass
-from numbers import Integral, Real
+import json
+import os
+from dataclasses import dataclass, field, replace
+from numbers import Integral
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from caffe_viz.errors import InputError, near
+from caffe_viz.files import write_whole
+from caffe_viz.images.arrays import array_bytes
 from caffe_viz.images.decoding import LUMA
-from caffe_viz.images.pixels import Floats, display_rgb, resized
+from caffe_viz.images.labels import Labels
+from caffe_viz.images.mean import Mean, Size, Values
+from caffe_viz.images.pixels import RED_GREEN_BLUE, Floats, display_rgb, resized
+from caffe_viz.images.settings import Settings, is_number, read_toml
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-# Channel order of a blob -> the blob's channel that is red, green, blue.
-RED_GREEN_BLUE = {"BGR": (2, 1, 0), "RGB": (0, 1, 2), "GRAY": (0, 0, 0)}
+IMAGENET = Mean.of((104.007, 116.669, 122.679))
 
 
 @dataclass(frozen=True)
 class Preprocess:
     """How a network's training turned images into its input blob: (pixels 0..255 - mean) * scale.
 
-    channel_order: "BGR", "RGB" or "GRAY", of the blob; mean: in 0..255 units, one number or one per
-    channel in the blob's order; scale: applied after the mean; resize: side of the square that an image
-    is warped to before the centre crop to the network's input (None: warped straight to the input);
-    labels: names of the classes; antialias: smooth before shrinking, as today's libraries do and Caffe did
-    not. The defaults are those of CaffeNet in the Caffe tutorial.
+    channel_order: "BGR", "RGB" or "GRAY", of the blob; mean: in 0..255 units, one number, one per channel in
+    the blob's order, or an image (C, H, W) of such, as a `Mean` or what `Mean.of` takes; scale: applied after
+    the mean; resize: side of the square that an image is warped to before the centre crop to the network's
+    input (None: warped straight to the input); labels: names of the classes; antialias: smooth before
+    shrinking, as today's libraries do and Caffe did not; source: where all this stands, in words. The
+    defaults are those of CaffeNet in the Caffe tutorial.
 
     Raises:
         InputError: a value that makes no sense, by the name of its field.
     """
 
     channel_order: str = "BGR"
-    mean: tuple[float, ...] = (104.007, 116.669, 122.679)
+    mean: Mean = IMAGENET
     scale: float = 1.0
     resize: int | None = 256
-    labels: tuple[str, ...] = ()
+    labels: Labels = field(default_factory=Labels)
     antialias: bool = False
+    source: str = field(default="", compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.channel_order not in RED_GREEN_BLUE:
             name = str(self.channel_order)
             raise InputError(f"channel_order is {name!r}.{near(name, RED_GREEN_BLUE)}")
-        if not all(map(_is_number, self.mean)):
-            raise InputError(f"mean is {self.mean!r}: numbers in 0..255 units are expected.")
-        if len(self.mean) not in (1, self.channels):
+        object.__setattr__(self, "mean", Mean.of(self.mean))
+        if not isinstance(self.labels, Labels):
+            object.__setattr__(self, "labels", Labels(self.labels))
+        if self.mean.channels not in (1, self.channels):
             expected = "one" if self.channels == 1 else f"one or {self.channels}"
-            raise InputError(f"mean has {len(self.mean)} numbers; {self.channel_order} takes {expected}.")
-        if not _is_number(self.scale) or self.scale == 0:
+            what = "numbers" if self.mean.size is None else "channels"
+            raise InputError(f"mean has {self.mean.channels} {what}; {self.channel_order} takes {expected}.")
+        if not is_number(self.scale) or self.scale == 0:
             raise InputError(f"scale is {self.scale!r}: a number other than 0 is expected.")
-        if self.resize is not None and not (_is_number(self.resize, Integral) and self.resize > 0):
+        if self.resize is not None and not (is_number(self.resize, Integral) and self.resize > 0):
             raise InputError(f"resize is {self.resize!r}: a number of pixels, 1 or more, is expected.")
 
     @property
@@ -66,36 +68,30 @@ class Preprocess:
         return len(set(RED_GREEN_BLUE[self.channel_order]))
 
     @classmethod
-    def from_toml(cls, path: str | Path) -> Preprocess:
-        """Read the keys channel_order, mean, scale, resize (false: straight to the input's size), antialias
-        and labels.
+    def of(cls, settings: Settings) -> Preprocess:
+        """What settings say, and the defaults.
 
-        `labels` names a text file, relative to this one, with the name of one class on each line.
+        Raises:
+            InputError: names the file or the option.
+        """
+        try:
+            return cls(**settings.settled(), source=settings.source)
+        except InputError as error:
+            told = settings.source.split("; ")[-1]
+            raise InputError(str(error) if not told or told in str(error) else f"{told}: {error}") from None
+
+    @classmethod
+    def from_toml(cls, path: str | Path) -> Preprocess:
+        """Read the keys channel_order, mean, scale, raw_scale, resize (false: straight to the input's size),
+        antialias and labels.
+
+        `mean` may name a file: .binaryproto, .npy or an image; `raw_scale` is that of pycaffe's Transformer.
+        `labels` names a text file with the name of one class on each line. Names are relative to this file.
 
         Raises:
             InputError: names the file and the key.
         """
-        path = Path(path)
-        try:
-            table = tomllib.loads(_text(path))
-        except tomllib.TOMLDecodeError as error:
-            raise InputError(f"{path}: {error}.") from None
-        fields = {}
-        for key, value in table.items():
-            if key not in _TOML:
-                raise InputError(f"{path}: unknown key {key!r}.{near(key, _TOML)}")
-            fits, expected, convert = _TOML[key]
-            if not fits(value):
-                raise InputError(f"{path}: {key} = {value!r}: {expected} is expected.")
-            fields[key] = convert(value)
-        if fields.get("channel_order") == "GRAY" and "mean" not in fields:
-            raise InputError(f"{path}: mean is missing: GRAY needs one, such as mean = 0.")
-        if "labels" in fields:
-            fields["labels"] = _labels(path, fields["labels"])
-        try:
-            return cls(**fields)
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from None
+        return cls.of(read_toml(path))
 
     @classmethod
     def near(cls, prototxt: str | Path) -> Preprocess:
@@ -103,15 +99,52 @@ class Preprocess:
         path = Path(prototxt).parent / "preprocess.toml"
         return cls.from_toml(path) if path.exists() else cls()
 
-    def to_toml(self) -> str:
-        """The text that `from_toml` reads; without the labels, which are a file of their own."""
-        mean = self.mean[0] if len(self.mean) == 1 else list(self.mean)
+    def to_toml(self, folder: str | Path = ".") -> str:
+        """The text that `from_toml` reads in `folder`; without the labels, which are a file of their own.
+
+        Raises:
+            InputError: the mean is an image that is in no file.
+        """
         lines = {
-            "channel_order": f'"{self.channel_order}"', "mean": mean, "scale": self.scale,
-            "resize": "false" if self.resize is None else self.resize,
+            "channel_order": f'"{self.channel_order}"', "mean": self._mean_text(Path(folder)),
+            "scale": _short(self.scale), "resize": "false" if self.resize is None else self.resize,
             "antialias": str(self.antialias).lower(),
         }  # fmt: skip
         return "".join(f"{key} = {value}\n" for key, value in lines.items())
+
+    def _mean_text(self, folder: Path) -> str:
+        if self.mean.size is not None:
+            if not self.mean.file:
+                raise InputError("the mean is an image, which no text holds: save it with Preprocess.save.")
+            name = Path(os.path.relpath(self.mean.file, folder)).as_posix()
+            return json.dumps(name, ensure_ascii=False)  # a string of JSON is one of TOML
+        numbers = [*map(_short, self.mean.average)]
+        return numbers[0] if len(numbers) == 1 else f"[{', '.join(numbers)}]"
+
+    def save(self, path: str | Path, head: str = "") -> list[Path]:
+        """Write a preprocess.toml that begins with `head`, and a mean image that is in no file beside it.
+
+        Raises:
+            RunError: a file cannot be written.
+        """
+        path, files = Path(path), []
+        if self.mean.size is not None and not self.mean.file:
+            files = [path.with_name(f"{path.stem}_mean.npy")]
+            write_whole(files[0], array_bytes(self.mean.values.astype(np.float32)))
+            self = replace(self, mean=replace(self.mean, file=str(files[0])))
+        write_whole(path, (head + self.to_toml(path.parent)).encode())
+        return [path, *files]
+
+    def frame(self, size: Size) -> Size:
+        """(h, w) that an image is warped to, of which (H, W) are cropped; `size` itself without a crop."""
+        return size if self.resize is None or self.resize < max(size) else (self.resize, self.resize)
+
+    def mean_at(self, size: Size) -> Values:
+        """(1 or C, *size) of an image, (1 or C, 1, 1) of numbers: what is subtracted from a blob of `size`.
+
+        A mean of `size` stays as it is; another one is warped and cropped as an image is that gets in.
+        """
+        return self.mean.at(size, self.frame(size), antialias=self.antialias)
 
     def to_caffe(self, rgb: ArrayLike, shape: tuple[int, int, int]) -> Floats:
         """(h, w, 3) RGB in 0..1 (or uint8) -> a blob of `shape` (C, H, W).
@@ -121,6 +154,17 @@ class Preprocess:
         Raises:
             InputError: no such image, a C that does not fit the channel order, an input larger than `resize`.
         """
+        size = (shape[1], shape[2])
+        image = self.warped(rgb, shape)
+        top, left = ((whole - part) // 2 for whole, part in zip(image.shape, size, strict=False))
+        return self.encoded(image[top : top + size[0], left : left + size[1]])
+
+    def warped(self, rgb: ArrayLike, shape: tuple[int, int, int]) -> Floats:
+        """(h, w, 3) RGB in 0..1 (or uint8) -> (h', w', 3) in 0..1: what a blob of `shape` is cropped from.
+
+        Raises:
+            InputError: as `to_caffe`.
+        """
         channels, *size = shape
         if channels != self.channels:
             raise InputError(
@@ -129,18 +173,18 @@ class Preprocess:
             )
         if self.resize is not None and self.resize < max(size):
             raise InputError(
-                f"resize = {self.resize} is smaller than the net's input of {size[0]} x {size[1]}: "
-                f"set it to {max(size)} or more in preprocess.toml, or to false for no crop."
+                f"resize = {self.resize} is smaller than the net's input of {size[0]} x {size[1]}: set it to "
+                f"{max(size)} or more, or to false for no crop, in preprocess.toml or by --resize."
             )
-        square = size if self.resize is None else (self.resize, self.resize)
-        image = resized(display_rgb(rgb), (square[0], square[1]), antialias=self.antialias)
-        top, left = ((whole - part) // 2 for whole, part in zip(square, size, strict=True))
-        image = image[top : top + size[0], left : left + size[1]]
+        return resized(display_rgb(rgb), self.frame((size[0], size[1])), antialias=self.antialias)
+
+    def encoded(self, rgb: Floats) -> Floats:
+        """(H, W, 3) RGB in 0..1 -> the blob (C, H, W); what `in_rgb` inverts."""
         if self.channel_order == "GRAY":
-            image = (image @ LUMA)[..., None]
+            image = (rgb @ LUMA)[..., None]
         else:
-            image = image[..., list(RED_GREEN_BLUE[self.channel_order])]  # both orders are their own inverse
-        pixels = image.transpose(2, 0, 1) * 255 - np.reshape(np.array(self.mean), (-1, 1, 1))
+            image = rgb[..., list(RED_GREEN_BLUE[self.channel_order])]  # both orders are their own inverse
+        pixels = image.transpose(2, 0, 1) * 255 - self.mean_at((rgb.shape[0], rgb.shape[1]))
         return np.ascontiguousarray(pixels * self.scale, np.float32)
 
     def to_display(self, blob: ArrayLike) -> Floats:
@@ -163,52 +207,20 @@ class Preprocess:
     def in_rgb(self, blob: ArrayLike) -> Floats:
         """As `to_display` of a blob that has the right channels, but not clipped."""
         array = np.asarray(blob, np.float32)
-        channels = array.shape[-3]
-        mean = np.array(self.mean if channels > 1 else [np.mean(self.mean)])
-        pixels = np.moveaxis(array / self.scale + mean.reshape(-1, 1, 1), -3, -1) / 255
-        order = RED_GREEN_BLUE[self.channel_order if channels > 1 else "GRAY"]
+        grey = array.shape[-3] == 1
+        mean = self.mean_at((array.shape[-2], array.shape[-1]))
+        mean = mean.mean(axis=0, keepdims=True) if grey else mean
+        pixels = np.moveaxis(array / self.scale + mean, -3, -1) / 255
+        order = RED_GREEN_BLUE["GRAY" if grey else self.channel_order]
         return np.asarray(pixels[..., list(order)], np.float32)
 
 
-def _is_number(value: object, kind: type = Real) -> bool:
-    return isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value)  # type: ignore[arg-type]
+def _short(value: float) -> str:
+    return f"{value:.0f}" if value == int(value) else repr(float(value))
 
 
-def _is_mean(value: object) -> bool:
-    return _is_number(value) or (isinstance(value, list) and all(map(_is_number, value)))
-
-
-# Key of preprocess.toml -> what it accepts, in words, and how it becomes the field of Preprocess.
-_TOML: dict[str, tuple[Any, str, Any]] = {
-    "channel_order": (lambda v: isinstance(v, str), '"BGR", "RGB" or "GRAY"', str),
-    "mean": (_is_mean, "a number or a list of numbers", lambda v: tuple(v) if isinstance(v, list) else (v,)),
-    "scale": (_is_number, "a number", float),
-    "resize": (
-        lambda v: v is False or _is_number(v, Integral),
-        "a whole number or false",
-        lambda v: v or None,
-    ),
-    "antialias": (lambda v: isinstance(v, bool), "true or false", bool),
-    "labels": (lambda v: isinstance(v, str), "the name of a text file", str),
-}
 # Channels of a net that the order does not fit -> what to do.
 _ADVICE = {
     1: 'set channel_order = "GRAY" and the mean in preprocess.toml',
     3: 'set channel_order = "BGR" or "RGB" in preprocess.toml',
 }
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path} cannot be read: it is no UTF-8 text.") from None
-
-
-def _labels(path: Path, name: str) -> tuple[str, ...]:
-    file = path.parent / name
-    if not file.is_file():
-        raise InputError(f"{path}: labels = {name!r}: there is no file {file}.")
-    return tuple(line.strip() for line in _text(file).strip().splitlines())

@@ -83,7 +83,7 @@ def described(network: Network, oversample: bool = False) -> str:
     size = " x ".join(map(str, network.shape[1:]))
     warped = size if given.resize is None else f"{given.resize} x {given.resize}"
     crop = f", ten crops of {size}" if oversample else f", centre crop {size}"
-    mean = " ".join(f"{value:g}" for value in given.mean)
+    mean = given.mean
     scale = "" if given.scale == 1 else f" times {given.scale:g}"
     return (
         f"{given.channel_order}, (0..255 minus {mean}){scale}, warped to {warped}"
@@ -95,7 +95,7 @@ def settings(preprocess: Preprocess, source: str) -> dict[str, Any]:
     """`preprocess` as values for JSON, and where it is from."""
     return {
         "channel_order": preprocess.channel_order,
-        "mean": list(preprocess.mean),
+        "mean": list(preprocess.mean.average),
         "scale": preprocess.scale,
         "resize": preprocess.resize,
         "antialias": preprocess.antialias,
