@@ -175,7 +175,7 @@ def test_memory_data_without_channels_is_not_taken_for_colour() -> None:
     with pytest.raises(InputError, match=r"shape of 'data' of layer 'data' \(MemoryData\)"):
         cv.deploy(net)
     made = cv.deploy(net, input_shapes={"data": (4, 1, 8, 8)})
-    assert tuple(made.message.layer[0].input_param.shape[0].dim) == (1, 1, 8, 8)
+    assert tuple(made.message.layer[0].input_param.shape[0].dim) == (4, 1, 8, 8)
 
 
 def test_nothing_to_answer_with() -> None:
