@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import shutil
 import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +22,44 @@ def write_whole(path: str | Path, data: bytes) -> None:
     Raises:
         RunError: it cannot be written; what was there before is still there.
     """
+    with whole(path) as partial:
+        partial.write_bytes(data)
+
+
+@contextmanager
+def whole(path: str | Path, folder: Path | None = None) -> Iterator[Path]:
+    """Where to write a file, or a folder, that gets the name `path` at the end; missing folders are made.
+
+    That is in `folder`, by default the one of `path`; both must be on one disk.
+
+    Raises:
+        RunError: it cannot be written; what was there before is still there.
+    """
     path = Path(path)
     # Not tempfile's: its files are for the owner alone, and stay so when they are renamed.
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    partial = (folder or path.parent) / f".{path.name}.{secrets.token_hex(4)}.part"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            partial.write_bytes(data)
+            yield partial
             os.replace(partial, path)
         finally:
-            partial.unlink(missing_ok=True)
+            remove(partial)
     except OSError as error:
-        raise RunError(f"{path} cannot be written: {error.strerror or error}.") from None
+        raise cannot_write(path, error) from None
+
+
+def cannot_write(path: str | Path, error: OSError) -> RunError:
+    """What to raise where `path` cannot be written."""
+    return RunError(f"{path} cannot be written: {error.strerror or error}.")
+
+
+def remove(path: Path) -> None:
+    """A file, or a folder with all that is in it; nothing where there is none."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def need_no_stream(path: Path) -> None:
@@ -72,3 +102,17 @@ def safe_name(name: str) -> str:
     if len(safe) <= LONGEST:
         return safe
     return f"{safe[: LONGEST - 9]}-{zlib.crc32(name.encode()):08x}"
+
+
+def stems(names: Iterable[str]) -> Iterator[str]:
+    """The name of each file without folder and suffix, as of `safe_name`, no two the same.
+
+    >>> list(stems(["a/cat.png", "b/cat.jpg", "dog.png"]))
+    ['cat', 'cat_1', 'dog']
+    """
+    taken: set[str] = set()
+    for name in names:
+        first = safe_name(Path(name).stem)
+        stem = next(s for s in chain([first], (f"{first}_{n}" for n in count(1))) if s not in taken)
+        taken.add(stem)
+        yield stem

@@ -12,9 +12,10 @@ from caffe_viz.views.dreams import dream, invert
 from caffe_viz.views.evaluated import Evaluated, show_evaluation
 from caffe_viz.views.evolved import Evolution, show_evolution
 from caffe_viz.views.explored import Explorer, explore
-from caffe_viz.views.files import first_kernels, shapes, show_weights
+from caffe_viz.views.files import first_drawn, shapes, show_weights
 from caffe_viz.views.maximized import Maximized, maximize
 from caffe_viz.views.objectives import read_objective
+from caffe_viz.views.segmented import Segmentation, segment
 from caffe_viz.views.streams import Activations, GradientView, show_activations, show_gradients
 from caffe_viz.views.structured import Structure, show_structure
 from caffe_viz.views.topmost import Topmost, top_images
@@ -29,6 +30,7 @@ __all__ = [
     "Explorer",
     "GradientView",
     "Maximized",
+    "Segmentation",
     "Shapes",
     "Structure",
     "Topmost",
@@ -37,10 +39,11 @@ __all__ = [
     "deploy",
     "dream",
     "explore",
-    "first_kernels",
+    "first_drawn",
     "invert",
     "maximize",
     "read_objective",
+    "segment",
     "shapes",
     "show_activations",
     "show_attribution",

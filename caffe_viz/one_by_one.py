@@ -1,0 +1,114 @@
+"""Images one by one through a net, each with what of it the net saw; the next one is read meanwhile."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caffe_viz.backend import engine_name
+from caffe_viz.errors import InputError
+from caffe_viz.images import Album, Preprocess
+from caffe_viz.images.window import Window, window_of
+from caffe_viz.network import Network
+from caffe_viz.probe import forward_alone
+
+Array = NDArray[np.float32]
+Bytes = NDArray[np.uint8]
+
+
+class Seen(NamedTuple):
+    """An image (h, w) as `rgb` (h, w, 3), None where the input is no picture; its `window` is what went in."""
+
+    size: tuple[int, int]
+    rgb: Bytes | None
+    window: Window
+
+
+@dataclass(frozen=True)
+class Ran:
+    """An image by `name`: what the net saw of it, and the values of its blobs as they are; or why it `failed`."""
+
+    name: str
+    seen: Seen | None = None
+    values: Mapping[str, Array] = field(default_factory=dict)
+    failed: str = ""
+
+
+class OneByOne:
+    """The part of a network that makes `blobs`, on the images of an album; iterate for one `Ran` each, in order.
+
+    Raises:
+        InputError: no such blob, the input takes no image, or what would make Caffe abort.
+    """
+
+    def __init__(self, network: Network, album: Album, blobs: Sequence[str]) -> None:
+        part = network.part(*blobs)
+        if len(part.shape) != 3:
+            raise InputError(
+                f"net {part.message.name!r} takes {part.shape} for an image: (C, H, W) is expected."
+            )
+        self.network, self._album, self._blobs = part, album, tuple(blobs)
+        net = part.load()
+        self.engine, self._rows = engine_name(net), net.blobs[part.data].data.shape
+        self._forward = forward_alone(net)
+
+    def __iter__(self) -> Iterator[Ran]:
+        waiting: deque[tuple[str, Future[tuple[Array, Seen]]]] = deque()
+        pool = ThreadPoolExecutor(1)
+        try:
+            for number in range(len(self._album)):
+                waiting.append((self._album.name(number), pool.submit(self._read, number)))
+                if len(waiting) > 1:
+                    yield self._run(*waiting.popleft())
+            while waiting:
+                yield self._run(*waiting.popleft())
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _read(self, number: int) -> tuple[Array, Seen]:
+        given = self._album.load(number)
+        pixels = self.network.pixels(given)
+        return pixels, _seen(self.network, given, pixels)
+
+    def _run(self, name: str, read: Future[tuple[Array, Seen]]) -> Ran:
+        try:
+            pixels, seen = read.result()
+        except InputError as error:
+            return Ran(name, failed=str(error))
+        whole = self.network.room.together(pixels[None], self._rows)
+        values = self._forward({self.network.data: whole}, self._blobs)
+        for blob, array in values.items():
+            if not np.isfinite(array).all():
+                return Ran(name, failed=f"{name}: blob {blob!r} has NaN or infinity for this image.")
+        return Ran(name, seen, values)
+
+
+def _seen(network: Network, given: Array, pixels: Array) -> Seen:
+    """An array of the shape of the input is seen as it is."""
+    how, size = network.pictures, (pixels.shape[-2], pixels.shape[-1])
+    if given.shape == pixels.shape:
+        rgb = None if how is None else how.to_display(pixels)
+        return Seen(size, None if rgb is None else _bytes(rgb), Window(0.0, 0.0, *map(float, size)))
+    shape = (given.shape[0], given.shape[1])
+    return Seen(shape, _bytes(given), window_of(network.preprocess, shape, size))
+
+
+def _bytes(rgb: Any) -> Bytes:
+    array = np.asarray(rgb)
+    return array if array.dtype == np.uint8 else np.asarray(np.rint(array * 255).clip(0, 255), np.uint8)
+
+
+def seeing_all(network: Network) -> Network:
+    """`network`, whose images are warped to the whole input where nothing is said of how they get in.
+
+    CaffeNet's centre crop would hide what is at the border.
+    """
+    if network.preprocess != Preprocess():
+        return network
+    return replace(network, preprocess=replace(network.preprocess, resize=None))

@@ -1,0 +1,120 @@
+"""Which blob of a net says something of each pixel, and what its values mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from caffe_viz.classification import answers
+from caffe_viz.errors import InputError
+from caffe_viz.geometry.fields import Shape
+from caffe_viz.netdef import LayerParameter, NetParameter
+from caffe_viz.network import Network
+
+# Layers of one answer per pixel that leave its values what they are, but for their places.
+KEEPING = frozenset(
+    ("BilinearInterpolation", "Crop", "Dropout", "Interp", "Permute", "Reshape", "ResizeBilinear")
+    + ("ResizeNearestNeighbor", "Silence", "Split", "Upsample")
+)
+FEW = 8  # answers that an error names
+
+
+class Meaning(Enum):
+    """What the channels of an answer are."""
+
+    SCORES = "a value for each class: the highest is the pixel's"
+    MASKS = "a sigmoid for each class: the highest is the pixel's, if it is above 0.5"
+    NUMBERS = "the number of the class"
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A blob (N, C, H, W) that says the class of each pixel, of so many `classes`.
+
+    Of a mask of one channel they are two, what is outside it and what is within.
+    """
+
+    blob: str
+    shape: Shape
+    meaning: Meaning
+    classes: int
+
+    @property
+    def one_mask(self) -> bool:
+        """Whether its one channel says what is within a mask."""
+        return self.meaning is Meaning.MASKS and self.shape[1] == 1
+
+
+def dense_answers(network: Network) -> list[Dense]:
+    """The blobs in which a net ends and which say something of each pixel, the likeliest last.
+
+    Those that a Softmax, a Sigmoid or an ArgMax makes come after others, larger ones after smaller ones.
+    """
+    found = [one for blob in answers(network.message) if (one := _dense(network, blob)) is not None]
+    return sorted(found, key=lambda one: (_final(network.message, one.blob) != "", one.shape[2] * one.shape[3]))
+
+
+def dense_answer(network: Network, blob: str | None = None) -> Dense:
+    """The likeliest of `dense_answers`, or `blob`.
+
+    Raises:
+        InputError: there is none, or no such blob; or it says no class of pixels.
+    """
+    if blob is not None:
+        shape, one = network.geometry.blob(blob), _dense(network, blob)
+        if one is None:
+            raise InputError(f"blob {blob!r} of {shape} has no class for each pixel: {_EXPECTED}.")
+        return one
+    found = dense_answers(network)
+    if not found:
+        ends = answers(network.message)
+        shapes = [f"{name!r} of {network.geometry.blobs.get(name, 'unknown shape')}" for name in ends[:FEW]]
+        raise InputError(
+            f"net {network.message.name!r} ends in {', '.join(shapes)}, which is no class for each pixel: "
+            f"{_EXPECTED}. --blob names another blob."
+        )
+    return found[-1]
+
+
+_EXPECTED = (
+    "(N, K, H, W) is, a score, a Softmax or a Sigmoid for each of K classes, or (N, 1, H, W) of a Sigmoid or an "
+    "ArgMax"
+)
+
+
+def _dense(network: Network, blob: str) -> Dense | None:
+    shape = network.geometry.blobs.get(blob, ())
+    if len(shape) != 4 or shape[2] * shape[3] < 2:
+        return None
+    final, channels = _final(network.message, blob), shape[1]
+    if final == "Sigmoid":
+        return Dense(blob, shape, Meaning.MASKS, max(channels, 2))
+    if channels > 1:
+        return Dense(blob, shape, Meaning.SCORES, channels)
+    if final == "ArgMax":
+        return Dense(blob, shape, Meaning.NUMBERS, _before(network, blob, "ArgMax"))
+    return None
+
+
+def _final(net: NetParameter, blob: str) -> str:
+    """Softmax, Sigmoid or ArgMax, if such a layer made the values of a blob; else ""."""
+    made = _origin(net, blob)
+    return made.type if made is not None and made.type in ("ArgMax", "Sigmoid", "Softmax") else ""
+
+
+def _origin(net: NetParameter, blob: str) -> LayerParameter | None:
+    """The layer that made the values of a blob, which later ones may have moved."""
+    for layer in reversed(net.layer):
+        if blob in layer.top:
+            if layer.type not in KEEPING or not layer.bottom:
+                return layer
+            blob = layer.bottom[0]
+    return None
+
+
+def _before(network: Network, blob: str, kind: str) -> int:
+    """Channels of what the layer takes that made the values of a blob."""
+    made = _origin(network.message, blob)
+    assert made is not None
+    assert made.type == kind
+    return network.geometry.blob(made.bottom[0])[1]
