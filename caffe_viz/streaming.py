@@ -32,6 +32,15 @@ class Failed(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Progress:
+    """Images done, of how many; `note` says which were passed over, and why."""
+
+    done: int
+    total: int
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Batch:
     """`values` (n, V, ...) by blob, for V views of each image of `numbers`; not of those that `failed`."""
 
@@ -43,6 +52,10 @@ class Batch:
     def size(self) -> int:
         """Images that this batch took, failed ones too."""
         return len(self.numbers) + len(self.failed)
+
+    def progress(self, done: int, total: int) -> Progress:
+        """After this batch."""
+        return Progress(done, total, "\n".join(f"passed over: {one.reason}" for one in self.failed))
 
 
 class Runner:

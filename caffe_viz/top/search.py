@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +13,14 @@ from numpy.typing import NDArray
 
 from caffe_viz.errors import InputError
 from caffe_viz.images import Album
-from caffe_viz.netdef import NetParameter
 from caffe_viz.network import Network
-from caffe_viz.streaming import Batch, Runner
+from caffe_viz.resuming import SAVE_EVERY, identity
+from caffe_viz.streaming import Batch, Progress, Runner
 from caffe_viz.top.crops import PIXELS, Cutter
 from caffe_viz.top.result import Top
 from caffe_viz.top.standing import NONE, Standing
 
-SAVE_EVERY = 5.0  # seconds
 RECTIFIERS = ("ReLU", "ReLU6")
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Images done, of how many; `note` says which were passed over, and why."""
-
-    done: int
-    total: int
-    note: str = ""
 
 
 class Search:
@@ -83,8 +71,7 @@ class Search:
             if time.monotonic() - saved > SAVE_EVERY:
                 self.save()
                 saved = time.monotonic()
-            note = "\n".join(f"passed over: {one.reason}" for one in batch.failed)
-            yield Progress(self.standing.seen, total, note)
+            yield batch.progress(self.standing.seen, total)
 
     def _activations(self, batch: Batch) -> NDArray[np.float32]:
         """(n, F, S) of the filters that are looked at."""
@@ -173,20 +160,8 @@ class Search:
         return tuple(self._filters[row] for row in rows), crops
 
     def _make_key(self, count: int) -> dict[str, Any]:
-        """What must be the same for a search to continue; the names are those that an error says."""
-        network = self.network
-        net = self._part.message.SerializeToString(deterministic=True)
-        return {
-            "layer": self.layer,
-            "filters": list(self._filters),
-            "count": count,
-            "net": hashlib.sha256(net).hexdigest(),
-            "weights": _digest(network.weights),
-            "images": self.album.digest,
-            "inputs": self._part.inputs_digest,
-            "preprocessing": asdict(network.preprocess) | {"labels": None},
-            "engine": [self.engine, network.device, self._runner.batch],
-        }
+        own = {"layer": self.layer, "filters": list(self._filters), "count": count}
+        return own | identity(self._part, self.album, self._runner)
 
 
 def _chosen(layer: str, shape: tuple[int, ...], filters: Sequence[int] | None) -> tuple[int, ...]:
@@ -198,14 +173,3 @@ def _chosen(layer: str, shape: tuple[int, ...], filters: Sequence[int] | None) -
         if not 0 <= number < total:
             raise InputError(f"layer {layer!r} has filters 0 to {total - 1}, not {number}.")
     return tuple(range(total)) if filters is None else tuple(dict.fromkeys(filters))
-
-
-def _digest(weights: str | Path | NetParameter | None) -> str:
-    digest = hashlib.sha256()
-    if isinstance(weights, str | Path):
-        with open(weights, "rb") as file:
-            while chunk := file.read(2**20):
-                digest.update(chunk)
-    elif weights is not None:
-        digest.update(weights.SerializeToString(deterministic=True))
-    return digest.hexdigest()

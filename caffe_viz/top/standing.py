@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from caffe_viz.errors import InputError
 from caffe_viz.files import write_whole
+from caffe_viz.resuming import ADVICE, need_same
 from caffe_viz.streaming import Failed
 
 NONE = -1  # the image of a place that no image has taken yet
@@ -74,7 +75,6 @@ class Standing:
         Raises:
             InputError: it cannot be read, or its key is another; says in what.
         """
-        advice = "delete it to begin anew, or give another output"
         try:
             with np.load(path, allow_pickle=False) as saved:
                 found = json.loads(str(saved["key"]))
@@ -82,8 +82,6 @@ class Standing:
                 numbers = float(saved["lowest"]), int(saved["seen"])
                 made = cls(saved["values"], saved["images"], saved["units"], *numbers, failed)
         except Exception as error:  # a file of another kind ends in any exception
-            raise InputError(f"{path} is no unfinished search ({type(error).__name__}): {advice}.") from None
-        others = [name for name in key if json.loads(json.dumps(key[name])) != found.get(name)]
-        if others:
-            raise InputError(f"{path} is an unfinished search with other {', '.join(others)}: {advice}.")
+            raise InputError(f"{path} is no unfinished search ({type(error).__name__}): {ADVICE}.") from None
+        need_same(key, found, f"{path} is an unfinished search")
         return made

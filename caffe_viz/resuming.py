@@ -1,0 +1,50 @@
+"""What an interrupted run over many images must have in common with the run that goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from caffe_viz.errors import InputError
+from caffe_viz.images import Album
+from caffe_viz.netdef import NetParameter
+from caffe_viz.network import Network
+from caffe_viz.streaming import Runner
+
+ADVICE = "delete it to begin anew, or give another output"
+SAVE_EVERY = 5.0  # seconds
+
+
+def identity(part: Network, album: Album, runner: Runner) -> dict[str, Any]:
+    """What decides the numbers of a run, as JSON has it; the names are those that an error says."""
+    net = part.message.SerializeToString(deterministic=True)
+    return {
+        "net": hashlib.sha256(net).hexdigest(),
+        "weights": _digest(part.weights),
+        "images": album.digest,
+        "inputs": part.inputs_digest,
+        "preprocessing": asdict(part.preprocess) | {"labels": None},
+        "engine": [runner.engine, part.device, runner.batch],
+    }
+
+
+def need_same(key: Mapping[str, Any], found: Mapping[str, Any], what: str) -> None:
+    """Raises InputError if `found`, the key that `what` was saved with, is another; says in what."""
+    others = [name for name in key if json.loads(json.dumps(key[name])) != found.get(name)]
+    if others:
+        raise InputError(f"{what} with other {', '.join(others)}: {ADVICE}.")
+
+
+def _digest(weights: str | Path | NetParameter | None) -> str:
+    digest = hashlib.sha256()
+    if isinstance(weights, str | Path):
+        with open(weights, "rb") as file:
+            while chunk := file.read(2**20):
+                digest.update(chunk)
+    elif weights is not None:
+        digest.update(weights.SerializeToString(deterministic=True))
+    return digest.hexdigest()
