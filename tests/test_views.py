@@ -188,7 +188,7 @@ def test_data_that_is_no_picture(engine: str, tmp_path: Path) -> None:
     [
         (lambda net: cv.show_weights(net, "conv_1"), "Did you mean 'conv1'"),
         (lambda net: cv.show_weights(net, "conv1", [48]), "filters 0 to 47, not 48"),
-        (lambda net: cv.show_weights(net, "fc6"), "kernels have three axes or more"),
+        (lambda net: cv.show_weights(net, "fc6", [256]), "filters 0 to 255, not 256"),
         (lambda net: cv.show_activations(net, CAT, ["con1"]), "Did you mean 'conv1'"),
         (lambda net: cv.show_activations(net, "nowhere.png"), "nowhere.png"),
         (lambda net: cv.show_activations(object(), CAT), "load_net"),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from caffe_viz import shipped
 from caffe_viz.cli.app import INTERRUPTED, app
 from caffe_viz.cli.networks import Definition, MaybeTrained, command
 from caffe_viz.cli.options import (
@@ -128,21 +129,25 @@ def weights(
     prototxt: Prototxt,
     weights: Weights = None,
     layer: Annotated[
-        list[str] | None, typer.Option(help="Layer, again for more [default: the first with kernels].")
+        list[str] | None, typer.Option(help="Layer, again for more [default: the first with kernels, or matrix].")
     ] = None,
     filters: Filters = None,
     preprocess: PreprocessFile = None,
     output: Output = Path("out"),
 ) -> None:
-    """Kernels of a layer as one picture: in colour where they see 3 channels."""
+    """Weights of a layer as one picture: kernels, in colour where they see 3 channels.
+
+    Units of a fully connected layer become maps of the blob that they see, or rows of a matrix.
+    """
     from caffe_viz.files import safe_name
     from caffe_viz.network import Network
-    from caffe_viz.views import first_kernels, show_weights
+    from caffe_viz.views import first_drawn, show_weights
 
-    # What else the net is, and whether an engine could run it, does not matter for its kernels.
+    prototxt, weights = shipped.files(prototxt, weights)
+    # What else the net is, and whether an engine could run it, does not matter for its weights.
     network = Network(prototxt, weights, preprocess_of(prototxt, preprocess))
     network.need_weights()
-    for name in layer or [first_kernels(network)]:
+    for name in layer or [first_drawn(network)]:
         path = output / f"{safe_name(name)}_weights.png"
         show_weights(network, name, numbers(filters)).save(path)
         print(path)

@@ -9,11 +9,14 @@ import numpy as np
 
 from caffe_viz.comparing.changes import change_of, side_of
 from caffe_viz.comparing.duplicates import kept
-from caffe_viz.comparing.filters import Stored, as_filters
+from caffe_viz.comparing.filters import Stored, as_filters, as_seen
 from caffe_viz.comparing.pairing import Match, paired
 from caffe_viz.comparing.result import Array, Diff, FilterChange, LayerDiff, Shown, Side
 from caffe_viz.errors import InputError, near
+from caffe_viz.geometry import measure, seen_by_units
+from caffe_viz.geometry.fields import Shape
 from caffe_viz.netdef import NetParameter, stored_layers
+from caffe_viz.netdef.inside import net_inside
 
 LAYERS = 4  # whose filters are shown where none are chosen
 
@@ -55,12 +58,21 @@ def compare(
 
 def _stored(weights: Weights, default: str, net: NetParameter | None) -> list[Stored]:
     messages = {} if net is None else {layer.name: layer for layer in net.layer}
-    path = _name(weights, default)
+    path, seen = _name(weights, default), _seen(weights, net)
     return [
-        Stored(layer, messages.get(layer.name, layer.message), path)
+        Stored(layer, messages.get(layer.name, layer.message), path, seen.get(layer.name))
         for layer in stored_layers(weights, net)
         if layer.blobs
     ]
+
+
+def _seen(weights: Weights, net: NetParameter | None) -> dict[str, Shape]:
+    """Fully connected layer -> the axes that its units see, as far as `net`, or that in the file, tells."""
+    try:
+        known = net if net is not None or isinstance(weights, NetParameter) else net_inside(weights)
+        return {} if known is None else dict(seen_by_units(measure(known).layers))
+    except InputError:
+        return {}
 
 
 def _name(weights: Weights, default: str) -> str:
@@ -117,7 +129,7 @@ def _pairs(one: LayerDiff) -> int:
 
 
 def _shown(match: Match, found: LayerDiff, count: int) -> list[Shown]:
-    a, b = (None if x is None else as_filters(x.values(0), x) for x in match)
+    a, b = (None if x is None else _drawn(x) for x in match)
     out = []
     if a is not None and b is not None and found.change is not None and found.change.filters:
         most = found.change.filters[:count]
@@ -136,6 +148,11 @@ def _shown(match: Match, found: LayerDiff, count: int) -> list[Shown]:
         titles = tuple(f"{p.first} and {p.second}: cosine {p.cosine:.4f}" for p in pairs)
         out.append(Shown(side.name, "duplicates", "A and B" if alike else file, titles, first, second))
     return out
+
+
+def _drawn(one: Stored) -> Array | None:
+    filters = as_filters(one.values(0), one)
+    return None if filters is None else as_seen(filters, one)
 
 
 def _title(x: FilterChange) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -24,6 +25,7 @@ class Stored:
     layer: StoredLayer
     message: LayerParameter
     path: str
+    axes: tuple[int, ...] | None = None  # of the blob that a unit of a fully connected layer sees
 
     @property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
@@ -73,6 +75,12 @@ def as_filters(array: Array, of: Stored) -> Array | None:
         split = array.reshape(groups, len(array) // groups, *array.shape[1:]).swapaxes(1, 2)
         return np.asarray(split.reshape(-1, split.shape[2], *array.shape[2:]))
     return array
+
+
+def as_seen(filters: Array, of: Stored) -> Array:
+    """(F, K) -> (F, C, H, W), or what other axes its units see; others as they are."""
+    fits = of.axes is not None and filters.ndim == 2 and math.prod(of.axes) == filters.shape[1]
+    return filters.reshape(len(filters), *of.axes) if fits and of.axes else filters
 
 
 def norms(filters: Array) -> Doubles:

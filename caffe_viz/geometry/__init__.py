@@ -8,6 +8,7 @@ from __future__ import annotations
 from caffe_viz.geometry.fields import Field
 from caffe_viz.geometry.measuring import measure
 from caffe_viz.geometry.results import Geometry, LayerGeometry
+from caffe_viz.geometry.seen import seen_by_units
 from caffe_viz.geometry.splits import own_layers, with_splits
 
-__all__ = ["Field", "Geometry", "LayerGeometry", "measure", "own_layers", "with_splits"]
+__all__ = ["Field", "Geometry", "LayerGeometry", "measure", "own_layers", "seen_by_units", "with_splits"]

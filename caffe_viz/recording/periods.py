@@ -6,7 +6,7 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -18,12 +18,16 @@ BINS = 64  # of a parameter's histogram
 
 @dataclass(frozen=True)
 class Parameter:
-    """A blob of a layer's parameters; `kept`: its values and gradients are recorded, not only their norms."""
+    """A blob of a layer's parameters; `kept`: its values and gradients are recorded, not only their norms.
+
+    `axes` are those, as (C, H, W), of the blob that units of a fully connected layer see, if it is no vector.
+    """
 
     layer: str
     blob: int
     shape: tuple[int, ...]
     kept: bool
+    axes: tuple[int, ...] = field(default=(), compare=False)  # older records lack them
 
     @property
     def name(self) -> str:
@@ -50,7 +54,13 @@ class Head:
         """Raises ValueError, KeyError or TypeError if `data` is something else."""
         given = json.loads(data)
         parameters = tuple(
-            Parameter(str(p["layer"]), int(p["blob"]), tuple(map(int, p["shape"])), bool(p["kept"]))
+            Parameter(
+                str(p["layer"]),
+                int(p["blob"]),
+                tuple(map(int, p["shape"])),
+                bool(p["kept"]),
+                tuple(map(int, p.get("axes", ()))),
+            )
             for p in given["parameters"]
         )
         net, solver, engine = (str(given[key]) for key in ("net", "solver", "engine"))

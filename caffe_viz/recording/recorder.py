@@ -19,6 +19,7 @@ from caffe_viz.recording.blocks import Appender
 from caffe_viz.recording.measured import Feed, TestNet
 from caffe_viz.recording.periods import Floats, Head, Parameter, Period, Unfinished, histogram, pack
 from caffe_viz.recording.record import FRAME, HEAD, REST, VALUES, Record
+from caffe_viz.recording.seen import seen_in_net
 from caffe_viz.recording.units import Units
 from caffe_viz.solving import learning_rate, net_to_train, next_step
 
@@ -212,8 +213,11 @@ class Recorder:
         for name in chosen:
             if name not in known:
                 raise InputError(f"no layer {name!r} with parameters.{near(name, known)}")
+        seen = seen_in_net(self._net)
         parameters = tuple(
-            Parameter(name, i, tuple(map(int, blob.data.shape)), name in chosen)
+            Parameter(
+                name, i, tuple(map(int, blob.data.shape)), name in chosen, () if i else seen.get(name, ())
+            )
             for name, blobs in self._net.params.items()
             for i, blob in enumerate(blobs)
         )

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from caffe_viz.errors import InputError
+from caffe_viz.geometry.fields import Shape
 from caffe_viz.netdef import StoredLayer, stored_layers
 from caffe_viz.recording.periods import BINS, Head, Parameter, Period, histogram
 from caffe_viz.recording.record import Frame, Record, Values
+from caffe_viz.recording.seen import seen_in_file
 
 
 def of_snapshots(paths: Sequence[str | Path]) -> Record:
@@ -31,9 +33,9 @@ def of_snapshots(paths: Sequence[str | Path]) -> Record:
     named = len(known) == len(files)
     pairs = sorted(zip(known, files, strict=True)) if named else list(enumerate(files))
     layers = [stored_layers(file) for _, file in pairs]
-    parameters = _parameters(layers[0])
+    parameters = _parameters(layers[0], seen_in_file(pairs[0][1]))
     for (_, file), some in zip(pairs, layers, strict=True):
-        if _parameters(some) != parameters:
+        if _parameters(some, {}) != parameters:
             raise InputError(f"{file} has other layers or shapes than {pairs[0][1]}: not one net.")
     head = Head(pairs[0][1].stem, "", "", 0, parameters, ())
     return Record(head, tuple(_frame(number, file) for number, file in pairs))
@@ -44,9 +46,9 @@ def _iteration(file: Path) -> int | None:
     return int(found[1]) if found else None
 
 
-def _parameters(layers: Sequence[StoredLayer]) -> tuple[Parameter, ...]:
+def _parameters(layers: Sequence[StoredLayer], seen: Mapping[str, Shape]) -> tuple[Parameter, ...]:
     return tuple(
-        Parameter(layer.name, i, tuple(blob.array().shape), True)
+        Parameter(layer.name, i, tuple(blob.array().shape), True, () if i else seen.get(layer.name, ()))
         for layer in layers
         for i, blob in enumerate(layer.blobs)
     )

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from caffe_viz import figures
 from caffe_viz.ascent import ascend, canvas_size
 from caffe_viz.attribution import attribute, centre
 from caffe_viz.classification import answer_blobs, likeliest, of_softmax
@@ -27,6 +26,7 @@ from caffe_viz.report.subject import Subject
 from caffe_viz.surgery import auxiliary_net, with_batch
 from caffe_viz.views import show_evolution
 from caffe_viz.views.attributed import SIGNED
+from caffe_viz.views.kernels import draw_weights, has_kernels
 from caffe_viz.views.maximized import Maximized
 from caffe_viz.views.objectives import climbed
 from caffe_viz.views.streams import draw, has_maps, statistics
@@ -64,11 +64,11 @@ def structure(subject: Subject) -> Made:
 
 
 def weights(subject: Subject, layer: LayerGeometry) -> Made:
-    """Kernels where there are some, and the statistics of every parameter."""
+    """A picture of the weights that are no vector, and the statistics of every parameter."""
     message = subject.messages[layer.name]
     if layer.name not in subject.stored:
         raise InputError("the caffemodel holds no weights under this name; layers may share another's.")
-    stored = Stored(subject.stored[layer.name], message, layer.name)
+    stored = Stored(subject.stored[layer.name], message, layer.name, subject.seen.get(layer.name))
     arrays = [stored.values(k) for k in range(len(layer.param_shapes))]
     side = side_of(stored, arrays[0])
     facts: dict[str, Any] = {
@@ -76,10 +76,13 @@ def weights(subject: Subject, layer: LayerGeometry) -> Made:
         "duplicates": [(p.first, p.second, p.cosine) for p in side.duplicates[:GUESSES]],
         "blobs": [{"shape": list(a.shape), **_distribution(a)} for a in arrays],
     }  # fmt: skip
-    if arrays[0].ndim < 3 or layer.type == "InnerProduct":
+    if arrays[0].ndim < 2:
         return Made(facts)
-    picture = figures.kernel_tiles(arrays[0], channel_order=subject.network.preprocess.channel_order)
-    return Made(facts, (Shot(picture.rgb, f"kernels of {layer.name}", _file(layer.name, "kernels")),))
+    what = "kernels" if has_kernels(stored) else "weights"
+    picture = draw_weights(stored, subject.network.preprocess.channel_order)
+    return Made(
+        facts | {"drawn": what}, (Shot(picture.rgb, f"{what} of {layer.name}", _file(layer.name, what)),)
+    )
 
 
 def answer(subject: Subject, number: int) -> Made:

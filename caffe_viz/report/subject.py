@@ -14,7 +14,8 @@ import numpy as np
 from caffe_viz.backend import chosen, remarks
 from caffe_viz.classification import answer_blobs
 from caffe_viz.errors import InputError
-from caffe_viz.geometry import LayerGeometry
+from caffe_viz.geometry import LayerGeometry, seen_by_units
+from caffe_viz.geometry.fields import Shape
 from caffe_viz.images import Album
 from caffe_viz.netdef import LayerParameter, NetParameter, StoredLayer
 from caffe_viz.network import Array, Network, PathLike
@@ -133,6 +134,11 @@ class Subject:
     def layers(self) -> list[LayerGeometry]:
         """Those that the prototxt names: without the hidden Split layers."""
         return [layer for layer in self.network.geometry.layers if layer.type != "Split"]
+
+    @cached_property
+    def seen(self) -> dict[str, Shape]:
+        """Fully connected layer -> the axes of the blob that its units see."""
+        return dict(seen_by_units(self.network.geometry.layers))
 
     @cached_property
     def identity(self) -> dict[str, Any]:

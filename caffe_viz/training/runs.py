@@ -13,6 +13,7 @@ from caffe_viz.errors import InputError, RunError
 from caffe_viz.images import Preprocess
 from caffe_viz.netdef import SolverParameter
 from caffe_viz.recording import Recorder, Step, TestNet
+from caffe_viz.recording.seen import seen_in_net
 from caffe_viz.training.feeds import BatchFeed, Images, Slots, examples_of
 from caffe_viz.training.solvers import (
     fill,
@@ -34,8 +35,8 @@ class Training:
     `data` and `test_data`, images in folders of their classes, such archives, or files .npz, feed nets that
     have no data of their own, in the order of `seed`. It begins with a `snapshot` (a solverstate) or with
     `weights`. `every` is by default an epoch of the data, else the solver's test_interval. `layers` None:
-    the first with kernels. For these, and for `record`, see `Recorder`; for the rest `load_solver`.
-    `warnings` are of `warnings_of`.
+    the first with kernels, or with units that see maps. For these, and for `record`, see `Recorder`; for the
+    rest `load_solver`. `warnings` are of `warnings_of`.
 
     Raises:
         InputError, RunError: as those do; RunError also where the training diverges.
@@ -158,4 +159,6 @@ def _every(feed: BatchFeed | None, settings: SolverParameter) -> int | str:
 
 
 def _first_kernels(net: Any) -> list[str]:
-    return next(([name] for name, blobs in net.params.items() if blobs[0].data.ndim == 4), [])
+    """The first layer with kernels, or of units that see maps."""
+    kernels = [name for name, blobs in net.params.items() if blobs[0].data.ndim == 4]
+    return [*kernels, *(name for name, axes in seen_in_net(net).items() if len(axes) == 3)][:1]

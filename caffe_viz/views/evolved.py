@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -150,9 +151,14 @@ class Evolution(Rich):
             raise InputError("the record keeps no kernels in full: record with --layer conv1, or all.")
         name = layer or self.kept[0]
         values = self._shown.values(name)[1]
+        axes = self.record.head.parameters[self.record.number(name)].axes
+        if len(axes) == 3:
+            return _as_seen(values, axes)
         if values.ndim != 5:
-            shape = values.shape[1:]
-            raise InputError(f"layer {name!r} has weights of {shape}; kernels have four axes (O, I, H, W).")
+            raise InputError(
+                f"layer {name!r} has weights of {values.shape[1:]}, which are no pictures: kernels are "
+                "(O, I, H, W), and fully connected layers are drawn if they see maps (C, H, W)."
+            )
         return values
 
     @cached_property
@@ -164,8 +170,9 @@ class Evolution(Rich):
 
     @cached_property
     def kept(self) -> list[str]:
-        """Layers whose kernels are kept."""
-        return [p.layer for p in self.record.head.parameters if p.kept and not p.blob and len(p.shape) == 4]
+        """Layers whose kernels are kept, or weights of units that see maps."""
+        every = self.record.head.parameters
+        return [p.layer for p in every if p.kept and not p.blob and 4 in (len(p.shape), len(p.axes) + 1)]
 
     @cached_property
     def _weights(self) -> list[int]:
@@ -199,6 +206,13 @@ def show_evolution(source: PathLike | Sequence[PathLike], *, channel_order: str 
     if len(paths) == 1 and ".caffemodel" not in paths[0].name:
         return Evolution(Record.load(paths[0]), channel_order)
     return Evolution(of_snapshots(paths), channel_order)
+
+
+def _as_seen(values: Any, axes: tuple[int, ...]) -> Any:
+    """Weights (T, O, K), (T, K, O) of a transposed layer, (T, 1, 1, O, K) of old files -> (T, O, C, H, W)."""
+    rows = values.reshape(len(values), *values.shape[-2:])
+    rows = rows if rows.shape[2] == math.prod(axes) else rows.swapaxes(1, 2)
+    return rows.reshape(*rows.shape[:2], *axes)
 
 
 def _mean(values: Any) -> float:

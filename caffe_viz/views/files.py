@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from caffe_viz import figures, netdef
+from caffe_viz.comparing.filters import Stored
 from caffe_viz.errors import InputError, near
 from caffe_viz.figures import Picture
-from caffe_viz.geometry import measure
+from caffe_viz.geometry import measure, seen_by_units
+from caffe_viz.geometry.fields import Shape
 from caffe_viz.netdef import AS_FILED, State
 from caffe_viz.network import Network
 from caffe_viz.tables import Shapes
 from caffe_viz.timing import time_layers
-
-CONVOLUTIONS = ("Convolution", "Deconvolution", "")  # of any number of axes; a running net tells no types
+from caffe_viz.views.kernels import draw_weights, has_kernels, is_matrix
 
 
 def shapes(
@@ -50,37 +51,51 @@ def in_state(network: Network, state: State, input_shapes: Mapping[str, Sequence
 
 
 def show_weights(net: Any, layer: str | None = None, filters: Sequence[int] | None = None) -> Picture:
-    """The kernels of `layer` (None: the first that has some) as one picture.
+    """The weights of `layer` (None: the first that has kernels, else the first matrix) as one picture.
 
-    In colour where a kernel of two axes or more sees 3 channels; else one tile for each filter and channel.
-    See `figures.kernel_tiles`.
+    Kernels that see 3 channels are in colour, others have a tile for each channel. Units of a fully connected
+    layer are drawn as maps of the blob that they see, or, if that is a vector, as rows of a matrix. See
+    `figures.kernel_tiles` and `figures.matrix`.
 
     Raises:
-        InputError: no such layer or filter, or the layer's weights are no kernels (O, I, ..).
+        InputError: no such layer or filter, or the layer has one value for each channel.
     """
     network = Network.of(net)
-    layers = {one.name: one for one in network.stored if one.blobs}
-    chosen = layer or first_kernels(network)
+    layers = _stored(network)
+    chosen = layer or first_drawn(network)
     if chosen not in layers:
         raise InputError(f"no weights of a layer {chosen!r}.{near(chosen, layers)}")
-    array = layers[chosen].blobs[0].array()
-    if array.ndim < 3:
-        raise InputError(
-            f"layer {chosen!r} has weights of {array.shape}; kernels have three axes or more, as (O, I, k)."
-        )
-    numbers = list(range(len(array)) if filters is None else filters)
-    for number in numbers:
-        if not 0 <= number < len(array):
-            raise InputError(f"layer {chosen!r} has filters 0 to {len(array) - 1}, not {number}.")
-    return figures.kernel_tiles(
-        array[numbers], channel_order=network.preprocess.channel_order, filters=numbers
-    )
+    return draw_weights(layers[chosen], network.preprocess.channel_order, filters)
 
 
-def first_kernels(network: Network) -> str:
-    """The first layer whose weights are kernels; raises InputError if there is none."""
-    for layer in network.stored:
-        axes, kind = len(netdef.blob_shape(layer.blobs[0].proto)) if layer.blobs else 0, layer.message.type
-        if (axes == 4 and kind != "InnerProduct") or (axes > 2 and kind in CONVOLUTIONS):
-            return layer.name
-    raise InputError("no layer of the weights has kernels (O, I, H, W).")
+def first_drawn(network: Network) -> str:
+    """The first layer whose weights are kernels, or, of a net without any, the first matrix.
+
+    Raises:
+        InputError: there is neither.
+    """
+    layers = _stored(network)
+    for drawn in (has_kernels, is_matrix):
+        for name, stored in layers.items():
+            if drawn(stored):
+                return name
+    raise InputError("no layer of the weights has kernels, or a matrix, that could be drawn.")
+
+
+def _stored(network: Network) -> dict[str, Stored]:
+    """Layer -> its weights, with what the net says about it."""
+    known, seen = {one.name: one for one in network.whole.layer}, _seen(network)
+    path = str(network.weights) if isinstance(network.weights, str | Path) else "the weights"
+    return {
+        one.name: Stored(one, known.get(one.name, one.message), path, seen.get(one.name))
+        for one in network.stored
+        if one.blobs
+    }
+
+
+def _seen(network: Network) -> dict[str, Shape]:
+    """What units of fully connected layers see; nothing where no engine could set the net up."""
+    try:
+        return dict(seen_by_units(network.geometry.layers))
+    except InputError:
+        return {}

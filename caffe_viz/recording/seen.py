@@ -1,0 +1,33 @@
+"""What the units of fully connected layers see, told by a net that runs, or by the net in a caffemodel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from caffe_viz.errors import InputError
+from caffe_viz.geometry import LayerGeometry, measure, seen_by_units
+from caffe_viz.geometry.fields import Shape
+from caffe_viz.netdef.inside import net_inside
+
+
+def seen_in_net(net: Any) -> dict[str, Shape]:
+    """Layer -> axes, as (C, H, W), of what its units see, in a net of pycaffe on either engine."""
+    return dict(seen_by_units([_measured(net, *one) for one in enumerate(net._layer_names)]))
+
+
+def seen_in_file(path: str | Path) -> dict[str, Shape]:
+    """The same of a caffemodel; nothing where it does not tell."""
+    try:
+        return dict(seen_by_units(measure(net_inside(path)).layers))
+    except InputError:
+        return {}
+
+
+def _measured(net: Any, index: int, name: str) -> LayerGeometry:
+    bottoms, tops = tuple(net.bottom_names[name]), tuple(net.top_names[name])
+    shapes = {blob: tuple(map(int, net.blobs[blob].data.shape)) for blob in (*bottoms, *tops)}
+    params = tuple(tuple(map(int, blob.data.shape)) for blob in net.params.get(name, ()))
+    kind = net.layers[index].type
+    of_bottoms, of_tops = (tuple(map(shapes.get, blobs)) for blobs in (bottoms, tops))
+    return LayerGeometry(index, name, kind, bottoms, tops, of_bottoms, of_tops, params, 0, None)
