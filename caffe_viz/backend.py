@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from caffe_viz import netdef
+from caffe_viz import netdef, shipped
 from caffe_viz.checking import (
     arguments,
     as_file,
@@ -126,7 +126,8 @@ def load_net(
 ) -> Any:
     """A `caffe.Net` of `prototxt` with `weights`, paths or messages; checked first, so that nothing aborts.
 
-    A caffemodel in place of the prototxt holds both. Weights are a caffemodel, or HDF5.
+    A caffemodel in place of the prototxt holds both; the name of a shipped network, such as
+    "caffenet_cifar10", stands for its two files. Weights are a caffemodel, or HDF5.
 
     `engine` is real Caffe (`caffe`), the embedded one (`torch`), or `auto`: Caffe where it is installed and
     has all that the net needs. `device` is torch's name of one: cpu, cuda, cuda:1. `state` says which layers
@@ -150,6 +151,11 @@ def load_net(
     """
     load_layers(layers)
     preferred(engine, device)
+    asked = prototxt
+    prototxt, weights = shipped.files(prototxt, weights)
+    if weights is None and prototxt is not asked:
+        line = f"{asked}: no weights are here, so its parameters are those of its fillers."
+        warnings.warn(line + shipped.where_weights_are(prototxt), CaffeVizWarning, stacklevel=2)
     net_source = prototxt if isinstance(prototxt, NetParameter) else existing_file(prototxt, "prototxt")
     source = (
         weights

@@ -210,14 +210,16 @@ class Network:
         for blob in blobs:
             self.geometry.blob(blob)
         out = self._like()
-        vars(out).update(heads=self.heads, labels=self.labels)
+        vars(out)["heads"] = self.heads
         vars(out)["message"] = leading_to(self.message, blobs) if blobs else self.message
         return out
 
     @cached_property
     def heads(self) -> tuple[Head, ...]:
         """The answers of the whole net, that which is meant first."""
-        return heads(self.message, self.geometry.blobs)
+        blobs = self.geometry.blobs
+        of_one = self.room.shape if self.has_image else lambda shape: shape[1:]
+        return heads(self.message, {name: of_one(shape) for name, shape in blobs.items()})
 
     @cached_property
     def labels(self) -> Labels:
@@ -434,7 +436,7 @@ class Network:
     def _like(self, **changes: Any) -> Network:
         """The same files, read once, with other fields."""
         out = replace(self, **changes)
-        read = ("given", "whole", "message", "trained", "stored")
+        read = ("given", "whole", "message", "trained", "stored", "heads")
         vars(out).update({name: value for name, value in vars(self).items() if name in read})
         return out
 

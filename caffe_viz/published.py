@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from platformdirs import user_cache_dir
+
 from caffe_viz.errors import InputError, RunError, near
 
 Progress = Callable[[int, int], None]
@@ -52,7 +54,7 @@ def download(name: str, folder: str | Path | None = None, *, progress: Progress 
     if name not in PUBLISHED:
         raise InputError(f"no published weights are known for {name!r}.{near(name, PUBLISHED)}")
     url, sha1 = PUBLISHED[name]
-    path = Path(pooch.os_cache("caffe_viz") if folder is None else folder) / url.rsplit("/", 1)[-1]
+    path = _place(name, folder)
 
     def fetch(address: str, partial: str, _: object) -> None:
         bar = _Bar(progress) if progress else False
@@ -76,6 +78,16 @@ def download(name: str, folder: str | Path | None = None, *, progress: Progress 
             f"again, from another network if a login page answers in its place."
         ) from None
     return path
+
+
+def kept(name: str) -> Path | None:
+    """The weights of `name` that `download` has put into the user's cache folder, if it has."""
+    path = _place(name) if name in PUBLISHED else None
+    return path if path is not None and path.is_file() else None
+
+
+def _place(name: str, folder: str | Path | None = None) -> Path:
+    return Path(folder or user_cache_dir("caffe_viz")) / PUBLISHED[name][0].rsplit("/", 1)[-1]
 
 
 class _Bar:

@@ -174,7 +174,7 @@ def test_folder_is_a_file(server: Server, tmp_path: Path) -> None:
 
 
 def test_cache_folder_is_the_default(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pooch.os_cache", lambda project: tmp_path / project)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert download("toy") == tmp_path / "caffe_viz" / "net.caffemodel"
 
 

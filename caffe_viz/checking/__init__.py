@@ -12,6 +12,7 @@ from contextlib import nullcontext
 from functools import lru_cache
 from pathlib import Path
 
+from caffe_viz import shipped
 from caffe_viz.checking.child import arguments, as_file, caffe_is_installed, probe
 from caffe_viz.checking.computable import (
     caffe_reads,
@@ -97,6 +98,7 @@ def check(
     Raises:
         InputError: a file does not exist.
     """
+    prototxt, weights = shipped.files(prototxt, weights)
     net_path = existing_file(prototxt, "prototxt")
     weights_path = None if weights is None else existing_file(weights, "caffemodel")
     if net_path.suffix == ".caffemodel" and weights_path is not None and weights_path.suffix == ".prototxt":

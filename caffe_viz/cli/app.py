@@ -12,7 +12,7 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from caffe_viz import __version__
+import caffe_viz
 from caffe_viz.cli.usage import Command, Commands, describe
 from caffe_viz.errors import CaffeVizError, RunError
 
@@ -41,7 +41,7 @@ app = App(
 
 def _show_version(asked: bool) -> None:
     if asked:
-        print(f"caffe-viz {__version__}")
+        print(f"caffe-viz {caffe_viz.__version__}")
         print(f"Python {python_version()}")
         for engine in ("caffe", "torch"):
             print(f"{engine} {_version_of(engine)}")

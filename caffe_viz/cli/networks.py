@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import MISSING, dataclass, fields
 from functools import wraps
 from inspect import Parameter, signature
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
+from caffe_viz import shipped
 from caffe_viz.cli.app import app
 from caffe_viz.cli.options import (
     AllowCode,
@@ -54,6 +56,12 @@ class Definition:
     level: Level = None
     input: InputShapes = None
 
+    def __post_init__(self) -> None:
+        """The name of a shipped network becomes its files."""
+        weights: Path | None = getattr(self, "weights", None)
+        for name, file in zip(("prototxt", "weights"), shipped.files(self.prototxt, weights), strict=True):
+            object.__setattr__(self, name, file)
+
     @property
     def state(self) -> State:
         """Which of the file's layers are meant."""
@@ -79,13 +87,11 @@ class Definition:
 
     def words(self) -> Iterator[str]:
         """What a command line says to have the same, without what is the default."""
+        pair = (self.prototxt, getattr(self, "weights", None))
+        yield from [name] if (name := shipped.name_of(*pair)) else [str(file) for file in pair if file]
         for field in fields(self):
             value = getattr(self, field.name)
-            if value is None or value == field.default:
-                continue
-            if field.name in ("prototxt", "weights"):
-                yield str(value)
-            else:
+            if field.name not in ("prototxt", "weights") and value not in (None, field.default):
                 yield from as_option(field.name, value)
 
 
@@ -119,8 +125,10 @@ class Trained(MaybeTrained):
         """Raises InputError where there are no weights."""
         from caffe_viz.netdef import is_binary
 
+        super().__post_init__()
         if self.weights is None and self.prototxt.is_file() and not is_binary(self.prototxt):
-            raise InputError(f"{self.prototxt}: give the file of its weights too, such as net.caffemodel.")
+            how = shipped.where_weights_are(self.prototxt)
+            raise InputError(f"{self.prototxt}: give the file of its weights too, as net.caffemodel.{how}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,6 +23,7 @@ from caffe_viz.netdef.syntax import explain
 from caffe_viz.netdef.unknown import merge
 from caffe_viz.netdef.upgrade import upgrade
 from caffe_viz.netdef.wire import NotPlain, shared_net
+from caffe_viz.shipped import files
 
 M = TypeVar("M", bound=Message)
 # In the order of the old enum's numbers.
@@ -32,9 +33,12 @@ OLD_SOLVERS = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")
 def read_net(path: str | Path) -> NetParameter:
     """Read a prototxt of any age, or the net in a caffemodel; the result is V2, and holds no blobs.
 
+    The name of a shipped network, such as "caffenet", stands for its prototxt.
+
     Raises:
         InputError: it cannot be read, with line and column, or what it is instead.
     """
+    path, _ = files(path)
     if is_binary(path):
         net = net_inside(path)
         tell_priors(net)
