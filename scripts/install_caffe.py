@@ -5,6 +5,8 @@ The source is the PyPI sdist ``brocolli-caffe``, pinned by its SHA-256. Its own
 ``setup.py`` insists on conda and old Pythons; its CMake project does not, so this
 script drives CMake and packs the result into a wheel. The wheel is kept in the
 user's cache folder: a second environment of the same kind installs in seconds.
+Its Python files that no longer run are then replaced (caffe_viz/caffe_files.py);
+the originals lie in caffe/original.
 
     python scripts/install_caffe.py              build once, install, verify
     python scripts/install_caffe.py --selftest   and run Caffe's own Python tests
@@ -28,11 +30,14 @@ import sysconfig
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from logged import InstallError, drain, run, say
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from caffe_viz import caffe_files
 
 SDIST = "brocolli-caffe"
 VERSION = "9.0.2"
@@ -318,12 +323,36 @@ def wheel_files(source: Path) -> Iterator[tuple[str, bytes]]:
     yield f"{info}/licenses/LICENSE", (source / "LICENSE").read_bytes()
 
 
-def pack(source: Path, wheel: Path) -> None:
-    """Write the wheel under a temporary name; it gets its own only when it is whole."""
-    partial = source / wheel.name
+def repaired_name() -> str:
+    """The name of the wheel in which Caffe's Python files that no longer run are replaced."""
+    files = [(name, text) for name, _, text in caffe_files.sources()]
+    digest = hashlib.sha256(repr((wheel_name(), files, caffe_files.ADDED)).encode()).hexdigest()[:12]
+    return re.sub(r"-1_\w+-", f"-2_{digest}-", wheel_name(), count=1)
+
+
+def repaired_files(built: Path) -> Iterator[tuple[str, bytes]]:
+    """The files of a compiled wheel, with those of `caffe_files`; what they replace is in original/."""
+    new = {}
+    for module, _, text in caffe_files.sources():
+        path = f"{module}.__init__" if module == caffe_files.PRIVATE else module
+        new[path.replace(".", "/") + ".py"] = text.encode()
+    with zipfile.ZipFile(built) as archive:
+        for name in archive.namelist():
+            data = archive.read(name)
+            if name in new:
+                yield name.replace("caffe/", "caffe/original/", 1), data
+            elif not name.endswith("/RECORD"):
+                yield name, data + caffe_files.ADDED.get(name, "").encode()
+    yield "caffe/original/__init__.py", b'"""The files of this package that caffe_viz has replaced."""\n'
+    yield from new.items()
+
+
+def pack(files: Iterable[tuple[str, bytes]], wheel: Path, folder: Path) -> None:
+    """Write the wheel under a temporary name in `folder`; it gets its own only when it is whole."""
+    partial = folder / f"{wheel.name}.part"
     record = []
     with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in wheel_files(source):
+        for name, data in files:
             archive.writestr(name, data)
             digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
             record.append(f"{name},sha256={digest},{len(data)}")
@@ -342,7 +371,7 @@ def build_wheel(folder: Path, wheel: Path) -> None:
     with tempfile.TemporaryDirectory(dir=folder, prefix="build-", ignore_cleanup_errors=True) as tmp:
         source = extract(sdist, Path(tmp))
         compile_caffe(source, log)
-        pack(source, wheel)
+        pack(wheel_files(source), wheel, source)
     say(f"built {wheel}")
 
 
@@ -377,6 +406,14 @@ def install(wheel: Path, log: Path) -> None:
     install_requirements(log)
     pip = [sys.executable, "-m", "pip", "install", "--quiet"]
     drain(run([*pip, "--no-deps", "--force-reinstall", wheel], log))
+
+
+def install_repaired(built: Path, log: Path) -> None:
+    """Install a compiled wheel, repaired: a second or two, whatever changed in the files that it gets."""
+    with tempfile.TemporaryDirectory() as folder:
+        wheel = Path(folder) / repaired_name()
+        pack(repaired_files(built), wheel, Path(folder))
+        install(wheel, log)
 
 
 def stamp() -> Path:
@@ -423,26 +460,26 @@ def ensure_caffe(rebuild: bool) -> None:
         need_pip()
         say("installing what Caffe's Python files import")
         install_requirements(folder / "install.log")
-    wheel = folder / wheel_name()
+    built = folder / wheel_name()
     if rebuild:
-        wheel.unlink(missing_ok=True)
-    elif stamp().exists() and stamp().read_text() == wheel.name and works():
+        built.unlink(missing_ok=True)
+    elif stamp().exists() and stamp().read_text() == repaired_name() and works():
         say("real Caffe is installed and works")
         return
     need_pip()
     with locked(folder):
-        if intact(wheel):
-            say(f"real Caffe was built before: {wheel}")
+        if intact(built):
+            say(f"real Caffe was built before: {built}")
             install_system_packages(folder / "build.log")
         else:
-            build_wheel(folder, wheel)
-    install(wheel, folder / "install.log")
+            build_wheel(folder, built)
+        install_repaired(built, folder / "install.log")
     result = works()
     if result is None:
         done = subprocess.run([sys.executable, "-c", VERIFY], capture_output=True, text=True, check=False)
-        wheel.unlink(missing_ok=True)
+        built.unlink(missing_ok=True)
         raise InstallError("The built Caffe does not work; its wheel was removed.\n" + done.stderr[-1500:])
-    stamp().write_text(wheel.name)
+    stamp().write_text(repaired_name())
     say(f"real Caffe works: {result}")
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 pytest.importorskip("torch", reason="the engine torch is not installed")
 
-from legacy_io import repair
+from legacy_io import original_io
 
 from caffe_viz.engine import io
 from caffe_viz.engine.proto import caffe_pb2
@@ -51,8 +51,7 @@ def transformer(module: Any, setting: str, shape: tuple[int, ...] = SHAPE) -> An
 
 @pytest.fixture
 def real_io(caffe: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    repair(caffe, monkeypatch)
-    return caffe.io
+    return original_io(monkeypatch)
 
 
 @pytest.mark.caffe
@@ -82,10 +81,10 @@ def test_resizing_transformer_gives_what_real_caffe_gives(real_io: Any, setting:
 
 
 @pytest.mark.caffe
-def test_other_channels_are_resized_as_by_real_caffe(caffe: Any) -> None:
+def test_other_channels_are_resized_as_by_real_caffe(real_io: Any) -> None:
     image = RNG.random((6, 5, 4)).astype(np.float32)
     for size, order in [((9, 7), 1), ((3, 11), 1), ((12, 10), 0), ((9, 7), 3)]:
-        theirs = caffe.io.resize_image(image, size, order)
+        theirs = real_io.resize_image(image, size, order)
         np.testing.assert_array_equal(io.resize_image(image, size, order), theirs, strict=True)
 
 
@@ -185,9 +184,9 @@ def test_flat_images_and_bytes() -> None:
 
 @pytest.mark.caffe
 @pytest.mark.parametrize(("shape", "crop"), [((9, 7, 3), (4, 4)), ((8, 8, 1), (3, 5)), ((6, 6, 2), (6, 6))])
-def test_ten_crops_as_real_caffe(caffe: Any, shape: tuple[int, int, int], crop: tuple[int, int]) -> None:
+def test_ten_crops_as_real_caffe(real_io: Any, shape: tuple[int, int, int], crop: tuple[int, int]) -> None:
     images = [RNG.random(shape), RNG.random(shape)]
-    np.testing.assert_array_equal(io.oversample(images, crop), caffe.io.oversample(images, crop), strict=True)
+    np.testing.assert_array_equal(io.oversample(images, crop), real_io.oversample(images, crop), strict=True)
 
 
 def test_ten_crops_written_out() -> None:
@@ -261,15 +260,15 @@ def test_files_as_real_caffe(real_io: Any, tmp_path: Path, mode: str, color: boo
 
 @pytest.mark.caffe
 @pytest.mark.parametrize("shape", [(2, 3, 4, 5), (7,), ()])
-def test_blobs_are_those_of_real_caffe(caffe: Any, shape: tuple[int, ...]) -> None:
+def test_blobs_are_those_of_real_caffe(real_io: Any, shape: tuple[int, ...]) -> None:
     data, diff = RNG.normal(size=shape), RNG.normal(size=shape)
     for given in ((data,), (data, diff), (data.astype(np.float32), diff)):
-        ours, theirs = io.array_to_blobproto(*given), caffe.io.array_to_blobproto(*given)
+        ours, theirs = io.array_to_blobproto(*given), real_io.array_to_blobproto(*given)
         assert ours.SerializeToString() == theirs.SerializeToString()
     for side in (False, True):
         found = io.blobproto_to_array(ours, return_diff=side)
         np.testing.assert_array_equal(
-            found, caffe.io.blobproto_to_array(theirs, return_diff=side), strict=True
+            found, real_io.blobproto_to_array(theirs, return_diff=side), strict=True
         )
 
 
@@ -280,10 +279,10 @@ def test_legacy_shape_and_diff() -> None:
 
 
 @pytest.mark.caffe
-def test_vectors_of_blobs_are_those_of_real_caffe(caffe: Any) -> None:
+def test_vectors_of_blobs_are_those_of_real_caffe(real_io: Any) -> None:
     arrays = [RNG.normal(size=(2, 3)), RNG.normal(size=4)]
     data = io.arraylist_to_blobprotovector_str(arrays)
-    assert data == caffe.io.arraylist_to_blobprotovector_str(arrays)
+    assert data == real_io.arraylist_to_blobprotovector_str(arrays)
     for found, array in zip(io.blobprotovector_str_to_arraylist(data), arrays, strict=True):
         np.testing.assert_array_equal(found, array.astype(np.float32))
 
@@ -299,11 +298,11 @@ def test_datums(dtype: type) -> None:
 
 
 @pytest.mark.caffe
-def test_float_datums_are_those_of_real_caffe(caffe: Any) -> None:
+def test_float_datums_are_those_of_real_caffe(real_io: Any) -> None:
     array = RNG.normal(size=(3, 2, 4))
-    ours, theirs = io.array_to_datum(array, 3), caffe.io.array_to_datum(array, 3)
+    ours, theirs = io.array_to_datum(array, 3), real_io.array_to_datum(array, 3)
     assert ours.SerializeToString() == theirs.SerializeToString()
-    np.testing.assert_array_equal(io.datum_to_array(ours), caffe.io.datum_to_array(theirs), strict=True)
+    np.testing.assert_array_equal(io.datum_to_array(ours), real_io.datum_to_array(theirs), strict=True)
 
 
 WRONG: dict[str, tuple[Callable[[], Any], str]] = {

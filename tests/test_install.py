@@ -64,11 +64,22 @@ def test_the_cache_key_does_not_change_with_the_kernel(installer: Any, monkeypat
     assert re.fullmatch(rf"caffe-1\.0\.0-1_[0-9a-f]{{12}}-{python}-{python}-linux_\w+\.whl", before)
 
 
+def test_files_that_change_are_installed_anew_without_a_build(installer: Any, monkeypatch: Any) -> None:
+    """What the compiled wheel is called does not depend on the files that replace some of it."""
+    built, repaired = installer.wheel_name(), installer.repaired_name()
+    assert re.sub(r"-2_\w{12}-", "", repaired, count=1) == re.sub(r"-1_\w{12}-", "", built, count=1)
+    changed = [(name, path, text + "#") for name, path, text in installer.caffe_files.sources()]
+    monkeypatch.setattr(installer.caffe_files, "sources", lambda: changed)
+    assert (installer.wheel_name(), installer.repaired_name() != repaired) == (built, True)
+    monkeypatch.setattr(installer, "SHA256", "0")
+    assert installer.wheel_name() != built
+
+
 @pytest.mark.parametrize("damage", ["truncated", "one bit", "another wheel", "no record"])
 def test_a_damaged_wheel_is_noticed_and_removed(installer: Any, tmp_path: Path, damage: str) -> None:
     wheel = tmp_path / installer.wheel_name()
     assert not installer.intact(wheel)
-    installer.pack(source_tree(tmp_path), wheel)
+    installer.pack(installer.wheel_files(source_tree(tmp_path)), wheel, tmp_path)
     assert installer.intact(wheel)
     data = bytearray(wheel.read_bytes())
     if damage == "truncated":
@@ -96,7 +107,7 @@ def source_tree(folder: Path) -> Path:
 
 def test_the_wheel_is_one_that_pip_takes(installer: Any, tmp_path: Path) -> None:
     wheel = tmp_path / installer.wheel_name()
-    installer.pack(source_tree(tmp_path), wheel)
+    installer.pack(installer.wheel_files(source_tree(tmp_path)), wheel, tmp_path)
     done = subprocess.run(
         [sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--target", tmp_path / "site", wheel],
         capture_output=True, text=True, check=False,
@@ -105,17 +116,58 @@ def test_the_wheel_is_one_that_pip_takes(installer: Any, tmp_path: Path) -> None
     assert (tmp_path / "site" / "caffe" / "_caffe.so").read_bytes() == b"so"
 
 
-def test_a_build_that_stops_leaves_no_wheel(installer: Any, tmp_path: Path, monkeypatch: Any) -> None:
+def test_a_repaired_wheel_has_both_files(installer: Any, tmp_path: Path) -> None:
+    source = source_tree(tmp_path)
+    (source / "python" / "caffe" / "io.py").write_text("old = 1\n")
+    built, wheel = tmp_path / installer.wheel_name(), tmp_path / installer.repaired_name()
+    installer.pack(installer.wheel_files(source), built, tmp_path)
+    installer.pack(installer.repaired_files(built), wheel, tmp_path)
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        text = {name: archive.read(name).decode(errors="ignore") for name in names}
+    assert len(names) == len(set(names))
+    assert text["caffe/original/io.py"] == "old = 1\n"
+    assert "class Transformer" in text["caffe/io.py"]
+    assert text["caffe/__init__.py"].startswith("x = 1\n\nfrom caffe.classifier import Classifier\n")
+    assert text["caffe-1.0.0.dist-info/RECORD"].count("\n") == len(names)
+
+
+@pytest.mark.caffe
+def test_the_installed_caffe_needs_no_caffe_viz(caffe: Any, tmp_path: Path) -> None:
+    """Every file that was put into it is imported and used where caffe_viz cannot be found."""
+    code = """
+import sys
+sys.modules["caffe_viz"] = None
+import numpy as np, caffe, caffe.draw
+from caffe.proto import caffe_pb2
+from caffe.model_libs import xrange
+image = np.random.rand(9, 8, 3)
+caffe.io.Transformer({"data": (1, 3, 5, 5)}).preprocess("data", image)
+net = caffe_pb2.NetParameter(layer=[dict(name="a", type="Input", top=["x"])])
+net.layer[0].blobs.extend([caffe.io.array_to_blobproto(image)])
+assert net.layer[0].blobs[0].shape.dim[:] == [9, 8, 3]
+datum = caffe.io.array_to_datum((image * 255).astype("u1"), 3)
+assert type(datum) is caffe_pb2.Datum and caffe.io.datum_to_array(datum).dtype == "u1"
+caffe.draw.draw_net_to_file(net, sys.argv[1] + "/net.dot")
+assert caffe.solver_count() == 1 and issubclass(caffe.Detector, caffe.Net)
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, tmp_path], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "digraph" in (tmp_path / "net.dot").read_text()
+
+
+def test_a_build_that_stops_leaves_no_wheel(installer: Any, tmp_path: Path) -> None:
     """The archive is whole under another name before it gets its own."""
     wheel = tmp_path / installer.wheel_name()
 
-    def broken(source: Path) -> Any:
+    def broken() -> Any:
         yield "caffe/__init__.py", b""
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(installer, "wheel_files", broken)
     with pytest.raises(KeyboardInterrupt):
-        installer.pack(source_tree(tmp_path), wheel)
+        installer.pack(broken(), wheel, tmp_path)
     assert not wheel.exists()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,9 @@ import numpy as np
 
 from caffe_viz.engine import io
 from caffe_viz.engine.conversion import Array, ArrayError, Floats
-from caffe_viz.engine.net import Net, Path
+from caffe_viz.engine.net import Net
+
+Path = str | os.PathLike[str]
 
 
 class Classifier(Net):
@@ -32,9 +35,9 @@ class Classifier(Net):
         raw_scale: float | None = None,
         channel_swap: Sequence[int] | None = None,
     ) -> None:
-        super().__init__(model_file, phase=1, weights=pretrained_file)
+        super().__init__(os.fspath(model_file), phase=1, weights=os.fspath(pretrained_file))
         self.transformer = transformer(self, mean, input_scale, raw_scale, channel_swap)
-        self.crop_dims = np.array(self.blobs[self.inputs[0]].shape[2:])
+        self.crop_dims = np.array(tuple(self.blobs[self.inputs[0]].shape)[2:])
         self.image_dims = self.crop_dims if image_dims is None else np.array(image_dims)
 
     def predict(self, inputs: Sequence[Array], oversample: bool = True) -> Floats:
@@ -73,7 +76,7 @@ def transformer(
 ) -> io.Transformer:
     """A Transformer of images (H, W, K) for the first input of a net; None leaves a setting out."""
     name = net.inputs[0]
-    made = io.Transformer({name: net.blobs[name].shape})
+    made = io.Transformer({name: tuple(net.blobs[name].shape)})
     made.set_transpose(name, (2, 0, 1))
     if mean is not None:
         made.set_mean(name, mean)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from caffe_viz.engine import io
-from caffe_viz.engine.classifier import transformer
+from caffe_viz.engine.classifier import Path, transformer
 from caffe_viz.engine.conversion import Array, ArrayError, Floats
-from caffe_viz.engine.net import Net, Path
+from caffe_viz.engine.net import Net
 from caffe_viz.errors import InputError
 
 Window = Sequence[int]
@@ -36,7 +37,7 @@ class Detector(Net):
         channel_swap: Sequence[int] | None = None,
         context_pad: int | None = None,
     ) -> None:
-        super().__init__(model_file, phase=1, weights=pretrained_file)
+        super().__init__(os.fspath(model_file), phase=1, weights=os.fspath(pretrained_file))
         self.transformer = transformer(self, mean, input_scale, raw_scale, channel_swap)
         self.configure_crop(context_pad)
 
@@ -47,7 +48,7 @@ class Detector(Net):
             InputError: nothing is left between the borders.
         """
         name = self.inputs[0]
-        shape = self.blobs[name].shape[1:]
+        shape = tuple(self.blobs[name].shape)[1:]
         if context_pad and 2 * context_pad >= min(shape[1:]):
             raise InputError(f"context_pad {context_pad} leaves nothing of an input of {shape[1:]}.")
         self.context_pad = context_pad

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from caffe_viz.engine import classifier, detector, io, net_spec, proto
+from caffe_viz.engine import classifier, detector, draw, io, net_spec, proto
 from caffe_viz.engine.classifier import Classifier
 from caffe_viz.engine.detector import Detector
 from caffe_viz.engine.modes import set_device, set_mode_cpu, set_mode_gpu, set_random_seed
 from caffe_viz.engine.net import Net
 from caffe_viz.engine.net_spec import NetSpec, layers, params, to_proto
+from caffe_viz.engine.processes import (
+    has_nccl,
+    set_multiprocess,
+    set_solver_count,
+    set_solver_rank,
+    solver_count,
+    solver_rank,
+)
 from caffe_viz.engine.python_layers import Layer
 from caffe_viz.engine.solver import (
     AdaDeltaSolver,
@@ -22,7 +30,7 @@ from caffe_viz.engine.table import LAYERS
 
 __version__ = "1.0.0"  # of the Caffe whose interface this is
 TRAIN, TEST = 0, 1
-MISSING = ("NCCL", "Timer", "draw", "coord_map")
+MISSING = ("NCCL", "Timer", "coord_map")
 
 __all__ = [
     "TEST",
@@ -40,6 +48,7 @@ __all__ = [
     "SGDSolver",
     "classifier",
     "detector",
+    "draw",
     "get_solver",
     "has_nccl",
     "io",
@@ -64,41 +73,6 @@ __all__ = [
 def layer_type_list() -> list[str]:
     """The layer types that nets may have."""
     return sorted(LAYERS)
-
-
-def solver_count() -> int:
-    """How many solvers train one net: always one."""
-    return 1
-
-
-def solver_rank() -> int:
-    """The number of this solver among them."""
-    return 0
-
-
-def has_nccl() -> bool:
-    """Whether several GPUs can train one net."""
-    return False
-
-
-def set_solver_count(count: int) -> None:
-    """Only 1; more raise NotImplementedError."""
-    _alone(count == solver_count())
-
-
-def set_solver_rank(rank: int) -> None:
-    """Only 0; more raise NotImplementedError."""
-    _alone(rank == solver_rank())
-
-
-def set_multiprocess(several: bool) -> None:
-    """Only False; True raises NotImplementedError."""
-    _alone(not several)
-
-
-def _alone(alone: bool) -> None:
-    if not alone:
-        raise NotImplementedError("the embedded engine trains a net in one process, on one device.")
 
 
 def __getattr__(name: str) -> object:

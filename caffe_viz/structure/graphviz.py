@@ -57,16 +57,15 @@ def program() -> str:
     return found
 
 
-def positions(graphs: Sequence[Wanted]) -> list[Given]:
-    """Where the boxes and edges of each graph are, layer over layer; one run for all of them.
+def run(text: str, form: str) -> bytes:
+    """What Graphviz makes of `text`, in its language, in one of its formats: plain, svg, png.
 
     Raises:
         RunError: no Graphviz, it failed, or it took longer than a minute.
     """
-    text = "\n".join(map(_written, graphs))
     try:
         done = subprocess.run(
-            [program(), "-Tplain"], input=text.encode(), capture_output=True, timeout=TIMEOUT, check=False
+            [program(), f"-T{form}"], input=text.encode(), capture_output=True, timeout=TIMEOUT, check=False
         )
     except subprocess.TimeoutExpired:
         raise RunError(f"Graphviz took more than {TIMEOUT:g} seconds: the graph is too large.") from None
@@ -75,8 +74,18 @@ def positions(graphs: Sequence[Wanted]) -> list[Given]:
     if done.returncode != 0:
         said = done.stderr.decode(errors="replace").strip().splitlines()
         raise RunError(f"Graphviz failed (exit code {done.returncode}): {said[0] if said else 'no message'}")
+    return done.stdout
+
+
+def positions(graphs: Sequence[Wanted]) -> list[Given]:
+    """Where the boxes and edges of each graph are, layer over layer; one run for all of them.
+
+    Raises:
+        RunError: no Graphviz, it failed, or it took longer than a minute.
+    """
+    answer = run("\n".join(map(_written, graphs)), "plain").decode()
     try:
-        *drawn, _ = done.stdout.decode().split("\nstop\n")
+        *drawn, _ = answer.split("\nstop\n")
         return [_read(one, graph) for one, graph in zip(drawn, graphs, strict=True)]
     except (IndexError, KeyError, ValueError):
         raise RunError(f"Graphviz ({program()}) gave an answer that is not understood.") from None
