@@ -61,7 +61,7 @@ def name_of(prototxt: object, weights: object) -> str | None:
 
 
 def where_weights_are(prototxt: object) -> str:
-    """How to come by the weights of a shipped network, to follow what says that they are missing; or nothing."""
+    """How to come by the weights of a shipped network, for the end of a line that misses them; or nothing."""
     path = Path(prototxt).absolute() if isinstance(prototxt, str | Path) else Path()
     if path.parent.parent != _folder("prototxt") or path.parent.name not in PUBLISHED:
         return ""
