@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from caffe_viz import shipped
 from caffe_viz.cli.app import app
+from caffe_viz.cli.example import with_example
 from caffe_viz.cli.options import (
     AllowCode,
     Device,
@@ -162,6 +163,9 @@ def as_option(name: str, value: object) -> Iterator[str]:
     """An option as words of a command line."""
     option = f"--{name.replace('_', '-')}"
     for one in value if isinstance(value, list) else [value]:
+        if one == shipped.example():
+            yield "--example"
+            continue
         yield option
         if one is not True:
             yield f"{one:g}" if isinstance(one, float) else str(one)
@@ -190,8 +194,9 @@ def shapes_by_name(inputs: Sequence[str] | None) -> dict[str, tuple[int, ...]]:
     return out
 
 
-def command(function: Made) -> Made:
+def command(given: Made) -> Made:
     """Enter a command; the fields of its parameter `net` are its arguments, and options before the last."""
+    function = with_example(given)
     hints = get_type_hints(function, include_extras=True)
     kind: type[Definition] = hints.pop("net")
     known = get_type_hints(kind, include_extras=True)
