@@ -31,6 +31,13 @@ class Failed(NamedTuple):
     reason: str
 
 
+def need_one(failed: Sequence[Failed], seen: int) -> None:
+    """Raises InputError if all of the images that were `seen` have failed."""
+    if failed and len(failed) == seen:
+        others = f" (and {seen - 1} more images)" if seen > 1 else ""
+        raise InputError(f"{failed[0].reason.rstrip('.')}{others}.")
+
+
 @dataclass(frozen=True)
 class Progress:
     """Images done, of how many; `note` says which were passed over, and why."""
@@ -127,7 +134,7 @@ class Runner:
         made = self(np.concatenate([views for _, views in good]))
         made = {name: values.reshape(count, -1, *values.shape[1:]) for name, values in made.items()}
         fine = {name: np.isfinite(values.reshape(count, -1)).all(axis=1) for name, values in made.items()}
-        kept = np.logical_and.reduce([*fine.values()])
+        kept = np.asarray(np.all([*fine.values()], axis=0))
         for row in np.flatnonzero(~kept):
             bad = next(name for name in made if not fine[name][row])
             failed.append(Failed(good[row][0], f"blob {bad!r} has NaN or infinity for this image."))

@@ -3,7 +3,7 @@
 # Importing them enters their commands, in the order of the help.
 # isort: off
 from caffe_viz.cli import files, drawing, engines, ascending, images, dense, attribution, evaluation  # noqa: F401
-from caffe_viz.cli import comparing, training, reporting, extracting, deploying, exporting  # noqa: F401
+from caffe_viz.cli import features, comparing, training, reporting, extracting, deploying, exporting  # noqa: F401
 
 # isort: on
 from caffe_viz.cli.app import main

@@ -15,7 +15,7 @@ from caffe_viz.errors import InputError
 from caffe_viz.images import Album
 from caffe_viz.network import Network
 from caffe_viz.resuming import SAVE_EVERY, identity
-from caffe_viz.streaming import Batch, Progress, Runner
+from caffe_viz.streaming import Batch, Progress, Runner, need_one
 from caffe_viz.top.crops import PIXELS, Cutter
 from caffe_viz.top.result import Top
 from caffe_viz.top.standing import NONE, Standing
@@ -98,9 +98,7 @@ class Search:
             InputError: no image could be used, or one cannot be read any more.
         """
         s = self.standing
-        if s.failed and len(s.failed) == s.seen:
-            others = f" (and {s.seen - 1} more images)" if s.seen > 1 else ""
-            raise InputError(f"{s.failed[0].reason.rstrip('.')}{others}.")
+        need_one(s.failed, s.seen)
         values, images, units = (a.T.copy() for a in (s.values, s.images, s.units))
         if self._rectified:
             idle = values <= 0

@@ -12,6 +12,7 @@ from caffe_viz.views.dreams import dream, invert
 from caffe_viz.views.evaluated import Evaluated, show_evaluation
 from caffe_viz.views.evolved import Evolution, show_evolution
 from caffe_viz.views.explored import Explorer, explore
+from caffe_viz.views.featured import Features, features
 from caffe_viz.views.files import first_drawn, shapes, show_weights
 from caffe_viz.views.maximized import Maximized, maximize
 from caffe_viz.views.objectives import read_objective
@@ -28,6 +29,7 @@ __all__ = [
     "Evaluated",
     "Evolution",
     "Explorer",
+    "Features",
     "GradientView",
     "Maximized",
     "Segmentation",
@@ -39,6 +41,7 @@ __all__ = [
     "deploy",
     "dream",
     "explore",
+    "features",
     "first_drawn",
     "invert",
     "maximize",

@@ -12,6 +12,7 @@ from caffe_viz.ascent import DREAM, INVERT
 from caffe_viz.errors import InputError
 from caffe_viz.files import safe_name
 from caffe_viz.images import load_image
+from caffe_viz.images.mean import Mean
 from caffe_viz.network import Array, Network, PathLike
 from caffe_viz.objectives import Content, Direction, Layer, Named, Objective
 from caffe_viz.views.maximized import Maximized, maximize
@@ -93,8 +94,10 @@ def _pixels(network: Network, image: PathLike | Array, size: tuple[int, int] | N
         tall, wide = (max(round(n * share), 1) for n in size)
         top, left = (height - tall) // 2, (width - wide) // 2
         rgb = rgb[top : top + tall, left : left + wide]
-    straight = replace(network, preprocess=replace(network.preprocess, resize=None, antialias=True))
-    return straight.pixels(rgb, size)
+    how = network.preprocess
+    mean = how.mean if size is None else Mean.of(how.mean_at(size))  # that by which the picture is shown
+    straight = replace(how, mean=mean, resize=None, antialias=True)
+    return replace(network, preprocess=straight).pixels(rgb, size)
 
 
 def _named(image: PathLike | Array, layer: str | Objective, method: str) -> str:

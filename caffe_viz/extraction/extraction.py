@@ -1,0 +1,91 @@
+"""A net on the images of an album: what some of its blobs hold for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caffe_viz.errors import InputError, near
+from caffe_viz.images import Album
+from caffe_viz.network import Network
+from caffe_viz.resuming import identity
+from caffe_viz.streaming import Batch, Runner
+from caffe_viz.surgery import input_shapes, leading_to
+
+Array = NDArray[np.float32]
+Shape = tuple[int, ...]
+
+# What becomes of the places (n, C, S) of a map, for each channel.
+POOLS: Mapping[str, Callable[..., Array]] = {"mean": np.mean, "max": np.max}
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Blobs of some images: `names` of these, the `shapes` of a row by blob, the rows in parts, in order."""
+
+    names: Sequence[str]
+    shapes: Mapping[str, Shape]
+    parts: Callable[[str], Iterator[Array]]
+
+    @property
+    def whole(self) -> dict[str, Shape]:
+        """Blob -> (N, ...)."""
+        return {blob: (len(self.names), *shape) for blob, shape in self.shapes.items()}
+
+
+class Extraction:
+    """`blobs` of the images of `album` after a full forward; with `pool` one number for each channel.
+
+    Raises:
+        InputError: no such blob, one that does not depend on the image, or what would make Caffe abort.
+    """
+
+    def __init__(
+        self, network: Network, album: Album, blobs: Sequence[str], *, pool: str | None = None
+    ) -> None:
+        if pool is not None and pool not in POOLS:
+            raise InputError(f"pool is {pool!r}.{near(pool, POOLS)}")
+        if not blobs:
+            raise InputError("no blobs are given: give the name of one or more, such as fc7.")
+        self.blobs = tuple(dict.fromkeys(blobs))
+        self.album, self.pool, self._part = album, pool, network.part(*self.blobs)
+        for blob in self.blobs:
+            _need_image(self._part, blob)
+        self._runner = Runner(network, *self.blobs, images=len(album))
+        self.engine = self._runner.engine
+
+    @cached_property
+    def shapes(self) -> dict[str, Shape]:
+        """Blob -> the shape of one image's row, (C, ...)."""
+        room, geometry = self._part.room, self._part.geometry
+        full = {blob: room.shape(geometry.blob(blob)) or (1,) for blob in self.blobs}
+        return {blob: shape[:1] for blob, shape in full.items()} if self.pool else full
+
+    @cached_property
+    def key(self) -> dict[str, Any]:
+        """What must be the same for an extraction to go on."""
+        own = {"blobs": list(self.blobs), "pool": self.pool}
+        return own | identity(self._part, self.album, self._runner)
+
+    def batches(self, first: int = 0) -> Iterator[Batch]:
+        """From image `first` on; the values are (n, ...) of `shapes`."""
+        part, album = self._part, self.album
+        for batch in self._runner.stream(
+            lambda n: part.pixels(album.load(n))[None], range(first, len(album))
+        ):
+            yield replace(batch, values={blob: self._rows(blob, x) for blob, x in batch.values.items()})
+
+    def _rows(self, blob: str, values: Array) -> Array:
+        if self.pool:
+            values = POOLS[self.pool](values.reshape(len(values), values.shape[2], -1), axis=2)
+        return np.ascontiguousarray(values, np.float32).reshape(len(values), *self.shapes[blob])
+
+
+def _need_image(part: Network, blob: str) -> None:
+    if part.data not in input_shapes(leading_to(part.message, [blob]).layer):
+        raise InputError(f"blob {blob!r} does not depend on the image {part.data!r}: it is the same for all.")

@@ -1,0 +1,60 @@
+"""An extraction into a file, which goes on where it was interrupted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from caffe_viz.extraction.extraction import Extraction, Rows
+from caffe_viz.extraction.formats import need_format, write
+from caffe_viz.extraction.spool import Spool
+from caffe_viz.resuming import SAVE_EVERY
+from caffe_viz.streaming import Progress, need_one
+
+
+class Filing:
+    """`extraction` into the file `path`: iterate for its Progress, then `write`.
+
+    What is done is kept in the folder `spool.folder` beside it until then, and a later one goes on from it.
+
+    Raises:
+        InputError: no such format, blobs that it cannot hold, or rows of another extraction in the folder.
+        RunError: the format needs a library that is not installed.
+    """
+
+    def __init__(self, extraction: Extraction, path: Path) -> None:
+        need_format(path, extraction.shapes)
+        self.extraction, self.path = extraction, path
+        self.spool = Spool(path.with_name(f"{path.name}.unfinished"), extraction.key, extraction.shapes)
+
+    def __iter__(self) -> Iterator[Progress]:
+        spool, total, saved = self.spool, len(self.extraction.album), time.monotonic()
+        try:
+            for batch in self.extraction.batches(spool.seen):
+                spool.append(batch)
+                if time.monotonic() - saved > SAVE_EVERY:
+                    spool.save()
+                    saved = time.monotonic()
+                yield batch.progress(spool.seen, total)
+        finally:
+            spool.save()
+            spool.close()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Those of the images that have a row, in order."""
+        failed = {number for number, _ in self.spool.failed}
+        return tuple(self.extraction.album.name(n) for n in range(self.spool.seen) if n not in failed)
+
+    def write(self) -> None:
+        """Make the file.
+
+        Raises:
+            InputError: no image could be used.
+            RunError: it cannot be written.
+        """
+        spool = self.spool
+        need_one(spool.failed, spool.seen)
+        write(self.path, Rows(self.names, spool.shapes, spool.parts), spool.folder)
+        spool.remove()

@@ -1,0 +1,116 @@
+"""Rows of blobs as files: NumPy's npz, HDF5, CSV, and LMDB as Caffe's own tool writes it."""
+
+from __future__ import annotations
+
+import csv
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from caffe_viz import files
+from caffe_viz.errors import InputError, RunError
+from caffe_viz.extraction import databases
+from caffe_viz.extraction.extraction import Rows, Shape
+
+NAMES = "names"  # of the array that has the images' names
+Shapes = Mapping[str, Shape]
+
+
+class Format(NamedTuple):
+    """How rows are written to a path, and what must hold for that, which is asked before a long run."""
+
+    write: Callable[[Path, Rows], None]
+    check: Callable[[Path, Shapes], None]
+
+
+def need_format(path: Path, shapes: Shapes) -> None:
+    """Says before a long run what would be wrong with writing rows of `shapes` to `path` at its end.
+
+    Raises:
+        InputError: another suffix than those of FORMATS, or blobs that the format cannot hold.
+        RunError: a library is missing.
+    """
+    _format(path).check(path, shapes)
+
+
+def write(path: Path, rows: Rows, folder: Path | None = None) -> None:
+    """Write a file, whole or not at all, by the suffix of `path`; it is made in `folder`, as of `files.whole`.
+
+    Raises:
+        InputError, RunError: as `need_format`; it cannot be written.
+    """
+    need_format(path, rows.shapes)
+    with files.whole(path, folder) as partial:
+        _format(path).write(partial, rows)
+
+
+def _format(path: Path) -> Format:
+    if path.suffix.lower() not in FORMATS:
+        raise InputError(f"{path}: the name must end in {', '.join(FORMATS)}.")
+    return FORMATS[path.suffix.lower()]
+
+
+def _need_free_name(path: Path, shapes: Shapes) -> None:
+    if NAMES in shapes:
+        raise InputError(
+            f"blob {NAMES!r}: {path} holds the images' names under this one; write an .lmdb or a .csv."
+        )
+
+
+def _npz(path: Path, rows: Rows) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        with archive.open(f"{NAMES}.npy", "w", force_zip64=True) as member:
+            np.lib.format.write_array(member, np.array(rows.names), allow_pickle=False)
+        for blob, shape in rows.whole.items():
+            head = {"descr": "<f4", "fortran_order": False, "shape": shape}
+            with archive.open(f"{blob}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array_header_2_0(member, head)
+                for part in rows.parts(blob):
+                    member.write(part.tobytes())
+
+
+def _need_hdf5(path: Path, shapes: Shapes) -> None:
+    files.h5py()
+    _need_free_name(path, shapes)
+
+
+def _hdf5(path: Path, rows: Rows) -> None:
+    h5py = files.h5py()
+    try:
+        with h5py.File(path, "w") as file:
+            file.create_dataset(NAMES, data=list(rows.names), dtype=h5py.string_dtype())
+            for blob, shape in rows.whole.items():
+                values, first = file.create_dataset(blob, shape, np.float32), 0
+                for part in rows.parts(blob):
+                    values[first : first + len(part)] = part
+                    first += len(part)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise RunError(f"{path} cannot be written as HDF5: {' '.join(str(error).split())}.") from None
+
+
+def _csv(path: Path, rows: Rows) -> None:
+    """A line for each image: its name, then all values, in columns such as fc7.12 and pool5.3.0.1."""
+    columns = [
+        ".".join(map(str, (blob, *place)))
+        for blob, shape in rows.shapes.items()
+        for place in np.ndindex(shape)
+    ]
+    names = iter(rows.names)
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(["name", *columns])
+        for parts in zip(*map(rows.parts, rows.shapes), strict=True):
+            values = np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
+            table.writerows([name, *line] for line, name in zip(values.astype(str), names, strict=False))
+
+
+FORMATS: Mapping[str, Format] = {
+    ".npz": Format(_npz, _need_free_name),
+    ".h5": Format(_hdf5, _need_hdf5),
+    ".hdf5": Format(_hdf5, _need_hdf5),
+    ".lmdb": Format(databases.write, databases.check),
+    ".csv": Format(_csv, lambda path, shapes: None),
+}

@@ -1,0 +1,117 @@
+"""What an extraction has so far, on disk: the rows of each blob as raw numbers, and how many images are done."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caffe_viz.errors import InputError
+from caffe_viz.files import cannot_write, remove, write_whole
+from caffe_viz.resuming import ADVICE, need_same
+from caffe_viz.streaming import Batch, Failed
+
+PART = 2**22  # bytes of rows that are read at once
+STATE = "state.json"
+
+
+class Spool:
+    """Rows of blobs whose `shapes` are given, in `folder`; goes on if that has some of the same `key`.
+
+    `seen` images are done; those that `failed` have no row.
+
+    Raises:
+        InputError: the folder is something else, or has the rows of another run; says in what.
+    """
+
+    def __init__(self, folder: Path, key: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> None:
+        self.folder, self.shapes, self._key = folder, shapes, key
+        self.seen, self.failed = 0, list[Failed]()
+        self._files = {blob: folder / f"{n}.float32" for n, blob in enumerate(shapes)}
+        self._open: dict[str, IO[bytes]] = {}
+        self._closing = ExitStack()
+        if folder.exists():
+            self._resume()
+
+    @property
+    def rows(self) -> int:
+        """How many are there, of each blob."""
+        return self.seen - len(self.failed)
+
+    def append(self, batch: Batch) -> None:
+        """Add the rows of further images; raises RunError if they cannot be written."""
+        try:
+            if not self._open:
+                self._begin()
+            for blob, values in batch.values.items():
+                self._open[blob].write(values.data)
+        except OSError as error:
+            raise cannot_write(self.folder, error) from None
+        self.seen += batch.size
+        self.failed += batch.failed
+
+    def save(self) -> None:
+        """Note what is done, so that the next one goes on from there; raises RunError if it cannot."""
+        try:
+            for file in self._open.values():
+                file.flush()
+        except OSError as error:
+            raise cannot_write(self.folder, error) from None
+        state = {"key": self._key, "seen": self.seen, "failed": self.failed}
+        write_whole(self.folder / STATE, json.dumps(state).encode())
+
+    def close(self) -> None:
+        """Rows that were not saved are lost."""
+        self._open = {}
+        try:
+            self._closing.close()
+        except OSError as error:
+            raise cannot_write(self.folder, error) from None
+
+    def remove(self) -> None:
+        """The rows are safe elsewhere."""
+        self.close()
+        remove(self.folder)
+
+    def parts(self, blob: str) -> Iterator[NDArray[np.float32]]:
+        """The rows of a blob (n, ...), as many at once as of every other blob."""
+        most = max(1, *(self._size(name) for name in self.shapes))
+        step, left = max(1, PART // most), self.rows
+        with open(self._files[blob], "rb") as file:
+            while left:
+                count = min(step, left)
+                values = np.frombuffer(file.read(count * self._size(blob)), np.float32)
+                yield values.reshape(count, *self.shapes[blob])
+                left -= count
+
+    def _size(self, blob: str) -> int:
+        """Bytes of a row."""
+        return 4 * int(np.prod(self.shapes[blob]))
+
+    def _begin(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for blob, path in self._files.items():
+            self._open[blob] = self._closing.enter_context(open(path, "ab"))
+            self._open[blob].truncate(self.rows * self._size(blob))  # rows that were not saved
+
+    def _resume(self) -> None:
+        try:
+            state = json.loads((self.folder / STATE).read_bytes())
+            found, seen = dict(state["key"]), int(state["seen"])
+            failed = [Failed(int(number), str(reason)) for number, reason in state["failed"]]
+            rows = seen - len(failed)
+            whole = all(os.path.getsize(self._files[b]) >= rows * self._size(b) for b in self.shapes)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{self.folder} holds no unfinished features ({type(error).__name__}): {ADVICE}."
+            ) from None
+        need_same(self._key, found, f"{self.folder} holds unfinished features")
+        if not whole:
+            raise InputError(f"{self.folder} is damaged, rows are missing: {ADVICE}.")
+        self.seen, self.failed = seen, failed

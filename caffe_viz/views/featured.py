@@ -1,0 +1,155 @@
+"""Blobs of many images, as arrays or in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from caffe_viz import tables
+from caffe_viz.errors import InputError
+from caffe_viz.extraction import Extraction, Filing, Rows, write
+from caffe_viz.geometry.results import shape_text
+from caffe_viz.network import Array, Network, PathLike
+from caffe_viz.probe import relu_state
+from caffe_viz.streaming import Failed, Progress, need_one
+from caffe_viz.views.rich import Look, Rich
+
+MOST = 2**31  # bytes of arrays in memory
+
+
+@dataclass(frozen=True, repr=False)
+class Features(Rich):
+    """Blob -> (N, ...), a row for each image of `names`; images that `failed` have none.
+
+    `arrays` are empty where the rows went into a file; `shapes` tells them all the same. `states`: pre- or
+    post-ReLU; `pool`: what became of the places of maps.
+    """
+
+    names: tuple[str, ...]
+    shapes: Mapping[str, tuple[int, ...]]
+    states: Mapping[str, str]
+    failed: tuple[str, ...]
+    pool: str | None
+    engine: str
+    arrays: Mapping[str, Array] = field(default_factory=dict)
+
+    def __getitem__(self, blob: str) -> Array:
+        return self.arrays[blob]
+
+    def save(self, path: PathLike) -> Path:
+        """Write the arrays and names as .npz, .h5, .csv, or as an .lmdb of Datums.
+
+        Raises:
+            InputError: another suffix; blobs that the format cannot hold; the rows are in a file already.
+            RunError: it cannot be written, or a library is missing.
+        """
+        if not self.arrays:
+            raise InputError("these features are in the file that they were written to, and not in memory.")
+        shapes = {blob: array.shape[1:] for blob, array in self.arrays.items()}
+        write(Path(path), Rows(self.names, shapes, lambda blob: iter([self.arrays[blob]])))
+        return Path(path)
+
+    @property
+    def table(self) -> tables.Table:
+        pooled = f", {self.pool} over places" if self.pool else ""
+        title = f"features of {len(self.names):,} images ({self.engine}{pooled})"
+        rows = tuple((blob, shape_text(shape), self.states[blob]) for blob, shape in self.shapes.items())
+        return tables.Table(title, ("blob", "shape", "state"), rows)
+
+    def to_json(self) -> dict[str, Any]:
+        """All but the arrays and names."""
+        return {
+            "engine": self.engine, "images": len(self.names) + len(self.failed), "rows": len(self.names),
+            "failed": list(self.failed), "pool": self.pool,
+            "blobs": {
+                blob: {"shape": list(shape), "state": self.states[blob]} for blob, shape in self.shapes.items()
+            },
+        }  # fmt: skip
+
+    def __repr__(self) -> str:
+        return str(self.table)
+
+    def _look(self) -> Look:
+        return Look(tables=[self.table])
+
+
+def features(
+    net: Any,
+    images: PathLike | Iterable[PathLike],
+    blobs: str | Sequence[str],
+    *,
+    pool: str | None = None,
+    output: PathLike | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Features:
+    """What `blobs` hold for each of `images`: files, folders, .zip archives, folders in those, videos.
+
+    `pool` "mean" or "max" takes the places of maps together. With `output`, a file .npz, .h5, .csv or .lmdb,
+    the rows go there and not into memory; the same call goes on where an earlier one was interrupted.
+
+    Raises:
+        InputError: no such blob, image or format; or as `Network.taking`.
+        RunError: the file cannot be written.
+    """
+    network, extraction = extracting(Network.of(net), images, blobs, pool)
+    tell = on_progress or (lambda _: None)
+    if output is not None:
+        return filed(network, Filing(extraction, Path(output)), tell)
+    return _in_memory(network, extraction, tell)
+
+
+def extracting(
+    network: Network, images: Any, blobs: str | Sequence[str], pool: str | None
+) -> tuple[Network, Extraction]:
+    """The extraction, and the network with what `images` tells of its inputs."""
+    names = [blobs] if isinstance(blobs, str) else list(blobs)
+    network, album = network.album(images, *names)
+    return network, Extraction(network, album, names, pool=pool)
+
+
+def filed(network: Network, filing: Filing, tell: Callable[[Progress], None]) -> Features:
+    """Run an extraction into its file."""
+    for progress in filing:
+        tell(progress)
+    names, failed = filing.names, filing.spool.failed
+    filing.write()
+    return _features(network, filing.extraction, names, failed)
+
+
+def _in_memory(network: Network, extraction: Extraction, tell: Callable[[Progress], None]) -> Features:
+    album, shapes = extraction.album, extraction.shapes
+    needed = 4 * len(album) * sum(int(np.prod(shape)) for shape in shapes.values())
+    if needed > MOST:
+        raise InputError(
+            f"the blobs of {len(album):,} images take {needed / 2**30:.1f} GiB: give output=FILE, or pool."
+        )
+    numbers, failed = list[int](), list[Failed]()
+    parts: dict[str, list[Array]] = {blob: [] for blob in shapes}
+    for batch in extraction.batches():
+        numbers += batch.numbers
+        failed += batch.failed
+        for blob, values in batch.values.items():
+            parts[blob].append(values)
+        tell(batch.progress(len(numbers) + len(failed), len(album)))
+    need_one(failed, len(album))
+    arrays = {blob: np.concatenate(some) for blob, some in parts.items()}
+    return _features(network, extraction, tuple(map(album.name, numbers)), failed, arrays)
+
+
+def _features(
+    network: Network, extraction: Extraction, names: tuple[str, ...], failed: Sequence[Failed],
+    arrays: Mapping[str, Array] | None = None,
+) -> Features:  # fmt: skip
+    return Features(
+        names,
+        {blob: (len(names), *shape) for blob, shape in extraction.shapes.items()},
+        {blob: relu_state(network.message, blob) for blob in extraction.blobs},
+        tuple(one.reason for one in failed),
+        extraction.pool,
+        extraction.engine,
+        arrays or {},
+    )
