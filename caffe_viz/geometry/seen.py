@@ -47,9 +47,11 @@ def seen_axes(layers: Sequence[LayerGeometry], layer: LayerGeometry, inputs: int
 
 
 def _axes_of(shape: Shape | None, inputs: int) -> Shape | None:
-    """The last axes of a blob that are `inputs` values together, as many as possible but not the first."""
-    tails = (shape[start:] for start in range(1, len(shape or ()))) if shape else ()
-    return next((tail for tail in tails if math.prod(tail) == inputs), None)
+    """The last axes of a blob that are `inputs` values together, but not the first axis."""
+    tails = [shape[start:] for start in range(1, len(shape))] if shape else []
+    fitting = [tail for tail in tails if math.prod(tail) == inputs]
+    # More than three may begin with a batch of one, as (T, 1, C, H, W) does with axis: 2.
+    return next((tail for tail in fitting if tail[0] > 1 or len(tail) <= 3), None)
 
 
 def _maker(layers: Sequence[LayerGeometry], layer: LayerGeometry) -> LayerGeometry | None:
