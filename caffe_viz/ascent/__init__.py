@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -138,13 +138,13 @@ class Ascending:
             padded[:, : snapshot.curve.shape[1]] = snapshot.curve
             curves.append(padded[alive])
             # It may have stopped in a smaller octave.
-            images.append(fitted(snapshot.images, shape[1:])[alive])
+            images.append(self._as_input(snapshot.images)[alive])
             values.append(snapshot.values[alive])
             kept += [i for i, lives in zip(batch, alive, strict=True) if lives]
             faded += [i for i, gone in zip(batch, snapshot.faded & alive, strict=True) if gone]
             dead += [i for i, lives in zip(batch, alive, strict=True) if not lives]
             if batch in self._frames:
-                same = [fitted(frame.astype(np.float32), shape[1:]) for frame in self._frames[batch]]
+                same = [self._as_input(frame.astype(np.float32)) for frame in self._frames[batch]]
                 frames.append(np.stack(same)[:, alive].astype(np.float16))
         count = min(map(len, frames), default=0)
         recipe = self.job.recipe
@@ -158,6 +158,13 @@ class Ascending:
             recipe.canvas.bounded, recipe.name, recipe.seed, self.job.engine,
             tuple(dict.fromkeys(self.filters[i] for i in faded)),
         )  # fmt: skip
+
+    def _as_input(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(K, C, ..) of any octave in the units, and the size, of the last one's input."""
+        shape = self.job.auxiliaries[-1].image_shape[1:]
+        offsets = self.job.units.offsets(shape)
+        found = fitted(images, shape[1:])
+        return found if offsets is None else found - offsets
 
 
 def ascend(
@@ -217,11 +224,19 @@ def ascend(
         raise InputError(f"the start has the shape {recipe.start.shape}; the input takes {shape}.")
     others = [name for name in input_shapes(net.layer) if name in auxiliaries[-1].made]
     beside = held(message, others, inputs or {}, auxiliaries[-1].made)
+    units = Units.of(preprocess, shape[0])
     job = Job(
-        auxiliaries, _of_layers(given, message), runner, device, recipe, Units.of(preprocess, shape[0]),
+        auxiliaries, _of_layers(given, message), runner, device, _level(recipe, units), units,
         tuple(goals), beside, loaded_files(), permits_of(message),
     )  # fmt: skip
     return Ascending(job, batches, jobs or (_cores() if device == "cpu" else 1), str(layer), numbers)
+
+
+def _level(recipe: Recipe, units: Units) -> Recipe:
+    """The recipe with a start less the average mean, as a climb works on it."""
+    start = recipe.start
+    offsets = None if start is None else units.offsets(start.shape)
+    return recipe if start is None or offsets is None else replace(recipe, start=start + offsets)
 
 
 def _size_of(start: NDArray[np.float32] | None) -> tuple[int, int] | None:

@@ -60,7 +60,8 @@ class Snapshot:
 class Climb:
     """A batch under way: iterate for the number of evaluations done; the first is that of the start.
 
-    `evaluators` gives the net for each of `auxiliaries` by its place; small octaves come first.
+    Its images are less the average mean, as `Units` says. `evaluators` gives the net for each of `auxiliaries`
+    by its place; small octaves come first.
     """
 
     goals: Sequence[Goal]
@@ -75,6 +76,7 @@ class Climb:
     _best: Any = None
     _best_values: Any = None
     _params: Any = None
+    _offsets: Any = None
     _made: Callable[[Any], tuple[Any, Pullback]] = field(init=False)
 
     def __iter__(self) -> Iterator[int]:
@@ -125,6 +127,8 @@ class Climb:
     ) -> Iterator[int]:
         recipe, units, arrays = self.recipe, self.units, evaluator.arrays
         self._arrays, shape = arrays, auxiliary.image_shape
+        offsets = units.offsets(shape[1:])
+        self._offsets = None if offsets is None else arrays.put(offsets)
         masked = self._mask(base, shape)
 
         def images(params: Any) -> tuple[Any, Pullback]:
@@ -144,7 +148,7 @@ class Climb:
             changed, pull_changes = transformed(changes, arrays, seen, units, draws)
             if ended and self.goals[0].apart:
                 self._weigh(evaluator, auxiliary, 0.0)  # the value is the picture's own
-            values, gradient = _evaluated(evaluator, changed)
+            values, gradient = self._evaluated(evaluator, changed)
             self._record(values, seen)
             if ended:
                 self.faded = arrays.host(arrays.inverse_rms(gradient))[: len(self.goals)] == 0
@@ -202,7 +206,7 @@ class Climb:
                 params[n] = one
             assert params is not None
             found = arrays.put(params)
-            values, gradient = _evaluated(evaluator, images(found)[0])
+            values, gradient = self._evaluated(evaluator, images(found)[0])
             self._need_numbers(arrays.host(values)[: len(self.goals), None])
             moves = arrays.host(arrays.inverse_rms(gradient))
             waiting = [n for n in waiting if not moves[n]]
@@ -224,6 +228,12 @@ class Climb:
         zero = canvas.of(np.broadcast_to(spread(units.grey, len(shape)), shape[1:]), units)
         return canvas.of(begin, units) + noise - zero
 
+    def _evaluated(self, evaluator: Evaluator, images: Any) -> tuple[Any, Any]:
+        """Values (N,) and gradient; where a layer's first axis is time, not of images, all have the sum."""
+        values, gradient = evaluator(images if self._offsets is None else images - self._offsets)
+        same = len(values) == len(images)
+        return values if same else evaluator.arrays.stack([values.sum()] * len(images), 0), gradient
+
     def _need_numbers(self, values: Host) -> None:
         bad = np.flatnonzero(~np.isfinite(values).all(1))
         if bad.size:
@@ -231,13 +241,6 @@ class Climb:
                 f"{self.goals[bad[0]].name}: its value is no number; are there NaN weights (caffe-viz "
                 f"check), or is the rate too high?"
             )
-
-
-def _evaluated(evaluator: Evaluator, images: Any) -> tuple[Any, Any]:
-    """Values (N,) and gradient; where a layer's first axis is time, not that of images, all have the sum."""
-    values, gradient = evaluator(images)
-    same = len(values) == len(images)
-    return values if same else evaluator.arrays.stack([values.sum()] * len(images), 0), gradient
 
 
 def fitted(image: Host, size: Shape) -> Host:

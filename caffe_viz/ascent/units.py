@@ -27,6 +27,9 @@ class Units:
 
     `rgb` has for each channel of the blob the place of its colour in RGB; it is empty where the input is no
     colour picture. `picture`: the input is an image, of whatever colours.
+
+    Where the mean of a net's preprocessing is an image, black has another value at each place. An ascent then
+    works on images less the average mean, and `offsets` leads from them to the input.
     """
 
     black: Array
@@ -34,6 +37,7 @@ class Units:
     pixel: float
     rgb: tuple[int, ...] = ()
     picture: bool = False
+    uneven: Preprocess | None = None
 
     @classmethod
     def of(cls, preprocess: Preprocess | None, channels: int) -> Units:
@@ -49,7 +53,20 @@ class Units:
             if channels == len(set(order)) == 3
             else ()
         )
-        return cls((0 - mean) * scale, (WHITE - mean) * scale, float(scale), rgb, True)
+        uneven = None if preprocess.mean.size is None else preprocess
+        return cls((0 - mean) * scale, (WHITE - mean) * scale, float(scale), rgb, True, uneven)
+
+    def offsets(self, shape: tuple[int, ...]) -> Array | None:
+        """(1 or C, .., H, W) that the input of `shape` (C, .., H, W) is below images less the average mean.
+
+        None where the mean is the same at all places.
+        """
+        if self.uneven is None:
+            return None
+        mean = self.uneven.mean
+        values = self.uneven.mean_at((shape[-2], shape[-1])) - mean.averaged.values
+        frames = values.reshape(len(values), *[1] * (len(shape) - 3), *values.shape[1:])
+        return np.asarray(frames * self.uneven.scale, np.float32)
 
     def share(self, images: Array) -> Array:
         """(..., C, H, W) in units of the input -> 0 where black, 1 where white."""

@@ -29,10 +29,17 @@ def ten_crops(preprocess: Preprocess, rgb: Array, shape: tuple[int, ...]) -> Arr
     Raises:
         InputError: as `Preprocess.to_caffe`.
     """
-    channels, height, width = shape
-    side = preprocess.resize or max(height, width)
-    square = preprocess.to_caffe(rgb, (channels, side, side))
-    down, across = side - height, side - width
+    size = (shape[1], shape[2])
+    square = preprocess.warped(rgb, shape)
+    if preprocess.mean.size == size:  # a mean of crops, which does not move with them
+        return np.stack([preprocess.encoded(crop) for crop in _ten(square, size)])
+    planes = preprocess.encoded(square).transpose(1, 2, 0)
+    return np.stack([crop.transpose(2, 0, 1) for crop in _ten(planes, size)])
+
+
+def _ten(square: Array, size: tuple[int, int]) -> list[Array]:
+    """Of (h, w, C), ten (*size, C)."""
+    down, across = (whole - part for whole, part in zip(square.shape, size, strict=False))
     places = [(0, 0), (0, across), (down, 0), (down, across), (down // 2, across // 2)]
-    five = np.stack([square[:, y : y + height, x : x + width] for y, x in places])
-    return np.concatenate([five, five[..., ::-1]])
+    five = [square[y : y + size[0], x : x + size[1]] for y, x in places]
+    return [*five, *(crop[:, ::-1] for crop in five)]

@@ -7,22 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from caffe_viz.deploying.losses import Loss, answers, auxiliary, compared, learned, loss_of, measures
-from caffe_viz.deploying.pixels import Pixels, mean_file, pixels
+from caffe_viz.deploying.pixels import Pixels, mean_file, only_trains, pixels_of
 from caffe_viz.errors import InputError
-from caffe_viz.files import write_whole
 from caffe_viz.geometry import measure
 from caffe_viz.geometry.told import brings_data, told
 from caffe_viz.images import Preprocess
 from caffe_viz.netdef import AS_FILED, LayerParameter, NetParameter, State, for_phase, write_net
 from caffe_viz.netdef.copying import without_layers
-from caffe_viz.netdef.net_pb2 import TRAIN
 from caffe_viz.surgery import Shape, as_input, with_inputs
 from caffe_viz.surgery.inputs import input_shapes, leading_to
 
 DEPLOY = "deploy"  # the stage of nets that have their own layers for use, as DIGITS writes them
 PROB = "prob"  # what the answer of public deploy nets is called
 LEARNING = ("lr_mult", "decay_mult")
-MIN_AXES = 2  # of what can be an image, or the like; labels have one
 
 
 @dataclass(frozen=True)
@@ -49,8 +46,7 @@ class Deployed:
         if self.preprocess is None or beside.exists():
             return [file]
         comments = "".join(f"# {note}\n" for note in self.of_images)
-        write_whole(beside, (comments + self.preprocess.to_toml()).encode())
-        return [file, beside]
+        return [file, *self.preprocess.save(beside, comments)]
 
 
 def deploy(
@@ -93,13 +89,8 @@ def deploy(
 
 
 def _pixels(net: NetParameter, made: NetParameter, folder: Path | None) -> Pixels:
-    """How images get into `made`, by the data layers of `net`, those of TEST before those of TRAIN."""
-    inputs = input_shapes(made.layer)
-    for layer in sorted(filter(brings_data, net.layer), key=_only_trains):
-        top = next((top for top in layer.top if len(inputs.get(top, ())) >= MIN_AXES), None)
-        if top is not None:
-            return pixels(layer, inputs[top], folder)
-    return Pixels()
+    """How images get into `made`, by the data layers of `net`."""
+    return pixels_of(net, input_shapes(made.layer), folder)
 
 
 def _chosen(net: NetParameter, asked: State) -> tuple[NetParameter, list[LayerParameter], list[str]]:
@@ -151,7 +142,7 @@ def _borrowed(net: NetParameter, whole: NetParameter) -> Iterator[LayerParameter
     missing = _read(whole.layer) - made
     # Those of TEST before those of TRAIN.
     data = [layer for layer in net.layer if brings_data(layer) or layer.type == "Input"]
-    for layer in sorted(data, key=_only_trains):
+    for layer in sorted(data, key=only_trains):
         if missing.intersection(layer.top) and made.isdisjoint(layer.top):
             copy = LayerParameter()
             copy.CopyFrom(layer)
@@ -160,10 +151,6 @@ def _borrowed(net: NetParameter, whole: NetParameter) -> Iterator[LayerParameter
             yield copy
             made.update(layer.top)
             missing -= set(layer.top)
-
-
-def _only_trains(layer: LayerParameter) -> bool:
-    return any(rule.HasField("phase") and rule.phase == TRAIN for rule in layer.include)
 
 
 def _losses(net: NetParameter, layers: Sequence[LayerParameter]) -> list[LayerParameter]:
@@ -280,7 +267,7 @@ def _shapes(
     out, missing = dict[str, Shape](), []
     for layer in data:
         mean = mean_file(layer, folder)
-        found = told(layer, () if mean is None else mean.shape).shapes
+        found = told(layer, () if mean is None or mean.size is None else mean.values.shape).shapes
         if layer.type == "Input":
             found = tuple(input_shapes([layer]).values())
         for top, shape in zip(layer.top, found, strict=True):

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 import numpy as np
-from numpy.typing import NDArray
 
 from caffe_viz.errors import InputError
 from caffe_viz.geometry.table import text
-from caffe_viz.geometry.told import image_size
+from caffe_viz.geometry.told import brings_data, image_size
 from caffe_viz.images import Preprocess
-from caffe_viz.netdef import LayerParameter, read_blob
+from caffe_viz.images.mean import Mean, read_mean
+from caffe_viz.images.pixels import RED_GREEN_BLUE
+from caffe_viz.netdef import LayerParameter, NetParameter
+from caffe_viz.netdef.net_pb2 import TRAIN
 
 IMAGENET = "imagenet_mean.binaryproto"  # whose averages are the default of Preprocess
 ORDERS = {1: "GRAY", 3: "BGR"}  # as OpenCV, with which Caffe reads images, has channels
@@ -21,30 +24,54 @@ ORDERS = {1: "GRAY", 3: "BGR"}  # as OpenCV, with which Caffe reads images, has 
 NO_IMAGES = frozenset({"HDF5Data", "Input", "Python"})
 
 
+MIN_AXES = 2  # of what can be an image, or the like; labels have one
+INFO = "info.json"  # of an archive that DIGITS makes of a model
+
+
 @dataclass
 class Pixels:
-    """The preprocessing (None: it is not known), and what could not be kept."""
+    """The preprocessing (None: it is not known), and what could not be kept; `layer` is what told it."""
 
     preprocess: Preprocess | None = None
     notes: list[str] = field(default_factory=list)
+    layer: str = ""
 
 
-def mean_file(layer: LayerParameter, folder: Path | None) -> NDArray[np.float32] | None:
-    """The mean (C, H, W) that a data layer names, where `folder` has a file of that name.
+def pixels_of(net: NetParameter, inputs: Mapping[str, Sequence[int]], folder: Path | None) -> Pixels:
+    """How images get into `inputs`, by the data layers of `net`, those of TEST before those of TRAIN.
+
+    Mean files are looked for in `folder`.
+    """
+    for layer in sorted(filter(brings_data, net.layer), key=only_trains):
+        top = next((top for top in layer.top if len(inputs.get(top, ())) >= MIN_AXES), None)
+        if top is not None:
+            return pixels(layer, inputs[top], folder)
+    return Pixels()
+
+
+def only_trains(layer: LayerParameter) -> bool:
+    """Whether the phase TEST is without it."""
+    return any(rule.HasField("phase") and rule.phase == TRAIN for rule in layer.include)
+
+
+def mean_file(layer: LayerParameter, folder: Path | None) -> Mean | None:
+    """The mean that a data layer names, where `folder` has a file of that name.
 
     A network file names no path here: only the last part of it counts.
+
+    Raises:
+        InputError: the file holds no mean.
     """
     name = PurePath(layer.transform_param.mean_file).name
     if not name or folder is None or not (folder / name).is_file():
         return None
-    array = read_blob(folder / name)
-    return array.reshape(array.shape[-3:]) if array.ndim >= 3 else None
+    return read_mean(folder / name, RED_GREEN_BLUE["BGR"])
 
 
 def pixels(layer: LayerParameter, shape: Sequence[int], folder: Path | None) -> Pixels:
     """How the images of a data layer, `shape`, got in; its mean file is looked for in `folder`."""
     channels = shape[1] if len(shape) == 4 else 0
-    out, name = Pixels(), f"layer {layer.name!r} ({layer.type})"
+    out, name = Pixels(layer=layer.name), f"layer {layer.name!r} ({layer.type})"
     if layer.type in NO_IMAGES:
         out.notes.append(f"{name} does not say how images get in: no preprocess.toml is written")
         return out
@@ -52,14 +79,14 @@ def pixels(layer: LayerParameter, shape: Sequence[int], folder: Path | None) -> 
         out.notes.append(f"{name} gives {text(shape)}, which is no image: no preprocess.toml is written")
         return out
     t, mean = layer.transform_param, mean_file(layer, folder)
-    values = _mean(layer, mean, out.notes)
-    if len(values) not in (1, channels):
-        out.notes.append(f"{name} has {len(values)} means for {channels} channels: their average is kept")
-        values = (sum(values) / len(values),)
+    used = _mean(layer, mean, out.notes)
+    if used.channels not in (1, channels):
+        out.notes.append(f"{name} has {used.channels} means for {channels} channels: their average is kept")
+        used = used.grey
     try:
         out.preprocess = Preprocess(
-            channel_order=ORDERS[channels], mean=values, scale=_short(t.scale),
-            resize=_resize(layer, mean, out.notes),
+            channel_order=ORDERS[channels], mean=used, scale=_short(t.scale),
+            resize=_resize(layer, mean, folder, out.notes),
         )  # fmt: skip
     except InputError as error:
         out.notes.append(f"{name}: {error} No preprocess.toml is written")
@@ -67,29 +94,30 @@ def pixels(layer: LayerParameter, shape: Sequence[int], folder: Path | None) -> 
     return out
 
 
-def _mean(layer: LayerParameter, mean: NDArray[np.float32] | None, notes: list[str]) -> tuple[float, ...]:
+def _mean(layer: LayerParameter, mean: Mean | None, notes: list[str]) -> Mean:
     t = layer.transform_param
     if t.mean_value:
-        return tuple(map(_short, t.mean_value))
+        return Mean.of([*map(_short, t.mean_value)])
     if not t.mean_file:
-        return (0.0,)
+        return Mean.of(0)
     if mean is not None:
-        notes.append(f"the mean of {t.mean_file} is one number for each channel, its average over all places")
-        return tuple(_short(v) for v in mean.mean(axis=(1, 2)))
+        return mean
     name = PurePath(t.mean_file).name
     if name == IMAGENET:
         notes.append(f"{name} does not lie beside the net; its known averages are taken")
         return Preprocess().mean
     notes.append(f"{name} does not lie beside the net: set the mean in preprocess.toml, which is 0 there")
-    return (0.0,)
+    return Mean.of(0)
 
 
-def _resize(layer: LayerParameter, mean: NDArray[np.float32] | None, notes: list[str]) -> int | None:
+def _resize(
+    layer: LayerParameter, mean: Mean | None, folder: Path | None, notes: list[str]
+) -> int | None:
     """The side of the square that is cropped; None where images are warped straight to the input."""
     t = layer.transform_param
     if not (t.crop_size or (t.crop_h and t.crop_w)):
         return None
-    size = image_size(layer, stored=True) or (None if mean is None else tuple(mean.shape[1:]))
+    size = image_size(layer, stored=True) or (None if mean is None else mean.size) or digits_size(folder)
     if size is None:
         notes.append(
             "the size of the images before the crop stands in their database: images are warped straight to "
@@ -100,6 +128,16 @@ def _resize(layer: LayerParameter, mean: NDArray[np.float32] | None, notes: list
         notes.append(f"images are warped straight to the input: preprocess.toml has no crop from {size}")
         return None
     return size[0]
+
+
+def digits_size(folder: Path | None) -> tuple[int, int] | None:
+    """(H, W) of the images that a model of DIGITS was trained on, where its archive was unpacked."""
+    try:
+        text = "{}" if folder is None else (folder / INFO).read_text(encoding="utf-8")
+        height, width, *_ = json.loads(text)["image dimensions"]
+        return (int(height), int(width)) if min(height, width) > 0 else None
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):  # another file of this name
+        return None
 
 
 def _others(layer: LayerParameter) -> Iterator[str]:

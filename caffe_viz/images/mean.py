@@ -131,7 +131,7 @@ SHAPES = "(C,), (C, H, W) or (H, W, C)"
 @lru_cache(maxsize=8)  # every image of a folder asks
 def _warped(mean: Mean, frame: Size, antialias: bool) -> Values:
     planes = mean.values.transpose(1, 2, 0)
-    return np.asarray(resized(planes, frame, antialias=antialias), np.float64).transpose(2, 0, 1)
+    return np.array(resized(planes, frame, antialias=antialias).transpose(2, 0, 1), np.float64)
 
 
 def read_mean(path: str | Path, channel_order: tuple[int, ...]) -> Mean:
