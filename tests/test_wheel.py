@@ -1,0 +1,73 @@
+"""What people install: the wheel, used in an empty folder, with nothing of the checkout in reach."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+MOST_BYTES = 4_000_000
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("hatchling", reason="hatchling is not installed")
+    folder = tmp_path_factory.mktemp("wheel")
+    pip("wheel", "--no-deps", "--no-build-isolation", "-w", folder, REPOSITORY)
+    return next(folder.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the wheel is installed into."""
+    site = tmp_path_factory.mktemp("site")
+    pip("install", "--no-deps", "--target", site, wheel)
+    return site
+
+
+def pip(*words: object) -> None:
+    line = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q", *map(str, words), "--no-index"]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def run(site: Path, folder: Path, *words: str) -> str:
+    """What the installed `caffe-viz` prints, run in `folder`."""
+    found = os.environ | {"PYTHONPATH": str(site)}
+    line = [sys.executable, site / "bin" / "caffe-viz", *words]
+    done = subprocess.run(line, cwd=folder, env=found, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert str(REPOSITORY) not in done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_wheel_holds_the_networks_and_one_image_and_is_small(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    of_networks = [path for path in (REPOSITORY / "prototxt").rglob("*") if path.is_file()]
+    assert {f"caffe_viz/{p.relative_to(REPOSITORY)}" for p in of_networks if "out" not in p.parts} <= set(
+        names
+    )
+    assert [n for n in names if n.startswith("caffe_viz/examples/")] == ["caffe_viz/examples/cat.png"]
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"caffe_viz"}
+    assert not [name for name in names if name.endswith(".pyc")]
+    assert wheel.stat().st_size < MOST_BYTES
+
+
+def test_names_of_networks_need_no_checkout(site: Path, tmp_path: Path) -> None:
+    assert "10 3 227 227" in run(site, tmp_path, "shapes", "caffenet")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_report_of_the_example(site: Path, tmp_path: Path) -> None:
+    """The net, its weights, labels and preprocessing, and the image: all of them from the wheel."""
+    printed = run(site, tmp_path, "report", "caffenet_cifar10", "--example", "--budget", "0")
+    page = (tmp_path / printed.strip()).read_text(encoding="utf-8")
+    assert "caffe-viz report caffenet_cifar10 --example" in page
+    assert "cat.png" in page
+    assert "airplane" in page
