@@ -10,8 +10,9 @@ from typing import Annotated
 import typer
 
 from caffe_viz.cli.networks import MaybeTrained, Running, command
-from caffe_viz.cli.options import Image, Json, Output, PreprocessFile
-from caffe_viz.cli.parts import preprocess_of, print_files
+from caffe_viz.cli.options import UNIT, Image, Json, Output, PreprocessFile
+from caffe_viz.cli.parts import print_files
+from caffe_viz.cli.pixels import preprocess_of
 from caffe_viz.errors import RunError
 
 
@@ -53,11 +54,9 @@ def activations(
 def gradient(
     net: Running,
     image: Image,
-    layer: Annotated[
-        str | None, typer.Option(help="Whose filter to derive [default: the scores before the softmax].")
-    ] = None,
-    index: Annotated[
-        int | None, typer.Option(help="Filter or class [default: the strongest for the image].")
+    target: Annotated[
+        str | None,
+        typer.Option(help=f"{UNIT}; of a LAYER alone its strongest filter [default: the likeliest class]."),
     ] = None,
     blob: Annotated[
         list[str] | None, typer.Option(help="With respect to it, again for more [default: the image].")
@@ -65,11 +64,11 @@ def gradient(
     output: Output = Path("out"),
     as_json: Json = False,
 ) -> None:
-    """The gradient of one filter or class for an image: of blobs, and of every parameter before it."""
+    """The gradient of a class, a filter or a neuron for an image: of blobs, and of every parameter before it."""
     from caffe_viz.views import show_gradients
 
     network = net.open()
-    found = show_gradients(network, image, layer, index, blob)
+    found = show_gradients(network, image, target, blob)
     paths = found.save(output)
     if as_json:
         made = {"engine": found.engine, "of": found.target, "gradients": found.table.to_json()}

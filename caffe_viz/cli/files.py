@@ -24,7 +24,8 @@ from caffe_viz.cli.options import (
     Size,
     Weights,
 )
-from caffe_viz.cli.parts import height_width, need_one_of, numbers, preprocess_of, progress_bar
+from caffe_viz.cli.parts import height_width, need_one_of, numbers, progress_bar
+from caffe_viz.cli.pixels import preprocess_of
 from caffe_viz.errors import CaffeVizWarning, InputError
 
 if TYPE_CHECKING:

@@ -18,24 +18,32 @@ from caffe_viz.cli.app import app
 from caffe_viz.cli.example import with_example
 from caffe_viz.cli.options import (
     AllowCode,
+    ChannelOrder,
     Device,
     Engine,
     InputShapes,
+    LabelFiles,
     Layers,
     Level,
+    Mean,
     Phase,
     PreprocessFile,
     Prototxt,
     PythonPath,
+    RawScale,
+    Resize,
+    Scale,
     Stages,
     Variants,
     Weights,
 )
-from caffe_viz.cli.parts import preprocess_of
+from caffe_viz.cli.parts import labelled
+from caffe_viz.cli.pixels import preprocess_of
 from caffe_viz.errors import InputError
 
 if TYPE_CHECKING:
     from caffe_viz.checking import Report
+    from caffe_viz.images import Preprocess
     from caffe_viz.netdef import NetParameter, State
     from caffe_viz.network import Network
 
@@ -137,15 +145,27 @@ class MaybeRunning(MaybeTrained):
     """A prototxt and perhaps its caffemodel, to be run as far as that goes."""
 
     preprocess: PreprocessFile = None
+    mean: Mean = None
+    scale: Scale = None
+    raw_scale: RawScale = None
+    channel_order: ChannelOrder = None
+    resize: Resize = None
+    labels: LabelFiles = None
     engine: Engine = "auto"
     device: Device = "cpu"
 
     def given(self) -> Network:
         """The network, not checked."""
         return self.network(
-            weights=self.weights, preprocess=preprocess_of(self.prototxt, self.preprocess),
+            weights=self.weights,
+            preprocess=labelled(self.images(), self.labels),
             engine=self.engine, device=self.device,
         )  # fmt: skip
+
+    def images(self) -> Preprocess:
+        """How images get in, but for the labels."""
+        said = ("mean", "scale", "raw_scale", "channel_order", "resize")
+        return preprocess_of(self.prototxt, self.preprocess, {name: getattr(self, name) for name in said})
 
 
 @dataclass(frozen=True, kw_only=True)

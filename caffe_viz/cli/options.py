@@ -7,10 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
+from caffe_viz.cli.usage import one_of
 
-def _of_network(*names: str, help: str) -> Any:
+
+def _of_network(*names: str, help: str, **more: Any) -> Any:
     """An option that says how the network is read and run."""
-    return typer.Option(*names, help=help, rich_help_panel="How the network is read and run")
+    return typer.Option(*names, help=help, rich_help_panel="How the network is read and run", **more)
 
 
 Prototxt = Annotated[
@@ -75,7 +77,44 @@ Inputs = Annotated[
 ]
 PreprocessFile = Annotated[
     Path | None,
-    _of_network("--preprocess", help="How images get in [default: preprocess.toml beside the prototxt]."),
+    _of_network(
+        "--preprocess",
+        help="How images get in [default: preprocess.toml beside the prototxt, or the file of its training].",
+    ),
 ]
+Mean = Annotated[
+    str | None,
+    _of_network(
+        "--mean", metavar="FILE|NUMBERS",
+        help="What is subtracted from pixels 0..255: .binaryproto, .npy, an image, or as 104,117,123.",
+    ),
+]  # fmt: skip
+Scale = Annotated[float | None, _of_network("--scale", help="By which pixels less the mean are multiplied.")]
+RawScale = Annotated[
+    float | None,
+    _of_network(
+        "--raw-scale", help="That of pycaffe's Transformer: --mean is in its units [default: 255]."
+    ),
+]
+ChannelOrder = Annotated[
+    str | None,
+    _of_network("--channel-order", help="Of the input.", **one_of("BGR", "RGB", "GRAY")),
+]
+Resize = Annotated[
+    str | None,
+    _of_network(
+        "--resize", metavar="N|false",
+        help="Side of the square that an image is warped to before the crop; false: straight to the input.",
+    ),
+]  # fmt: skip
+LabelFiles = Annotated[
+    list[str] | None,
+    _of_network(
+        "--labels",
+        help="File of the names of the classes, HEAD=FILE for one of several answers; again for more [default: as "
+        "--preprocess says, or labels.txt, synset_words.txt or so beside the prototxt, where they are as many].",
+    ),
+]
+UNIT = "A class by number or name, HEAD:3 of another answer, a filter LAYER:3, or its neuron LAYER:3:Y,X"
 Size = Annotated[str | None, typer.Option(help="Height and width of the input, as 227x227.")]
 Filters = Annotated[str | None, typer.Option(help="As 0:160:10, or 3,7,12, or all.")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,11 +20,27 @@ def need_one_of(layer: str | None, objective: str | None) -> None:
         raise InputError('give either --layer or --objective, such as "conv3:16 + 0.5*conv3:40".')
 
 
-def preprocess_of(prototxt: Path, given: Path | None) -> Preprocess:
-    """How images get in: by the file given, or the one beside the prototxt."""
-    from caffe_viz.images import Preprocess
+def labelled(preprocess: Preprocess, given: Sequence[str] | None) -> Preprocess:
+    """With the labels of the files that --labels names, FILE or HEAD=FILE, where it does."""
+    from dataclasses import replace
 
-    return Preprocess.near(prototxt) if given is None else Preprocess.from_toml(given)
+    from caffe_viz.images import Labels, read_labels
+
+    files = dict[str, Path]()
+    for text in given or ():
+        head, sign, file = text.partition("=")
+        named = bool(sign) and not Path(text).exists()
+        name = head if named else ""
+        if name in files:
+            raise InputError(
+                f"--labels {text}: {files[name]} is given too; HEAD=FILE says of which answer each is."
+            )
+        files[name] = Path(file if named else text)
+    if not files:
+        return preprocess
+    found = {name: read_labels(file) for name, file in files.items()}
+    plain = found.pop("", Labels())
+    return replace(preprocess, labels=plain.with_heads(found))
 
 
 def height_width(size: str | None) -> tuple[int, int] | None:

@@ -16,7 +16,8 @@ import typer
 
 from caffe_viz.cli.app import INTERRUPTED, app
 from caffe_viz.cli.options import AllowCode, Engine, Json, Layers, Output, PreprocessFile, PythonPath
-from caffe_viz.cli.parts import preprocess_of, print_files
+from caffe_viz.cli.parts import print_files
+from caffe_viz.cli.pixels import preprocess_of
 from caffe_viz.errors import CaffeVizError, InputError
 
 if TYPE_CHECKING:
