@@ -49,3 +49,11 @@ def chromium() -> str:
 def networks() -> Path:
     """The folder of networks that the project ships."""
     return REPOSITORY / "prototxt"
+
+
+@pytest.fixture
+def climbing_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ascents of one job climb in this process."""
+    from climbing import crew
+
+    monkeypatch.setattr("caffe_viz.ascent.Crew", crew)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from caffe_viz.ascent.climb import Climb
-from caffe_viz.ascent.evaluators import evaluator
-from caffe_viz.ascent.worker import Job, Tick
 from caffe_viz.netdef import parse_net, write_net, write_weights
 from caffe_viz.parity import seeded_weights
 
@@ -146,29 +142,3 @@ FILM = Kind(  # C3D's own frames
     + conv("conv2", "conv1", 4, "kernel_size: 3 stride: 4 pad: 1") + fc("fc", "conv2", 3) + softmax("fc"),
     (3, 16, 112, 112), "conv2", refused=NO_IMAGE,
 )  # fmt: skip
-
-
-@dataclass
-class OneProcess:
-    """In place of `Crew`: climbs in this process, so that no other must start."""
-
-    job: Job
-    jobs: int
-    pids: tuple[int, ...] = ()
-
-    def __enter__(self) -> OneProcess:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def run(self, batches: Any) -> Iterator[Tick]:
-        job = self.job
-        for batch in batches:
-
-            def loaded(octave: int) -> Any:
-                return evaluator(job.auxiliaries[octave], job.weights, job.engine, job.device)
-
-            climb = Climb([job.goals[i] for i in batch], job.auxiliaries, loaded, job.recipe, job.units)
-            *_, last = climb
-            yield Tick(batch, last, climb.snapshot())

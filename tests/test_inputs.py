@@ -25,6 +25,7 @@ from caffe_viz.streaming import Runner
 from caffe_viz.surgery import Room, auxiliary_net, image_input, leading_to, room_for
 from caffe_viz.views import classify, maximize, show_activations, show_attribution, show_gradients
 
+pytestmark = pytest.mark.usefixtures("climbing_here")
 RNG = np.random.default_rng(5)
 IMAGES = RNG.uniform(size=(5, 3, 6, 5)).astype(np.float32)
 SEQUENCE = RNG.normal(size=(5, 1, 3)).astype(np.float32)

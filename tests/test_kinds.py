@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from climbing import OneProcess
 from commands import ran
-from kinds import FILM, KINDS, Kind, OneProcess
+from kinds import FILM, KINDS, Kind
 
 from caffe_viz import ascent, checking, network
 from caffe_viz.checking import child

@@ -44,7 +44,7 @@ def cat() -> Path:
     return Path(__file__).resolve().parent.parent / "examples" / "cat.png"
 
 
-# One process: to start one takes longer than most of these climb.
+pytestmark = pytest.mark.usefixtures("climbing_here")
 maximize, dream, invert = (partial(f, jobs=1) for f in (cv.maximize, cv.dream, cv.invert))
 
 
@@ -290,7 +290,7 @@ def test_an_ascent_that_is_left_keeps_the_best_so_far(files: tuple[Path, Path]) 
     """By `break`, by `stop`, and in a smaller octave, whose image is enlarged."""
     pytest.importorskip("torch")
     message, weights = cv.read_net(files[0]), cv.read_weights(files[1])
-    options = {"engine": "torch", "preprocess": cv.Preprocess.near(files[0]), "steps": 1_000_000, "jobs": 1}
+    options = {"engine": "torch", "preprocess": cv.Preprocess.near(files[0]), "steps": 1_000_000, "jobs": 2}
     left = ascend(message, weights, "conv1", [1], **options)
     for _ in left:
         break

@@ -12,7 +12,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -110,10 +110,8 @@ class _Stop:
 stop = _Stop()
 
 
-def _serve(orders: IO[bytes], answers: IO[bytes]) -> None:
-    job: Job = pickle.load(orders)
-    load_layers(job.layers)
-    PERMITS.update(job.permits)
+def climbs(job: Job) -> Callable[[Batch], Climb]:
+    """What makes the climb of each batch; nets are loaded once for all."""
 
     @cache
     def loaded(octave: int) -> Any:
@@ -123,12 +121,19 @@ def _serve(orders: IO[bytes], answers: IO[bytes]) -> None:
         found.set(job.beside)
         return found
 
+    return lambda batch: Climb([job.goals[i] for i in batch], job.auxiliaries, loaded, job.recipe, job.units)
+
+
+def _serve(orders: IO[bytes], answers: IO[bytes]) -> None:
+    job: Job = pickle.load(orders)
+    load_layers(job.layers)
+    PERMITS.update(job.permits)
+    climb_of = climbs(job)
     while not stop.asked:
         stop.idle = True
         batch: Batch = pickle.load(orders)
         stop.idle = False
-        goals = [job.goals[i] for i in batch]
-        climb = Climb(goals, job.auxiliaries, loaded, job.recipe, job.units)
+        climb = climb_of(batch)
         reported = time.monotonic()
         for done in climb:
             ends = done == job.evaluations or stop.asked  # asked once: it may change below
