@@ -13,6 +13,7 @@ from caffe_viz.cli.app import INTERRUPTED
 from caffe_viz.cli.networks import Running, command
 from caffe_viz.cli.options import Filters, Image, Inputs, Json, Output, Size
 from caffe_viz.cli.parts import height_width, need_one_of, numbers, print_files, progress_bar
+from caffe_viz.cli.usage import one_of
 from caffe_viz.errors import RunError
 
 if TYPE_CHECKING:
@@ -20,12 +21,16 @@ if TYPE_CHECKING:
     from caffe_viz.objectives import Objective
     from caffe_viz.views import Maximized
 
-Rate = Annotated[float | None, typer.Option(help="Of the steps: in pixels of 0..255, or Adam's.")]
+Rate = Annotated[
+    float | None, typer.Option(help="Of the steps: in pixels of 0..255, or Adam's [default: the method's].")
+]
 Steps = Annotated[int | None, typer.Option(min=1, help="How many [default: the method's].")]
 Seed = Annotated[int, typer.Option(help="Of the noise.", min=0)]
 SaveEvery = Annotated[int, typer.Option(help="A frame of the GIF each so many steps.", min=0)]
 Jobs = Annotated[int | None, typer.Option(help="Processes [default: one for each core].", min=1)]
-Octaves = Annotated[int | None, typer.Option(min=1, help="Sizes to go through, small to large.")]
+Octaves = Annotated[
+    int | None, typer.Option(min=1, help="Sizes to go through, small to large [default: the method's].")
+]
 Goal = Annotated[
     str | None,
     typer.Option("--objective", help='As "conv3:16 + 0.5*conv3:40", or a class: docs/objectives.md.'),
@@ -39,7 +44,10 @@ def ascend(
     filters: Filters = None,
     objective: Goal = None,
     method: Annotated[
-        str, typer.Option(help="natural, regularised (jitter, decay, blur), or plain.")
+        str,
+        typer.Option(
+            help="regularised: by jitter, decay, blur.", **one_of("natural", "regularised", "plain")
+        ),
     ] = "natural",
     steps: Steps = None,
     rate: Rate = None,
@@ -49,7 +57,7 @@ def ascend(
     ] = False,
     size: Size = None,
     start: Annotated[
-        Path | None, typer.Option(help="Begin with this image, not with grey and noise.")
+        Path | None, typer.Option(help="Begin with this image [default: grey and noise].")
     ] = None,
     image: Inputs = None,
     octaves: Octaves = None,

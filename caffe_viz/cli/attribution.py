@@ -11,8 +11,9 @@ import typer
 
 from caffe_viz.cli.images import Images
 from caffe_viz.cli.networks import Running, command
-from caffe_viz.cli.options import Json, Output
+from caffe_viz.cli.options import UNIT, Json, Output
 from caffe_viz.cli.parts import print_files, progress_bar
+from caffe_viz.cli.usage import one_of
 
 
 @command
@@ -21,10 +22,7 @@ def attribute(
     image: Images,
     target: Annotated[
         list[str] | None,
-        typer.Option(
-            help="A class by number or label, a filter LAYER:3, or its neuron LAYER:3:Y,X; again for more "
-            "[default: each image's likeliest class]."
-        ),
+        typer.Option(help=f"{UNIT}; again for more [default: each image's likeliest class]."),
     ] = None,
     method: Annotated[
         list[str] | None,
@@ -48,7 +46,7 @@ def attribute(
         int | None, typer.Option(min=1, help="And of its step [default: half of that].")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the noise.")] = 0,
-    colours: Annotated[str, typer.Option(help="inferno, or jet: blue to red.")] = "inferno",
+    colours: Annotated[str, typer.Option(help="jet: blue to red.", **one_of("inferno", "jet"))] = "inferno",
     output: Output = Path("out"),
     as_json: Json = False,
 ) -> None:

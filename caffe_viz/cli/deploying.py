@@ -17,9 +17,9 @@ from caffe_viz.errors import InputError
 def deploy(
     net: Definition,
     batch: Annotated[int | None, typer.Option(min=1, help="Images that the net takes [default: 1].")] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The prototxt to write.")] = Path(
-        "out/deploy.prototxt"
-    ),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="The prototxt to write.")
+    ] = Path("out/deploy.prototxt"),
 ) -> None:
     """Write the net of a train_val file as it is used: Input layers, answers in place of losses.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -13,20 +12,16 @@ import typer
 from caffe_viz.cli.networks import Definition, command
 from caffe_viz.cli.options import Json, Output
 from caffe_viz.cli.parts import print_files
-
-
-class Format(str, Enum):
-    """What a drawing is written as."""
-
-    SVG = "svg"
-    PNG = "png"
-    DOT = "dot"
+from caffe_viz.cli.usage import one_of
 
 
 @command
 def draw(
     net: Definition,
-    format: Annotated[list[Format] | None, typer.Option(help="Again for more [default: svg].")] = None,
+    format: Annotated[
+        list[str] | None,
+        typer.Option(help="Again for more [default: svg].", **one_of("svg", "png", "dot")),
+    ] = None,
     fold: Annotated[bool, typer.Option("--fold", help="Each module as one box.")] = False,
     output: Output = Path("out"),
     as_json: Json = False,
@@ -37,7 +32,7 @@ def draw(
 
     need_folder(output)
     shown = show_structure(net.message())
-    paths = shown.save(output, [one.value for one in format or [Format.SVG]], fold=fold)
+    paths = shown.save(output, format or ["svg"], fold=fold)
     for line in shown.graph.remarks:
         print(line, file=sys.stderr)
     if shown.graph.unmeasured:

@@ -21,7 +21,9 @@ def activations(
     net: Running,
     image: Image,
     layer: Annotated[list[str] | None, typer.Option(help="Blob, again for more [default: all].")] = None,
-    first: Annotated[int | None, typer.Option(min=1, help="Draw the first maps of each blob only.")] = None,
+    first: Annotated[
+        int | None, typer.Option(min=1, help="Draw the first maps of each blob only [default: all].")
+    ] = None,
     output: Output = Path("out"),
     as_json: Json = False,
 ) -> None:

@@ -15,6 +15,7 @@ from caffe_viz.cli.images import Images
 from caffe_viz.cli.networks import Running, command
 from caffe_viz.cli.options import Json, Output
 from caffe_viz.cli.parts import print_files, progress_bar
+from caffe_viz.cli.usage import one_of
 
 
 @command
@@ -38,7 +39,10 @@ def evaluate(
     ] = None,
     check: Annotated[
         list[str] | None,
-        typer.Option(help="curves: deletion and insertion; sanity: random weights [default: both]."),
+        typer.Option(
+            help="curves: deletion and insertion; sanity: random weights; again for more [default: both].",
+            **one_of("curves", "sanity"),
+        ),
     ] = None,
     points: Annotated[int, typer.Option(min=1, help="Steps of a curve.")] = 64,
     samples: Annotated[int, typer.Option(min=1, help="Of smoothgrad: noisy copies.")] = 50,

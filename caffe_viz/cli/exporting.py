@@ -8,14 +8,20 @@ from typing import Annotated
 import typer
 
 from caffe_viz.cli.networks import Trained, command, meanings, shapes_by_name
+from caffe_viz.cli.usage import one_of
 
 
 @command
 def export(
     net: Trained,
-    to: Annotated[str, typer.Option(help="torch: for torch.export.load; or onnx.", show_default=False)],
+    to: Annotated[
+        str, typer.Option(help="torch: for torch.export.load.", show_default=False, **one_of("torch", "onnx"))
+    ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="The file to write, .pt2 or .onnx.", show_default=False)
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="The file to write, .pt2 or .onnx.", show_default=False
+        ),
     ],
     blob: Annotated[
         list[str] | None, typer.Option(help="What it gives, again for more [default: the net's outputs].")

@@ -15,9 +15,9 @@ from caffe_viz.errors import InputError
 @app.command()
 def extract(
     caffemodel: Annotated[Path, typer.Argument(help="The caffemodel.", show_default=False)],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The prototxt to write.")] = Path(
-        "out/net.prototxt"
-    ),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="The prototxt to write.")
+    ] = Path("out/net.prototxt"),
 ) -> None:
     """Write the prototxt of the net that a caffemodel holds, where that is all there is."""
     from caffe_viz.views.extracted import extract as found_in

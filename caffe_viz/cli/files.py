@@ -39,7 +39,9 @@ if TYPE_CHECKING:
 @command
 def shapes(
     net: MaybeTrained,
-    batch: Annotated[int | None, typer.Option(min=1, help="Images in a batch.")] = None,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Images in a batch [default: as the file says].")
+    ] = None,
     size: Size = None,
     timed: Annotated[
         bool,
@@ -130,7 +132,8 @@ def weights(
     prototxt: Prototxt,
     weights: Weights = None,
     layer: Annotated[
-        list[str] | None, typer.Option(help="Layer, again for more [default: the first with kernels, or matrix].")
+        list[str] | None,
+        typer.Option(help="Layer, again for more [default: the first with kernels, or matrix]."),
     ] = None,
     filters: Filters = None,
     preprocess: PreprocessFile = None,
@@ -170,9 +173,9 @@ def aux(
     neuron: Annotated[
         bool, typer.Option("--neuron", help="A selector for single neurons, not for maps.")
     ] = False,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The prototxt to write.")] = Path(
-        "out/aux.prototxt"
-    ),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="The prototxt to write.")
+    ] = Path("out/aux.prototxt"),
 ) -> None:
     """Write the auxiliary net: its forward() is a filter's activation, its backward() that one's gradient.
 
@@ -224,7 +227,9 @@ def _settings(made: Auxiliary, goal: Objective, batch: int, output: Path) -> Pat
 
 @app.command()
 def download(
-    name: Annotated[str, typer.Argument(help="As in prototxt/: caffenet, vgg16, ..", show_default=False)],
+    name: Annotated[
+        str, typer.Argument(metavar="NETWORK", help="Such as caffenet, vgg16.", show_default=False)
+    ],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder [default: the user's cache].")
     ] = None,

@@ -17,16 +17,24 @@ def _of_network(*names: str, help: str, **more: Any) -> Any:
 
 Prototxt = Annotated[
     Path,
-    typer.Argument(help="The network's prototxt, or a caffemodel, which holds its net.", show_default=False),
+    typer.Argument(
+        help="The network's prototxt, a caffemodel, which holds its net, or the name of a shipped network.",
+        show_default=False,
+    ),
 ]
 Weights = Annotated[
     Path | None, typer.Argument(help="Its caffemodel, or weights as HDF5.", show_default=False)
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for what is written.")]
-Engine = Annotated[str, _of_network(help="caffe, torch, or auto: caffe where it is installed.")]
+Engine = Annotated[
+    str,
+    _of_network(
+        help="auto: caffe where it is installed and has the net's layers.", **one_of("auto", "caffe", "torch")
+    ),
+]
 Device = Annotated[str, _of_network(help="Of the engine torch: cpu, cuda, cuda:1.")]
-AllowCode = Annotated[bool, _of_network(help="Accept layers that run code or touch files.")]
+AllowCode = Annotated[bool, _of_network("--allow-code", help="Accept layers that run code or touch files.")]
 PythonPath = Annotated[
     list[Path] | None,
     _of_network(
@@ -47,7 +55,9 @@ Variants = Annotated[
 Phase = Annotated[
     str | None,
     _of_network(
-        "--phase", help="TRAIN or TEST: which layers of the file [default: as its state says, or TEST]."
+        "--phase",
+        help="Which layers of the file [default: as its state says, or TEST].",
+        **one_of("TRAIN", "TEST"),
     ),
 ]
 Stages = Annotated[
@@ -92,9 +102,7 @@ Mean = Annotated[
 Scale = Annotated[float | None, _of_network("--scale", help="By which pixels less the mean are multiplied.")]
 RawScale = Annotated[
     float | None,
-    _of_network(
-        "--raw-scale", help="That of pycaffe's Transformer: --mean is in its units [default: 255]."
-    ),
+    _of_network("--raw-scale", help="That of pycaffe's Transformer: --mean is in its units [default: 255]."),
 ]
 ChannelOrder = Annotated[
     str | None,
@@ -116,5 +124,7 @@ LabelFiles = Annotated[
     ),
 ]
 UNIT = "A class by number or name, HEAD:3 of another answer, a filter LAYER:3, or its neuron LAYER:3:Y,X"
-Size = Annotated[str | None, typer.Option(help="Height and width of the input, as 227x227.")]
-Filters = Annotated[str | None, typer.Option(help="As 0:160:10, or 3,7,12, or all.")]
+Size = Annotated[
+    str | None, typer.Option(help="Height and width of the input, as 227x227 [default: the net's].")
+]
+Filters = Annotated[str | None, typer.Option(help="As 0:160:10, or 3,7,12 [default: all].")]

@@ -47,7 +47,8 @@ def train(
     every: Annotated[
         str | None,
         typer.Option(
-            help="epoch, or iterations between two periods of the record [default: epoch of --data]."
+            metavar="epoch|N",
+            help="epoch, or iterations between two periods of the record [default: epoch of --data].",
         ),
     ] = None,
     snapshot: Annotated[Path | None, typer.Option(help="Go on from this solverstate.")] = None,

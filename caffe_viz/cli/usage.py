@@ -22,7 +22,7 @@ METAVARS = {
     "prototxt": "PROTOTXT", "weights": "WEIGHTS", "solver": "SOLVER", "layer": "LAYER", "blob": "BLOB",
     "output": "FOLDER", "size": "HxW", "filters": "FILTERS", "target": "UNIT", "objective": "OBJECTIVE",
     "method": "METHOD", "device": "DEVICE", "python_path": "FOLDER", "variant": "TYPE=NAME",
-    "input": "NAME=SHAPE", "stage": "NAME", "budget": "SECONDS",
+    "input": "NAME=SHAPE", "stage": "NAME", "budget": "SECONDS", "labels": "FILE", "anchors": "ANCHORS",
 }  # fmt: skip
 KINDS = {int: "N", float: "NUMBER", Path: "FILE"}
 WORDS = {int: "a whole number", float: "a number"}
