@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from caffe_viz import netdef, shipped
+from caffe_viz import caffe_files, netdef, shipped
 from caffe_viz.checking import (
     arguments,
     as_file,
@@ -22,6 +22,7 @@ from caffe_viz.checking import (
     existing_file,
     ignored_fields,
     known_part,
+    need_way_back,
     prepared,
     probe,
     raise_for,
@@ -32,6 +33,7 @@ from caffe_viz.filling import fill
 from caffe_viz.geometry.python_layers import folders, with_permission
 from caffe_viz.layers_file import load_layers
 from caffe_viz.netdef import AS_FILED, NetParameter, State, with_state
+from caffe_viz.reach import forced, warn_once
 from caffe_viz.surgery import Auxiliary, with_inputs
 
 ENGINES = ("auto", "caffe", "torch")
@@ -106,6 +108,7 @@ def _caffe() -> Any:
         raise RunError(
             f"real Caffe cannot be imported ({error}): `make caffe` builds it anew; engine torch needs none."
         ) from error
+    caffe_files.repair(real)
     real.set_mode_cpu()
     return real
 
@@ -122,6 +125,7 @@ def load_net(
     python_path: PathLike | Sequence[PathLike] = (),
     layers: PathLike | Sequence[PathLike] = (),
     variants: Mapping[str, str] | None = None,
+    force_backward: bool = False,
     checked: bool = True,
 ) -> Any:
     """A `caffe.Net` of `prototxt` with `weights`, paths or messages; checked first, so that nothing aborts.
@@ -141,6 +145,10 @@ def load_net(
     caffe_viz.engine; they are run. `variants` says what a type means that forks disagree on.
     `allow_code` admits layers that run code or touch files; modules of layers of type Python are looked for
     in `python_path`, beside the prototxt, and where Python looks.
+
+    `net.backward()` computes what Caffe's does: gradients between what learns and a loss. `force_backward`,
+    as in a prototxt, asks for all, also of inputs and of nets without a loss; where it is not given, a
+    CaffeVizWarning tells of a backward that does not compute what was asked for.
 
     `checked=False` leaves the check out, for messages that passed it before they were altered. Weights
     for a message are filled in by name; layers of the weights that hold none are passed over.
@@ -167,6 +175,7 @@ def load_net(
     paths = folders(python_path)
     read = message_with_code(net_source, paths) if allow_code else _message(net_source)
     given = with_inputs(with_state(read, state), input_shapes or {})
+    given = forced(given) if force_backward else given
     label = str(net_source) if isinstance(net_source, Path) else f"net {given.name!r}"
     try:
         whole = prepared(given, source, variants)
@@ -174,10 +183,13 @@ def load_net(
     except InputError as error:
         raise InputError(f"{label}: {error}") from None
     name = chosen(engine, device, part)
+    if force_backward:
+        need_way_back(part, name)
     part = netdef.without_quiet(part) if name == "caffe" else part
     # Where real Caffe can read the files as they are, it does.
     is_text = isinstance(net_source, Path) and not netdef.is_binary(net_source)
-    as_they_are = is_text and not input_shapes and caffe_reads(given, part, source)
+    altered = input_shapes or force_backward
+    as_they_are = is_text and not altered and caffe_reads(given, part, source)
     loaded: Path | NetParameter = net_source if isinstance(net_source, Path) and as_they_are else part
     if checked:
         if isinstance(loaded, Path) and not isinstance(source, NetParameter):
@@ -193,6 +205,7 @@ def load_net(
     else:
         net = _load_torch(part, source, device)
     net.prototxt, net.left_out = whole, netdef.left_out(part)
+    warn_once(net, part)
     net.folder = net_source.parent if isinstance(net_source, Path) else None
     return net
 

@@ -25,7 +25,7 @@ from caffe_viz.checking.computable import (
 from caffe_viz.checking.report import Finding, Report, raise_for
 from caffe_viz.checking.safety import safety_findings
 from caffe_viz.checking.sizes import size_findings
-from caffe_viz.checking.structure import need_no_abort, structure_findings
+from caffe_viz.checking.structure import need_no_abort, need_way_back, structure_findings
 from caffe_viz.checking.weights import fits, weight_findings
 from caffe_viz.errors import InputError, near
 from caffe_viz.files import need_no_stream
@@ -61,6 +61,7 @@ __all__ = [
     "ignored_fields",
     "known_part",
     "need_no_abort",
+    "need_way_back",
     "prepared",
     "probe",
     "raise_for",

@@ -82,11 +82,22 @@ def need_no_abort(net: NetParameter, engine: str) -> None:
             raise InputError(str(finding))
 
 
+def need_way_back(net: NetParameter, engine: str) -> None:
+    """For who has all gradients computed. Raises InputError where real Caffe would abort on that."""
+    for layer in net.layer if engine == "caffe" else ():
+        for finding in _without_gradient(net, layer):
+            raise InputError(str(finding))
+
+
 def _of_running(net: NetParameter, layer: LayerParameter) -> Iterator[Finding]:
     """What real Caffe loads, and then aborts on where it is run in one way but not in another."""
     if layer.type == "MemoryData":
         message = "forward aborts unless net.set_input_arrays(data, labels) was called before."
         yield Finding("warning", where(layer), message)
+    yield from _without_gradient(net, layer)
+
+
+def _without_gradient(net: NetParameter, layer: LayerParameter) -> Iterator[Finding]:
     if net.force_backward and layer.type in known.NO_BACKWARD:
         message = (
             "has no gradient, and force_backward asks for one: a backward() through it aborts, though "
