@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from caffe_viz.backend import engine_name
 from caffe_viz.errors import InputError
-from caffe_viz.images import Album, Preprocess
+from caffe_viz.images import Album, Labels, Preprocess, labels_beside
 from caffe_viz.images.window import Window, window_of
 from caffe_viz.network import Network
 from caffe_viz.probe import forward_alone
@@ -112,3 +112,8 @@ def seeing_all(network: Network) -> Network:
     if network.preprocess != Preprocess():
         return network
     return replace(network, preprocess=replace(network.preprocess, resize=None))
+
+
+def labels_of(network: Network, *counts: int) -> Labels:
+    """The labels that are given, or else those in a file beside the net that are as many as one of `counts`."""
+    return network.preprocess.labels or (labels_beside(network.folder, counts) if network.folder else Labels())

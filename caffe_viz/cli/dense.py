@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +18,8 @@ from caffe_viz.cli.options import Json, Output
 from caffe_viz.cli.parts import print_files
 
 if TYPE_CHECKING:
+    from caffe_viz.detection import Detected
+    from caffe_viz.images import Album
     from caffe_viz.segmentation import Segmented
 
 
@@ -24,16 +28,17 @@ def segment(
     net: Running,
     image: Images,
     blob: Annotated[
-        str | None, typer.Option(metavar="BLOB", help="What says the class of each pixel [default: the net's answer].")
+        str | None,
+        typer.Option(metavar="BLOB", help="What says the class of each pixel [default: the net's answer]."),
     ] = None,
     output: Output = Path("out"),
     as_json: Json = False,
 ) -> None:
     """The class of each pixel: in colours over the image, alone, and as a map of class numbers."""
-    from caffe_viz.files import need_folder, stems
+    from caffe_viz.files import need_folder
     from caffe_viz.segmentation import Segmenter, dense_answer
     from caffe_viz.views.classified import described
-    from caffe_viz.views.segmented import need_one, save_segmented
+    from caffe_viz.views.segmented import save_segmented
 
     need_folder(output)
     whole = net.given()
@@ -41,42 +46,143 @@ def segment(
     segmenter = Segmenter(given, album, blob)
     if not as_json:
         print(f"preprocessing: {described(segmenter.network)}")
-        print(f"classes of pixels: {segmenter.dense.blob}, {segmenter.dense.meaning.value}; engine: {segmenter.engine}")
-    for doubt in segmenter.doubts:
-        print(f"warning: {doubt}", file=sys.stderr)
-    rows: list[dict[str, Any]] = []
-    names = stems(map(album.name, range(len(album))))
-    interrupted = False
-    try:
-        for one, stem in zip(segmenter, names, strict=True):
-            if one.failed:
-                rows.append({"image": one.image, "failed": one.failed})
-                if len(album) > 1:  # the only one's failure is the command's
-                    print(f"passed over: {one.failed}", file=sys.stderr)
-                continue
-            paths = save_segmented(one, output, stem)
-            rows.append(_as_json(one) | {"files": list(map(str, paths))})
-            if not as_json:
-                _say(one)
-                print_files(paths)
-    except KeyboardInterrupt:
-        interrupted = True
+        print(
+            f"classes of pixels: {segmenter.dense.blob}, {segmenter.dense.meaning.value}; engine: {segmenter.engine}"
+        )
+    _warn(segmenter.doubts)
+
+    def done(one: Segmented, stem: str) -> dict[str, Any]:
+        paths = save_segmented(one, output, stem)
+        if not as_json:
+            print(one.image)
+            for x in one.shares:
+                print(f"{100 * x.share:6.2f} %  {x.number}  {x.name}".rstrip())
+            print_files(paths)
+        return _segmented_json(one) | {"files": list(map(str, paths))}
+
+    found = _each(segmenter, album, done)
     if as_json:
         made = {"engine": segmenter.engine, "blob": segmenter.dense.blob, "warnings": segmenter.doubts}
-        print(json.dumps(made | {"images": rows}))
-    if interrupted:
-        print(f"interrupted after {len(rows)} images", file=sys.stderr)
-        raise typer.Exit(INTERRUPTED)
-    need_one(row.get("failed", "") for row in rows)
+        print(json.dumps(made | {"images": found.rows}))
+    found.end()
 
 
-def _say(one: Segmented) -> None:
-    print(one.image)
-    for x in one.shares:
-        print(f"{100 * x.share:6.2f} %  {x.number}  {x.name}".rstrip(), flush=True)
+@command
+def detect(
+    net: Running,
+    image: Images,
+    threshold: Annotated[float, typer.Option(help="The least score of a box.")] = 0.5,
+    nms: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Of boxes of one class that overlap by more (intersection over union) the surest stays; where "
+            "the net has not chosen itself.",
+        ),
+    ] = 0.45,
+    anchors: Annotated[
+        str | None,
+        typer.Option(
+            help="Of YOLO's grids: yolov2, yolov2-voc, yolov2-tiny-voc, yolov3, yolov3-tiny, yolov4, or widths and "
+            "heights as 10,13,16,30 [default: by the number of outputs]."
+        ),
+    ] = None,
+    output: Output = Path("out"),
+    as_json: Json = False,
+) -> None:
+    """What the net finds, and where: boxes with classes and scores over the image, and as a table."""
+    from caffe_viz.detection import Detector, decoder_of
+    from caffe_viz.files import need_folder
+    from caffe_viz.views.classified import described
+    from caffe_viz.views.detected import save_boxes, save_detected
+
+    need_folder(output)
+    whole = net.given()
+    given, album = whole.album(image, *decoder_of(whole, anchors).blobs)
+    detector = Detector(given, album, threshold=threshold, overlap=nms, anchors=anchors)
+    if not as_json:
+        print(f"preprocessing: {described(detector.network)}")
+        print(f"boxes: {detector.decoder.said}; engine: {detector.engine}")
+    _warn(detector.doubts)
+    kept: list[Detected] = []
+
+    def done(one: Detected, stem: str) -> dict[str, Any]:
+        paths = save_detected(one, output, stem)
+        kept.append(replace(one, rgb=None))
+        if not as_json:
+            print(one.image)
+            for box in one.boxes:
+                places = " ".join(f"{x:.1f}" for x in box[3:])
+                print(
+                    "  ".join(
+                        [f"{box.score:.4f}", str(box.number), *([box.name] if box.name else []), places]
+                    )
+                )
+            print_files(paths)
+        return _detected_json(one) | {"files": list(map(str, paths))}
+
+    found = _each(detector, album, done)
+    table = save_boxes(kept, output)
+    if as_json:
+        made = {"engine": detector.engine, "boxes": detector.decoder.said, "warnings": detector.doubts}
+        print(json.dumps(made | {"table": str(table), "images": found.rows}))
+    else:
+        print(table)
+    found.end()
 
 
-def _as_json(one: Segmented) -> dict[str, Any]:
+@dataclass
+class _Images:
+    """What came of each image, and whether Ctrl-C ended it."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    interrupted: bool = False
+
+    def end(self) -> None:
+        """Raises Exit after Ctrl-C, InputError if every image failed."""
+        from caffe_viz.views.segmented import need_one
+
+        if self.interrupted:
+            print(f"interrupted after {len(self.rows)} images", file=sys.stderr)
+            raise typer.Exit(INTERRUPTED)
+        need_one(row.get("failed", "") for row in self.rows)
+
+
+def _each(found: Iterable[Any], album: Album, done: Callable[[Any, str], dict[str, Any]]) -> _Images:
+    """Let `done` write each image under a name of its own; what cannot be read is said and passed over."""
+    from caffe_viz.files import stems
+
+    out = _Images()
+    names = stems(album.name(number) for number in range(len(album)))
+    try:
+        for one, stem in zip(found, names, strict=True):
+            if not one.failed:
+                out.rows.append(done(one, stem))
+                continue
+            out.rows.append({"image": one.image, "failed": one.failed})
+            if len(album) > 1:  # the only one's failure is the command's
+                print(f"passed over: {one.failed}", file=sys.stderr)
+    except KeyboardInterrupt:
+        out.interrupted = True
+    return out
+
+
+def _warn(doubts: Iterable[str]) -> None:
+    for doubt in doubts:
+        print(f"warning: {doubt}", file=sys.stderr)
+
+
+def _segmented_json(one: Segmented) -> dict[str, Any]:
     classes = [{"index": x.number, "label": x.name, "pixels": x.pixels, "share": x.share} for x in one.shares]
     height, width = one.labels.shape
     return {"image": one.image, "height": height, "width": width, "void": one.void, "classes": classes}
+
+
+def _detected_json(one: Detected) -> dict[str, Any]:
+    boxes = [
+        {"index": box.number, "label": box.name, "score": box.score, "box": list(box[3:])}
+        for box in one.boxes
+    ]
+    height, width = one.size
+    return {"image": one.image, "height": height, "width": width, "boxes": boxes}

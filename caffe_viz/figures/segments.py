@@ -9,11 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from caffe_viz.errors import InputError
-from caffe_viz.figures.heat import SIDE
 from caffe_viz.figures.picture import Picture, Text, shorten, text_width, write_on
 from caffe_viz.images import display_rgb
 from caffe_viz.images.pixels import Floats
-from caffe_viz.tiling import enlarge
 
 COVER = 0.6  # how much of a class's colour lies over the image
 FADED = 0.75  # how much white lies over what no class is said of
@@ -62,9 +60,8 @@ def class_map_over(rgb: ArrayLike, labels: ArrayLike, colours: Floats, clear: Se
 
 
 def with_legend(rgb: ArrayLike, entries: Sequence[Entry]) -> Picture:
-    """(h, w, 3) RGB with the legend of its colours below, in columns; small pictures are enlarged."""
+    """(h, w, 3) RGB with the legend of its colours below, in columns."""
     image = display_rgb(rgb)
-    image = enlarge(image[None], max(1, SIDE // max(image.shape[:2])))[0]
     height, width, _ = image.shape
     room = max(width, LEAST)
     shown = _shortened(entries, room)
@@ -97,7 +94,9 @@ def _swatch(place: Floats, colour: Sequence[float]) -> None:
 def _numbers(labels: ArrayLike) -> NDArray[np.int64]:
     array = np.asarray(labels)
     if array.ndim != 2 or not array.size or not np.issubdtype(array.dtype, np.integer):
-        raise InputError(f"a map of shape {array.shape} and type {array.dtype}: whole numbers (h, w) are expected.")
+        raise InputError(
+            f"a map of shape {array.shape} and type {array.dtype}: whole numbers (h, w) are expected."
+        )
     return array.astype(np.int64)
 
 

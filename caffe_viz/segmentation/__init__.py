@@ -11,7 +11,7 @@ import numpy as np
 from caffe_viz.classification.doubts import doubts_of_settings
 from caffe_viz.images import Album
 from caffe_viz.network import Network
-from caffe_viz.one_by_one import Bytes, OneByOne, Ran, seeing_all
+from caffe_viz.one_by_one import Bytes, OneByOne, Ran, labels_of, seeing_all
 from caffe_viz.segmentation.answers import Dense, Meaning, dense_answer, dense_answers
 from caffe_viz.segmentation.places import Labels, axes_of, label_map, void_of
 
@@ -81,10 +81,7 @@ class Segmenter:
         )
         self._runs = OneByOne(network, album, [self.dense.blob])
         self.network, self.engine = self._runs.network, self._runs.engine
-        labels = self.network.preprocess.labels
-        named = _names(labels, self.dense)
-        self.names = named or (MASK if self.dense.one_mask else ())
-        self._expected = len(labels) if named else self.dense.classes
+        self.names = _names(self.network, self.dense)
         self._axes = axes_of(self.network, self.dense)
 
     def __iter__(self) -> Iterator[Segmented]:
@@ -94,7 +91,7 @@ class Segmenter:
     def doubts(self) -> tuple[str, ...]:
         """What makes the settings look wrong, one sentence each."""
         found = [self._several] if self._several else []
-        return (*found, *doubts_of_settings(self.network, self._expected))
+        return (*found, *doubts_of_settings(self.network, *_counts(self.dense)))
 
     def _segmented(self, ran: Ran) -> Segmented:
         if ran.seen is None or ran.failed:
@@ -104,8 +101,15 @@ class Segmenter:
         return Segmented(ran.name, labels, ran.seen.rgb, self.names)
 
 
-def _names(labels: tuple[str, ...], dense: Dense) -> tuple[str, ...]:
-    """Those of `labels`, where there is one for each class; of a mask also one for what is within it."""
-    if dense.one_mask and len(labels) == 1:
-        return MASK[0], *labels
-    return labels if len(labels) == dense.classes else ()
+def _names(network: Network, dense: Dense) -> tuple[str, ...]:
+    """The labels, where there is one for each class; of a mask also one for what is within it."""
+    labels = labels_of(network, *_counts(dense))
+    found = labels.of(dense.classes)
+    if not found and dense.one_mask:
+        return (MASK[0], *labels.of(1)) if labels.of(1) else MASK
+    return found
+
+
+def _counts(dense: Dense) -> tuple[int, ...]:
+    """How many labels fit."""
+    return (dense.classes, 1) if dense.one_mask else (dense.classes,)

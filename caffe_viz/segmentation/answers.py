@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from caffe_viz.classification import answers
+from caffe_viz.answers import ends
 from caffe_viz.errors import InputError
 from caffe_viz.geometry.fields import Shape
 from caffe_viz.netdef import LayerParameter, NetParameter
@@ -50,8 +50,10 @@ def dense_answers(network: Network) -> list[Dense]:
 
     Those that a Softmax, a Sigmoid or an ArgMax makes come after others, larger ones after smaller ones.
     """
-    found = [one for blob in answers(network.message) if (one := _dense(network, blob)) is not None]
-    return sorted(found, key=lambda one: (_final(network.message, one.blob) != "", one.shape[2] * one.shape[3]))
+    found = [one for blob in ends(network.message) if (one := _dense(network, blob)) is not None]
+    return sorted(
+        found, key=lambda one: (_final(network.message, one.blob) != "", one.shape[2] * one.shape[3])
+    )
 
 
 def dense_answer(network: Network, blob: str | None = None) -> Dense:
@@ -67,7 +69,7 @@ def dense_answer(network: Network, blob: str | None = None) -> Dense:
         return one
     found = dense_answers(network)
     if not found:
-        ends = answers(network.message)
+        ends = ends(network.message)
         shapes = [f"{name!r} of {network.geometry.blobs.get(name, 'unknown shape')}" for name in ends[:FEW]]
         raise InputError(
             f"net {network.message.name!r} ends in {', '.join(shapes)}, which is no class for each pixel: "

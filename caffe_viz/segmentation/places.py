@@ -33,7 +33,9 @@ class Axis:
         """
         centres = (np.arange(count) + 0.5 - start) * (self.pixels / length)
         places = (centres - self.first) / self.step
-        inside = (centres >= 0) & (centres <= self.pixels) & (abs(places - (self.units - 1) / 2) <= self.units / 2)
+        inside = (
+            (centres >= 0) & (centres <= self.pixels) & (abs(places - (self.units - 1) / 2) <= self.units / 2)
+        )
         return np.where(inside, places.clip(0, self.units - 1), np.nan)
 
 
@@ -61,7 +63,9 @@ def void_of(classes: int) -> int:
     return 255 if classes <= 255 else 65535
 
 
-def label_map(values: Array, dense: Dense, axes: tuple[Axis, Axis], image: tuple[int, int], window: Window) -> Labels:
+def label_map(
+    values: Array, dense: Dense, axes: tuple[Axis, Axis], image: tuple[int, int], window: Window
+) -> Labels:
     """The class of each pixel (h, w) of an image, from values (C, H, W) of its `window`; else `void_of`.
 
     Values of classes are read between the units, bilinear, before the highest is looked for; numbers of

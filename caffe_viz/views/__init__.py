@@ -8,6 +8,7 @@ from caffe_viz.views.attributed import Attributed, show_attribution
 from caffe_viz.views.classified import Classified, classify
 from caffe_viz.views.compared import Compared, compare_weights
 from caffe_viz.views.deployed import deploy
+from caffe_viz.views.detected import Detections, detect
 from caffe_viz.views.dreams import dream, invert
 from caffe_viz.views.evaluated import Evaluated, show_evaluation
 from caffe_viz.views.evolved import Evolution, show_evolution
@@ -26,6 +27,7 @@ __all__ = [
     "Attributed",
     "Classified",
     "Compared",
+    "Detections",
     "Evaluated",
     "Evolution",
     "Explorer",
@@ -39,6 +41,7 @@ __all__ = [
     "classify",
     "compare_weights",
     "deploy",
+    "detect",
     "dream",
     "explore",
     "features",

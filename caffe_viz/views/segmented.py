@@ -14,8 +14,10 @@ from caffe_viz import tables
 from caffe_viz.errors import InputError
 from caffe_viz.figures.palette import class_colours, voc_colours
 from caffe_viz.figures.picture import Picture
+from caffe_viz.figures.screen import on_screen
 from caffe_viz.figures.segments import Entry, class_map, class_map_over, with_legend
 from caffe_viz.files import stems, write_whole
+from caffe_viz.images import display_rgb
 from caffe_viz.images.pixels import Floats
 from caffe_viz.network import Network, PathLike
 from caffe_viz.segmentation import Labels, Segmented, Segmenter, dense_answer
@@ -56,7 +58,9 @@ class Segmentation(Rich):
         """Write the pictures and the map of each image, as `save_segmented`."""
         shown = [one for one in self.images if not one.failed]
         names = stems(one.image for one in shown)
-        return [path for one, stem in zip(shown, names, strict=True) for path in save_segmented(one, folder, stem)]
+        return [
+            path for one, stem in zip(shown, names, strict=True) for path in save_segmented(one, folder, stem)
+        ]
 
     def _shown(self, row: int) -> Segmented:
         one = self.images[row]
@@ -99,12 +103,13 @@ def over(one: Segmented) -> Picture:
     if one.rgb is None:
         return alone(one)
     clear = [x.number for x in one.shares if x.name.lower() in BACKGROUND]
-    return with_legend(class_map_over(one.rgb, one.labels, _colours(one), clear), _legend(one))
+    image = on_screen(display_rgb(one.rgb))
+    return with_legend(class_map_over(image, _at(one.labels, image), _colours(one), clear), _legend(one))
 
 
 def alone(one: Segmented) -> Picture:
     """The classes in colours, with a legend."""
-    return with_legend(class_map(one.labels, _colours(one)), _legend(one))
+    return with_legend(on_screen(class_map(one.labels, _colours(one))), _legend(one))
 
 
 def save_segmented(one: Segmented, folder: PathLike, stem: str) -> list[Path]:
@@ -132,6 +137,14 @@ def label_png(labels: Labels) -> bytes:
     return data.getvalue()
 
 
+def _at(labels: Labels, image: Floats) -> Labels:
+    """The number at each pixel of an image of another size."""
+    rows, columns = (
+        (np.arange(new) * old // new) for new, old in zip(image.shape, labels.shape, strict=False)
+    )
+    return labels[np.ix_(rows, columns)]
+
+
 def _colours(one: Segmented) -> Floats:
     """By number; a background is black."""
     colours = class_colours(max((x.number for x in one.shares), default=0) + 1)
@@ -142,5 +155,6 @@ def _colours(one: Segmented) -> Floats:
 def _legend(one: Segmented) -> list[Entry]:
     colours = _colours(one)
     return [
-        Entry(colours[x.number], f"{x.number} {x.name}".rstrip() + f"  {100 * x.share:.1f} %") for x in one.shares
+        Entry(colours[x.number], f"{x.number} {x.name}".rstrip() + f"  {100 * x.share:.1f} %")
+        for x in one.shares
     ]

@@ -1,0 +1,139 @@
+"""What a net finds in an image, and where: boxes with classes and scores, in pixels of the image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from caffe_viz.answers import ends
+from caffe_viz.classification.doubts import doubts_of_settings
+from caffe_viz.detection.boxes import Found, suppressed
+from caffe_viz.detection.decoder import Classes, Decoder
+from caffe_viz.detection.detectnet import detectnet_clusters
+from caffe_viz.detection.regions import proposals, region_classes
+from caffe_viz.detection.ssd import detection_output, yolo_output
+from caffe_viz.detection.yolo import yolo_grids
+from caffe_viz.detection.yolo_v1 import yolo_vector
+from caffe_viz.errors import InputError
+from caffe_viz.images import Album
+from caffe_viz.network import Network
+from caffe_viz.one_by_one import Bytes, OneByOne, Ran, Seen, labels_of, seeing_all
+
+__all__ = ["Box", "Classes", "Decoder", "Detected", "Detector", "Found", "decoder_of"]
+
+THRESHOLD, OVERLAP = 0.5, 0.45
+FEW = 8  # answers that an error names
+# Each returns None of a net that ends in something else.
+FINDERS: tuple[Callable[[Network], Decoder | None], ...] = (
+    detection_output, yolo_output, region_classes, detectnet_clusters, yolo_grids, yolo_vector, proposals,
+)  # fmt: skip
+
+
+class Box(NamedTuple):
+    """A thing: the number of its class, its name or "", its score; left, top, right, bottom in pixels."""
+
+    number: int
+    name: str
+    score: float
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+@dataclass(frozen=True)
+class Detected:
+    """The boxes in an image of `size` (h, w), the surest first, or why it `failed`.
+
+    `rgb` (h, w, 3) is None where the input is no picture.
+    """
+
+    image: str
+    size: tuple[int, int] = (0, 0)
+    boxes: tuple[Box, ...] = ()
+    rgb: Bytes | None = None
+    failed: str = ""
+
+
+def decoder_of(network: Network, anchors: str | None = None) -> Decoder:
+    """How the boxes of a net are read; `anchors` are those of YOLO's grids, by name or as w,h,w,h.
+
+    Raises:
+        InputError: it ends in nothing known, or there is no use for `anchors`.
+    """
+    if anchors is not None:
+        found = yolo_grids(network, anchors)
+        if found is None:
+            raise InputError(
+                f"anchors: net {network.message.name!r} does not end in convolutions of YOLO's grids."
+            )
+        return found
+    for find in FINDERS:
+        if (decoder := find(network)) is not None:
+            return decoder
+    ends = [
+        f"{x!r} of {network.geometry.blobs.get(x, 'unknown shape')}" for x in ends(network.message)[:FEW]
+    ]
+    raise InputError(
+        f"net {network.message.name!r} ends in {', '.join(ends)}: boxes are known from DetectionOutput (SSD and its "
+        f"descendants), YoloDetectionOutput, Yolov3DetectionOutput, Region, the grids of YOLO 1 to 4, regions with "
+        f"classes (Fast and Faster R-CNN, R-FCN), proposals with scores, and DetectNet's clusters."
+    )
+
+
+class Detector:
+    """A network on the images of an album; iterate for one `Detected` per image, in order.
+
+    Boxes have a score of `threshold` or more. Of boxes of one class that overlap by more than `overlap` the
+    surest stays, where the net has not chosen itself.
+
+    Raises:
+        InputError: as `decoder_of`, or the net takes no image.
+    """
+
+    def __init__(
+        self, network: Network, album: Album, *, threshold: float = THRESHOLD, overlap: float = OVERLAP,
+        anchors: str | None = None,
+    ) -> None:  # fmt: skip
+        network = seeing_all(network)
+        self.decoder = decoder_of(network, anchors)
+        if self.decoder.inputs:
+            network = network.holding(self.decoder.inputs)
+        self._runs = OneByOne(network, album, self.decoder.blobs)
+        self.network, self.engine = self._runs.network, self._runs.engine
+        self._threshold, self._overlap = threshold, overlap
+        self._names = self.decoder.classes.names(labels_of(self.network, *self.decoder.classes.counts))
+
+    def __iter__(self) -> Iterator[Detected]:
+        return map(self._detected, self._runs)
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What makes the settings look wrong, one sentence each."""
+        return tuple(doubts_of_settings(self.network, *self.decoder.classes.counts))
+
+    def _detected(self, ran: Ran) -> Detected:
+        if ran.seen is None or ran.failed:
+            return Detected(ran.name, failed=ran.failed)
+        found = self.decoder.decode(ran.values)
+        found = found.at(found.scores >= self._threshold)
+        if not self.decoder.alone:
+            found = suppressed(found, self._overlap)
+        found = found.at(np.argsort(-found.scores, kind="stable"))
+        return Detected(ran.name, ran.seen.size, tuple(self._boxes(found, ran.seen)), ran.seen.rgb)
+
+    def _boxes(self, found: Found, seen: Seen) -> Iterator[Box]:
+        """Those that have a part in the image, cut at its border."""
+        window, (height, width) = seen.window, seen.size
+        scale = np.array([window.width, window.height] * 2)
+        places = found.boxes * scale + np.array([window.left, window.top] * 2)
+        places = places.clip(0, [width, height, width, height])
+        for number, score, (left, top, right, bottom) in zip(found.labels, found.scores, places, strict=True):
+            if right > left and bottom > top:
+                name = self._names.get(int(number), "")
+                yield Box(
+                    int(number), name, float(score), float(left), float(top), float(right), float(bottom)
+                )

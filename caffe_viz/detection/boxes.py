@@ -1,0 +1,65 @@
+"""Boxes as arrays: how much they overlap, and which of several on one thing stays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float32]
+Values = Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class Found:
+    """D detections: `labels` (D,), `scores` (D,), `boxes` (D, 4), left, top, right, bottom.
+
+    Boxes are fractions of the input; labels are numbers as the net has them.
+    """
+
+    labels: NDArray[np.int64]
+    scores: Array
+    boxes: Array
+
+    @classmethod
+    def of(cls, labels: ArrayLike, scores: ArrayLike, boxes: ArrayLike) -> Found:
+        """From columns of any numbers."""
+        return cls(
+            np.asarray(labels, np.int64).reshape(-1),
+            np.asarray(scores, np.float32).reshape(-1),
+            np.asarray(boxes, np.float32).reshape(-1, 4),
+        )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def at(self, places: NDArray[np.bool_] | NDArray[np.intp]) -> Found:
+        """Some of them."""
+        return Found(self.labels[places], self.scores[places], self.boxes[places])
+
+
+def corners(centres: Array, sides: Array) -> Array:
+    """(.., 4) left, top, right, bottom of centres (.., 2) and sides (.., 2), x before y."""
+    return np.concatenate([centres - sides / 2, centres + sides / 2], axis=-1)
+
+
+def overlaps(box: Array, others: Array) -> Array:
+    """(D) The area that a box (4,) shares with each of `others` (D, 4), over that of both together."""
+    low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
+    shared = np.prod(np.maximum(high - low, 0), axis=1)
+    both = np.prod(box[2:] - box[:2]) + np.prod(others[:, 2:] - others[:, :2], axis=1) - shared
+    return np.asarray(shared / np.where(both > 0, both, 1))
+
+
+def suppressed(found: Found, limit: float) -> Found:
+    """The surest first, without those that overlap a surer one of their class by more than `limit`."""
+    order = np.argsort(-found.scores, kind="stable")
+    kept: list[int] = []
+    while len(order):
+        best, order = order[0], order[1:]
+        kept.append(int(best))
+        same = found.labels[order] == found.labels[best]
+        order = order[~(same & (overlaps(found.boxes[best], found.boxes[order]) > limit))]
+    return found.at(np.array(kept, np.intp))
