@@ -1,0 +1,179 @@
+"""Which unit of a net is meant: `conv3`, `conv3:16`, `conv3:16:3,5`, `cat`, `head:3`; one way for all commands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from caffe_viz.answers import Head
+from caffe_viz.errors import InputError, missing, near
+from caffe_viz.images import Labels
+from caffe_viz.netdef import left_out
+from caffe_viz.network import Network
+from caffe_viz.objectives import Channel, Layer, Names, Neuron
+from caffe_viz.objectives.writing import CENTRE
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A layer, a channel of it or a neuron; of a class, its `number` in the answer `head`, and its `label`."""
+
+    what: Layer | Channel | Neuron
+    head: Head | None = None
+    number: int = 0
+    label: str = ""
+
+    @property
+    def layer(self) -> str:
+        """The name of its layer."""
+        return self.what.layer
+
+    @property
+    def channel(self) -> int | None:
+        """None of a whole layer."""
+        return None if isinstance(self.what, Layer) else self.what.channel
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.label}".rstrip()
+
+
+def names_of(network: Network) -> Names:
+    """The words that mean units of a net."""
+    classes: dict[str, list[Channel | Neuron]] = {}
+    for head, labels in _labelled(network):
+        for number in range(len(labels)):
+            for name in dict.fromkeys(name.lower() for name in labels.called(number)):
+                classes.setdefault(name, []).append(head[number])
+    layers = list(dict.fromkeys(layer.name for layer in network.message.layer))
+    return Names(layers, classes, _heads(network))
+
+
+def read_unit(network: Network, given: int | str) -> Unit:
+    """A class by number, label or WordNet number, of another answer as HEAD:3; LAYER, LAYER:3 or LAYER:3:Y,X.
+
+    A class is its score before a Softmax or Sigmoid; of a layer is meant what it computes itself, before another
+    that works on it in place.
+
+    Raises:
+        InputError: no such class, layer or channel; says the near ones.
+    """
+    text = str(given).strip()
+    if isinstance(given, int) or text.isdecimal():
+        return class_unit(network, network.heads[0], int(given), f"target {given}")
+    heads, layers = _heads(network), {layer.name for layer in network.message.layer}
+    for parts in range(3):
+        name, *rest = text.rsplit(":", parts)
+        if len(rest) == parts and (name in heads or name in layers):
+            if rest and name in heads:
+                return _of_head(network, heads[name], given, *rest)
+            return _of_layer(network, given, name, *rest)
+    return _called(network, text)
+
+
+def class_unit(network: Network, head: Head, number: int, asked: str) -> Unit:
+    """A class of an answer of the net; `asked` begins the error that it has none of this number."""
+    if not 0 <= number < len(head):
+        has = "is one number, which is target 0" if len(head) == 1 else f"has classes 0 to {len(head) - 1}"
+        raise InputError(f"{asked}: {head.answer!r} {has}.")
+    labels = network.labels_of(head)
+    return Unit(head[number], head, number, labels[number] if labels else "")
+
+
+def need_channel(unit: Unit, given: int | str) -> Channel | Neuron:
+    """The channel or neuron that a unit is; raises InputError of a whole layer."""
+    if isinstance(unit.what, Layer):
+        raise InputError(f"target {given!r} is a whole layer: choose one of its filters, as {unit.what}:0.")
+    return unit.what
+
+
+def _heads(network: Network) -> dict[str, Head]:
+    """By all names; those that two answers have are of the one that is meant first."""
+    return {name: head for head in reversed(network.heads) for name in (head.answer, *head.names)}
+
+
+def _labelled(network: Network) -> Iterator[tuple[Head, Labels]]:
+    for head in network.heads:
+        if labels := network.labels_of(head):
+            yield head, labels
+
+
+def _of_head(network: Network, head: Head, given: int | str, index: str, place: str | None = None) -> Unit:
+    asked = f"target {given!r}"
+    if index.strip().isdecimal():
+        unit = class_unit(network, head, int(index), asked)
+    else:
+        found = network.labels_of(head).find(index)
+        if len(found) != 1:
+            raise InputError(f"{asked}: {_why(network.labels_of(head), index, found)}")
+        unit = class_unit(network, head, found[0], asked)
+    if place is None:
+        return unit
+    return Unit(Neuron(unit.layer, need_channel(unit, given).channel, _position(place, asked)))
+
+
+def _of_layer(
+    network: Network, given: int | str, layer: str, index: str | None = None, place: str | None = None
+) -> Unit:
+    if index is None:
+        return Unit(Layer(layer))
+    shape = network.room.shape(network.geometry.layer(layer).shapes[0])
+    count = shape[0] if shape else 1
+    if not index.isdecimal() or int(index) >= count:
+        has = f"filters 0 to {count - 1}" if count > 1 else "one filter, 0"
+        raise InputError(f"target {given!r}: layer {layer!r} has {has}.")
+    if place is not None:
+        return Unit(Neuron(layer, int(index), _position(place, f"target {given!r}")))
+    channel = Channel(layer, int(index))
+    for head in network.heads:
+        if any(source.layer == layer for source in head.sources) and channel in list(head):
+            return class_unit(network, head, list(head).index(channel), f"target {given!r}")
+    return Unit(channel)
+
+
+def _position(place: str, asked: str) -> tuple[int, ...] | None:
+    parts = place.split(",")
+    if place.strip() == CENTRE:
+        return None
+    if not all(part.strip().isdecimal() for part in parts):
+        raise InputError(f"{asked}: give Y,X in the map, or {CENTRE}, in place of {place!r}.")
+    return tuple(map(int, parts))
+
+
+def _called(network: Network, text: str) -> Unit:
+    """The class that is called so, in any of the answers."""
+    labelled = list(_labelled(network))
+    found = [(head, number) for head, labels in labelled for number in labels.find(text)]
+    if len(found) == 1:
+        return class_unit(network, *found[0], f"target {text!r}")
+    layers = {layer.name for layer in network.message.layer}
+    layer, gone = text.split(":")[0], left_out(network.message)
+    if ":" in text or f"layer {layer}" in gone:
+        raise missing(f"target {text!r}: the net", "layer", layer, [*layers, *_heads(network)], gone)
+    if not labelled:
+        raise InputError(
+            f"target {text!r}: the classes have no labels; give a class as 3, or a filter as LAYER:3."
+        )
+    if found and len(labelled) > 1:
+        names = " or ".join(f"{head.answer}:{number}" for head, number in found)
+        raise InputError(f"target {text!r} is the label of {names}: give one of these.")
+    labels = Labels(
+        [name for _, one in labelled for name in one], [code for _, one in labelled for code in one.codes]
+    )
+    raise InputError(f"target {text!r}: {_why(labels, text, [number for _, number in found])}")
+
+
+def _why(labels: Labels, text: str, found: list[int]) -> str:
+    """Why a name is not that of one class, and the names that are like it."""
+    if found:
+        return f"it is the label of classes {', '.join(map(str, found))}: give a number."
+    alike = labels.near(text)
+    offered = f" Did you mean {' or '.join(map(repr, alike))}?" if alike else near(text, filter(None, labels))
+    return f"the net has no class {text!r}.{offered}"
+
+
+def labels_at(network: Network, layer: str, count: int) -> Labels:
+    """The names of the channels of a layer that has `count`: of classes, where it has their scores, or as many."""
+    for head in network.heads:
+        if len(head) == count and any(source.layer == layer for source in head.sources):
+            return network.labels_of(head)
+    return network.labels.of(count)
