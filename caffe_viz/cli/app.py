@@ -75,7 +75,7 @@ def main(task: str | None = None) -> None:
     debug = "--debug" in arguments
     warnings.showwarning = _show_warning
     try:
-        app([a for a in arguments if a != "--debug"] or ["--help"])
+        app([a for a in arguments if a != "--debug"] or ["--help"], prog_name="caffe-viz")
     except CaffeVizError as error:
         if debug:
             raise

@@ -14,6 +14,7 @@ from caffe_viz.cli.images import Images
 from caffe_viz.cli.networks import Running, command
 from caffe_viz.cli.options import Json
 from caffe_viz.cli.parts import print_files, progress_bar
+from caffe_viz.cli.usage import one_of
 
 
 @command
@@ -22,7 +23,8 @@ def features(
     image: Images,
     blob: Annotated[list[str], typer.Option(help="A blob, such as fc7; again for more.", show_default=False)],
     pool: Annotated[
-        str | None, typer.Option(help="mean or max: of each channel over its places [default: all of them].")
+        str | None,
+        typer.Option(help="Of each channel over its places [default: all of them].", **one_of("mean", "max")),
     ] = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The file: .npz, .h5, .csv, or .lmdb for Caffe.")

@@ -12,6 +12,7 @@ import typer
 import typer.core
 from typer.models import ParameterInfo
 
+from caffe_viz.cli.completion import COMPLETED
 from caffe_viz.errors import InputError, near
 
 # typer's copy of click, or click itself, which earlier versions of typer stand on.
@@ -42,11 +43,12 @@ def one_of(*choices: str) -> dict[str, Any]:
 
 
 def describe(command: Callable[..., Any]) -> None:
-    """Give the arguments and options of a command their metavars, where they say none."""
+    """Give the arguments and options of a command their metavars and completions, where they say none."""
     command.__annotations__ = get_type_hints(command, include_extras=True)  # not read from text once more
     for name, hint in command.__annotations__.items():
         for info in _infos(hint):
             info.metavar = info.metavar or METAVARS.get(name) or KINDS.get(_kind(hint))
+            info.autocompletion = info.autocompletion or COMPLETED.get(name)
 
 
 def _infos(hint: Any) -> list[ParameterInfo]:
