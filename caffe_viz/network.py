@@ -27,6 +27,7 @@ from caffe_viz.checking import (
     probe,
     raise_for,
 )
+from caffe_viz.deploying import preprocess_near
 from caffe_viz.errors import CaffeVizWarning, InputError, missing
 from caffe_viz.geometry import Geometry, measure
 from caffe_viz.geometry.python_layers import folders
@@ -54,7 +55,7 @@ PathLike = str | Path
 
 @dataclass(frozen=True)
 class Network:
-    """A prototxt and weights, paths or messages; `preprocess` is by default that beside the prototxt.
+    """A prototxt and weights, paths or messages; `preprocess` is by default CaffeNet's, of `of` that beside it.
 
     A caffemodel in the prototxt's place holds both, and the name of a shipped network stands for its two.
 
@@ -100,15 +101,18 @@ class Network:
         """
         if isinstance(net, Network):
             return net
-        if isinstance(net, str | Path | NetParameter):
+        if isinstance(net, NetParameter):
             return cls(net)
+        if isinstance(net, str | Path):
+            made = cls(net)
+            return replace(made, preprocess=preprocess_near(made.prototxt))
         if not hasattr(net, "prototxt"):
             raise InputError(
                 f"{type(net).__name__}: load the net with caffe_viz.load_net(prototxt, weights)."
             )
         trained = _parameters(net) if weights else None
         folder = net.folder
-        preprocess = Preprocess() if folder is None else Preprocess.near(folder / "deploy.prototxt")
+        preprocess = Preprocess() if folder is None else preprocess_near(folder / "deploy.prototxt")
         device = str(getattr(net, "device", "cpu"))
         values = {name: np.array(net.blobs[name].data) for name in net.inputs}
         return cls(

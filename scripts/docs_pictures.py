@@ -34,7 +34,7 @@ CONV3 = f"ascend {NET} --layer conv3 --filters 0:96:4"
 PICTURES = {
     "conv1_weights.png": (f"weights {NET} --layer conv1", "conv1_weights.png"),
     "conv1_activations.png": (f"activations {NET} {CAT} --layer conv1", "conv1_activations.png"),
-    "data_gradient.png": (f"gradient {NET} {CAT} --layer conv3 --index 16", "data_gradient.png"),
+    "data_gradient.png": (f"gradient {NET} {CAT} --target conv3:16", "data_gradient.png"),
     "conv3_natural_sheet.png": (CONV3, "conv3_natural_sheet.png"),
     "conv3_regularised_sheet.png": (f"{CONV3} --method regularised", "conv3_regularised_sheet.png"),
     "conv3_plain_sheet.png": (f"{CONV3} --method plain", "conv3_plain_sheet.png"),

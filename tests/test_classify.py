@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from caffe_viz.classification import Classifier, answer_blobs
+from caffe_viz.classification import Classifier
 from caffe_viz.classification.crops import ten_crops
 from caffe_viz.classification.doubts import doubts_of_input
 from caffe_viz.cli import main
@@ -280,19 +280,6 @@ def test_the_command_says_the_preprocessing(toy: Path) -> None:
     done = run(*arguments)
     assert "CaffeNet's: there is no preprocess.toml" in done.stdout
     assert "warning: resize is 256, so the net sees 0 % of an image" in done.stderr
-
-
-def test_answers_are_found_in_nets_of_every_ending() -> None:
-    loss = TOY.replace(
-        'type: "Softmax" bottom: "score"', 'type: "SoftmaxWithLoss" bottom: "score" bottom: "label"'
-    )
-    assert answer_blobs(parse_net(TOY)) == ("prob", "score")
-    assert answer_blobs(parse_net(loss)) == ("score", "score")
-    judged = TOY + 'layer { name: "best" type: "ArgMax" bottom: "prob" top: "best" }'
-    assert answer_blobs(parse_net(judged)) == ("prob", "score")
-    onward = 'layer { name: "fc" type: "InnerProduct" bottom: "prob" top: "fc" inner_product_param { num_output: 2 } }'
-    assert answer_blobs(parse_net(TOY + onward)) == ("fc", "fc")
-    assert answer_blobs(parse_net(TOY[: TOY.index("layer { name: \"prob\"")])) == ("score", "score")  # fmt: skip
 
 
 def test_a_net_without_classes_is_refused(toy: Path) -> None:

@@ -146,7 +146,7 @@ class TestGiven:
         with told() as lines:
             close(show_activations(net, given).arrays["prob"], expected)
             scores = show_attribution(net, given if what == "mapping" else image[None], [0], "gradient")
-            gradient = show_gradients(net, given, "ip", 1)
+            gradient = show_gradients(net, given, "ip:1")
             climbed = maximize(
                 net, "ip", [1], steps=1, method="plain", jobs=1, start=image,
                 inputs={} if what == "net" else {"meta": META},
@@ -225,7 +225,7 @@ class TestSequences:
     @pytest.mark.filterwarnings("ignore::caffe_viz.errors.CaffeVizWarning")
     def test_gradients_reach_through_the_steps(self, engine: str) -> None:
         net = network("sequence", engine)
-        found = show_gradients(net, SEQUENCE, "ip", 1).blobs["x"]
+        found = show_gradients(net, SEQUENCE, "ip:1").blobs["x"]
 
         def score(x: np.ndarray) -> float:
             return float(

@@ -265,7 +265,7 @@ COMMANDS: dict[str, Callable[[Path, Path, Path], tuple[object, ...]]] = {
     "aux": lambda net, weights, image: (net, "--layer", "rows", "--output", net.parent / "aux.prototxt"),
     "activations": lambda net, weights, image: (net, weights, "--image", image, "--output", net.parent),
     "gradient": lambda net, weights, image: (
-        net, weights, "--image", image, "--layer", "rows", "--index", 0, "--output", net.parent,
+        net, weights, "--image", image, "--target", "rows:0", "--output", net.parent,
     ),
     "ascend": lambda net, weights, image: (
         net, weights, "--layer", "rows", "--filters", "0,1", "--steps", 3, "--jobs", 2, "--json",

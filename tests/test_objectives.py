@@ -27,6 +27,7 @@ from caffe_viz.objectives import (
     Diversity,
     Layer,
     Named,
+    Names,
     Neuron,
     Objective,
     Product,
@@ -59,8 +60,26 @@ LABELS = ["cat", "cowboy hat", "great white shark, white shark", "crane", "crane
 A, B, C = Channel("conv3", 16), Neuron("conv1", 2, (3, 5)), Layer("fc8")
 
 
+SCORES = [Channel("fc", k) for k in range(4)]
+PLACES = [Neuron("map", 0, (0, 0)), Neuron("map", 1, (0, 1))]
+HEADS = Names(
+    ["fc", "prob"],
+    {"cat": [SCORES[1]], "male": [PLACES[0]], "female": [PLACES[1]]},
+    {"prob": SCORES, "sex": PLACES},
+)
+
+
+def names_of(layers: Sequence[str], labels: Sequence[str], layer: str) -> Names:
+    """Classes are the channels of `layer`."""
+    classes: dict[str, list[Channel]] = {}
+    for number, label in enumerate(labels):
+        for name in dict.fromkeys([label, *label.split(", ")]):
+            classes.setdefault(name, []).append(Channel(layer, number))
+    return Names(layers, classes)
+
+
 def read(text: str) -> Objective:
-    return parse(text, layers=LAYERS, labels=LABELS, class_layer="fc8")
+    return parse(text, names_of(LAYERS, LABELS, "fc8"))
 
 
 @pytest.mark.parametrize(
@@ -145,9 +164,27 @@ def test_errors_say_where_and_what(text: str, words: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_labels_need_a_layer_of_classes() -> None:
-    with pytest.raises(InputError, match="the net has none of classes"):
-        parse("cat", layers=["conv"], labels=["cat"])
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("prob:4", "character 6: a class of 'prob', 0 to 3, expected"),
+        ("prob:dog", "character 6: the number of a channel of 'prob' expected, not 'dog'"),
+        ("prob:cat:1", "nothing behind 'cat'"),
+        ("sex", "character 4: the number of a channel of 'sex' expected"),
+        ("sex:cat", "label of one class"),
+    ],
+)
+def test_classes_of_heads_that_are_none(text: str, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        parse(text, HEADS)
+
+
+def test_channels_of_a_head_are_its_classes() -> None:
+    assert parse("prob:3 + 2*prob:Cat", HEADS) == Channel("fc", 3) + 2 * Channel("fc", 1)
+    assert parse("prob:3:1,2", HEADS) == Neuron("fc", 3, (1, 2))
+    assert parse("sex:female - male", HEADS) == Neuron("map", 1, (0, 1)) - Neuron("map", 0, (0, 0))
+    assert parse("prob", HEADS) == Layer("prob")
+    assert parse("fc:3", HEADS) == Channel("fc", 3)
 
 
 PATHS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=8)
@@ -179,7 +216,7 @@ def expressions(names: Sequence[str]) -> st.SearchStrategy[Objective]:
 @given(st.data(), st.lists(NAMES, min_size=1, max_size=5, unique=True))
 def test_every_objective_reads_back_from_its_text(data: st.DataObject, names: list[str]) -> None:
     objective = data.draw(expressions(names))
-    found = parse(str(objective), layers=names, labels=["a", "b c", "3"], class_layer=names[0])
+    found = parse(str(objective), names_of(names, ["a", "b c", "3"], names[0]))
     assert found == objective
     assert hash(found) == hash(objective)
     assert str(form_of(found)) == str(form_of(objective))
@@ -189,8 +226,8 @@ def test_every_objective_reads_back_from_its_text(data: st.DataObject, names: li
 @given(st.text("abc13:*()+-., \"'", max_size=20))
 def test_any_text_is_an_objective_or_an_error(text: str) -> None:
     with suppress(InputError):
-        found = parse(text, layers=["a", "b-c", "3"], labels=["c a", "1"], class_layer="a")
-        assert parse(str(found), layers=["a", "b-c", "3"]) == found
+        found = parse(text, names_of(["a", "b-c", "3"], ["c a", "1"], "a"))
+        assert parse(str(found), Names(["a", "b-c", "3"])) == found
 
 
 def test_algebra() -> None:

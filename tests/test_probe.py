@@ -359,7 +359,7 @@ def backward_of_nan(engine: str, way: str) -> None:
             cv.forward(net, {"data": image}, ["fc"])
             cv.gradient(net, "fc", seed, ["data"])
         elif way == "show_gradients":
-            cv.show_gradients(network, image[0], "fc", 1)
+            cv.show_gradients(network, image[0], "fc:1")
         else:
             Probe(network).pull(image, "fc", seed, ["data"])
     except RunError as error:

@@ -368,7 +368,7 @@ def test_commands(file: Any, tmp_path: Path) -> None:
     run = (path, weights, *code, "--engine", "torch", "--output", tmp_path, "--json")
     found = json.loads(here("activations", *run, "--image", image))
     assert found["engine"] == "torch"
-    json.loads(here("gradient", *run, "--image", image, "--layer", "pool", "--index", 1))
+    json.loads(here("gradient", *run, "--image", image, "--target", "pool:1"))
     made = json.loads(here("ascend", *run, "--layer", "user", "--filters", "0", "--steps", 3, "--jobs", 1))
     assert made["filters"]
 

@@ -94,7 +94,7 @@ def test_shapes_of_net_path_and_message(cifar: Any, networks: Path) -> None:
 
 
 def test_gradient_of_a_class_is_that_of_force_backward(cifar: Any, engine: str, networks: Path) -> None:
-    found = cv.show_gradients(cifar, CAT, "fc8", 3, ["data", "conv2"])
+    found = cv.show_gradients(cifar, CAT, "fc8:3", ["data", "conv2"])
     folder = networks / "caffenet_cifar10"
     message = cv.read_net(folder / "deploy.prototxt")
     message.force_backward = True
@@ -109,15 +109,15 @@ def test_gradient_of_a_class_is_that_of_force_backward(cifar: Any, engine: str, 
         np.testing.assert_allclose(found.blobs[name], net.blobs[name].diff[0], rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(found.params["conv3"][0], net.params["conv3"][0].diff, rtol=1e-3, atol=1e-4)
     assert "image" not in found.params
-    assert found.target == "fc8[3]"
-    assert found.table.title == f"gradient of fc8[3] ({engine})"
+    assert found.target == "fc8 3 cat"
+    assert found.table.title == f"gradient of fc8 3 cat ({engine})"
     assert found.picture("data")._repr_png_().startswith(PNG)
 
 
 def test_gradient_of_the_strongest_class_by_default(cifar: Any) -> None:
-    assert cv.show_gradients(cifar, CAT).target == "fc8[3]"
-    with pytest.raises(InputError, match="filters 0 to 9, not 10"):
-        cv.show_gradients(cifar, CAT, index=10)
+    assert cv.show_gradients(cifar, CAT).target == "fc8 3 cat"
+    with pytest.raises(InputError, match="has classes 0 to 9"):
+        cv.show_gradients(cifar, CAT, 10)
 
 
 def test_maximized_shows_and_saves(cifar: Any, engine: str, tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_data_that_is_no_picture(engine: str, tmp_path: Path) -> None:
     np.save(tmp_path / "data.npy", array)
     a, b = (cv.show_activations(net, image).arrays["ip"] for image in (array, tmp_path / "data.npy"))
     np.testing.assert_array_equal(a, b)
-    assert np.abs(cv.show_gradients(net, array, "conv1", 3).blobs["data"]).max() > 0
+    assert np.abs(cv.show_gradients(net, array, "conv1:3").blobs["data"]).max() > 0
     with pytest.raises(InputError, match="the net takes 7 channels"):
         cv.show_activations(net, CAT)
     np.save(tmp_path / "wrong.npy", array[:3])

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from caffe_viz.classification import answer_blobs
-from caffe_viz.errors import InputError, missing, near
-from caffe_viz.netdef import LayerParameter, NetParameter, left_out
+from caffe_viz.answers import Head
+from caffe_viz.errors import InputError
+from caffe_viz.netdef import LayerParameter
+from caffe_viz.network import Network
+from caffe_viz.objectives import Channel
 from caffe_viz.probe import Probe
+from caffe_viz.units import Unit, need_channel, read_unit
 
 Array = NDArray[np.float32]
 
@@ -21,7 +24,8 @@ Array = NDArray[np.float32]
 class Target:
     """Channel `index` of `blob`, its map's mean or one place of it; `layer` is what users call it.
 
-    Of a blob that is one number for each image, the only channel is 0.
+    Of a blob that is one number for each image, the only channel is 0. A class has the answer of the net that
+    it belongs to, `head`, and its `number` there.
     """
 
     layer: str
@@ -29,6 +33,8 @@ class Target:
     index: int
     place: tuple[int, ...] | None = None
     label: str = ""
+    head: Head | None = None
+    number: int = 0
 
     def seed(self, shape: Sequence[int]) -> Array:
         """The factor of each value (K, ...) of the blob in the score: 1, or 1 / (H W) over a map."""
@@ -42,108 +48,71 @@ class Target:
             out[index] = 1
         return out
 
+    def score(self, values: Array) -> float:
+        """Of the blob's values (K, ...) for one image."""
+        return float((values * self.seed(values.shape)).sum(dtype=np.float64))
+
     def __str__(self) -> str:
         where = "" if self.place is None else f" at {','.join(map(str, self.place))}"
         return f"{self.layer} {self.index}{where}{' ' + self.label if self.label else ''}"
 
 
 def asked_blobs(
-    net: NetParameter, targets: Sequence[int | str] | None, layer: str | None = None
+    network: Network, targets: Sequence[int | str] | None, layer: str | None = None
 ) -> tuple[str, ...]:
-    """The blobs that must be computed for `targets` (None: classes) and for the maps of `layer`.
+    """The blobs that must be computed for `targets` (None: the first answer) and for the maps of `layer`.
 
-    What names no layer of the net counts as a class; `find_target` says what is wrong with it.
+    Raises:
+        InputError: as `read_unit`.
     """
-    tops = {one.name: one.top[0] for one in reversed(net.layer) if one.top}
-    blobs = {top: top for one in net.layer for top in one.top}
+    tops = {one.name: one.top[0] for one in reversed(network.message.layer) if one.top}
+    blobs = {top: top for one in network.message.layer for top in one.top}
     found = [] if layer is None else [(tops | blobs).get(layer, "")]
-    for target in targets or [0]:
-        names = [str(target).rsplit(":", parts)[0] for parts in (1, 2)]
-        found.append(next((tops[name] for name in names if name in tops), answer_blobs(net)[0]))
+    for target in [0] if targets is None else targets:
+        unit = read_unit(network, target)
+        found.append(tops[unit.layer] if unit.head is None else unit.head.answer)
     return tuple(dict.fromkeys(filter(None, found)))
 
 
 def find_target(probe: Probe, given: int | str) -> Target:
-    """A class by number or label; `conv4:16`, the filter of a layer; `conv4:16:3,5`, its neuron at (y, x).
-
-    A filter is taken as its layer computes it, before a ReLU that works on it in place.
+    """What `read_unit` says is meant: a class, a filter `conv4:16`, or its neuron `conv4:16:3,5` at (y, x).
 
     Raises:
         InputError: no such class, layer, filter or neuron.
     """
-    if isinstance(given, int) or given.strip().isdigit():
-        return class_target(probe, int(given))
-    names = {layer.name for layer in probe.layers()}
-    for parts in range(2, 4):
-        layer, *rest = given.rsplit(":", parts - 1)
-        if len(rest) == parts - 1 and layer in names:
-            return _filter(probe, given, layer, *rest)
-    layer, gone = given.split(":")[0], left_out(probe.network.message)
-    if f"layer {layer}" in gone:
-        raise missing(f"target {given!r}: the net", "layer", layer, names, gone)
-    labels = probe.network.preprocess.labels
-    if not labels:
-        raise InputError(
-            f"target {given!r}: the classes have no labels; give a class as 3, or a filter as LAYER:3."
-        )
-    found = [i for i, label in enumerate(labels) if given.lower() in _names(label)]
-    if len(found) > 1:
-        raise InputError(
-            f"target {given!r} is the label of classes {', '.join(map(str, found))}: give a number."
-        )
-    if not found:
-        known = names if ":" in given else {name for label in labels for name in _names(label)}
-        what = f"no layer {layer!r}" if ":" in given else f"no class {given!r}"
-        raise InputError(f"target {given!r}: the net has {what}.{near(layer, known)}")
-    return class_target(probe, found[0])
+    unit = read_unit(probe.network, given)
+    blob = probe.output(unit.layer)
+    return target_of(unit, given, blob, probe.shape(blob))
 
 
-def class_target(probe: Probe, number: int) -> Target:
-    """A class, by its score before the softmax."""
-    blob = answer_blobs(probe.network.message)[1]
-    count = channels(probe, blob)
-    if not 0 <= number < count:
-        has = "is one number, which is target 0" if count == 1 else f"has classes 0 to {count - 1}"
-        raise InputError(f"target {number}: {blob!r} {has}.")
-    labels = probe.network.preprocess.labels
-    return Target(blob, blob, number, None, labels[number] if len(labels) == count else "")
+def target_of(unit: Unit, given: int | str, blob: str, shape: Sequence[int]) -> Target:
+    """A unit in the `blob` (C, ..) of this shape that its layer makes.
 
-
-def best_class(probe: Probe, values: Array) -> Target:
-    """The class that the scores (K, ...) of one image are highest for; the only one of one number ()."""
-    rows = np.reshape(values, ((*values.shape, 1)[0], -1))
-    return class_target(probe, int(rows.mean(1).argmax()))
+    Raises:
+        InputError: it is a whole layer, or a place that is not in the maps.
+    """
+    channel, space = need_channel(unit, given), tuple(shape[1:])
+    if isinstance(channel, Channel):
+        return Target(unit.layer, blob, channel.channel, None, unit.label, unit.head, unit.number)
+    place = channel.position or tuple(n // 2 for n in space)
+    if len(place) != len(space) or not all(p < n for p, n in zip(place, space, strict=True)):
+        raise InputError(f"target {given!r}: the maps of layer {unit.layer!r} are {space}; give Y,X in them.")
+    return Target(unit.layer, blob, channel.channel, place, unit.label, unit.head, unit.number)
 
 
 def likeliest_class(probe: Probe, image: Array) -> Target:
-    """The class that the net finds likeliest in an image (C, H, W)."""
-    blob = class_target(probe, 0).blob
-    return best_class(probe, probe.forward(image[None], [blob])[blob][0])
+    """The class of the net's first answer that it finds likeliest in an image (C, H, W).
 
-
-def channels(probe: Probe, blob: str) -> int:
-    """How many channels a blob has for one image: 1 where it is one number."""
-    return (probe.shape(blob) or (1,))[0]
-
-
-def _filter(probe: Probe, given: str, layer: str, index: str, place: str | None = None) -> Target:
-    blob = probe.output(layer)
-    shape, count = probe.shape(blob), channels(probe, blob)
-    if not index.isdigit() or int(index) >= count:
-        has = f"filters 0 to {count - 1}" if count > 1 else "one filter, 0"
-        raise InputError(f"target {given!r}: layer {layer!r} has {has}.")
-    if place is None:
-        return Target(layer, blob, int(index))
-    at = tuple(int(p) if p.strip().isdigit() else -1 for p in place.split(","))
-    if len(at) != max(len(shape) - 1, 0) or not all(0 <= p < n for p, n in zip(at, shape[1:], strict=True)):
-        raise InputError(f"target {given!r}: the maps of layer {layer!r} are {shape[1:]}; give Y,X in them.")
-    return Target(layer, blob, int(index), at)
-
-
-def _names(label: str) -> set[str]:
-    """ImageNet's labels list synonyms: "great white shark, white shark"."""
-    whole = label.lower()
-    return {whole, *(part.strip() for part in whole.split(","))}
+    Where several are certain, as after a Sigmoid, it is that of the highest score.
+    """
+    head = probe.network.heads[0]
+    answer = probe.forward(image[None], [head.answer])[head.answer]
+    chances = np.reshape(answer, (len(head), -1)).mean(1)
+    best = [find_target(probe, int(number)) for number in np.flatnonzero(chances == chances.max())]
+    if len(best) < 2:
+        return best[0] if best else find_target(probe, 0)
+    values = probe.forward(image[None], list(dict.fromkeys(target.blob for target in best)))
+    return max(best, key=lambda target: target.score(values[target.blob][0]))
 
 
 def find_layer(probe: Probe, given: str | None, target: Target) -> str:

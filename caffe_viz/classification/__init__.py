@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -10,21 +10,18 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from caffe_viz.answers import Head, ends
 from caffe_viz.classification.crops import TEN, need_margin, ten_crops
 from caffe_viz.classification.doubts import doubts_of_input, doubts_of_settings
 from caffe_viz.errors import InputError
 from caffe_viz.images import Album
-from caffe_viz.netdef import LayerParameter, NetParameter
 from caffe_viz.network import Network
 from caffe_viz.streaming import Batch, Runner
 
-__all__ = [
-    "Answer", "Classifier", "Guess", "answer_blobs", "answers", "likeliest", "of_softmax", "which_answer",
-]  # fmt: skip
+__all__ = ["Answer", "Classifier", "Guess", "class_heads", "likeliest", "which_answer"]
 
 Array = NDArray[np.float32]
 FEW, MANY = 8, 128  # images that tell whether the input's scale looks right, and at most its channel order
-JUDGES = {"Accuracy", "ArgMax", "HDF5Output", "InfogainLoss", "MultinomialLogisticLoss", "Silence"}
 ENOUGH = 64  # images for the order: with fewer, a difference may be chance
 
 
@@ -38,11 +35,16 @@ class Guess(NamedTuple):
 
 @dataclass(frozen=True)
 class Answer:
-    """The likeliest classes of one image, or why it `failed`."""
+    """The likeliest classes of one image by answer of the net, or why it `failed`."""
 
     image: str
-    guesses: tuple[Guess, ...]
+    heads: Mapping[str, tuple[Guess, ...]]
     failed: str = ""
+
+    @property
+    def guesses(self) -> tuple[Guess, ...]:
+        """Those of the answer that is meant where nothing else is said."""
+        return next(iter(self.heads.values()), ())
 
 
 class Classifier:
@@ -56,18 +58,26 @@ class Classifier:
     """
 
     def __init__(self, network: Network, album: Album, *, top: int = 5, oversample: bool = False) -> None:
-        self._answer, self._scores = answer_blobs(network.message)
-        self._several = which_answer(network.message)
-        network = network.part(self._answer)
-        self.network, self.album = network, album
-        self.classes = _classes(network, self._answer)
-        softmax = of_softmax(network.message, self._answer)
-        self.unit = "probabilities" if softmax else "scores"  # of the answers' values
-        self._top, self._views = min(top, self.classes), TEN if oversample else 1
+        self.heads = class_heads(network)
+        self.network, self.album = network.part(*(head.answer for head in self.heads)), album
+        self._whole, self._top, self._views = network, top, TEN if oversample else 1
         if oversample:
-            need_margin(network.preprocess, network.shape)
-        self._runner = Runner(network, self._answer, images=max(len(album), FEW) * self._views)
+            need_margin(network.preprocess, self.network.shape)
+        blobs = [head.answer for head in self.heads]
+        self._runner = Runner(self.network, *blobs, images=max(len(album), FEW) * self._views)
         self.engine = self._runner.engine
+        self.labels = {head.answer: network.labels_of(head) for head in self.heads}
+
+    @property
+    def values(self) -> str:
+        """What the numbers of the answers are, in words."""
+        kinds = dict.fromkeys(head.values for head in self.heads)
+        if len(self.heads) == 1:
+            return self.heads[0].values
+        return ", ".join(
+            f"{kind} of {' and '.join(head.answer for head in self.heads if head.values == kind)}"
+            for kind in kinds
+        )
 
     def __iter__(self) -> Iterator[Answer]:
         for batch in self._runner.stream(self._pixels, range(len(self.album)), self._views):
@@ -76,15 +86,18 @@ class Classifier:
     @cached_property
     def doubts(self) -> tuple[str, ...]:
         """What makes the preprocessing look wrong, one sentence each; runs a sample of the images."""
-        found = [*([self._several] if self._several else []), *doubts_of_settings(self.network, self.classes)]
-        if self.network.pictures is not None:
+        several = which_answer(self._whole, self.heads)
+        sizes = [2 if head.single and len(self.network.labels) == 2 else len(head) for head in self.heads]
+        found = [*filter(None, [several]), *doubts_of_settings(self.network, *sizes)]
+        scores = score_blob(self.network, self.heads[0])
+        if self.network.pictures is not None and scores:
             count = len(self.album)
             size = min(count, FEW) if count // 2 < ENOUGH else min(MANY, count // 2)
             numbers = np.unique(np.linspace(0, count - 1, size).round().astype(int))
             sample = list(self._readable(numbers.tolist()))
             if sample:
                 found += doubts_of_input(
-                    lambda pixels: self._runner(pixels, self._scores)[self._scores], np.stack(sample),
+                    lambda pixels: _of_two(self._runner(pixels, scores)[scores]), np.stack(sample),
                     self.network.preprocess.scale, orders=len(sample) >= ENOUGH,
                 )  # fmt: skip
         return tuple(found)
@@ -107,19 +120,17 @@ class Classifier:
 
     def _answers(self, batch: Batch) -> Iterator[Answer]:
         """In the order of the numbers."""
-        made = dict(zip(batch.numbers, self._means(batch), strict=True))
+        rows = {number: row for row, number in enumerate(batch.numbers)}
         reasons = dict(batch.failed)
-        for number in sorted([*made, *reasons]):
+        means = {blob: v.reshape(*v.shape[:2], -1).mean(1) for blob, v in batch.values.items()}
+        for number in sorted([*rows, *reasons]):
             name = self.album.name(number)
             if number in reasons:
-                yield Answer(name, (), reasons[number])
+                yield Answer(name, {}, reasons[number])
                 continue
-            yield Answer(name, likeliest(made[number], self.network.preprocess.labels, self._top))
-
-    def _means(self, batch: Batch) -> Sequence[Array]:
-        """The answer (K,) of each image, over its views."""
-        values = batch.values.get(self._answer)
-        return [] if values is None else [*values.reshape(*values.shape[:2], -1).mean(1)]
+            values = {blob: mean[rows[number]] for blob, mean in means.items()}
+            guesses = {blob: likeliest(values[blob], names, self._top) for blob, names in self.labels.items()}
+            yield Answer(name, guesses)
 
 
 def likeliest(values: Array, labels: Sequence[str], count: int) -> tuple[Guess, ...]:
@@ -129,57 +140,44 @@ def likeliest(values: Array, labels: Sequence[str], count: int) -> tuple[Guess, 
     return tuple(Guess(int(i), names[i], float(values[i])) for i in best)
 
 
-def of_softmax(net: NetParameter, blob: str) -> bool:
-    """Whether a blob holds probabilities."""
-    return any(layer.type == "Softmax" and blob in layer.top for layer in net.layer)
+def class_heads(network: Network) -> list[Head]:
+    """The answers that have a value for each class; where none has a Softmax or so, only the first.
 
-
-def answer_blobs(net: NetParameter) -> tuple[str, str]:
-    """The blob of the answer, by choice probabilities, and that of the scores that Softmax makes them of.
-
-    It is the last Softmax's that nothing goes on from, or else what a SoftmaxWithLoss takes, or else the last
-    layer's first top.
+    Raises:
+        InputError: there are none.
     """
-    for layer in reversed(net.layer):
-        if layer.type == "Softmax" and _readers(net, layer) <= JUDGES:
-            return layer.top[0], layer.bottom[0]
-    for layer in reversed(net.layer):
-        if layer.type == "SoftmaxWithLoss":
-            return layer.bottom[0], layer.bottom[0]
-    return net.layer[-1].top[0], net.layer[-1].top[0]
+    fit = [head for head in network.heads if head.of_classes]
+    sure = [head for head in fit if head.kind]
+    if sure or fit:
+        return sure or fit[:1]
+    ending = network.heads[0].answer if network.heads else ""
+    shape = network.geometry.blobs.get(ending, ())
+    raise InputError(
+        f"net {network.message.name!r} ends in {ending!r} of {shape}, which is no value for each "
+        f"class of an image: (1, K) is."
+    )
 
 
-def answers(net: NetParameter) -> list[str]:
-    """All blobs that the net ends in: nothing but what judges answers reads them."""
-    others = [layer for layer in net.layer if layer.type not in JUDGES]
-    read = {bottom for layer in others for bottom in layer.bottom if bottom not in layer.top}
-    made = [top for layer in others if layer.bottom for top in layer.top]
-    return [top for top in dict.fromkeys(made) if top not in read]
-
-
-def which_answer(net: NetParameter) -> str:
-    """Which of several answers of a net is meant, in words, or "" where there is but one.
-
-    >>> from caffe_viz.netdef import parse_net
-    >>> which_answer(parse_net('layer { name: "a" type: "ReLU" bottom: "x" top: "a" }'))
-    ''
-    """
-    found = answers(net)
-    if len(found) < 2:
+def which_answer(network: Network, meant: Sequence[Head] = ()) -> str:
+    """Which of several answers of a net is `meant`, in words, or "" where there is no other."""
+    meant = meant or network.heads[:1]
+    if len(network.heads) <= len(meant):
         return ""
-    return f"the net has {len(found)} answers, {', '.join(found)}: this is about {answer_blobs(net)[0]}"
+    names = ends(network.message)
+    about = " and ".join(head.answer for head in meant)
+    return f"the net has {len(names)} answers, {', '.join(names)}: this is about {about}"
 
 
-def _readers(net: NetParameter, layer: LayerParameter) -> set[str]:
-    """The types of other layers that take what `layer` makes."""
-    return {x.type for x in net.layer if x.name != layer.name and layer.top[0] in x.bottom}
+def score_blob(network: Network, head: Head) -> str:
+    """The blob that holds the scores of an answer after a forward; "" where none does."""
+    if len(head.sources) != 1:
+        return ""
+    source = head.sources[0].layer
+    blob = next(layer.top[0] for layer in network.message.layer if layer.name == source)
+    return blob if [layer.name for layer in network.message.layer if blob in layer.top][-1] == source else ""
 
 
-def _classes(network: Network, blob: str) -> int:
-    shape = network.geometry.blob(blob)
-    if len(shape) < 2 or shape[1] < 2 or int(np.prod(shape[1:])) != shape[1]:
-        raise InputError(
-            f"net {network.message.name!r} ends in {blob!r} of {shape}, which is no value for each "
-            f"class of an image: (1, K) is."
-        )
-    return shape[1]
+def _of_two(scores: Array) -> Array:
+    """(n, K) as they are; the one score (n, 1) of a sigmoid as those of two classes."""
+    flat = scores.reshape(len(scores), -1)
+    return np.concatenate([np.zeros_like(flat), flat], 1) if flat.shape[1] == 1 else flat

@@ -29,8 +29,9 @@ def ten_crops(preprocess: Preprocess, rgb: Array, shape: tuple[int, ...]) -> Arr
     Raises:
         InputError: as `Preprocess.to_caffe`.
     """
-    size = (shape[1], shape[2])
-    square = preprocess.warped(rgb, shape)
+    channels, *sides = shape
+    size = (sides[0], sides[1])
+    square = preprocess.warped(rgb, (channels, *size))
     if preprocess.mean.size == size:  # a mean of crops, which does not move with them
         return np.stack([preprocess.encoded(crop) for crop in _ten(square, size)])
     planes = preprocess.encoded(square).transpose(1, 2, 0)

@@ -28,11 +28,12 @@ LOUD = 30.0
 SURER, CHANCE = 0.8, 4.0  # entropy of the answer, and t of a paired test, that another order must reach
 
 
-def doubts_of_settings(network: Network, classes: int) -> Iterator[str]:
-    """What contradicts itself in the settings."""
-    given, shape = network.preprocess, network.shape
-    if len(given.labels) not in (0, classes):
-        yield f"labels names {len(given.labels)} classes, the net has {classes}: none is shown"
+def doubts_of_settings(network: Network, *classes: int) -> Iterator[str]:
+    """What contradicts itself in the settings; `classes` are how many each answer has."""
+    given, shape, labels = network.preprocess, network.shape, network.labels
+    if labels and not any(labels.of(count) for count in classes):
+        counts = " and ".join(map(str, classes))
+        yield f"labels names {len(labels)} classes, the net has {counts}: none is shown"
     if network.pictures is None:
         return
     if 0 < np.abs(given.mean.values).max() <= 1:

@@ -39,17 +39,17 @@ def classify(
     as_json: Json = False,
 ) -> None:
     """What the net sees in images: the likeliest classes of each. Warns if the preprocessing looks wrong."""
-    from caffe_viz.classification import Classifier, answer_blobs
+    from caffe_viz.classification import Classifier, class_heads
     from caffe_viz.views.classified import described, need_one, settings
 
     whole = net.open()
-    given, album = whole.album(image, answer_blobs(whole.message)[0])
+    given, album = whole.album(image, *(head.answer for head in class_heads(whole)))
     classifier = Classifier(given, album, top=top, oversample=oversample)
     network = classifier.network
     source = _source(net.prototxt, net.preprocess)
     if not as_json:
         print(f"preprocessing: {described(network, oversample)} ({source})")
-        print(f"values: {classifier.unit}; engine: {classifier.engine}")
+        print(f"values: {classifier.values}; engine: {classifier.engine}")
     for doubt in classifier.doubts:
         print(f"warning: {doubt}", file=sys.stderr)
     answers: list[Answer] = []
@@ -63,7 +63,7 @@ def classify(
         interrupted = True
     if as_json:
         made = {
-            "engine": classifier.engine, "values": classifier.unit,
+            "engine": classifier.engine, "values": classifier.values,
             "preprocess": settings(network.preprocess, source),
             "oversample": oversample, "warnings": classifier.doubts, "images": [_as_json(a) for a in answers],
         }  # fmt: skip
@@ -79,15 +79,21 @@ def _say(answer: Answer, as_json: bool) -> None:
         print(f"passed over: {answer.failed}", file=sys.stderr)
     elif not as_json:
         print(answer.image)
-        for guess in answer.guesses:
-            print(f"{guess.value:.6f}  {guess.number}  {guess.label}".rstrip(), flush=True)
+        for head, guesses in answer.heads.items():
+            if len(answer.heads) > 1:
+                print(f"{head}:")
+            for guess in guesses:
+                print(f"{guess.value:.6f}  {guess.number}  {guess.label}".rstrip(), flush=True)
 
 
 def _as_json(answer: Answer) -> dict[str, Any]:
     if answer.failed:
         return {"image": answer.image, "failed": answer.failed}
-    best = [{"index": x.number, "label": x.label, "value": x.value} for x in answer.guesses]
-    return {"image": answer.image, "top": best}
+    best = {
+        head: [{"index": x.number, "label": x.label, "value": x.value} for x in guesses]
+        for head, guesses in answer.heads.items()
+    }
+    return {"image": answer.image, "top": next(iter(best.values())), "heads": best}
 
 
 def _source(prototxt: Path, given: Path | None) -> str:

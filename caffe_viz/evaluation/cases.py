@@ -90,7 +90,7 @@ def _given(probe: Probe, image: Array, targets: Sequence[int | str] | None) -> S
         if not len(targets):
             raise InputError("no target is given: leave it out for each image's likeliest class.")
         return targets
-    return [likeliest_class(probe, image).index]
+    return [likeliest_class(probe, image).number]
 
 
 def _fitting(

@@ -12,8 +12,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from caffe_viz.attribution.targets import channels
-from caffe_viz.classification import answer_blobs
 from caffe_viz.errors import InputError
 from caffe_viz.evaluation.baselines import BASELINES
 from caffe_viz.evaluation.cases import Array, Cases
@@ -121,24 +119,19 @@ class Judge:
 
     def __init__(self, cases: Cases) -> None:
         self._probe, self._targets = cases.probe, cases.targets
-        self._blob = cases.targets[0].blob
-        writer = next(x for x in self._probe.layers() if self._blob in x.top)
-        of_classes = (
-            self._blob == answer_blobs(self._probe.network.message)[1] and cases.targets[0].place is None
-        )
-        self._softmax = of_classes and channels(self._probe, self._blob) > 1 and writer.type != "Sigmoid"
-        self.unit = "probability" if self._softmax else "score"
+        self._head = cases.targets[0].head
+        self.unit = "probability" if self._head is not None and self._head.probable else "score"
 
     def __call__(self, images: Array, row: int) -> Array:
         """(N, C, H, W) -> (N,)."""
-        values = self._probe.forward(images, [self._blob])[self._blob].astype(np.float64)
         target = self._targets[row]
-        if not self._softmax:
-            seed = target.seed(values.shape[1:])
-            return np.asarray((values * seed).reshape(len(values), -1).sum(1), np.float32)
-        scores = values.reshape(*values.shape[:2], -1).mean(2)
-        powers = np.exp(scores - scores.max(1, keepdims=True))
-        return np.asarray(powers[:, target.index] / powers.sum(1), np.float32)
+        if self._head is not None and self._head.probable:
+            answer = self._probe.forward(images, [self._head.answer])[self._head.answer]
+            return np.asarray(self._head.probabilities(answer)[:, target.number], np.float32)
+        values = self._probe.forward(images, [target.blob])[target.blob].astype(np.float64)
+        return np.asarray(
+            (values * target.seed(values.shape[1:])).reshape(len(values), -1).sum(1), np.float32
+        )
 
 
 def order(values: Array, rng: np.random.Generator) -> NDArray[np.intp]:

@@ -1,7 +1,7 @@
 """Objectives as values: what shall go up in an image. No files, nets or engines are touched here."""
 
 from caffe_viz.objectives.forms import Form, Slot, Times, Total, form_of, slots
-from caffe_viz.objectives.parsing import parse
+from caffe_viz.objectives.parsing import Names, parse
 from caffe_viz.objectives.photographs import files, gram, loaded, resolved
 from caffe_viz.objectives.values import (
     Channel,
@@ -30,6 +30,7 @@ __all__ = [
     "Layer",
     "Leaf",
     "Named",
+    "Names",
     "Neuron",
     "Objective",
     "Product",

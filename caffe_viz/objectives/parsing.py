@@ -2,20 +2,21 @@
 
     sum      = product {(" + " | " - ") product}
     product  = ["-"] factor {"*" ["-"] factor}
-    factor   = NUMBER | "(" sum ")" | LAYER [":" CHANNEL [":" (Y "," X | "centre")]] | LABEL
+    factor   = NUMBER | "(" sum ")" | LAYER [":" CHANNEL [":" (Y "," X | "centre")]] | [HEAD ":"] LABEL
              | "direction(" LAYER "," (VECTOR.npy | IMAGE "," IMAGE) ")" | "diversity(" LAYER ")"
              | ("content(" | "style(") LAYER "," IMAGE ")"
 
-Known names come first, the longest of them: `conv-1` is a layer where the net has it. Names of layers, labels
-and files may be in quotes, and must be where they contain brackets, `*` or `:`, or + or - between spaces.
+Known names come first, the longest of them: `conv-1` is a layer where the net has it. The channels of a head, an
+answer of the net, are its classes. Names of layers, labels and files may be in quotes, and must be where they
+contain brackets, `*` or `:`, or + or - between spaces.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 from caffe_viz.errors import InputError, near
@@ -54,47 +55,44 @@ WHOLE = re.compile(r"[0-9]{1,9}")
 MORE_OF_A_NAME = re.compile(r"[\w./-]")
 EXAMPLES = "a term, as conv3:16, conv3:16:centre, conv3, content(conv3, cat.png), or a label of a class"
 
+Unit = Channel | Neuron
+
 
 @dataclass(frozen=True)
 class Names:
-    """What a word may mean: a layer, or by `classes` (lower case) the numbers of the classes of a label."""
+    """What a word may mean: a layer, by `classes` (lower case) the units of the classes that are called so, or
+    by `heads` an answer of the net, whose classes have these units.
+    """
 
-    layers: tuple[str, ...]
-    classes: Mapping[str, Sequence[int]]
-    class_layer: str
+    layers: Sequence[str]
+    classes: Mapping[str, Sequence[Unit]] = field(default_factory=dict)
+    heads: Mapping[str, Sequence[Unit]] = field(default_factory=dict)
 
     def longest(self, text: str, start: int) -> str:
         """The longest known name at `start` with which a word ends; "" where there is none."""
         lower = text.lower()
-        found = [n for n in self.layers if text.startswith(n, start)]
+        found = [n for n in (*self.layers, *self.heads) if text.startswith(n, start)]
         found += [n for n in self.classes if lower.startswith(n, start)]
         usable = (n for n in found if n and not AMBIGUOUS.search(n) and not _goes_on(text, start + len(n)))
         return max(usable, key=len, default="")
 
     def near(self, word: str) -> str:
         """The end of an error about a word: the nearest names, or those that there are."""
-        return near(word, [*self.layers, *self.classes])
+        return near(word, [*self.layers, *self.heads, *self.classes])
 
 
-def parse(
-    text: str, *, layers: Iterable[str], labels: Sequence[str] = (), class_layer: str = ""
-) -> Objective:
-    """The objective that `text` says, for a net with `layers`; photographs and vectors stay paths.
+def parse(text: str, names: Names) -> Objective:
+    """The objective that `text` says, for a net with these `names`; photographs and vectors stay paths.
 
-    `labels` are of the channels of `class_layer`, best the one before the softmax; of "great white shark,
-    white shark" each part is one. Capitals do not matter in them.
+    Capitals do not matter in names of classes.
 
-    >>> parse("conv3:16 - 0.5*cat", layers=["conv3", "fc8"], labels=["dog", "cat"], class_layer="fc8")
+    >>> parse("conv3:16 - 0.5*cat", Names(["conv3", "fc8"], {"cat": [Channel("fc8", 1)]}))
     Sum(terms=((1.0, Channel(layer='conv3', channel=16)), (-0.5, Channel(layer='fc8', channel=1))))
 
     Raises:
         InputError: where in the text what is wrong, what is expected there, and the nearest names.
     """
-    classes: dict[str, list[int]] = {}
-    for number, label in enumerate(labels):
-        for name in dict.fromkeys([label.lower(), *(part.strip().lower() for part in label.split(","))]):
-            classes.setdefault(name, []).append(number)
-    reader = _Reader(text, Names(tuple(layers), classes, class_layer))
+    reader = _Reader(text, names)
     found = reader.sum(0)
     if reader.at < len(text):
         reader.fail("+, -, * or the end")
@@ -209,7 +207,7 @@ class _Reader:
         else:
             name = self.names.longest(self.text, start)
             self.at += len(name)
-        if name and name in self.names.layers:
+        if name and (name in self.names.layers or name in self.names.heads):
             return self.of_layer(name)
         if name.lower() in self.names.classes:
             return self.of_class(name.lower(), start)
@@ -222,36 +220,49 @@ class _Reader:
         self.fail(expected, note, start)
 
     def of_layer(self, layer: str) -> Objective:
-        index = self.take(INDEX)
-        if not index:
+        if not self.text.startswith(":", self.at) and layer in self.names.layers:
             return Layer(layer)
-        if not WHOLE.fullmatch(index[1]):
-            self.fail(f"the number of a channel of {layer!r}", at=index.start(1))
+        unit = self.unit_of(layer)
         place = self.take(PLACE)
         if not place:
-            return Channel(layer, int(index[1]))
+            return unit
         if self.text.startswith(":", self.at):
             note = " A list of filters, as 0:160:10, is no objective."
             self.fail("the end of LAYER:CHANNEL:Y,X", note)
         if place[1] == CENTRE:
-            return Neuron(layer, int(index[1]))
+            return Neuron(unit.layer, unit.channel)
         position = place[1].split(",")
         if not all(map(WHOLE.fullmatch, position)):
             self.fail(f"Y,X in the map or {CENTRE!r}", at=place.start(1))
-        return Neuron(layer, int(index[1]), tuple(map(int, position)))
+        return Neuron(unit.layer, unit.channel, tuple(map(int, position)))
 
-    def of_class(self, label: str, start: int) -> Objective:
-        found, layer = self.names.classes[label], self.names.class_layer
-        if not layer:
-            self.fail("a layer, as the net has none of classes,", at=start)
-        if len(found) > 1:
-            numbers = " or ".join(f"{layer}:{number}" for number in found[:4])
-            self.fail(
-                f"the label of one class ({label!r} is that of {len(found)}: write {numbers})", at=start
-            )
+    def unit_of(self, layer: str) -> Unit:
+        """What stands behind the name of a layer, or of a head: the number of a channel, or a class."""
+        head = self.names.heads.get(layer)
+        start = self.at + self.text.startswith(":", self.at)
+        label = self.names.longest(self.text, start).lower() if head is not None else ""
+        if head is not None and label in self.names.classes:
+            self.at = start + len(label)
+            return self.of_class(label, start, head)
+        index = self.take(INDEX)
+        if not index or not WHOLE.fullmatch(index[1]):
+            self.fail(f"the number of a channel of {layer!r}", at=start)
+        number = int(index[1])
+        if head is None:
+            return Channel(layer, number)
+        if number >= len(head):
+            self.fail(f"a class of {layer!r}, 0 to {len(head) - 1},", at=start)
+        return head[number]
+
+    def of_class(self, label: str, start: int, head: Sequence[Unit] | None = None) -> Unit:
+        found = [unit for unit in self.names.classes[label] if head is None or unit in head]
+        if len(found) != 1:
+            units = " or ".join(map(str, found[:4]))
+            what = f"{label!r} is that of {len(found)}{': write ' if units else ''}{units}"
+            self.fail(f"the label of one class ({what})", at=start)
         if self.text.startswith(":", self.at):
             self.fail(f"nothing behind {label!r}, which is a class and has no channels,")
-        return Channel(layer, found[0])
+        return found[0]
 
 
 def _goes_on(text: str, end: int) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 
 from caffe_viz.ascent import ascend, canvas_size
 from caffe_viz.attribution import attribute, centre
-from caffe_viz.classification import answer_blobs, likeliest, of_softmax
+from caffe_viz.classification import likeliest
 from caffe_viz.comparing.changes import side_of
 from caffe_viz.comparing.filters import Stored
 from caffe_viz.errors import InputError, RunError
@@ -95,15 +95,14 @@ def answer(subject: Subject, number: int) -> Made:
             Shot(rgb, f"{image.name} as the net sees it", _file(_stem(image.name), "input"), photo=True)
         )
     facts: dict[str, Any] = {"guesses": [], "unit": "", "why": ""}
-    blob = answer_blobs(network.message)[0]
-    values = subject.blobs(number)[blob]
-    if values.size != len(values) or len(values) < 2:
-        return Made(
-            facts | {"why": f"the net ends in {blob}, {values.shape}: no value for each class."}, tuple(shots)
-        )
-    guesses = likeliest(values.ravel(), network.preprocess.labels, GUESSES)
+    head = network.heads[0]
+    values = subject.blobs(number)[head.answer]
+    if not head.of_classes:
+        why = f"the net ends in {head.answer}, {values.shape}: no value for each class."
+        return Made(facts | {"why": why}, tuple(shots))
+    guesses = likeliest(values.ravel(), network.labels_of(head), GUESSES)
     facts["guesses"] = [(guess.number, guess.label, _number(guess.value)) for guess in guesses]
-    facts["unit"] = "probability" if of_softmax(network.message, blob) else "score"
+    facts["unit"] = "probability" if head.values == "probabilities" else "score"
     return Made(facts, tuple(shots))
 
 
@@ -113,7 +112,7 @@ def activation(subject: Subject, number: int, layer: LayerGeometry, blob: str) -
     state = relu_state(subject.network.message, blob)
     first = max(1, PIXELS // math.prod(array.shape[1:]))
     title = f"{blob}  {state}".strip()
-    picture = draw(array, title, subject.network.preprocess.labels, first)
+    picture = draw(array, title, subject.network.labels.of(len(array)), first)
     rows = array.reshape(len(array), -1)
     facts = {
         "blob": blob, "state": state, "statistics": list(map(_plain, statistics(blob, array)[2:])),

@@ -11,7 +11,6 @@ from typing import TypeVar
 import numpy as np
 
 from caffe_viz.attribution import METHODS, PASSES
-from caffe_viz.classification import answer_blobs
 from caffe_viz.errors import InputError
 from caffe_viz.geometry import LayerGeometry
 from caffe_viz.report import making
@@ -170,7 +169,7 @@ class Plan:
     def _pass(self) -> float:
         """Seconds of one forward."""
         probe, pixels = self.subject.probe, self.subject.images[0].pixels[None]
-        blob = answer_blobs(self.subject.network.message)[0]
+        blob = self.subject.network.heads[0].answer
         probe.forward(pixels, [blob])
         began = time.monotonic()
         probe.forward(pixels, [blob])

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from caffe_viz.backend import chosen, remarks
-from caffe_viz.classification import answer_blobs
 from caffe_viz.errors import InputError
 from caffe_viz.geometry import LayerGeometry, seen_by_units
 from caffe_viz.geometry.fields import Shape
@@ -176,7 +175,7 @@ class Subject:
     @cached_property
     def probe(self) -> Probe:
         """The net with no layer in place, for gradients."""
-        part = self.network.part(answer_blobs(self.network.message)[0])
+        part = self.network.part(self.network.heads[0].answer)
         return Probe(part if part.data == self.network.data else self.network)
 
     def load(self) -> Any:

@@ -19,6 +19,7 @@ from caffe_viz.streaming import Batch, Progress, Runner, need_one
 from caffe_viz.top.crops import PIXELS, Cutter
 from caffe_viz.top.result import Top
 from caffe_viz.top.standing import NONE, Standing
+from caffe_viz.units import labels_at
 
 RECTIFIERS = ("ReLU", "ReLU6")
 
@@ -128,9 +129,8 @@ class Search:
 
     @property
     def _labels(self) -> tuple[str, ...]:
-        labels = self.network.preprocess.labels
-        classes = self._shape[0] == len(labels)
-        return tuple(labels[f] for f in self._filters) if classes else ()
+        labels = labels_at(self.network, self.layer, self._shape[0])
+        return tuple(labels[f] for f in self._filters) if labels else ()
 
     def _pixels(self, number: int) -> NDArray[np.float32]:
         return self._part.pixels(self.album.load(number))[None]

@@ -177,12 +177,12 @@ def show_attribution(
     whole = Network.of(net, weights=False)
     if colours not in figures.COLOURS:
         raise InputError(f"colours {colours!r} are unknown.{near(colours, figures.COLOURS)}")
-    if targets is None and (several := which_answer(whole.message)):
-        warnings.warn(f"{several}; --target LAYER:3 chooses", CaffeVizWarning, stacklevel=2)
+    if targets is None and (several := which_answer(whole)):
+        warnings.warn(f"{several}; --target HEAD:3 chooses", CaffeVizWarning, stacklevel=2)
     asked = [targets] if isinstance(targets, int | str) else targets
     if whole is net:
         whole.check()
-    network, names, blobs = loaded(whole.part(*asked_blobs(whole.message, asked, layer)), images)
+    network, names, blobs = loaded(whole.part(*asked_blobs(whole, asked, layer)), images)
     probe = Probe(net, network)
     every = methods == "all"
     chosen = (

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from caffe_viz import tables
-from caffe_viz.classification import Answer, Classifier, answer_blobs
+from caffe_viz.classification import Answer, Classifier, class_heads
 from caffe_viz.errors import InputError
 from caffe_viz.images import Preprocess
 from caffe_viz.network import Network, PathLike
@@ -26,13 +26,18 @@ class Classified(Rich):
 
     @property
     def table(self) -> tables.Table:
+        heads = list(dict.fromkeys(name for answer in self.answers for name in answer.heads))
         rows: list[tuple[Any, ...]] = []
         for answer in self.answers:
-            rows += [(answer.image, float(f"{x.value:.6f}"), x.number, x.label) for x in answer.guesses]
+            for head, guesses in answer.heads.items():
+                rows += [(answer.image, head, float(f"{x.value:.6f}"), x.number, x.label) for x in guesses]
             if answer.failed:
-                rows.append((answer.image, None, None, answer.failed))
-        columns = ("image", "value", "class", "label")
-        return tables.Table(f"{self.unit} ({self.engine}; {self.preprocessing})", columns, tuple(rows))
+                rows.append((answer.image, None, None, None, answer.failed))
+        columns = ("image", "answer", "value", "class", "label")
+        one = len(heads) < 2
+        shown = [(row[0], *row[2:]) for row in rows] if one else rows
+        title = f"{self.unit} ({self.engine}; {self.preprocessing})"
+        return tables.Table(title, ("image", *columns[2:]) if one else columns, tuple(shown))
 
     def __repr__(self) -> str:
         return "\n".join([str(self.table), *(f"warning: {doubt}" for doubt in self.doubts)])
@@ -54,7 +59,7 @@ def classify(
         InputError: no such image, none that can be read, or no net that ends in classes.
     """
     whole = Network.of(net)
-    network, album = whole.album(images, answer_blobs(whole.message)[0])
+    network, album = whole.album(images, *(head.answer for head in class_heads(whole)))
     classifier = Classifier(network, album, top=top, oversample=oversample)
     answers = tuple(classifier)
     need_one(answers)
@@ -62,7 +67,7 @@ def classify(
         answers,
         described(classifier.network, oversample),
         classifier.doubts,
-        classifier.unit,
+        classifier.values,
         classifier.engine,
     )
 
@@ -77,18 +82,31 @@ def need_one(answers: Iterable[Answer]) -> None:
 
 def described(network: Network, oversample: bool = False) -> str:
     """How images get into the input of `network`, in words."""
-    given = network.pictures
-    if given is None:
-        return f"arrays {network.shape} as they are"
-    size = " x ".join(map(str, network.shape[1:]))
-    warped = size if given.resize is None else f"{given.resize} x {given.resize}"
-    crop = f", ten crops of {size}" if oversample else f", centre crop {size}"
-    mean = given.mean
+    given, shape = network.preprocess, (0, 0, 0)
+    if network.has_image:
+        if network.pictures is None:
+            return f"arrays {network.shape} as they are"
+        shape = network.shape
+    size = (shape[1], shape[2])
+    own = " x ".join(map(str, size)) if all(size) else "the input"
+    warped = own if given.resize is None else f"{given.resize} x {given.resize}"
+    crop = f", ten crops of {own}" if oversample else f", centre crop {own}"
     scale = "" if given.scale == 1 else f" times {given.scale:g}"
     return (
-        f"{given.channel_order}, (0..255 minus {mean}){scale}, warped to {warped}"
+        f"{given.channel_order}, (0..255 minus {given.mean}{_fate(given, size)}){scale}, warped to {warped}"
         f"{' and smoothed' if given.antialias else ''}{'' if given.resize is None else crop}"
     )
+
+
+def _fate(given: Preprocess, size: tuple[int, int]) -> str:
+    """What is done with a mean image so that it fits the input; no `size` is known where that is 0."""
+    mean, frame = given.mean.size, given.frame(size)
+    if mean is None or not all(size):
+        return ""
+    if mean == size:
+        return "" if frame == size else ", after the crop"
+    warped = "" if mean == frame else f", warped to {frame[0]} x {frame[1]}"
+    return f"{warped}, cropped as the image is" if frame != size else warped
 
 
 def settings(preprocess: Preprocess, source: str) -> dict[str, Any]:

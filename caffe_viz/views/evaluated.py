@@ -150,7 +150,7 @@ def show_evaluation(
     checks = need_checks(checks)
     whole = Network.of(net, weights=False)
     asked = [targets] if isinstance(targets, int | str) else targets
-    part = whole.part(*asked_blobs(whole.message, asked, layer))
+    part = whole.part(*asked_blobs(whole, asked, layer))
     network, names, blobs = loaded(part, images, count)
     if whole is net:
         whole.check()

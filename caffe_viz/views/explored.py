@@ -10,7 +10,6 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from caffe_viz.attribution import METHODS, PASSES
-from caffe_viz.classification import answer_blobs
 from caffe_viz.errors import CaffeVizError, InputError, RunError
 from caffe_viz.figures import Picture
 from caffe_viz.geometry import LayerGeometry
@@ -52,7 +51,7 @@ def _activations(network: Network, asked: Asked, image: Any, tell: Tell) -> Pict
     array = found.arrays[blob]
     if has_maps(array):
         array = array[list(asked.filters)]
-    return draw(array, f"{blob} {found.states[blob]}".strip(), found.labels)
+    return draw(array, f"{blob} {found.states[blob]}".strip(), found.labels.get(blob, ()))
 
 
 def _ascent(network: Network, asked: Asked, image: Any, tell: Tell) -> Picture:
@@ -64,8 +63,7 @@ def _ascent(network: Network, asked: Asked, image: Any, tell: Tell) -> Picture:
 
 def _attribution(method: str, network: Network, asked: Asked, image: Any, tell: Tell) -> Picture:
     """Of the first chosen filter; in a layer of classes, of the class."""
-    number, tops = asked.filters[0], network.geometry.layer(asked.layer).tops
-    target = number if tops[0] in answer_blobs(network.message) else f"{asked.layer}:{number}"
+    target = f"{asked.layer}:{asked.filters[0]}"
     return show_attribution(network, image, target, method, on_progress=tell).over(method)
 
 

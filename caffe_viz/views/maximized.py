@@ -19,6 +19,7 @@ from caffe_viz.files import safe_name
 from caffe_viz.images import Album, load_image, resized, save_gif, stretched
 from caffe_viz.network import Array, Network, PathLike
 from caffe_viz.objectives import Objective
+from caffe_viz.units import labels_at
 from caffe_viz.views.objectives import climbed, with_photographs
 from caffe_viz.views.rich import Look, Rich
 from caffe_viz.views.topmost import Topmost, searched, searching
@@ -80,11 +81,12 @@ class Maximized(Rich):
     @property
     def titles(self) -> list[str]:
         """Layer and number of each filter; its class too where the layer has one filter for each label."""
-        a, labels = self.ascent, self.network.preprocess.labels
+        a = self.ascent
         if a.layer not in {layer.name for layer in self.network.geometry.layers}:
             return [a.layer if len(a.filters) == 1 else f"{a.layer} ({number})" for number in a.filters]
-        classes = self.network.geometry.layer(a.layer).shapes[0][1:2] == (len(labels),)
-        return [f"{a.layer} {number}{' ' + labels[number] if classes else ''}" for number in a.filters]
+        (count,) = self.network.geometry.layer(a.layer).shapes[0][1:2] or (1,)
+        labels = labels_at(self.network, a.layer, count)
+        return [f"{a.layer} {number}{' ' + labels[number] if labels else ''}" for number in a.filters]
 
     @cached_property
     def sheet(self) -> Picture:

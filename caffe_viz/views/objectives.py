@@ -8,27 +8,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_viz import backend, probe
-from caffe_viz.classification import answer_blobs
 from caffe_viz.errors import InputError
 from caffe_viz.images.album import load_array
 from caffe_viz.network import Network
 from caffe_viz.objectives import Direction, Objective, files, leaves, loaded, parse, resolved
 from caffe_viz.surgery import auxiliary_net
-from caffe_viz.views.streams import score_layer
+from caffe_viz.units import names_of
 
 
 def read_objective(net: Any, text: str) -> Objective:
-    """What `text` says, such as "conv3:16 + 0.5*conv3:40", or a class: its score before the softmax.
+    """What `text` says, such as "conv3:16 + 0.5*conv3:40", or a class: its score before a Softmax or Sigmoid.
 
     The grammar is in docs/objectives.md. Photographs and vectors stay paths.
 
     Raises:
         InputError: it cannot be read, or names a layer or class that the net does not have.
     """
-    network = Network.of(net, weights=False)
-    layers = list(dict.fromkeys(layer.name for layer in network.message.layer))
-    labels = network.preprocess.labels
-    return parse(text, layers=layers, labels=labels, class_layer=_class_layer(network, len(labels)))
+    return parse(text, names_of(Network.of(net, weights=False)))
 
 
 def climbed(network: Network, layer: str | Objective, inputs: Any = ()) -> Network:
@@ -72,8 +68,3 @@ def _activations(network: Network, layer: str, images: NDArray[np.float32]) -> N
     found = [probe.forward(net, {aux.image: image[None]} | inputs, [aux.activation]) for image in images]
     return np.concatenate([values[aux.activation][:1] for values in found])
 
-
-def _class_layer(network: Network, count: int) -> str:
-    """The layer before the softmax, where it has a channel for each of the labels; else ""."""
-    shape = network.geometry.blobs.get(answer_blobs(network.message)[1], ()) if count else ()
-    return score_layer(network.message) if shape[1:2] == (count,) else ""

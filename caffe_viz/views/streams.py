@@ -11,15 +11,18 @@ from typing import Any
 import numpy as np
 
 from caffe_viz import backend, figures, probe, tables
-from caffe_viz.classification import Guess, answer_blobs, answers, likeliest, which_answer
+from caffe_viz.answers import Head
+from caffe_viz.attribution.targets import likeliest_class, target_of
+from caffe_viz.classification import Guess, likeliest, which_answer
 from caffe_viz.errors import CaffeVizWarning, InputError, near
 from caffe_viz.figures import Picture
 from caffe_viz.files import safe_name
 from caffe_viz.geometry.results import shape_text
-from caffe_viz.netdef import NetParameter
 from caffe_viz.network import Array, Network, PathLike
+from caffe_viz.objectives import Channel
 from caffe_viz.probe import relu_state
 from caffe_viz.surgery import Room, auxiliary_net, likely_images
+from caffe_viz.units import read_unit
 from caffe_viz.views.rich import Look, Rich
 
 STATISTICS = ("blob", "shape", "min", "mean", "max", "rms", "non-zero")
@@ -62,7 +65,7 @@ class Activations(Rich):
 
     arrays: Mapping[str, Array]
     states: Mapping[str, str]
-    labels: tuple[str, ...]
+    labels: Mapping[str, Sequence[str]]  # of those whose values are of classes
     engine: str
     answers: tuple[str, ...] = ()
 
@@ -75,7 +78,7 @@ class Activations(Rich):
         if blob not in self.arrays:
             raise InputError(f"no activations of blob {blob!r}.{near(blob, self.arrays)}")
         title = f"{blob}  {self.states[blob]}".strip()
-        return draw(self.arrays[blob], title, self.labels, first)
+        return draw(self.arrays[blob], title, self.labels.get(blob, ()), first)
 
     def save(self, folder: PathLike, first: int | None = None) -> list[Path]:
         """Write one PNG for each blob."""
@@ -88,8 +91,8 @@ class Activations(Rich):
 
     def top(self, count: int = 5, blob: str | None = None) -> list[Guess]:
         """The largest entries of `blob`, by default of the last one: (index, label, value)."""
-        array = list(self.arrays.values())[-1] if blob is None else self.arrays[blob]
-        return list(likeliest(array.ravel(), self.labels, count))
+        name = list(self.arrays)[-1] if blob is None else blob
+        return list(likeliest(self.arrays[name].ravel(), self.labels.get(name, ()), count))
 
     def __repr__(self) -> str:
         return str(self.table)
@@ -118,11 +121,13 @@ def show_activations(net: Any, image: Any, blobs: Sequence[str] | None = None) -
         inputs |= network.beside(network.message)
     arrays = probe.forward(engine, inputs, names)
     shown = {name: room.apart(a)[0] if a.ndim > 1 else a.ravel() for name, a in arrays.items()}
-    ends = [name for name in answers(whole.message) if name in shown] or names[-1:]
+    ends = [head.answer for head in whole.heads[::-1] if head.answer in shown] or names[-1:]
+    labels = {name: whole.labels.of(array.size) for name, array in shown.items()}
+    labels |= {head.answer: whole.labels_of(head) for head in whole.heads}
     return Activations(
         shown,
         {name: relu_state(network.message, name) for name in names},
-        network.preprocess.labels,
+        {name: found for name, found in labels.items() if found},
         backend.engine_name(engine),
         tuple(name for name in ends if shown[name].squeeze().ndim < 2),
     )
@@ -182,57 +187,72 @@ class GradientView(Rich):
         return Look([*map(self.picture, self.blobs)] if len(self.blobs) == 1 else [], tables=[self.table])
 
 
-def score_layer(net: NetParameter) -> str:
-    """The layer whose values say what the net sees, without its Softmax."""
-    scores = answer_blobs(net)[1]
-    return next(layer.name for layer in reversed(net.layer) if scores in layer.top)
-
-
 def show_gradients(
     net: Any,
     image: Any,
-    layer: str | None = None,
-    index: int | None = None,
+    target: int | str | None = None,
     blobs: Sequence[str] | None = None,
 ) -> GradientView:
-    """The gradient of one filter's mean, or of a class, for `blobs` and all parameters before it.
+    """The gradient of a class, a filter's mean or a neuron, for `blobs` and all parameters before it.
 
-    `layer` is by default that of the scores before the softmax, `index` its strongest for this image, and
-    `blobs` the image alone. What `net.backward(diffs=[...])` of a net cut behind `layer` returns; a blob
-    with an in-place layer has the gradient before that layer.
+    `target` is as of `read_unit`: by default the class of the highest score for this image, and of a layer
+    alone its strongest filter; `blobs` are the image alone. What `net.backward(diffs=[...])` of a net cut
+    behind the layer returns; a blob with an in-place layer has the gradient before that layer.
 
     Raises:
-        InputError: no such layer, index, blob or image.
+        InputError: no such target, blob or image.
     """
     whole = Network.of(net)
-    if layer is None and (several := which_answer(whole.message)):
-        warnings.warn(f"{several}; --layer chooses", CaffeVizWarning, stacklevel=2)
-    layer = layer or score_layer(whole.message)
-    network, pixels = one_image(whole.part(*whole.geometry.layer(layer).tops[:1]), image)
-    auxiliary = auxiliary_net(network.message, layer, learn=True, image=network.data)
+    if target is None and (several := which_answer(whole)):
+        warnings.warn(f"{several}; --target HEAD:3 chooses", CaffeVizWarning, stacklevel=2)
+    if target is None and len(whole.heads[0].sources) > 1:
+        target = _of_several(whole, image)
+    unit = read_unit(whole, 0 if target is None else target)
+    network, pixels = one_image(whole.part(*whole.geometry.layer(unit.layer).tops[:1]), image)
+    auxiliary = auxiliary_net(network.message, unit.layer, learn=True, image=network.data)
     whole.check()
     engine = backend.load_net(
         auxiliary.message, network.trained, engine=network.engine, device=network.device, checked=False
     )
     inputs = {auxiliary.image: pixels[None]} | network.beside(auxiliary.message, auxiliary.made)
     values = probe.forward(engine, inputs, [auxiliary.activation])[auxiliary.activation]
-    count = values.shape[1]
-    if index is None:
-        index = int(values[0].reshape(count, -1).sum(1).argmax())
-    if not 0 <= index < count:
-        raise InputError(f"layer {layer!r} has filters 0 to {count - 1}, not {index}.")
+    if target is None:
+        unit = read_unit(whole, _strongest(whole.heads[0], values[0]))
+    elif unit.channel is None:
+        unit = read_unit(whole, f"{unit.layer}:{int(_means(values[0]).argmax())}")
+    chosen = target_of(unit, str(unit.what), auxiliary.activation, values.shape[1:])
     seed = np.zeros_like(values)
-    seed[0, index] = 1 / seed[0, index].size
+    seed[0] = chosen.seed(values.shape[1:])
     names = {name: auxiliary.made.get(name, name) for name in blobs or [network.data]}
     found = probe.gradient(engine, auxiliary.activation, seed, list(names.values()), params=True)
     layers = {layer.name for layer in network.message.layer}
     params = {name: arrays for name, arrays in found.params.items() if name in layers}  # not the image's
     return GradientView(
-        f"{layer}[{index}]",
+        str(chosen),
         {name: network.room.apart(found.blobs[made])[0] for name, made in names.items()},
         params,
         backend.engine_name(engine),
     )
+
+
+def _of_several(whole: Network, image: Any) -> int:
+    """The likeliest class of an answer whose scores are in several layers."""
+    network, pixels = one_image(whole.part(whole.heads[0].answer), image)
+    return likeliest_class(probe.Probe(network), pixels).number
+
+
+def _means(values: Array) -> Array:
+    """(C, ..) -> (C,)."""
+    return np.asarray(values.reshape(len(values), -1).mean(1))
+
+
+def _strongest(head: Head, values: Array) -> int:
+    """The class of the highest score, of the values (C, ..) that hold all of them."""
+    of_maps = isinstance(head[0], Channel)
+    scores = (
+        _means(values)[[unit.channel for unit in head]] if of_maps else values.ravel()[head.sources[0].places]
+    )
+    return int(scores.argmax())
 
 
 def _save(pictures: Mapping[str, Picture], folder: PathLike, what: str) -> list[Path]:
