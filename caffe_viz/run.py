@@ -1,0 +1,124 @@
+"""Run an unchanged script of pycaffe's on the embedded engine: its `import caffe` finds that one.
+
+    python -m caffe_viz.run script.py arguments..
+    python -m caffe_viz.run --engine caffe -m module arguments..
+
+Everything else is as `python script.py` has it: sys.argv, sys.path, __file__, tracebacks, exit codes. Names
+that NumPy has given up since (np.float, np.int, np.bool, np.object) are there again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import runpy
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+
+from caffe_viz.backend import ENGINES, module
+from caffe_viz.errors import CaffeVizError, InputError
+
+PROGRAM = "python -m caffe_viz.run"
+PARTS = ("io", "classifier", "detector", "draw", "net_spec", "proto")
+OLD_NAMES: Mapping[str, type] = {
+    "float": float,
+    "int": int,
+    "bool": bool,
+    "object": object,
+    "complex": complex,
+}
+PYTHON_2 = (
+    "The script is of Python 2, which this is not: convert it, for example by 2to3 -w or python-modernize."
+)
+INTERRUPTED = 130  # as a shell has it
+OWN = (__file__, runpy.run_module.__code__.co_filename)  # files whose lines no traceback needs
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line; ends as the script does."""
+    options = _parser().parse_args(arguments)
+    try:
+        if not options.script:
+            raise InputError(f"which script? {PROGRAM} script.py")
+        path = None if options.as_module else _readable(options.script[0])
+        prepare(options.engine)
+        sys.argv = options.script
+        _run(lambda: _module(options.script[0]) if path is None else _script(path))
+    except CaffeVizError as error:
+        sys.stderr.write(f"{PROGRAM}: {error}\n")
+        sys.exit(error.exit_code)
+
+
+def prepare(engine: str) -> None:
+    """Let `import caffe` of this process find an engine, and NumPy have its old names.
+
+    Raises:
+        RunError: the engine is not installed.
+    """
+    import numpy as np
+
+    caffe = module(engine)
+    parts = {f"caffe.{name}": getattr(caffe, name) for name in PARTS if hasattr(caffe, name)}
+    sys.modules.update({"caffe": caffe, **parts, "caffe.proto.caffe_pb2": caffe.proto.caffe_pb2})
+    for name, kind in OLD_NAMES.items():
+        if name not in vars(np):
+            setattr(np, name, kind)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(PROGRAM, description=str(__doc__).splitlines()[0], allow_abbrev=False)
+    parser.add_argument(
+        "--engine", choices=ENGINES, default="torch", help="what `import caffe` finds (%(default)s)"
+    )
+    parser.add_argument("-m", dest="as_module", action="store_true", help="run a module, not a file")
+    parser.add_argument("script", nargs=argparse.REMAINDER, help="the script or module, and its arguments")
+    return parser
+
+
+def _readable(name: str) -> Path:
+    path = Path(name)
+    if not path.exists():
+        raise InputError(f"there is no script {name}.")
+    if not path.is_file() or not os.access(path, os.R_OK):
+        raise InputError(f"{name} cannot be read as a script.")
+    return path
+
+
+def _module(name: str) -> None:
+    sys.path[0] = os.getcwd()
+    runpy.run_module(name, run_name="__main__", alter_sys=True)
+
+
+def _script(path: Path) -> None:
+    sys.path[0] = str(path.resolve().parent)
+    main = sys.modules["__main__"] = ModuleType("__main__")
+    main.__file__ = str(path.absolute())
+    exec(compile(path.read_bytes(), main.__file__, "exec", dont_inherit=True), vars(main))
+
+
+def _run(call: Callable[[], None]) -> None:
+    """End as the interpreter does; of a traceback only what lies in the script is shown.
+
+    Raises:
+        InputError: there is no such module.
+    """
+    try:
+        call()
+    except SystemExit:
+        raise
+    except BaseException as error:
+        trace = error.__traceback__
+        while trace and trace.tb_frame.f_code.co_filename in OWN:
+            trace = trace.tb_next
+        if trace is None and isinstance(error, ImportError):
+            raise InputError(f"{error}.") from None
+        sys.excepthook(type(error), error.with_traceback(trace), trace)
+        if isinstance(error, SyntaxError) and "call to 'print'" in str(error.msg):
+            sys.stderr.write(f"{PYTHON_2}\n")
+        sys.exit(INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1)
+
+
+if __name__ == "__main__":
+    main()
