@@ -96,23 +96,30 @@ Mean = Annotated[
     str | None,
     _of_network(
         "--mean", metavar="FILE|NUMBERS",
-        help="What is subtracted from pixels 0..255: .binaryproto, .npy, an image, or as 104,117,123.",
+        help="What is subtracted from pixels 0..255: .binaryproto, .npy, an image, or as 104,117,123 "
+        "[default: --preprocess's].",
     ),
 ]  # fmt: skip
-Scale = Annotated[float | None, _of_network("--scale", help="By which pixels less the mean are multiplied.")]
+Scale = Annotated[
+    float | None,
+    _of_network("--scale", help="By which pixels less the mean are multiplied [default: --preprocess's]."),
+]
 RawScale = Annotated[
     float | None,
     _of_network("--raw-scale", help="That of pycaffe's Transformer: --mean is in its units [default: 255]."),
 ]
 ChannelOrder = Annotated[
     str | None,
-    _of_network("--channel-order", help="Of the input.", **one_of("BGR", "RGB", "GRAY")),
+    _of_network(
+        "--channel-order", help="Of the input [default: --preprocess's].", **one_of("BGR", "RGB", "GRAY")
+    ),
 ]
 Resize = Annotated[
     str | None,
     _of_network(
         "--resize", metavar="N|false",
-        help="Side of the square that an image is warped to before the crop; false: straight to the input.",
+        help="Side of the square that an image is warped to before the crop; false: straight to the input "
+        "[default: --preprocess's].",
     ),
 ]  # fmt: skip
 LabelFiles = Annotated[

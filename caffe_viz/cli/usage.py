@@ -105,7 +105,10 @@ def _explained(error: Any, ctx: Any, args: Sequence[str]) -> str:
     if isinstance(error, errors.NoSuchOption):
         return f"{ctx.info_name} has no option {error.option_name}.{near(error.option_name, options)}"
     if isinstance(error, errors.BadOptionUsage):
-        return f"{error.option_name} needs a value: {_label(options[error.option_name])}."
+        option = options[error.option_name]
+        return f"{error.option_name} " + (
+            "takes no value." if option.is_flag else f"needs a value: {_label(option)}."
+        )
     if isinstance(error, errors.MissingParameter):
         told = error.param.help or ""
         return f"{ctx.info_name} needs {_label(error.param)}: {told[:1].lower()}{told[1:]}"
