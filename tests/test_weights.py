@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +46,13 @@ def values(weights: NetParameter, layer: int = 0) -> Any:
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Drawn]:
     """What is drawn as kernels, or as a matrix."""
     seen: list[Drawn] = []
+
+    def spy(name: str, draw: Any, array: Any, **how: Any) -> Any:
+        seen.append((name, np.array(array)))
+        return draw(array, **how)
+
     for name in ("kernel_tiles", "matrix"):
-
-        def spy(array: Any, *, _draw: Any = getattr(figures, name), _name: str = name, **how: Any) -> Any:
-            seen.append((_name, np.array(array)))
-            return _draw(array, **how)
-
-        monkeypatch.setattr(figures, name, spy)
+        monkeypatch.setattr(figures, name, partial(spy, name, getattr(figures, name)))
     return seen
 
 

@@ -102,7 +102,10 @@ def train(
 def evolution(
     files: Annotated[
         list[Path],
-        typer.Argument(help="A record of `train`, or several caffemodels.", show_default=False),
+        typer.Argument(
+            help="A record of `train`, several caffemodels, or logs of Caffe's own training.",
+            show_default=False,
+        ),
     ],
     preprocess: Annotated[
         Path | None, typer.Option("--preprocess", help="For the order of colours [default: BGR].")
@@ -110,10 +113,17 @@ def evolution(
     output: Output = Path("out"),
     as_json: Json = False,
 ) -> None:
-    """How a net changed while it learned: kernels over time, gradients, updates, curves, histograms."""
+    """How a net changed while it learned: kernels over time, gradients, updates, curves, histograms.
+
+    Of Caffe's logs: loss, outputs and learning rate over iterations, as a picture and as CSV.
+    """
     from caffe_viz.images import Preprocess
+    from caffe_viz.recording.logs import is_log
     from caffe_viz.views.evolved import show_evolution
 
+    if all(map(is_log, files)):
+        _print_logs(files, output, as_json)
+        return
     order = "BGR" if preprocess is None else Preprocess.from_toml(preprocess).channel_order
     found = show_evolution(files[0] if len(files) == 1 else files, channel_order=order)
     paths = found.save(output)
@@ -125,6 +135,20 @@ def evolution(
         print_files(paths)
     if found.record.note:
         print(found.record.note, file=sys.stderr)
+
+
+def _print_logs(files: list[Path], output: Path, as_json: bool) -> None:
+    from caffe_viz.views.logged import show_log
+
+    found = show_log(files)
+    paths = found.save(output)
+    if as_json:
+        print(json.dumps(found.to_json() | {"files": list(map(str, paths))}))
+    else:
+        print(found)
+        print_files(paths)
+    for note in found.notes:
+        print(note, file=sys.stderr)
 
 
 class ProgressLine:

@@ -25,8 +25,8 @@ def matrix(
 ) -> Picture:
     """Weights (O, I) as a grey picture, 0 mid-grey; the largest 0.5 % may be beyond black and white.
 
-    At most the first 2,048 columns, and as many rows as make a million values, are shown; the caption says so. `rows` and `columns`
-    are what to call one of them, `numbers` those of the O rows.
+    At most the first 2,048 columns, and rows up to a million values, are drawn, and the caption says so.
+    `rows` and `columns` are what to call one of them, `numbers` those of the O rows.
 
     Raises:
         InputError: another rank, nothing to draw, or values that are not finite.

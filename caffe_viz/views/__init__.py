@@ -56,6 +56,7 @@ __all__ = [
     "show_evaluation",
     "show_evolution",
     "show_gradients",
+    "show_log",
     "show_structure",
     "show_weights",
     "top_images",
