@@ -15,6 +15,7 @@ from caffe_viz.views.evolved import Evolution, show_evolution
 from caffe_viz.views.explored import Explorer, explore
 from caffe_viz.views.featured import Features, features
 from caffe_viz.views.files import first_drawn, shapes, show_weights
+from caffe_viz.views.logged import Logged, show_log
 from caffe_viz.views.maximized import Maximized, maximize
 from caffe_viz.views.objectives import read_objective
 from caffe_viz.views.segmented import Segmentation, segment
@@ -33,6 +34,7 @@ __all__ = [
     "Explorer",
     "Features",
     "GradientView",
+    "Logged",
     "Maximized",
     "Segmentation",
     "Shapes",
