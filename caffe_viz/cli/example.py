@@ -21,7 +21,7 @@ Example = Annotated[
 
 def with_example(function: Callable[..., Any]) -> Callable[..., Any]:
     """The same command with --example beside its --image, or as it is where it takes no image."""
-    hints = get_type_hints(function, include_extras=True)
+    hints = function.__annotations__ = get_type_hints(function, include_extras=True)
     if hints.get("image") in (None, Inputs):
         return function
     parameters = signature(function).parameters

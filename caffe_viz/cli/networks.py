@@ -7,8 +7,8 @@ entered here once is an argument or option of every command that takes it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import MISSING, dataclass, fields
-from functools import wraps
+from dataclasses import MISSING, dataclass, field, fields
+from functools import cache, wraps
 from inspect import Parameter, signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 Made = TypeVar("Made", bound=Callable[..., Any])
 LAST = ("output", "as_json")  # options that every command ends with
+NO_OPTION = {"option": False}  # of a field that the command line does not set
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,10 +99,10 @@ class Definition:
         """What a command line says to have the same, without what is the default."""
         pair = (self.prototxt, getattr(self, "weights", None))
         yield from [name] if (name := shipped.name_of(*pair)) else [str(file) for file in pair if file]
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name not in ("prototxt", "weights") and value not in (None, field.default):
-                yield from as_option(field.name, value)
+        for name, default in options_of(type(self)).items():
+            value = getattr(self, name)
+            if name not in ("prototxt", "weights") and value not in (None, default):
+                yield from as_option(name, value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +154,7 @@ class MaybeRunning(MaybeTrained):
     labels: LabelFiles = None
     engine: Engine = "auto"
     device: Device = "cpu"
+    says_images: bool = field(default=False, metadata=NO_OPTION)
 
     def given(self) -> Network:
         """The network, not checked."""
@@ -161,6 +163,13 @@ class MaybeRunning(MaybeTrained):
             preprocess=labelled(self.images(), self.labels),
             engine=self.engine, device=self.device,
         )  # fmt: skip
+
+    def say_images(self, network: Network) -> None:
+        """How images get in, as the first line of a command that takes images and prints text."""
+        from caffe_viz.views.classified import described
+
+        if self.says_images:
+            print(f"preprocessing: {described(network)}", flush=True)
 
     def images(self) -> Preprocess:
         """How images get in, but for the labels."""
@@ -172,11 +181,18 @@ class MaybeRunning(MaybeTrained):
 class Running(MaybeRunning, Trained):
     """The two files, to be run."""
 
-    def open(self) -> Network:
-        """The network, checked."""
+    def open(self, *, say: bool = True) -> Network:
+        """The network, checked; how images get in is printed, unless the command will `say` it itself."""
         network = self.given()
         network.check()
+        if say:
+            self.say_images(network)
         return network
+
+
+def options_of(kind: type[Definition]) -> dict[str, Any]:
+    """The fields that are arguments and options, with their defaults."""
+    return {field.name: field.default for field in fields(kind) if field.metadata != NO_OPTION}
 
 
 def as_option(name: str, value: object) -> Iterator[str]:
@@ -214,18 +230,23 @@ def shapes_by_name(inputs: Sequence[str] | None) -> dict[str, tuple[int, ...]]:
     return out
 
 
+@cache
+def _hints(kind: type[Definition]) -> dict[str, Any]:
+    return get_type_hints(kind, include_extras=True)
+
+
 def command(given: Made) -> Made:
     """Enter a command; the fields of its parameter `net` are its arguments, and options before the last."""
     function = with_example(given)
     hints = get_type_hints(function, include_extras=True)
     kind: type[Definition] = hints.pop("net")
-    known = get_type_hints(kind, include_extras=True)
+    known = _hints(kind)
     added = [
         Parameter(
-            field.name, Parameter.KEYWORD_ONLY, annotation=known[field.name],
-            default=Parameter.empty if field.default is MISSING else field.default,
+            name, Parameter.KEYWORD_ONLY, annotation=known[name],
+            default=Parameter.empty if default is MISSING else default,
         )
-        for field in sorted(fields(kind), key=lambda field: field.name == "weights")
+        for name, default in sorted(options_of(kind).items(), key=lambda option: option[0] == "weights")
     ]  # fmt: skip
     own = [
         p.replace(kind=Parameter.KEYWORD_ONLY, annotation=hints[p.name])
@@ -234,10 +255,13 @@ def command(given: Made) -> Made:
     last = [p for p in own if p.name in LAST]
     files = [p for p in added if p.name in ("prototxt", "weights")]
     options = [p for p in added if p not in files]
+    takes_images = issubclass(kind, MaybeRunning) and any(p.name == "image" for p in own)
 
     @wraps(function)
     def entered(**given: Any) -> Any:
         of_net = {p.name: given.pop(p.name) for p in added if p.name in given}
+        if takes_images:
+            of_net["says_images"] = not given.get("as_json")
         return function(net=kind(**of_net), **given)
 
     parameters = [*files, *(p for p in own if p not in last), *options, *last]
