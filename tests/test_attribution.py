@@ -16,7 +16,7 @@ import pytest
 import caffe_viz as cv
 from caffe_viz.attribution import METHODS, Attribution, Reads, Settings, attribute, centre
 from caffe_viz.attribution.pooled import class_maps
-from caffe_viz.attribution.targets import best_class, class_target, find_layer, find_target
+from caffe_viz.attribution.targets import find_layer, find_target, likeliest_class
 from caffe_viz.errors import CaffeVizWarning, InputError
 from caffe_viz.figures import captioned, contact_sheet, heat, heat_over, signed_colours
 from caffe_viz.images import Preprocess, save_png
@@ -70,14 +70,17 @@ def test_targets(cifar: Probe, cat: np.ndarray) -> None:
     seed = find_target(cifar, "conv4:16").seed(cifar.shape("conv4"))
     assert seed[16].sum() == pytest.approx(1)
     assert not np.delete(seed, 16, 0).any()
-    assert best_class(cifar, cifar.forward(cat, ["fc8"])["fc8"][0]) == class_target(cifar, 3)
-    assert find_target(cifar, "prob:3").blob == "prob"
+    assert likeliest_class(cifar, cat[0]) == find_target(cifar, 3)
+    for same in ("prob:3", "prob:cat", "fc8:3", " cat "):  # the answer's class is the score before the softmax
+        assert find_target(cifar, same) == find_target(cifar, 3)
+    assert find_target(cifar, "conv4:16:centre").place == tuple(n // 2 for n in cifar.shape("conv4")[1:])
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (10, "target 10: 'fc8' has classes 0 to 9"), ("cats", "no class 'cats'. Did you mean 'cat'"),
+        (10, "target 10: 'prob' has classes 0 to 9"), ("prob:10", "'prob' has classes 0 to 9"),
+        ("conv4", "target 'conv4' is a whole layer: choose one of its filters, as conv4:0"), ("prob:cats", "Did you mean 'cat'"), ("cats", "no class 'cats'. Did you mean 'cat'"),
         ("conv9:3", "no layer 'conv9'. Did you mean"), ("conv4:999", "'conv4' has filters 0 to"),
         ("conv4:x", "'conv4' has filters 0 to"), ("conv4:3:1", r"the maps of layer 'conv4' are \(\d+, \d+\); give Y,X"),
         ("conv4:3:90,1", "give Y,X in them"), (-1, "has classes 0 to 9"),
@@ -429,7 +432,7 @@ def test_nets_that_end_in_one_number(engine: str, end: str) -> None:
         np.testing.assert_allclose(same.values[0], found.values[0], rtol=1e-5)
     with pytest.raises(InputError, match="is one number, which is target 0"):
         show_attribution(network, images[0], 1, "gradient")
-    with pytest.raises(InputError, match="has one filter, 0"):
+    with pytest.raises(InputError, match=f"'{blob}' is one number, which is target 0"):
         show_attribution(network, images[0], f"{blob}:1", "gradient")
 
 

@@ -398,7 +398,7 @@ def test_networks_trained_elsewhere_raise_no_doubt(shared: Path, cifar: Path, tm
     assert doubts(of("squeezenet_v1.0", squeezenet), shared / "images") == ()
     assert doubts(of("cifar10_quick_v1", quick), cifar) == ()
     assert doubts(of("lenet_mnist_v1", lenet), tmp_path / "1.png") == ()
-    bgr = replace(quick, channel_order="BGR", mean=quick.mean[::-1])
+    bgr = replace(quick, channel_order="BGR", mean=(113.9, 123.0, 125.3))
     assert "the channel order seems wrong" in doubts(of("cifar10_quick_v1", bgr), cifar)[0]
 
 
