@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from caffe_viz.answers import ends
 from caffe_viz.backend import engine_name
 from caffe_viz.errors import InputError
 from caffe_viz.images import Album, Labels, Preprocess, labels_beside
@@ -20,10 +21,11 @@ from caffe_viz.probe import forward_alone
 
 Array = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
+FEW = 8  # blobs that words name
 
 
 class Seen(NamedTuple):
-    """An image (h, w) as `rgb` (h, w, 3), None where the input is no picture; its `window` is what went in."""
+    """An image (h, w) as `rgb` (h, w, 3), None where the input is no picture; its `window` went in."""
 
     size: tuple[int, int]
     rgb: Bytes | None
@@ -32,7 +34,7 @@ class Seen(NamedTuple):
 
 @dataclass(frozen=True)
 class Ran:
-    """An image by `name`: what the net saw of it, and the values of its blobs as they are; or why it `failed`."""
+    """An image by `name`: what the net saw of it, and the values of its blobs; or why it `failed`."""
 
     name: str
     seen: Seen | None = None
@@ -41,7 +43,7 @@ class Ran:
 
 
 class OneByOne:
-    """The part of a network that makes `blobs`, on the images of an album; iterate for one `Ran` each, in order.
+    """The part of a network that makes `blobs`, on the images of an album; iterate for a `Ran` of each.
 
     Raises:
         InputError: no such blob, the input takes no image, or what would make Caffe abort.
@@ -115,5 +117,14 @@ def seeing_all(network: Network) -> Network:
 
 
 def labels_of(network: Network, *counts: int) -> Labels:
-    """The labels that are given, or else those in a file beside the net that are as many as one of `counts`."""
-    return network.preprocess.labels or (labels_beside(network.folder, counts) if network.folder else Labels())
+    """The labels that are given, or else those in a file beside the net that are as many as some `counts`."""
+    folder = network.folder
+    return network.preprocess.labels or (labels_beside(folder, counts) if folder else Labels())
+
+
+def ends_in_words(network: Network) -> str:
+    """The first blobs that a net ends in, and their shapes."""
+    shapes = network.geometry.blobs
+    return ", ".join(
+        f"{blob!r} of {shapes.get(blob, 'unknown shape')}" for blob in ends(network.message)[:FEW]
+    )

@@ -46,9 +46,8 @@ def segment(
     segmenter = Segmenter(given, album, blob)
     if not as_json:
         print(f"preprocessing: {described(segmenter.network)}")
-        print(
-            f"classes of pixels: {segmenter.dense.blob}, {segmenter.dense.meaning.value}; engine: {segmenter.engine}"
-        )
+        dense = segmenter.dense
+        print(f"classes of pixels: {dense.blob}, {dense.meaning.value}; engine: {segmenter.engine}")
     _warn(segmenter.doubts)
 
     def done(one: Segmented, stem: str) -> dict[str, Any]:
@@ -77,15 +76,15 @@ def detect(
         typer.Option(
             min=0,
             max=1,
-            help="Of boxes of one class that overlap by more (intersection over union) the surest stays; where "
-            "the net has not chosen itself.",
+            help="Of boxes of one class that overlap by more (intersection over union) the surest stays, "
+            "where the net has not chosen itself.",
         ),
     ] = 0.45,
     anchors: Annotated[
         str | None,
         typer.Option(
-            help="Of YOLO's grids: yolov2, yolov2-voc, yolov2-tiny-voc, yolov3, yolov3-tiny, yolov4, or widths and "
-            "heights as 10,13,16,30 [default: by the number of outputs]."
+            help="Of YOLO's grids: yolov2, yolov2-voc, yolov2-tiny-voc, yolov3, yolov3-tiny, yolov4, or "
+            "widths and heights as 10,13,16,30 [default: by the number of outputs]."
         ),
     ] = None,
     output: Output = Path("out"),

@@ -8,11 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from caffe_viz.answers import ends
 from caffe_viz.classification.doubts import doubts_of_settings
 from caffe_viz.detection.boxes import Found, suppressed
 from caffe_viz.detection.decoder import Classes, Decoder
-from caffe_viz.detection.detectnet import detectnet_clusters
+from caffe_viz.detection.detectnet import detectnet_clusters, detectnet_maps
 from caffe_viz.detection.regions import proposals, region_classes
 from caffe_viz.detection.ssd import detection_output, yolo_output
 from caffe_viz.detection.yolo import yolo_grids
@@ -20,15 +19,15 @@ from caffe_viz.detection.yolo_v1 import yolo_vector
 from caffe_viz.errors import InputError
 from caffe_viz.images import Album
 from caffe_viz.network import Network
-from caffe_viz.one_by_one import Bytes, OneByOne, Ran, Seen, labels_of, seeing_all
+from caffe_viz.one_by_one import Bytes, OneByOne, Ran, Seen, ends_in_words, labels_of, seeing_all
 
 __all__ = ["Box", "Classes", "Decoder", "Detected", "Detector", "Found", "decoder_of"]
 
 THRESHOLD, OVERLAP = 0.5, 0.45
-FEW = 8  # answers that an error names
 # Each returns None of a net that ends in something else.
 FINDERS: tuple[Callable[[Network], Decoder | None], ...] = (
-    detection_output, yolo_output, region_classes, detectnet_clusters, yolo_grids, yolo_vector, proposals,
+    detection_output, yolo_output, region_classes, detectnet_clusters, detectnet_maps, yolo_grids,
+    yolo_vector, proposals,
 )  # fmt: skip
 
 
@@ -67,20 +66,17 @@ def decoder_of(network: Network, anchors: str | None = None) -> Decoder:
     if anchors is not None:
         found = yolo_grids(network, anchors)
         if found is None:
-            raise InputError(
-                f"anchors: net {network.message.name!r} does not end in convolutions of YOLO's grids."
-            )
+            name = network.message.name
+            raise InputError(f"anchors: net {name!r} does not end in convolutions of YOLO's grids.")
         return found
     for find in FINDERS:
         if (decoder := find(network)) is not None:
             return decoder
-    ends = [
-        f"{x!r} of {network.geometry.blobs.get(x, 'unknown shape')}" for x in ends(network.message)[:FEW]
-    ]
     raise InputError(
-        f"net {network.message.name!r} ends in {', '.join(ends)}: boxes are known from DetectionOutput (SSD and its "
-        f"descendants), YoloDetectionOutput, Yolov3DetectionOutput, Region, the grids of YOLO 1 to 4, regions with "
-        f"classes (Fast and Faster R-CNN, R-FCN), proposals with scores, and DetectNet's clusters."
+        f"net {network.message.name!r} ends in {ends_in_words(network)}: boxes are known from "
+        f"DetectionOutput (SSD and its descendants), YoloDetectionOutput, Yolov3DetectionOutput, Region, the "
+        f"grids of YOLO 1 to 4, regions with classes (Fast, Faster and Cascade R-CNN, R-FCN), proposals with "
+        f"scores, and DetectNet."
     )
 
 

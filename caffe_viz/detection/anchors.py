@@ -41,18 +41,21 @@ KNOWN = {
 }
 
 
-def read_anchors(text: str) -> Anchors:
-    """The name of a network, or widths and heights as 10,13,16,30.
+def anchors_in(text: str, said: str) -> Anchors:
+    """Widths and heights as 10,13,16,30.
 
     Raises:
-        InputError: it is neither.
+        InputError: no pairs of numbers above 0.
     """
-    if text in KNOWN:
-        return KNOWN[text]
     try:
-        return Anchors("given", _pairs(text))
+        return Anchors(said, _pairs(text))
     except ValueError:
         raise InputError(
             f"anchors {text!r}: give widths and heights as 10,13,16,30, or one of {', '.join(KNOWN)}."
             f"{near(text, KNOWN)}"
         ) from None
+
+
+def read_anchors(text: str) -> Anchors:
+    """The name of a public network, or as `anchors_in`."""
+    return KNOWN[text] if text in KNOWN else anchors_in(text, text)

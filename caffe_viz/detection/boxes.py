@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Array = NDArray[np.float32]
+Array = NDArray[Any]
 Values = Mapping[str, Array]
 
 
@@ -19,7 +20,7 @@ class Found:
     Boxes are fractions of the input; labels are numbers as the net has them.
     """
 
-    labels: NDArray[np.int64]
+    labels: Array
     scores: Array
     boxes: Array
 
@@ -35,7 +36,7 @@ class Found:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def at(self, places: NDArray[np.bool_] | NDArray[np.intp]) -> Found:
+    def at(self, places: Array) -> Found:
         """Some of them."""
         return Found(self.labels[places], self.scores[places], self.boxes[places])
 

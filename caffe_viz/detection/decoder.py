@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from caffe_viz.detection.boxes import Array, Found, Values
 from caffe_viz.images import Labels
@@ -47,7 +46,12 @@ class Decoder:
     classes: Classes
     decode: Callable[[Values], Found]
     alone: bool = False
-    inputs: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    inputs: Values = field(default_factory=dict)
+
+
+def input_size(network: Network) -> tuple[int, int]:
+    """Height and width of the image's input."""
+    return network.shape[-2], network.shape[-1]
 
 
 def last_layer(network: Network, *types: str) -> LayerParameter | None:

@@ -6,20 +6,24 @@ R regions, K classes, of which the first is the background.
 from __future__ import annotations
 
 from functools import partial
+from itertools import product
 
 import numpy as np
 
 from caffe_viz.answers import ends
 from caffe_viz.detection.boxes import Array, Found, Values, corners
-from caffe_viz.detection.decoder import Classes, Decoder, maker, rows_of
+from caffe_viz.detection.decoder import Classes, Decoder, input_size, maker, rows_of
 from caffe_viz.netdef import LayerParameter
 from caffe_viz.network import Network
 from caffe_viz.surgery import input_shapes
 
 POOLING = frozenset(
-    ("MultiROIPooling", "PSROIAlign", "PSROIPooling", "RegionPooling", "ROIAlign", "ROIAlignment")
-    + ("ROIPooling", "ROIWarping")
-)
+    {
+        "MultiROIPooling", "PSROIAlign", "PSROIPooling", "RegionPooling", "ROIAlign", "ROIAlignment",
+        "ROIPooling", "ROIWarping",
+    }
+)  # fmt: skip
+ALIKE = 8  # moves of the background and of things, whatever they are
 REGION = 5  # the number of the image, left, top, right, bottom in pixels of the input
 LARGEST = np.log(1000 / 16)  # exponents are cut there, as torchvision does, so that no side is infinite
 
@@ -27,22 +31,29 @@ LARGEST = np.log(1000 / 16)  # exponents are cut there, as torchvision does, so 
 def region_classes(network: Network) -> Decoder | None:
     """An answer of class probabilities for each region, and one of how its box moves, if there is one."""
     pooling = [x for x in network.message.layer if x.type in POOLING and len(x.bottom) > 1]
-    found = ends(network.message)
-    odds = next((blob for blob in reversed(found) if _is_softmax(network, blob)), None)
-    if not pooling or odds is None:
+    found = ends(network.message)[::-1]
+    every = [blob for blob in found if _is_softmax(network, blob)]
+    if not pooling or not every:
         return None
-    classes = _columns(network, odds)
-    # Of several levels the regions of all are an answer of their own, in their order.
-    together = [blob for blob in found if _columns(network, blob) == REGION and "roi" in blob.lower()]
-    regions = together[-1] if together else pooling[-1].bottom[1]
-    moves = next(
-        (x for x in reversed(found) if x not in (odds, regions) and _fits(_columns(network, x), classes)),
-        None,
-    )
+    # Of several stages, or levels of a pyramid, the regions of all are an answer of their own.
+    together = [blob for blob in found if _columns(network, blob) == REGION and _are_regions(network, blob)]
+    regions = together[0] if together else pooling[-1].bottom[1]
+    pairs = [
+        (one, other) for one, other in product(every, found)
+        if other not in (one, regions) and _columns(network, other) in (4 * _columns(network, one), ALIKE)
+    ]  # fmt: skip
+    # Moves for each class say for which classes they are.
+    pairs.sort(key=lambda pair: _columns(network, pair[1]) != 4 * _columns(network, pair[0]))
+    odds, moves = pairs[0] if pairs else (every[0], None)
     blobs = tuple(blob for blob in (regions, odds, moves) if blob is not None)
-    decode = partial(_decode, regions, odds, moves, network.shape[-2:])
+    decode = partial(_decode, regions, odds, moves, input_size(network))
     said = f"classes {odds!r} of regions {regions!r}" + (f", moved by {moves!r}" if moves else "")
-    return Decoder(said, blobs, Classes(classes, 0), decode, inputs=sizes(network))
+    return Decoder(said, blobs, Classes(_columns(network, odds), 0), decode, inputs=sizes(network))
+
+
+def _are_regions(network: Network, blob: str) -> bool:
+    made = maker(network, blob)
+    return "roi" in blob.lower() or (made is not None and made.type == "DecodeBBox")
 
 
 def proposals(network: Network) -> Decoder | None:
@@ -52,9 +63,9 @@ def proposals(network: Network) -> Decoder | None:
         for scores in found:
             same = boxes != scores and _rows(network, boxes) == _rows(network, scores) > 1
             if same and _columns(network, boxes) in (4, REGION) and _columns(network, scores) == 1:
-                decode = partial(_decode_proposals, boxes, scores, network.shape[-2:])
+                decode = partial(_decode_proposals, boxes, scores, input_size(network))
                 said = f"regions {boxes!r} with scores {scores!r}, of one class"
-                return Decoder(said, (boxes, scores), Classes(1), decode, True, sizes(network))
+                return Decoder(said, (boxes, scores), Classes(1), decode, inputs=sizes(network))
     return None
 
 
@@ -69,9 +80,9 @@ def sizes(network: Network) -> dict[str, Array]:
 
 
 def _is_softmax(network: Network, blob: str) -> bool:
-    """Whether the values of (R, K) are of a Softmax, which layers may have reshaped or averaged."""
+    """Whether the values of (R, K) are of a Softmax, or of several, averaged."""
     layer: LayerParameter | None = maker(network, blob)
-    while layer is not None and layer.type in ("Flatten", "Reshape", "Squeeze") and layer.bottom:
+    while layer is not None and layer.type in ("Eltwise", "Flatten", "Reshape", "Squeeze") and layer.bottom:
         layer = maker(network, layer.bottom[0])
     return layer is not None and layer.type == "Softmax" and _columns(network, blob) > 1
 
@@ -84,11 +95,6 @@ def _columns(network: Network, blob: str) -> int:
 
 def _rows(network: Network, blob: str) -> int:
     return network.geometry.blobs.get(blob, (0,))[0]
-
-
-def _fits(columns: int, classes: int) -> bool:
-    """Whether there are moves for each class, or for background and things only."""
-    return columns in (4 * classes, 8)
 
 
 def _decode(regions: str, odds: str, moves: str | None, size: tuple[int, int], values: Values) -> Found:

@@ -46,7 +46,7 @@ def yolo_output(network: Network) -> Decoder | None:
 
 
 def _read(layer: LayerParameter, start: int, centred: bool, values: Values) -> Found:
-    """Boxes from column `start` on, as corners, or as centre, width and height; -1 for an image without any."""
+    """Boxes from column `start` on, as corners, or as centre, width and height; a label of -1 is none."""
     blob = values[layer.top[0]]
     rows = rows_of(blob, blob.shape[-1])
     rows = rows[(np.rint(rows[:, 0]) == 0) & (rows[:, 1] >= 0)]

@@ -12,13 +12,15 @@ from functools import partial
 import numpy as np
 
 from caffe_viz.answers import ends
-from caffe_viz.detection.anchors import KNOWN, Anchors, read_anchors
+from caffe_viz.detection.anchors import KNOWN, Anchors, anchors_in, read_anchors
 from caffe_viz.detection.boxes import Array, Found, Values, corners
-from caffe_viz.detection.decoder import Classes, Decoder, maker
+from caffe_viz.detection.decoder import Classes, Decoder, input_size, maker
 from caffe_viz.errors import InputError
+from caffe_viz.netdef import LayerParameter
 from caffe_viz.network import Network
 
 STRIDES = (8, 16, 32, 64)  # input pixels between cells
+COARSE = (16, 32, 64)  # where there is but one grid
 LONE, EACH = 5, 3  # anchors of a grid that is the only one, and of one of several
 
 
@@ -38,18 +40,18 @@ def yolo_grids(network: Network, anchors: str | None = None) -> Decoder | None:
         InputError: `anchors` are not as many as the outputs have.
     """
     grids, own = _grids(network)
-    if not grids:
-        return None
     chosen = read_anchors(anchors) if anchors is not None else own or _default(network, grids)
+    if not grids or chosen is None:
+        return None
     each, rest = divmod(len(chosen.pairs), len(grids))
     channels = grids[0].shape[1]
     if rest or channels % each or channels // each <= 5:
         raise InputError(
-            f"{len(chosen.pairs)} anchors ({chosen.said}) do not fit {len(grids)} outputs of {channels} channels "
-            f"each: an output has A x (5 + K) channels for A anchors and K classes. Give --anchors as w,h,w,h.."
+            f"{len(chosen.pairs)} anchors ({chosen.said}) do not fit {len(grids)} outputs of {channels} "
+            f"channels each: an output has A x (5 + K) channels for A anchors and K classes."
         )
     said = f"YOLO's {', '.join(repr(grid.blob) for grid in grids)}, anchors: {chosen.said}"
-    decode = partial(_decode, grids, chosen, each, network.shape[-2:])
+    decode = partial(_decode, grids, chosen, each, input_size(network))
     return Decoder(said, tuple(grid.blob for grid in grids), Classes(channels // each - 5), decode)
 
 
@@ -61,7 +63,7 @@ def _grids(network: Network) -> tuple[list[Grid], Anchors | None]:
     for blob in ends(network.message):
         made = maker(network, blob)
         if made is not None and made.type == "Region" and made.bottom:
-            own = _of_region(made.region_param.anchors)
+            own = _of_region(made)
             blob = made.bottom[0]
             made = maker(network, blob)
         shape = network.geometry.blobs.get(blob, ())
@@ -72,23 +74,28 @@ def _grids(network: Network) -> tuple[list[Grid], Anchors | None]:
             return [], None
         found.append(Grid(blob, shape, stride))
     found.sort(key=lambda grid: grid.stride)
-    each = LONE if len(found) == 1 else EACH
     alike = len({grid.shape[1] for grid in found}) == 1 and len({grid.stride for grid in found}) == len(found)
-    return (found if alike and found[0].shape[1] > 5 * each // each else []), own
+    return (found if alike else []), own
 
 
-def _of_region(text: str) -> Anchors | None:
-    return read_anchors(text) if text else None
+def _of_region(layer: LayerParameter) -> Anchors | None:
+    """Those that a Region layer says for other programs, as one text or as biases."""
+    unknown = [one for one in layer.unknown if one.path == "region_param"]
+    texts = [one.text.partition(":")[2] for one in unknown if one.name in ("anchors", "biases")]
+    words = " ".join(texts).replace('"', " ")
+    return anchors_in(words, f"those of {layer.name!r}") if texts else None
 
 
-def _default(network: Network, grids: list[Grid]) -> Anchors:
-    """Those of the public network that has so many outputs, and classes where that matters."""
-    if len(grids) == 1:
-        return KNOWN["yolov2-voc" if grids[0].shape[1] == LONE * 25 else "yolov2"]
-    if len(grids) == 2:
-        return KNOWN["yolov3-tiny"]
+def _default(network: Network, grids: list[Grid]) -> Anchors | None:
+    """Those of the public network that has so many outputs, and classes where that matters; else None."""
+    each, strides = (LONE, COARSE) if len(grids) == 1 else (EACH, STRIDES)
+    channels = grids[0].shape[1] if grids else 0
+    if not channels or grids[-1].stride not in strides or channels % each or channels <= 5 * each:
+        return None
     mish = any(layer.type == "Mish" for layer in network.message.layer)
-    return KNOWN["yolov4" if mish else "yolov3"]
+    known = {1: "yolov2-voc" if channels == LONE * 25 else "yolov2", 2: "yolov3-tiny"}
+    name = known.get(len(grids), "yolov4" if mish else "yolov3")
+    return KNOWN[name] if len(KNOWN[name].pairs) == each * len(grids) else None
 
 
 def _decode(grids: list[Grid], anchors: Anchors, each: int, size: tuple[int, int], values: Values) -> Found:

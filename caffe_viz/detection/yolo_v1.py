@@ -18,8 +18,9 @@ CELLS = SIDE * SIDE
 def yolo_vector(network: Network) -> Decoder | None:
     """A vector of 49 (K + 10) values: classes of all cells, objectness of all boxes, then the boxes.
 
-    A fully connected layer gives them cell by cell, as darknet has them; a convolution that a Reshape makes a
-    vector gives the cells of each value in a row, as yeahkun/caffe-yolo reads them (eval_detection_layer.cpp).
+    A fully connected layer gives them cell by cell, as darknet has them; a convolution that a Reshape makes
+    a vector gives the cells of each value in a row, as yeahkun/caffe-yolo reads them
+    (src/caffe/layers/eval_detection_layer.cpp).
     """
     found = ends(network.message)
     layer = maker(network, found[-1]) if found else None

@@ -15,8 +15,8 @@ STEPS = 12  # of each primary colour, among which the palette is looked for
 LIGHTNESS = (30, 88)  # of CIELAB: neither lost on black nor on white
 MOST = 256  # colours; more classes share them
 # What dichromats without L cones, and without M cones, see of linear RGB.
-# Source: Viénot, Brettel and Mollon 1999, "Digital video colourmaps for checking the legibility of displays by
-# dichromats", for the primaries of sRGB.
+# Source: Viénot, Brettel and Mollon 1999, "Digital video colourmaps for checking the legibility of displays
+# by dichromats", for the primaries of sRGB.
 DICHROMATS = np.array(
     [
         [[0.11238, 0.88762, 0], [0.11238, 0.88762, 0], [0.00401, -0.00401, 1]],
@@ -27,7 +27,7 @@ TRUST = 2.0  # distances that dichromats see count so much more: few of them are
 
 
 def class_colours(count: int) -> Floats:
-    """(count, 3) RGB in 0..1, Okabe and Ito's first; each further one is as far as may be from those before it.
+    """(count, 3) RGB in 0..1, Okabe and Ito's first; each further one is far from all before it.
 
     So it is to people with and without colour blindness. The colour of a number is the same for any count.
     """
@@ -50,7 +50,7 @@ def voc_colours(count: int) -> Floats:
 
 @cache
 def _distinct() -> NDArray[np.float64]:
-    """(MOST, 3) Colours of which each is as far as may be from those before it, and from black, grey and white.
+    """(MOST, 3) Colours; behind the first each is as far as may be from all before, black, grey and white.
 
     Distances are in CIELAB, the smallest of those that people with and without colour blindness see.
     Source: Glasbey et al. 2007, "Colour displays for categorical images".
@@ -64,7 +64,7 @@ def _distinct() -> NDArray[np.float64]:
     seen = _as_seen(every)
     nearest = np.min([_apart(seen, taken[:, k]) for k in range(taken.shape[1])], axis=0)
     nearest[(seen[0, :, 0] < LIGHTNESS[0]) | (seen[0, :, 0] > LIGHTNESS[1])] = 0
-    chosen = []
+    chosen: list[int] = []
     while len(chosen) + len(first) < MOST:
         chosen.append(int(nearest.argmax()))
         nearest = np.minimum(nearest, _apart(seen, seen[:, chosen[-1]]))

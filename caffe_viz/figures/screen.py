@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from caffe_viz.figures.heat import SIDE
 from caffe_viz.images import resized
 from caffe_viz.images.pixels import Floats
@@ -16,4 +18,4 @@ def on_screen(rgb: Floats) -> Floats:
     if longer > MOST:
         size = (max(1, round(rgb.shape[0] * MOST / longer)), max(1, round(rgb.shape[1] * MOST / longer)))
         return resized(rgb, size, antialias=True).clip(0, 1)
-    return enlarge(rgb[None], max(1, SIDE // longer))[0]
+    return np.asarray(enlarge(rgb[None], max(1, SIDE // longer))[0])

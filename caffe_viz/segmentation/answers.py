@@ -6,17 +6,20 @@ from dataclasses import dataclass
 from enum import Enum
 
 from caffe_viz.answers import ends
+from caffe_viz.detection.yolo import yolo_grids
 from caffe_viz.errors import InputError
 from caffe_viz.geometry.fields import Shape
 from caffe_viz.netdef import LayerParameter, NetParameter
 from caffe_viz.network import Network
+from caffe_viz.one_by_one import ends_in_words
 
 # Layers of one answer per pixel that leave its values what they are, but for their places.
 KEEPING = frozenset(
-    ("BilinearInterpolation", "Crop", "Dropout", "Interp", "Permute", "Reshape", "ResizeBilinear")
-    + ("ResizeNearestNeighbor", "Silence", "Split", "Upsample")
-)
-FEW = 8  # answers that an error names
+    {
+        "BilinearInterpolation", "Crop", "Dropout", "Interp", "Permute", "Reshape", "ResizeBilinear",
+        "ResizeNearestNeighbor", "Split", "Upsample",
+    }
+)  # fmt: skip
 
 
 class Meaning(Enum):
@@ -48,9 +51,12 @@ class Dense:
 def dense_answers(network: Network) -> list[Dense]:
     """The blobs in which a net ends and which say something of each pixel, the likeliest last.
 
-    Those that a Softmax, a Sigmoid or an ArgMax makes come after others, larger ones after smaller ones.
+    Those that a Softmax, a Sigmoid or an ArgMax makes come after others, larger ones after smaller ones. The
+    boxes of YOLO's grids are none.
     """
-    found = [one for blob in ends(network.message) if (one := _dense(network, blob)) is not None]
+    grids = yolo_grids(network)
+    others = [blob for blob in ends(network.message) if grids is None or blob not in grids.blobs]
+    found = [one for blob in others if (one := _dense(network, blob)) is not None]
     return sorted(
         found, key=lambda one: (_final(network.message, one.blob) != "", one.shape[2] * one.shape[3])
     )
@@ -69,24 +75,22 @@ def dense_answer(network: Network, blob: str | None = None) -> Dense:
         return one
     found = dense_answers(network)
     if not found:
-        ends = ends(network.message)
-        shapes = [f"{name!r} of {network.geometry.blobs.get(name, 'unknown shape')}" for name in ends[:FEW]]
         raise InputError(
-            f"net {network.message.name!r} ends in {', '.join(shapes)}, which is no class for each pixel: "
-            f"{_EXPECTED}. --blob names another blob."
+            f"net {network.message.name!r} ends in {ends_in_words(network)}, which is no class for each "
+            f"pixel: {_EXPECTED}. --blob names another blob."
         )
     return found[-1]
 
 
 _EXPECTED = (
-    "(N, K, H, W) is, a score, a Softmax or a Sigmoid for each of K classes, or (N, 1, H, W) of a Sigmoid or an "
-    "ArgMax"
+    "(N, K, H, W) is, a score, a Softmax or a Sigmoid for each of K classes, or (N, 1, H, W) of a Sigmoid or "
+    "an ArgMax"
 )
 
 
 def _dense(network: Network, blob: str) -> Dense | None:
-    shape = network.geometry.blobs.get(blob, ())
-    if len(shape) != 4 or shape[2] * shape[3] < 2:
+    shape, made = network.geometry.blobs.get(blob, ()), _origin(network.message, blob)
+    if len(shape) != 4 or shape[2] * shape[3] < 2 or made is None or not made.bottom or made.type == "Region":
         return None
     final, channels = _final(network.message, blob), shape[1]
     if final == "Sigmoid":

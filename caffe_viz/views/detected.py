@@ -65,8 +65,8 @@ class Detections(Rich):
 
 
 def detect(
-    net: Any, images: PathLike | Iterable[PathLike], *, threshold: float = THRESHOLD, overlap: float = OVERLAP,
-    anchors: str | None = None,
+    net: Any, images: PathLike | Iterable[PathLike], *, threshold: float = THRESHOLD,
+    overlap: float = OVERLAP, anchors: str | None = None,
 ) -> Detections:  # fmt: skip
     """The boxes that a net finds in `images`, which are given as to `classify`; see `Detector`.
 
