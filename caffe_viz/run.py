@@ -3,7 +3,8 @@
     python -m caffe_viz.run script.py arguments..
     python -m caffe_viz.run --engine caffe -m module arguments..
 
-Everything else is as `python script.py` has it: sys.argv, sys.path, __file__, tracebacks, exit codes. Names
+Everything else is as `python script.py` has it: sys.argv, sys.path, __file__, tracebacks, exit codes. The
+processes that the script starts find the engine too, behind what the script itself puts on sys.path. Names
 that NumPy has given up since (np.float, np.int, np.bool, np.object) are there again.
 """
 
@@ -32,6 +33,7 @@ OLD_NAMES: Mapping[str, type] = {
 PYTHON_2 = (
     "The script is of Python 2, which this is not: convert it, for example by 2to3 -w or python-modernize."
 )
+STAND_IN = str(Path(__file__).parent / "stand_in")
 INTERRUPTED = 130  # as a shell has it
 OWN = (__file__, runpy.run_module.__code__.co_filename)  # files whose lines no traceback needs
 
@@ -86,13 +88,22 @@ def _readable(name: str) -> Path:
     return path
 
 
+def _search(first: str) -> None:
+    """Look for modules in `first`, where a script's own are; children find the embedded engine after it."""
+    sys.path[0] = first
+    if sys.modules["caffe"].__name__ != "caffe":
+        sys.path.insert(1, STAND_IN)
+        others = os.environ.get("PYTHONPATH")
+        os.environ["PYTHONPATH"] = f"{STAND_IN}{os.pathsep}{others}" if others else STAND_IN
+
+
 def _module(name: str) -> None:
-    sys.path[0] = os.getcwd()
+    _search(os.getcwd())
     runpy.run_module(name, run_name="__main__", alter_sys=True)
 
 
 def _script(path: Path) -> None:
-    sys.path[0] = str(path.resolve().parent)
+    _search(str(path.resolve().parent))
     main = sys.modules["__main__"] = ModuleType("__main__")
     main.__file__ = str(path.absolute())
     exec(compile(path.read_bytes(), main.__file__, "exec", dont_inherit=True), vars(main))

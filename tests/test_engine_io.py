@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -237,6 +238,15 @@ def test_alpha_is_dropped_and_palettes_are_looked_up(tmp_path: Path, mode: str) 
     pixels = np.full((2, 2, 4), (102, 102, 102, 0), np.uint8)
     found = io.load_image(saved(tmp_path, mode, pixels))
     np.testing.assert_allclose(found, np.full((2, 2, 3), 0.4), atol=1e-7)
+
+
+def test_files_that_are_open(tmp_path: Path) -> None:
+    path = saved(tmp_path, "RGB", (IMAGE * 255).astype(np.uint8))
+    for file in (path.open("rb"), BytesIO(path.read_bytes())):
+        with file:
+            np.testing.assert_array_equal(io.load_image(file), io.load_image(path))
+    with pytest.raises(InputError, match="the open file is no image"):
+        io.load_image(BytesIO(b"text"))
 
 
 def test_sixteen_bits(tmp_path: Path) -> None:

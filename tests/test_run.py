@@ -45,6 +45,7 @@ print(caffe.__name__)
 def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> Iterator[Callable[..., Any]]:
     """Runs text as a script in this process; gives exit code, what it printed, and what it complained."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(Path(backend.__file__).parent.parent))
     (tmp_path / "helper.py").write_text("x = 1\n")
     kept, names = dict(sys.modules), vars(np).copy()
 
@@ -94,6 +95,36 @@ def test_the_same_as_without_it(script: Any, tmp_path: Path, text: str) -> None:
     command = [sys.executable, "script.py", "--engine", "-m", "x"]
     plain = subprocess.run(command, capture_output=True, check=False, cwd=tmp_path)
     assert found == (plain.returncode, plain.stdout.decode(), plain.stderr.decode())
+
+
+CHILDREN = """
+import multiprocessing, subprocess, sys
+def told(queue):
+    import caffe
+    queue.put(caffe.__name__)
+if __name__ == "__main__":
+    spawn = multiprocessing.get_context("spawn")
+    queue = spawn.Queue()
+    child = spawn.Process(target=told, args=(queue,))
+    child.start()
+    print(queue.get())
+    child.join()
+    code = "import importlib.util as u; print(u.find_spec('caffe').origin)"
+    print(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout, end="")
+"""
+
+
+def test_children_find_the_engine_too(script: Any) -> None:
+    found = Path(run.STAND_IN) / "caffe" / "__init__.py"
+    assert script(CHILDREN) == (0, f"caffe_viz.engine.pycaffe\n{found}\n", "")
+
+
+def test_the_other_engine_is_not_taken_for_real_caffe(script: Any) -> None:
+    text = """
+from caffe_viz import backend
+print(backend.caffe_is_installed(), backend.chosen(), backend.module("auto").__name__)
+"""
+    assert script(text)[1] == "False torch caffe_viz.engine.pycaffe\n"
 
 
 def test_modules(script: Any, tmp_path: Path) -> None:

@@ -43,13 +43,16 @@ FATAL = re.compile(
     r"^F\d{4,8} [\d:.]+\s+\d+ (?P<at>\S+:\d+)\] (?P<reason>.*?)(?=^\*\*\* |\Z)", re.MULTILINE | re.DOTALL
 )
 PARSER = re.compile(r"^\[libprotobuf ERROR [^\]]*\] (?P<reason>.*)$", re.MULTILINE)
+OURS = Path(__file__).resolve().parent.parent
 KNOWN_TYPES = re.compile(r"\s*\(known types: [^)]*\)")
 
 
 def caffe_is_installed() -> bool:
-    """Whether `import caffe` would find a module; it is not imported here."""
+    """Whether `import caffe` would find real Caffe; it is not imported here."""
     found = importlib.util.find_spec("caffe")
-    return found is not None and found.origin is not None  # any folder of that name is a package without one
+    if found is None or found.origin is None:  # any folder of that name is a package without an origin
+        return False
+    return OURS not in Path(found.origin).resolve().parents  # in a script that `caffe_viz.run` runs
 
 
 def probe(

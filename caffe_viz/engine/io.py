@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -188,13 +188,17 @@ def _fitting(mean: Array, values: Array, in_: str) -> Array:
     raise ArrayError(f"a mean of shape {mean.shape} does not fit {in_!r}, which is {values.shape} there.")
 
 
-def load_image(filename: str | os.PathLike[str], color: bool = True) -> Floats:
+def load_image(filename: str | os.PathLike[str] | IO[bytes], color: bool = True) -> Floats:
     """An image file to (H, W, 3) RGB, or (H, W, 1) grey, in 0..1; alpha is dropped, EXIF rotation ignored.
+
+    `filename` may also be a file that is open, or a BytesIO.
 
     Raises:
         InputError: no such file, no image, a damaged or a gigantic one.
     """
-    return decoded(os.fspath(filename), lambda image: _pixels(image, color))
+    if isinstance(filename, str | os.PathLike):
+        return decoded(os.fspath(filename), lambda image: _pixels(image, color))
+    return decoded("the open file", lambda image: _pixels(image, color), filename.read())
 
 
 def _pixels(image: Any, color: bool) -> Floats:
