@@ -29,7 +29,8 @@ def check(path: Path, shapes: Mapping[str, Shape]) -> None:
     for blob, shape in shapes.items():
         if len(shape) > 3:
             raise InputError(
-                f"blob {blob!r} is {shape} for an image, and a Datum has three axes: pool, or write another format."
+                f"blob {blob!r} is {shape} for an image, and a Datum has three axes: pool, or write another "
+                f"format."
             )
     folders = list(map(safe_name, shapes))
     if len({name.lower() for name in folders}) < len(folders):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -37,7 +36,7 @@ def need_format(path: Path, shapes: Shapes) -> None:
 
 
 def write(path: Path, rows: Rows, folder: Path | None = None) -> None:
-    """Write a file, whole or not at all, by the suffix of `path`; it is made in `folder`, as of `files.whole`.
+    """Write a file, whole or not at all, by the suffix of `path`; made in `folder`, as of `files.whole`.
 
     Raises:
         InputError, RunError: as `need_format`; it cannot be written.
@@ -98,13 +97,18 @@ def _csv(path: Path, rows: Rows) -> None:
         for blob, shape in rows.shapes.items()
         for place in np.ndindex(shape)
     ]
-    names = iter(rows.names)
-    with open(path, "w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(["name", *columns])
+    names, line = iter(rows.names), ",%.9g" * len(columns) + "\n"
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(",".join(map(_quoted, ["name", *columns])) + "\n")
         for parts in zip(*map(rows.parts, rows.shapes), strict=True):
             values = np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
-            table.writerows([name, *line] for line, name in zip(values.astype(str), names, strict=False))
+            for row, name in zip(values.tolist(), names, strict=False):
+                file.write(_quoted(name) + line % tuple(row))
+
+
+def _quoted(text: str) -> str:
+    """A cell of a table; see RFC 4180."""
+    return '"' + text.replace('"', '""') + '"' if any(c in text for c in ',"') else text
 
 
 FORMATS: Mapping[str, Format] = {

@@ -1,4 +1,4 @@
-"""What an extraction has so far, on disk: the rows of each blob as raw numbers, and how many images are done."""
+"""What an extraction has so far, on disk: rows of blobs as raw numbers, and how many images are done."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class Spool:
     def _begin(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         for blob, path in self._files.items():
-            self._open[blob] = self._closing.enter_context(open(path, "ab"))
+            self._open[blob] = self._closing.enter_context(path.open("ab"))
             self._open[blob].truncate(self.rows * self._size(blob))  # rows that were not saved
 
     def _resume(self) -> None:

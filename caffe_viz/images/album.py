@@ -1,10 +1,11 @@
-"""Many images as one numbered list: files, folders with all that is below them, archives; read one by one."""
+"""Many images as one numbered list: files, folders with all below them, archives, videos; read one by one."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import os
+import re
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,7 +16,9 @@ import numpy as np
 
 from caffe_viz.errors import InputError, near
 from caffe_viz.images.files import load_image
+from caffe_viz.images.lists import is_list, read_list
 from caffe_viz.images.pixels import Floats
+from caffe_viz.images.videos import Video, chosen, frames_of, is_video
 
 SUFFIXES = frozenset(
     {
@@ -27,12 +30,25 @@ MOST_BYTES = 2**29  # of one file in an archive, which can be far smaller there
 
 
 class Entry(NamedTuple):
-    """One image: its printable name, its size in bytes, its file, its name inside if that is an archive."""
+    """One image: its printable name, its size in bytes, its file.
+
+    `member` is its name inside if that is an archive, `frame` its number if that is a video; `told` is the label
+    that a list gives it.
+    """
 
     name: str
     size: int
     file: Path
     member: str = ""
+    frame: int | None = None
+    told: str = ""
+
+
+class _Opened(NamedTuple):
+    """Files that hold several images."""
+
+    archives: dict[Path, zipfile.ZipFile]
+    videos: dict[Path, Video]
 
 
 @dataclass(frozen=True)
@@ -40,27 +56,34 @@ class Album:
     """Images by number. `digest` tells albums apart by the names and sizes of their files."""
 
     entries: tuple[Entry, ...]
-    _archives: dict[Path, zipfile.ZipFile] = field(default_factory=dict, repr=False, compare=False)
+    _opened: _Opened = field(default_factory=lambda: _Opened({}, {}), repr=False, compare=False)
 
     @classmethod
-    def of(cls, *sources: str | Path) -> Album:
-        """The images of `sources`, in order: files, folders, .zip archives, folders in those (a.zip/test).
+    def of(cls, *sources: str | Path, root: Path | None = None) -> Album:
+        """The images of `sources`, in order: files, folders, .zip archives, folders in those, videos.
 
-        A folder's images are those below it with a usual suffix, sorted by name; hidden ones are left out.
+        A folder's images are those below it with a usual suffix, in the order of their names, 2 before 10;
+        hidden ones are left out. A folder in an archive is a.zip/test; some frames of a video, where not all
+        are meant, a.mp4#12 or a.mp4#0:300:10. A list, a.txt, has the path of an image and its label in each line;
+        the paths are in `root`, by default the list's folder.
 
         Raises:
             InputError: a source does not exist, cannot be read or holds no image.
+            RunError: videos need a library that is not installed.
         """
-        archives: dict[Path, zipfile.ZipFile] = {}
+        opened = _Opened({}, {})
         entries: list[Entry] = []
         for source in map(Path, sources):
-            found = tuple(_found(source, archives))
+            found = tuple(_found(source, opened, root))
             if not found:
-                raise InputError(f"{source} holds no images: files such as .jpg, .png, .tif, or arrays .npy.")
+                raise InputError(
+                    f"{source} holds no images: files such as .jpg, .png, .tif, or arrays .npy. "
+                    f"A video is given by its own name."
+                )
             entries += found
         if not entries:
             raise InputError("no images are given: give a file, a folder or a .zip.")
-        return cls(tuple(entries), archives)
+        return cls(tuple(entries), opened)
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -76,6 +99,8 @@ class Album:
             InputError: it cannot be read.
         """
         entry = self.entries[number]
+        if entry.frame is not None:
+            return self._opened.videos[entry.file].frame(entry.frame)
         data = self._bytes(entry) if entry.member else None
         if Path(entry.member or entry.file).suffix.lower() == ".npy":
             return load_array(entry.file if data is None else entry.name, data)
@@ -91,19 +116,25 @@ class Album:
         if entry.size > MOST_BYTES:
             raise InputError(f"{entry.name} takes {entry.size:,} bytes unpacked, more than an image should.")
         try:
-            return self._archives[entry.file].read(entry.member)
+            return self._opened.archives[entry.file].read(entry.member)
         except Exception as error:  # a damaged archive ends in any exception
             reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
             raise InputError(f"{entry.name} cannot be unpacked: {reason}.") from None
 
 
-def _found(source: Path, archives: dict[Path, zipfile.ZipFile]) -> Iterator[Entry]:
+def _found(source: Path, opened: _Opened, root: Path | None) -> Iterator[Entry]:
+    if is_list(source):
+        yield from (_entry(path)._replace(told=label) for path, label in read_list(source, root, SUFFIXES))
+        return
     if source.is_dir():
         yield from _in_folder(source)
         return
+    if video := (source, ":") if is_video(source) else frames_of(source):
+        yield from _in_video(*video, opened.videos)
+        return
     file = next((p for p in (source, *source.parents) if p.exists()), source)
     if file.is_file() and zipfile.is_zipfile(file):
-        yield from _in_archive(source, file, archives)
+        yield from _in_archive(source, file, opened.archives)
     elif file != source or not source.exists():
         raise InputError(f"{source}: there is no such image, folder or archive.")
     else:
@@ -115,8 +146,9 @@ def _in_folder(folder: Path) -> Iterator[Entry]:
         raise InputError(f"{error.filename} cannot be read: {error.strerror}.") from None
 
     for place, folders, files in os.walk(folder, onerror=refuse):
-        folders[:] = sorted(name for name in folders if _shown(name))
-        yield from (_entry(Path(place) / name) for name in sorted(files) if _shown(name) and _image(name))
+        folders[:] = sorted(filter(_shown, folders), key=_in_order)
+        images = sorted((name for name in files if _shown(name) and _image(name)), key=_in_order)
+        yield from (_entry(Path(place) / name) for name in images)
 
 
 def _in_archive(source: Path, file: Path, archives: dict[Path, zipfile.ZipFile]) -> Iterator[Entry]:
@@ -132,8 +164,15 @@ def _in_archive(source: Path, file: Path, archives: dict[Path, zipfile.ZipFile])
     if members and not chosen:
         tops = {x.filename.split("/")[0] for x in members}
         raise InputError(f"{file} has no images in {inside!r}.{near(inside, sorted(tops))}")
-    for x in sorted(chosen, key=lambda x: x.filename.split("/")):
+    for x in sorted(chosen, key=lambda x: [*map(_in_order, x.filename.split("/"))]):
         yield Entry(printable(f"{file}/{x.filename}"), x.file_size, file, x.filename)
+
+
+def _in_video(file: Path, frames: str, videos: dict[Path, Video]) -> Iterator[Entry]:
+    video = videos[file] if file in videos else videos.setdefault(file, Video(file))
+    name, size = printable(str(file)), file.stat().st_size
+    for number in chosen(file, frames, len(video)):
+        yield Entry(f"{name}#{number}", size, file, frame=number)
 
 
 def _entry(path: Path) -> Entry:
@@ -141,6 +180,12 @@ def _entry(path: Path) -> Entry:
         return Entry(printable(str(path)), path.stat().st_size, path)
     except OSError:  # a dangling link: reading it will say so
         return Entry(printable(str(path)), 0, path)
+
+
+def _in_order(name: str) -> tuple[list[str | int], str]:
+    """What names are sorted by: frame2 stands before frame10."""
+    parts = re.split(r"([0-9]{1,300})", name)
+    return [int(part) if n % 2 else part for n, part in enumerate(parts)], name
 
 
 def _image(name: str) -> bool:

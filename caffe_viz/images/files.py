@@ -14,19 +14,23 @@ from caffe_viz.errors import InputError
 from caffe_viz.files import write_whole
 from caffe_viz.images.decoding import WHITE, decoded
 from caffe_viz.images.pixels import Floats, display_rgb
+from caffe_viz.images.videos import one_frame
 
 
 def load_image(path: str | Path, data: bytes | None = None) -> Floats:
     """Any image that Pillow reads -> (H, W, 3) RGB in 0..1: upright, in full depth, transparency over white.
 
-    Of several frames the first is taken; 32 bit float images hold 0..1, integer ones 0..65535. `data` is
-    the file's content where it is not on disk.
+    Of several frames the first is taken, but a.mp4#12 is a frame of a video; 32 bit float images hold 0..1,
+    integer ones 0..65535. `data` is the file's content where it is not on disk.
 
     Raises:
         InputError: no such file, no image, a damaged or a gigantic one.
+        RunError: videos need a library that is not installed.
     """
     from PIL import ImageOps
 
+    if data is None and (frame := one_frame(Path(path))) is not None:
+        return frame
     return decoded(path, lambda image: _rgb(ImageOps.exif_transpose(image)), data)
 
 

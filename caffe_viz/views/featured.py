@@ -65,9 +65,7 @@ class Features(Rich):
         return {
             "engine": self.engine, "images": len(self.names) + len(self.failed), "rows": len(self.names),
             "failed": list(self.failed), "pool": self.pool,
-            "blobs": {
-                blob: {"shape": list(shape), "state": self.states[blob]} for blob, shape in self.shapes.items()
-            },
+            "blobs": {b: {"shape": list(x), "state": self.states[b]} for b, x in self.shapes.items()},
         }  # fmt: skip
 
     def __repr__(self) -> str:
