@@ -367,14 +367,16 @@ class Network:
         own = [one for name, one in named if name == image]
         return self._with(image, [(n, one) for n, one in named if n != image]), [*plain, *own]
 
-    def album(self, images: Any, *blobs: str) -> tuple[Network, Album]:
+    def album(self, images: Any, *blobs: str, root: Path | None = None) -> tuple[Network, Album]:
         """The images in `images`, and the network with what is given there for inputs that `blobs` need.
+
+        `root` is the folder of the paths in a list of images.
 
         Raises:
             InputError: there are none, or as `taking`.
         """
         taken, found = self.part(*blobs).taking(images)
-        return self.like(taken), Album.of(*found)
+        return self.like(taken), Album.of(*found, root=root)
 
     def holding(self, inputs: Any) -> Network:
         """The network with what is given for inputs by name, as of `taking`; none of it is the image.

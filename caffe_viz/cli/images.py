@@ -13,10 +13,11 @@ from caffe_viz.cli.app import INTERRUPTED
 from caffe_viz.cli.networks import Running, command
 from caffe_viz.cli.options import Filters, Json, Output
 from caffe_viz.cli.parts import numbers, print_files, progress_bar
-from caffe_viz.errors import RunError
+from caffe_viz.errors import InputError, RunError
 
 if TYPE_CHECKING:
     from caffe_viz.classification import Answer
+    from caffe_viz.views.classified import Classifying
 
 Images = Annotated[
     list[Path],
@@ -32,46 +33,90 @@ Images = Annotated[
 def classify(
     net: Running,
     image: Images,
+    root: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Where the paths in a list of images begin [default: the list's folder]."
+        ),
+    ] = None,
     top: Annotated[int, typer.Option(min=1, help="Classes to name.")] = 5,
     oversample: Annotated[
         bool, typer.Option("--oversample", help="The mean over ten crops: corners, centre, mirrored.")
     ] = False,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for how right the answers are.")
+    ] = Path("out"),
     as_json: Json = False,
 ) -> None:
-    """What the net sees in images: the likeliest classes of each. Warns if the preprocessing looks wrong."""
-    from caffe_viz.classification import Classifier, class_heads
-    from caffe_viz.views.classified import described, need_one, settings
+    """What the net sees in images: the likeliest classes of each. Warns if the preprocessing looks wrong.
 
-    whole = net.open()
-    given, album = whole.album(image, *(head.answer for head in class_heads(whole)))
-    classifier = Classifier(given, album, top=top, oversample=oversample)
-    network = classifier.network
-    source = _source(net.prototxt, net.preprocess)
+    Of folders that are called as classes, or a list of "path label" lines (.txt): how right the answers are.
+    """
+    from caffe_viz.files import need_folder
+    from caffe_viz.views.classified import Classifying, described, settings
+
+    run = Classifying(net.open(say=False), image, top=top, oversample=oversample, root=root)
+    if run.accuracy is not None:
+        need_folder(output)
+    made = run.classifier
     if not as_json:
-        print(f"preprocessing: {described(network, oversample)} ({source})")
-        print(f"values: {classifier.values}; engine: {classifier.engine}")
-    for doubt in classifier.doubts:
+        print(f"preprocessing: {described(made.network, oversample)}")
+        print(f"values: {made.values}; engine: {made.engine}")
+    for doubt in run.doubts:
         print(f"warning: {doubt}", file=sys.stderr)
+    told = {
+        "engine": made.engine, "values": made.values, "preprocess": settings(made.network.preprocess),
+        "oversample": oversample, "warnings": run.doubts,
+    }  # fmt: skip
+    (_each if run.accuracy is None else _counted)(run, told, output, as_json)
+
+
+def _each(run: Classifying, told: dict[str, Any], output: Path, as_json: bool) -> None:
+    """Say the classes of each image."""
+    from caffe_viz.views.classified import need_one
+
     answers: list[Answer] = []
     interrupted = False
     try:
-        for answer in classifier:
+        for answer in run:
             answers.append(answer)
-            if len(album) > 1 or not answer.failed:  # the only one's failure is the command's
+            if len(run) > 1 or not answer.failed:  # the only one's failure is the command's
                 _say(answer, as_json)
     except KeyboardInterrupt:
         interrupted = True
     if as_json:
-        made = {
-            "engine": classifier.engine, "values": classifier.values,
-            "preprocess": settings(network.preprocess, source),
-            "oversample": oversample, "warnings": classifier.doubts, "images": [_as_json(a) for a in answers],
-        }  # fmt: skip
-        print(json.dumps(made))
-    if interrupted:
-        print(f"interrupted after {len(answers)} images", file=sys.stderr)
-        raise typer.Exit(INTERRUPTED)
+        print(json.dumps(told | {"images": [_as_json(answer) for answer in answers]}))
+    _end(interrupted, len(answers))
     need_one(answers)
+
+
+def _counted(run: Classifying, told: dict[str, Any], output: Path, as_json: bool) -> None:
+    """Say how right the answers are, and write it."""
+    interrupted, done, first = False, 0, ""
+    try:
+        with progress_bar(f"{len(run):,} images") as report:
+            for done, answer in enumerate(run, 1):
+                first = first or answer.failed
+                report(done, len(run), f"passed over: {answer.failed}" if answer.failed else "")
+    except KeyboardInterrupt:
+        interrupted = True
+    found = run.accuracy
+    if found is None or not found.tally.images:
+        _end(interrupted, done)
+        raise InputError(first)
+    paths = found.save(output)
+    if as_json:
+        print(json.dumps(told | {"accuracy": found.to_json(), "files": list(map(str, paths))}))
+    else:
+        print(found)
+        print_files(paths)
+    _end(interrupted, done)
+
+
+def _end(interrupted: bool, done: int) -> None:
+    if interrupted:
+        print(f"interrupted after {done:,} images", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED)
 
 
 def _say(answer: Answer, as_json: bool) -> None:
@@ -94,11 +139,6 @@ def _as_json(answer: Answer) -> dict[str, Any]:
         for head, guesses in answer.heads.items()
     }
     return {"image": answer.image, "top": next(iter(best.values())), "heads": best}
-
-
-def _source(prototxt: Path, given: Path | None) -> str:
-    path = given or prototxt.parent / "preprocess.toml"
-    return str(path) if path.exists() else "CaffeNet's: there is no preprocess.toml beside the prototxt"
 
 
 @command

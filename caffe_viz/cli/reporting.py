@@ -49,6 +49,8 @@ def report(
         net, image=image, photos=photos, record=record, budget=budget, folder=folder, output=output
     )
     subject = Subject.of(network, image or (), photos, record)
+    if image or photos:
+        net.say_images(network)
     reporting = Reporting(subject, output, budget=budget, beside=folder, command=asked)
     interrupted = False
     try:

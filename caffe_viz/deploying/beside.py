@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from caffe_viz.deploying.pixels import ORDERS, digits_size, pixels_of
@@ -54,10 +55,9 @@ def settings_near(prototxt: str | Path) -> Settings:
 
 def _of_training(path: Path) -> Settings | None:
     """As the data layer of the net itself says, or that of its training's file."""
-    try:
+    own = None
+    with suppress(InputError):  # told where the net is read; a solver is none
         own = None if not path.is_file() or is_binary(path) else read_net(path)
-    except InputError:  # told where the net is read
-        return None
     inputs = {} if own is None else _own_inputs(own)
     if own is not None and any(map(brings_data, own.layer)):
         return _of_data(own, inputs, path)

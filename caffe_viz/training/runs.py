@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from caffe_viz.backend import engine_name
+from caffe_viz.deploying import preprocess_near
 from caffe_viz.errors import InputError, RunError
 from caffe_viz.images import Preprocess
 from caffe_viz.netdef import SolverParameter
@@ -66,7 +67,7 @@ class Training:
         self.settings = with_code(settings, python_path) if allow_code else settings
         self.solver = load_solver(self.settings, engine=engine, allow_code=allow_code)
         self.warnings = warnings_of(self.settings, engine)
-        images = preprocess or Preprocess.near(solver)
+        images = preprocess or preprocess_near(solver)
         feed = None if data is None else _feed(self.solver.net, Path(data), images, seed, self.settings)
         if feed is None:
             _need_data(self.solver.net)

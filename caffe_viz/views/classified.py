@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from caffe_viz import tables
 from caffe_viz.classification import Answer, Classifier, class_heads
+from caffe_viz.classification.accuracy import TOP, Tally
+from caffe_viz.classification.truth import truth_of
 from caffe_viz.errors import InputError
 from caffe_viz.images import Preprocess
 from caffe_viz.network import Network, PathLike
+from caffe_viz.views.accuracy import Accuracy
 from caffe_viz.views.rich import Look, Rich
 
 
@@ -23,6 +28,7 @@ class Classified(Rich):
     doubts: tuple[str, ...]
     unit: str
     engine: str
+    accuracy: Accuracy | None = None
 
     @property
     def table(self) -> tables.Table:
@@ -40,35 +46,81 @@ class Classified(Rich):
         return tables.Table(title, ("image", *columns[2:]) if one else columns, tuple(shown))
 
     def __repr__(self) -> str:
-        return "\n".join([str(self.table), *(f"warning: {doubt}" for doubt in self.doubts)])
+        counted = [] if self.accuracy is None else [repr(self.accuracy)]
+        return "\n".join([str(self.table), *(f"warning: {doubt}" for doubt in self.doubts), *counted])
 
     def _look(self) -> Look:
-        return Look(lines=[f"warning: {doubt}" for doubt in self.doubts], tables=[self.table])
+        doubts = [f"warning: {doubt}" for doubt in self.doubts]
+        if self.accuracy is None:
+            return Look(lines=doubts, tables=[self.table])
+        counted = self.accuracy._look()
+        return Look(counted.pictures, [*doubts, *counted.lines], [*counted.tables, self.table])
 
 
-def classify(
-    net: Any, images: PathLike | Iterable[PathLike], *, top: int = 5, oversample: bool = False
-) -> Classified:
-    """The `top` classes of `images`: files, folders, .zip archives; unreadable ones in a folder are said.
+class Classifying:
+    """Images under way through a network: iterate for their answers; `accuracy` counts those so far.
 
-    Those of several inputs are given as of `Network.taking`.
-
-    With `oversample` the mean over ten crops: corners, centre and their mirror images.
+    It is None where the truth is not known: see `truth_of`. Images are as of `Network.album`.
 
     Raises:
         InputError: no such image, none that can be read, or no net that ends in classes.
     """
-    whole = Network.of(net)
-    network, album = whole.album(images, *(head.answer for head in class_heads(whole)))
-    classifier = Classifier(network, album, top=top, oversample=oversample)
-    answers = tuple(classifier)
+
+    def __init__(
+        self,
+        network: Network,
+        images: Any,
+        *,
+        top: int = 5,
+        oversample: bool = False,
+        root: Path | None = None,
+    ) -> None:
+        heads = class_heads(network)
+        given, album = network.album(images, *(head.answer for head in heads), root=root)
+        truth, self._doubt = truth_of(given, heads, album)
+        self.accuracy = None if truth is None else Accuracy(Tally(truth), given, album)
+        least = 1 if truth is None else TOP
+        self.classifier = Classifier(given, album, top=max(top, least), oversample=oversample)
+
+    def __iter__(self) -> Iterator[Answer]:
+        for number, answer in enumerate(self.classifier):
+            if self.accuracy is not None:
+                self.accuracy.tally.add(number, answer)
+            yield answer
+
+    def __len__(self) -> int:
+        return len(self.classifier.album)
+
+    @cached_property
+    def doubts(self) -> tuple[str, ...]:
+        """What looks wrong, one sentence each."""
+        return (*self.classifier.doubts, *filter(None, [self._doubt]))
+
+
+def classify(
+    net: Any,
+    images: PathLike | Iterable[PathLike],
+    *,
+    top: int = 5,
+    oversample: bool = False,
+    root: PathLike | None = None,
+) -> Classified:
+    """The `top` classes of `images`: files, folders, .zip archives; unreadable ones in a folder are said.
+
+    Those of several inputs are given as of `Network.taking`. With `oversample` the mean over ten crops:
+    corners, centre and their mirror images. Where the folders are called as classes, or a list has labels
+    (a.txt, with paths in `root`), `accuracy` says how right the answers are.
+
+    Raises:
+        InputError: no such image, none that can be read, or no net that ends in classes.
+    """
+    folder = None if root is None else Path(root)
+    run = Classifying(Network.of(net), images, top=top, oversample=oversample, root=folder)
+    answers = tuple(replace(answer, heads={k: v[:top] for k, v in answer.heads.items()}) for answer in run)
     need_one(answers)
+    made = run.classifier
     return Classified(
-        answers,
-        described(classifier.network, oversample),
-        classifier.doubts,
-        classifier.values,
-        classifier.engine,
+        answers, described(made.network, oversample), run.doubts, made.values, made.engine, run.accuracy
     )
 
 
@@ -83,6 +135,7 @@ def need_one(answers: Iterable[Answer]) -> None:
 def described(network: Network, oversample: bool = False) -> str:
     """How images get into the input of `network`, in words."""
     given, shape = network.preprocess, (0, 0, 0)
+    source = f" ({given.source})" if given.source else ""
     if network.has_image:
         if network.pictures is None:
             return f"arrays {network.shape} as they are"
@@ -94,7 +147,7 @@ def described(network: Network, oversample: bool = False) -> str:
     scale = "" if given.scale == 1 else f" times {given.scale:g}"
     return (
         f"{given.channel_order}, (0..255 minus {given.mean}{_fate(given, size)}){scale}, warped to {warped}"
-        f"{' and smoothed' if given.antialias else ''}{'' if given.resize is None else crop}"
+        f"{' and smoothed' if given.antialias else ''}{'' if given.resize is None else crop}{source}"
     )
 
 
@@ -109,13 +162,16 @@ def _fate(given: Preprocess, size: tuple[int, int]) -> str:
     return f"{warped}, cropped as the image is" if frame != size else warped
 
 
-def settings(preprocess: Preprocess, source: str) -> dict[str, Any]:
-    """`preprocess` as values for JSON, and where it is from."""
+def settings(preprocess: Preprocess) -> dict[str, Any]:
+    """`preprocess` as values for JSON, and where it is from; of a mean image the averages, and its shape."""
+    mean = preprocess.mean
+    image = {} if mean.size is None else {"mean_image": {"file": mean.file, "shape": mean.values.shape}}
     return {
         "channel_order": preprocess.channel_order,
-        "mean": list(preprocess.mean.average),
+        "mean": list(mean.average),
+        **image,
         "scale": preprocess.scale,
         "resize": preprocess.resize,
         "antialias": preprocess.antialias,
-        "from": source,
+        "from": preprocess.source,
     }

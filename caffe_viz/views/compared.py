@@ -11,6 +11,7 @@ from typing import Any
 
 from caffe_viz import comparing, netdef
 from caffe_viz.comparing import Diff, LayerDiff, Shown, Side
+from caffe_viz.deploying import preprocess_near
 from caffe_viz.errors import InputError, near
 from caffe_viz.figures import Picture
 from caffe_viz.figures.changes import change_bars, filters_beside
@@ -128,7 +129,7 @@ def compare_weights(
         InputError: as `compare`.
     """
     if isinstance(prototxt, str | Path):
-        channel_order = channel_order or Preprocess.near(prototxt).channel_order
+        channel_order = channel_order or preprocess_near(prototxt).channel_order
         prototxt = netdef.read_net(prototxt)
     before, after = (x if isinstance(x, str | Path | NetParameter) else Network.of(x).trained for x in (a, b))
     found = comparing.compare(
