@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from caffe_viz.errors import InputError
-from caffe_viz.images import Album
+from caffe_viz.images import Album, Labels
 from caffe_viz.netdef import NetParameter
 from caffe_viz.network import Network
 from caffe_viz.streaming import Runner
@@ -22,12 +22,13 @@ SAVE_EVERY = 5.0  # seconds
 def identity(part: Network, album: Album, runner: Runner) -> dict[str, Any]:
     """What decides the numbers of a run, as JSON has it; the names are those that an error says."""
     net = part.message.SerializeToString(deterministic=True)
+    how = part.preprocess
     return {
         "net": hashlib.sha256(net).hexdigest(),
         "weights": _digest(part.weights),
         "images": album.digest,
         "inputs": part.inputs_digest,
-        "preprocessing": asdict(part.preprocess) | {"labels": None},
+        "preprocessing": [repr(replace(how, labels=Labels())), how.mean.digest],
         "engine": [runner.engine, part.device, runner.batch],
     }
 

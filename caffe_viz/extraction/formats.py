@@ -61,14 +61,19 @@ def _need_free_name(path: Path, shapes: Shapes) -> None:
 
 def _npz(path: Path, rows: Rows) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        with archive.open(f"{NAMES}.npy", "w", force_zip64=True) as member:
+        with archive.open(_member(NAMES), "w", force_zip64=True) as member:
             np.lib.format.write_array(member, np.array(rows.names), allow_pickle=False)
         for blob, shape in rows.whole.items():
             head = {"descr": "<f4", "fortran_order": False, "shape": shape}
-            with archive.open(f"{blob}.npy", "w", force_zip64=True) as member:
+            with archive.open(_member(blob), "w", force_zip64=True) as member:
                 np.lib.format.write_array_header_2_0(member, head)
                 for part in rows.parts(blob):
                     member.write(part.tobytes())
+
+
+def _member(name: str) -> zipfile.ZipInfo:
+    """Without the time, so that the same rows make the same file."""
+    return zipfile.ZipInfo(f"{name}.npy")
 
 
 def _need_hdf5(path: Path, shapes: Shapes) -> None:
