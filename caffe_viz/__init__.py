@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from caffe_viz.ascent import Ascent, Recipe, ascend
     from caffe_viz.backend import load_net, torch_module
     from caffe_viz.checking import check
+    from caffe_viz.deploying import preprocess_near
     from caffe_viz.errors import CaffeVizError, CaffeVizWarning, InputError, RunError
     from caffe_viz.figures import Picture
     from caffe_viz.geometry import measure
@@ -59,6 +60,7 @@ _PUBLIC = {
     "ascent": ("Ascent", "Recipe", "ascend"),
     "backend": ("load_net", "torch_module"),
     "checking": ("check",),
+    "deploying": ("preprocess_near",),
     "errors": ("CaffeVizError", "CaffeVizWarning", "InputError", "RunError"),
     "figures": ("Picture",),
     "geometry": ("measure",),
@@ -101,7 +103,7 @@ __all__ = [
     "Record", "Recorder", "RunError", "State", "ascend", "auxiliary_net", "check", "classify",
     "compare_weights", "deploy", "detect", "download", "dream", "explore", "features", "forward",
     "gradient", "invert", "load_image", "load_net", "load_solver", "make_report", "maximize", "measure",
-    "read_net", "read_objective", "read_weights", "segment", "shapes", "show_activations",
+    "preprocess_near", "read_net", "read_objective", "read_weights", "segment", "shapes", "show_activations",
     "show_attribution", "show_evaluation", "show_evolution", "show_gradients", "show_log",
     "show_structure", "show_weights", "top_images", "torch_module", "vis_square", "write_net",
     "write_weights",

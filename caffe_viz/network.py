@@ -105,7 +105,7 @@ class Network:
             return cls(net)
         if isinstance(net, str | Path):
             made = cls(net)
-            return replace(made, preprocess=preprocess_near(made.prototxt))
+            return replace(made, preprocess=preprocess_near(str(made.prototxt)))
         if not hasattr(net, "prototxt"):
             raise InputError(
                 f"{type(net).__name__}: load the net with caffe_viz.load_net(prototxt, weights)."

@@ -20,9 +20,10 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from PIL import Image
 
+from caffe_viz.deploying import preprocess_near
 from caffe_viz.figures import contact_sheet
 from caffe_viz.files import write_whole
-from caffe_viz.images import Preprocess, load_image, png_bytes
+from caffe_viz.images import load_image, png_bytes
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -96,7 +97,7 @@ def made(name: str, layer: str, out: Path) -> Path:
 
 def beside(paths: Sequence[Path], layers: Sequence[str]) -> bytes:
     """The cat as the shipped net sees it, and the pictures of these layers."""
-    preprocess = Preprocess.near(ROOT / NET.split()[0])
+    preprocess = preprocess_near(ROOT / NET.split()[0])
     tiles = [load_image(path) for path in paths]
     height, width = tiles[0].shape[:2]
     cat = preprocess.to_caffe(load_image(ROOT / CAT.split()[1]), (3, height, width))

@@ -11,8 +11,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from caffe_viz.deploying import preprocess_near
 from caffe_viz.files import write_whole
-from caffe_viz.images import Preprocess
 from caffe_viz.netdef import read_net, read_weights
 from caffe_viz.parity import compare
 from caffe_viz.surgery import with_batch
@@ -27,7 +27,7 @@ def row(folder: Path) -> str:
     found = compare(
         with_batch(read_net(folder / "deploy.prototxt"), 1),
         None if weights is None else read_weights(weights),
-        amplitude=64 * Preprocess.near(folder / "deploy.prototxt").scale,
+        amplitude=64 * preprocess_near(folder / "deploy.prototxt").scale,
     )
     kind = "random" if weights is None else "trained"
     numbers = [found.forward, found.gradient, found.scattered]

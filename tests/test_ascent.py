@@ -38,7 +38,7 @@ def toy(bias: tuple[float, ...] = (0, 0, 0)) -> tuple[NetParameter, NetParameter
 def cifar(networks: Path) -> tuple[NetParameter, Path, cv.Preprocess]:
     folder = networks / "caffenet_cifar10"
     net = cv.read_net(folder / "deploy.prototxt")
-    return net, folder / "caffenet_cifar10.caffemodel", cv.Preprocess.near(folder / "deploy.prototxt")
+    return net, folder / "caffenet_cifar10.caffemodel", cv.preprocess_near(folder / "deploy.prototxt")
 
 
 def finish(climbing: Any) -> Ascent:

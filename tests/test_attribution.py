@@ -17,6 +17,7 @@ import caffe_viz as cv
 from caffe_viz.attribution import METHODS, Attribution, Reads, Settings, attribute, centre
 from caffe_viz.attribution.pooled import class_maps
 from caffe_viz.attribution.targets import find_layer, find_target, likeliest_class
+from caffe_viz.deploying import preprocess_near
 from caffe_viz.errors import CaffeVizWarning, InputError
 from caffe_viz.figures import captioned, contact_sheet, heat, heat_over, signed_colours
 from caffe_viz.images import Preprocess, save_png
@@ -35,7 +36,7 @@ FEW = Settings(samples=4, steps=8)
 def cifar_network(networks: Path, engine: str) -> Network:
     folder = networks / "caffenet_cifar10"
     prototxt = folder / "deploy.prototxt"
-    return Network(prototxt, folder / "caffenet_cifar10.caffemodel", Preprocess.near(prototxt), engine)
+    return Network(prototxt, folder / "caffenet_cifar10.caffemodel", preprocess_near(prototxt), engine)
 
 
 @pytest.fixture(scope="module")

@@ -20,9 +20,10 @@ from caffe_viz.classification import Classifier
 from caffe_viz.classification.crops import ten_crops
 from caffe_viz.classification.doubts import doubts_of_input
 from caffe_viz.cli import main
+from caffe_viz.deploying import preprocess_near
 from caffe_viz.errors import InputError
 from caffe_viz.images import Album, Preprocess
-from caffe_viz.netdef import NetParameter, make_blob, parse_net, write_weights
+from caffe_viz.netdef import NetParameter, make_blob, write_weights
 from caffe_viz.network import Network
 from caffe_viz.views.classified import classify
 
@@ -60,7 +61,7 @@ def toy(tmp_path: Path) -> Path:
 
 def network(folder: Path, engine: str, **changes: Any) -> Network:
     net = folder / "deploy.prototxt"
-    return Network(net, folder / "net.caffemodel", replace(Preprocess.near(net), **changes), engine)
+    return Network(net, folder / "net.caffemodel", replace(preprocess_near(net), **changes), engine)
 
 
 def run(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -299,7 +300,7 @@ def test_a_net_without_classes_is_refused(toy: Path) -> None:
 def shipped(networks: Path, engine: str, **changes: Any) -> Network:
     folder = networks / "caffenet_cifar10"
     net = folder / "deploy.prototxt"
-    preprocess = replace(Preprocess.near(net), **changes)
+    preprocess = replace(preprocess_near(net), **changes)
     return Network(net, folder / "caffenet_cifar10.caffemodel", preprocess, engine)
 
 

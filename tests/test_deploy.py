@@ -10,6 +10,7 @@ import pytest
 from commands import here, ran, refused
 
 import caffe_viz as cv
+from caffe_viz.deploying import preprocess_near
 from caffe_viz.errors import InputError
 from caffe_viz.images import Preprocess
 from caffe_viz.netdef import State, as_text, make_blob, parse_net, read_net
@@ -146,7 +147,7 @@ def test_the_stage_deploy_and_stages_that_are_needed() -> None:
     assert cv.measure(made.message).blobs["data"] == (1, 3, 7, 7)
     assert "stage 'deploy'" in made.notes[0]
     assert made.preprocess is not None
-    assert made.preprocess.mean == (5,)
+    assert made.preprocess.mean.average == (5,)
     staged = BODY.replace('name: "fc"', 'name: "fc" include { stage: "s" }')
     made = cv.deploy(
         parse_net(DATA % ("d", "phase: TEST", "crop_size: 9") + staged + loss("HingeLoss", "fc", "label"))
@@ -201,23 +202,26 @@ def test_transform_param_becomes_preprocess(
     made = cv.deploy(parse_net(IMAGES % (transform, images) + END))
     assert made.preprocess == wanted
     made.save(tmp_path / "deploy.prototxt")
-    assert Preprocess.near(tmp_path / "deploy.prototxt") == wanted
+    assert preprocess_near(tmp_path / "deploy.prototxt") == wanted
 
 
 def test_a_mean_file_beside_the_net_and_none_elsewhere(tmp_path: Path) -> None:
-    mean = np.broadcast_to(np.array([1, 2, 3.5], np.float32)[:, None, None], (3, 12, 12))
+    mean = np.random.default_rng(0).uniform(0, 255, (3, 12, 12)).astype(np.float32)
     (tmp_path / "mean.binaryproto").write_bytes(make_blob(mean[None]).SerializeToString())
     text = DATA % ("d", "", 'mean_file: "../elsewhere/mean.binaryproto" crop_size: 8') + END
     (tmp_path / "train.prototxt").write_text(text)
     made = cv.deploy(tmp_path / "train.prototxt")
-    assert made.preprocess == Preprocess("BGR", (1, 2, 3.5), 1, 12)
+    assert made.preprocess == Preprocess("BGR", mean, 1, 12)
+    _, toml = made.save(tmp_path / "use" / "deploy.prototxt")
+    assert 'mean = "../mean.binaryproto"' in toml.read_text()
+    assert Preprocess.from_toml(toml) == made.preprocess
     (tmp_path / "train.prototxt").write_text(text.replace("crop_size: 8", ""))
     assert cv.measure(cv.deploy(tmp_path / "train.prototxt").message).blobs["data"] == (1, 3, 12, 12)
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "train.prototxt").write_text(text.replace("../elsewhere", ".."))
     far = cv.deploy(tmp_path / "sub" / "train.prototxt")
     assert far.preprocess is not None
-    assert far.preprocess.mean == (0,)
+    assert far.preprocess.mean.average == (0,)
     assert "mean.binaryproto does not lie beside the net" in far.notes[0]
 
 

@@ -18,6 +18,7 @@ import caffe_viz as cv
 from caffe_viz.attribution import METHODS, Reads, Settings
 from caffe_viz.attribution.job import Job
 from caffe_viz.attribution.table import Method, total
+from caffe_viz.deploying import preprocess_near
 from caffe_viz.errors import InputError, RunError
 from caffe_viz.evaluation import (
     BASELINES,
@@ -32,7 +33,6 @@ from caffe_viz.evaluation import (
 )
 from caffe_viz.evaluation.curves import blurred, order
 from caffe_viz.evaluation.sanity import cascade, mean, weighted_layers
-from caffe_viz.images import Preprocess
 from caffe_viz.netdef import NetParameter, parse_net, write_net, write_weights
 from caffe_viz.network import Network
 from caffe_viz.parity import apart, seeded_weights
@@ -529,7 +529,7 @@ def test_some_of_many_images(engine: str) -> None:
 def cifar(networks: Path, engine: str = "auto") -> Network:
     folder = networks / "caffenet_cifar10"
     prototxt = folder / "deploy.prototxt"
-    return Network(prototxt, folder / "caffenet_cifar10.caffemodel", Preprocess.near(prototxt), engine)
+    return Network(prototxt, folder / "caffenet_cifar10.caffemodel", preprocess_near(prototxt), engine)
 
 
 def test_engines_agree(networks: Path, caffe: Any) -> None:
@@ -625,7 +625,7 @@ PHOTOGRAPHS = ["ILSVRC2012_val_00000610.jpg", "ILSVRC2012_val_00020333.jpg", "IL
 def test_grad_cam_is_better_than_chance_on_photographs(networks: Path, shared: Path) -> None:
     """In each of the three; but random single pixels harm a net no less than the patches that it finds."""
     folder = shared / "models" / "squeezenet_v1.0"
-    preprocess = Preprocess.near(networks / "squeezenet_v1.0" / "deploy.prototxt")
+    preprocess = preprocess_near(networks / "squeezenet_v1.0" / "deploy.prototxt")
     network = Network(folder / "deploy.prototxt", folder / "squeezenet_v1.0.caffemodel", preprocess)
     images = [shared / "images" / name for name in PHOTOGRAPHS]
     found = show_evaluation(network, images, methods="grad-cam", checks=["curves"], points=8).curves

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from caffe_viz.deploying import preprocess_near
 from caffe_viz.errors import InputError, RunError
 from caffe_viz.images import Preprocess, load_image, resized, save_gif, save_png, stretched
 
@@ -296,7 +297,7 @@ def test_every_key(tmp_path: Path) -> None:
     )
     expected = Preprocess("RGB", (1, 2.5, 3), 0.5, 40, ("tench", "käse, cheese", "", "$n_3$"), antialias=True)
     assert Preprocess.from_toml(path) == expected
-    assert Preprocess.near(tmp_path / "deploy.prototxt") == expected
+    assert preprocess_near(tmp_path / "deploy.prototxt") == expected
 
 
 def test_one_mean_and_no_crop(tmp_path: Path) -> None:
@@ -306,7 +307,7 @@ def test_one_mean_and_no_crop(tmp_path: Path) -> None:
 
 def test_without_a_file_the_defaults_are_caffenets(tmp_path: Path) -> None:
     expected = Preprocess("BGR", (104.007, 116.669, 122.679), 1.0, 256, ())
-    assert Preprocess.near(tmp_path / "deploy.prototxt") == expected
+    assert preprocess_near(tmp_path / "deploy.prototxt") == expected
     assert Preprocess.from_toml(written(tmp_path, "")) == expected
 
 

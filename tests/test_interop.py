@@ -26,7 +26,7 @@ LIBRARY = torch.library.Library("torchvision", "FRAGMENT")
 @pytest.fixture(scope="module")
 def network() -> Network:
     files = FOLDER / "deploy.prototxt", FOLDER / "caffenet_cifar10.caffemodel"
-    return Network(*files, cv.Preprocess.near(files[0]), "torch")
+    return Network(*files, cv.preprocess_near(files[0]), "torch")
 
 
 @pytest.fixture(scope="module")

@@ -59,7 +59,7 @@ def photograph(net: Any, path: Path) -> np.ndarray:
     rgb = cv.load_image(path)
     side = min(rgb.shape[:2])
     top, left = ((n - side) // 2 for n in rgb.shape[:2])
-    return cv.Preprocess.near(net.folder / "deploy.prototxt").to_caffe(
+    return cv.preprocess_near(net.folder / "deploy.prototxt").to_caffe(
         rgb[top : top + side, left : left + side], (3, 32, 32)
     )
 
@@ -105,7 +105,7 @@ def test_the_value_is_that_of_the_picture_itself(engine: str, net: Any) -> None:
     values = [real.blobs["conv3"].data[n, f].mean() for n, f in enumerate((5, 9))]
     np.testing.assert_allclose(found.values, values, rtol=1e-3)
     np.testing.assert_array_equal(found.values, found.curve[:, -1])
-    shares = Units.of(cv.Preprocess.near(net.folder / "deploy.prototxt"), 3).share(found.images)
+    shares = Units.of(cv.preprocess_near(net.folder / "deploy.prototxt"), 3).share(found.images)
     assert shares.min() >= -1e-5
     assert shares.max() <= 1 + 1e-5
     assert found.bounded
@@ -290,7 +290,7 @@ def test_an_ascent_that_is_left_keeps_the_best_so_far(files: tuple[Path, Path]) 
     """By `break`, by `stop`, and in a smaller octave, whose image is enlarged."""
     pytest.importorskip("torch")
     message, weights = cv.read_net(files[0]), cv.read_weights(files[1])
-    options = {"engine": "torch", "preprocess": cv.Preprocess.near(files[0]), "steps": 1_000_000, "jobs": 2}
+    options = {"engine": "torch", "preprocess": cv.preprocess_near(files[0]), "steps": 1_000_000, "jobs": 2}
     left = ascend(message, weights, "conv1", [1], **options)
     for _ in left:
         break

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from attribution_toy import pooled
 
+from caffe_viz.deploying import preprocess_near
 from caffe_viz.images import Preprocess, load_image, save_png
 from caffe_viz.netdef import parse_net
 from caffe_viz.network import Network
@@ -60,7 +61,7 @@ def cifar(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_png(folder / "tac.png", load_image(CAT)[:, ::-1])
     net = REPOSITORY / "prototxt" / "caffenet_cifar10"
     prototxt = net / "deploy.prototxt"
-    network = Network(prototxt, net / "caffenet_cifar10.caffemodel", Preprocess.near(prototxt))
+    network = Network(prototxt, net / "caffenet_cifar10.caffemodel", preprocess_near(prototxt))
     record = REPOSITORY / "examples" / "caffenet_cifar10.record"
     return reported(Subject.of(network, [CAT, folder / "tac.png"], record=record), folder, 600)
 

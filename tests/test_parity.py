@@ -12,8 +12,8 @@ import pytest
 
 from caffe_viz import parity
 from caffe_viz.cli import main
+from caffe_viz.deploying import preprocess_near
 from caffe_viz.errors import InputError, RunError
-from caffe_viz.images import Preprocess
 from caffe_viz.netdef import parse_net, read_net, read_weights
 from caffe_viz.surgery import with_batch
 
@@ -29,7 +29,7 @@ def compare(folder: Path) -> parity.Parity:
     return parity.compare(
         with_batch(read_net(folder / "deploy.prototxt"), 1),
         None if weights is None else read_weights(weights),
-        amplitude=64 * Preprocess.near(folder / "deploy.prototxt").scale,
+        amplitude=64 * preprocess_near(folder / "deploy.prototxt").scale,
     )
 
 

@@ -20,6 +20,7 @@ from attribution_toy import pooled
 from commands import here
 
 from caffe_viz import netdef, tables
+from caffe_viz.deploying import preprocess_near
 from caffe_viz.errors import InputError, RunError
 from caffe_viz.images import Preprocess, load_image, save_png
 from caffe_viz.network import Network
@@ -83,7 +84,7 @@ def toy(tmp_path: Path) -> Path:
 
 def subject(toy: Path, engine: str = "auto", **more: Any) -> Subject:
     network = Network(
-        toy / "deploy.prototxt", toy / "toy.caffemodel", Preprocess.near(toy / "deploy.prototxt"), engine
+        toy / "deploy.prototxt", toy / "toy.caffemodel", preprocess_near(toy / "deploy.prototxt"), engine
     )
     return Subject.of(network, **{"images": [toy / "images"], **more})
 

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from caffe_viz.deploying import preprocess_near
 from caffe_viz.errors import InputError
 from caffe_viz.geometry import Field
 from caffe_viz.images import Album, Preprocess
@@ -70,7 +71,7 @@ def planted(*places: tuple[int, int]) -> np.ndarray[Any, Any]:
 
 def network(folder: Path, engine: str = "auto") -> Network:
     net = folder / "deploy.prototxt"
-    return Network(net, folder / "net.caffemodel", Preprocess.near(net), engine)
+    return Network(net, folder / "net.caffemodel", preprocess_near(net), engine)
 
 
 def command(folder: Path, output: Path, *more: object) -> list[str]:
@@ -161,7 +162,7 @@ def test_engines_find_the_same(networks: Path, tmp_path: Path, caffe: Any) -> No
     net = networks / "caffenet_cifar10" / "deploy.prototxt"
     weights = net.with_name("caffenet_cifar10.caffemodel")
     a, b = (
-        top_images(Network(net, weights, Preprocess.near(net), name), tmp_path, "conv2", count=3).top
+        top_images(Network(net, weights, preprocess_near(net), name), tmp_path, "conv2", count=3).top
         for name in ("caffe", "torch")
     )
     np.testing.assert_array_equal(a.images, b.images)
@@ -314,7 +315,7 @@ def test_ctrl_c_and_the_same_command_goes_on(networks: Path, tmp_path: Path) -> 
     assert "images passed over: 1" in done.stdout
     assert sorted(p.name for p in out.iterdir()) == ["conv2_top.npz", "conv2_top.png"]
     undisturbed = top_images(
-        Network(net, weights, Preprocess.near(net)), tmp_path / "a.zip", "conv2", count=3
+        Network(net, weights, preprocess_near(net)), tmp_path / "a.zip", "conv2", count=3
     )
     same(Top.load(out / "conv2_top.npz"), undisturbed.top)
 

@@ -71,7 +71,7 @@ def test_a_net_and_its_two_files_give_the_same(cifar: Any, engine: str, networks
     folder = networks / "caffenet_cifar10"
     files = Network(
         folder / "deploy.prototxt", folder / "caffenet_cifar10.caffemodel",
-        cv.Preprocess.near(folder / "deploy.prototxt"), engine,
+        cv.preprocess_near(folder / "deploy.prototxt"), engine,
     )  # fmt: skip
     a, b = (cv.show_activations(net, CAT, ["fc8"]).arrays["fc8"] for net in (cifar, files))
     np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)

@@ -67,9 +67,10 @@ class Mean:
         return hash(self.digest)
 
     def __repr__(self) -> str:
+        """By the values alone: it tells means apart where an interrupted run goes on."""
         if self.size is None:
-            return f"Mean({self})"
-        return f"Mean({self.file or 'array'!r}, {self.values.shape}, {self.digest[:12]})"
+            return f"Mean({self.average})"
+        return f"Mean({self.values.shape}, SHA-256 {self.digest[:16]})"
 
     def __str__(self) -> str:
         """The numbers; of an image, its name and size."""

@@ -93,12 +93,6 @@ class Preprocess:
         """
         return cls.of(read_toml(path))
 
-    @classmethod
-    def near(cls, prototxt: str | Path) -> Preprocess:
-        """What preprocess.toml beside `prototxt` says; without that file, the defaults."""
-        path = Path(prototxt).parent / "preprocess.toml"
-        return cls.from_toml(path) if path.exists() else cls()
-
     def to_toml(self, folder: str | Path = ".") -> str:
         """The text that `from_toml` reads in `folder`; without the labels, which are a file of their own.
 

@@ -134,13 +134,12 @@ def need_one(answers: Iterable[Answer]) -> None:
 
 def described(network: Network, oversample: bool = False) -> str:
     """How images get into the input of `network`, in words."""
-    given, shape = network.preprocess, (0, 0, 0)
+    given, size = network.preprocess, (0, 0)
     source = f" ({given.source})" if given.source else ""
     if network.has_image:
         if network.pictures is None:
             return f"arrays {network.shape} as they are"
-        shape = network.shape
-    size = (shape[1], shape[2])
+        size = (network.shape[1], network.shape[2])
     own = " x ".join(map(str, size)) if all(size) else "the input"
     warped = own if given.resize is None else f"{given.resize} x {given.resize}"
     crop = f", ten crops of {own}" if oversample else f", centre crop {own}"
