@@ -22,7 +22,7 @@ from caffe_viz.backend import ENGINES, module
 from caffe_viz.errors import CaffeVizError, InputError
 
 PROGRAM = "python -m caffe_viz.run"
-PARTS = ("io", "classifier", "detector", "draw", "net_spec", "proto")
+PARTS = ("io", "classifier", "coord_map", "detector", "draw", "net_spec", "proto")
 OLD_NAMES: Mapping[str, type] = {
     "float": float,
     "int": int,
@@ -41,6 +41,8 @@ OWN = (__file__, runpy.run_module.__code__.co_filename)  # files whose lines no 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line; ends as the script does."""
     options = _parser().parse_args(arguments)
+    # Not the folder where this is called: it may hold a Caffe that is not built.
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
     try:
         if not options.script:
             raise InputError(f"which script? {PROGRAM} script.py")

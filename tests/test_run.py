@@ -32,7 +32,7 @@ import caffe.proto.caffe_pb2 as pb
 from caffe import layers as L, params as P
 from caffe.proto import caffe_pb2
 from caffe.io import Transformer
-import caffe.net_spec, caffe.classifier, caffe.detector
+import caffe.net_spec, caffe.classifier, caffe.detector, caffe.coord_map
 import numpy as np
 assert caffe.io.Transformer is Transformer and caffe_pb2 is pb and pb.NetParameter().name == ""
 assert L.Pooling(pool=P.Pooling.MAX).to_proto().layer[0].type == "Pooling"
@@ -76,6 +76,14 @@ def test_import_caffe_finds_the_engine(script: Any, engine: str) -> None:
 
 def test_the_embedded_engine_without_being_asked(script: Any) -> None:
     assert script("import caffe; print(caffe.Net.__module__)")[1] == "caffe_viz.engine.net\n"
+
+
+def test_a_caffe_that_is_not_built_is_passed_over(script: Any, tmp_path: Path, engine: str) -> None:
+    """As in the folder python/ of Caffe's sources, where its own scripts are."""
+    (tmp_path / "caffe").mkdir()
+    (tmp_path / "caffe" / "__init__.py").write_text("from ._caffe import Net")
+    code, out, _ = script("import caffe; print(caffe.Net.__name__)", options=("--engine", engine))
+    assert (code, out) == (0, "Net\n")
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from caffe_viz.engine import classifier, detector, draw, io, net_spec, proto
+from caffe_viz.engine import classifier, coord_map, detector, draw, io, net_spec, proto
 from caffe_viz.engine.classifier import Classifier
 from caffe_viz.engine.detector import Detector
 from caffe_viz.engine.modes import set_device, set_mode_cpu, set_mode_gpu, set_random_seed
@@ -30,7 +30,7 @@ from caffe_viz.engine.table import LAYERS
 
 __version__ = "1.0.0"  # of the Caffe whose interface this is
 TRAIN, TEST = 0, 1
-MISSING = ("NCCL", "Timer", "coord_map")
+MISSING = ("NCCL", "Timer")
 
 __all__ = [
     "TEST",
@@ -47,6 +47,7 @@ __all__ = [
     "RMSPropSolver",
     "SGDSolver",
     "classifier",
+    "coord_map",
     "detector",
     "draw",
     "get_solver",
