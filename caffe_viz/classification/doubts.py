@@ -37,7 +37,8 @@ def doubts_of_settings(network: Network, *classes: int) -> Iterator[str]:
     if network.pictures is None:
         return
     if 0 < np.abs(given.mean.values).max() <= 1:
-        yield f"mean is {_numbers(given.mean.average)}: it is subtracted from pixels of 0..255, so give 255 times it"
+        mean = _numbers(given.mean.average)
+        yield f"mean is {mean}: it is subtracted from pixels of 0..255, so give 255 times it"
     if abs(given.scale) > 4:
         yield f"scale is {given.scale:g}: it multiplies pixels of 0..255, not of 0..1"
     yield from _mean(network, given)

@@ -95,7 +95,7 @@ class Labels(tuple[str, ...]):
         """The names that are most like `text`, or have a part that is, the likest first."""
         given = folded(text)
         known = {name: None for number in range(len(self)) for name in self.called(number)}
-        alike = sorted(((-_likeness(given, folded(name)), name) for name in known))
+        alike = sorted((-_likeness(given, folded(name)), name) for name in known)
         return [name for likeness, name in alike[:most] if -likeness >= ALIKE]
 
     @cached_property
@@ -206,10 +206,8 @@ def _lines(text: str) -> Iterator[Class]:
         if all(found):
             made = [make(n, one) for n, one in enumerate(found, 1) if one]
             numbers = [one.number for one in made if one.number is not None]
-            if (
-                not numbers
-                or numbers == list(range(numbers[0], numbers[0] + len(numbers)))
-                and numbers[0] < 2
+            if not numbers or (
+                numbers == list(range(numbers[0], numbers[0] + len(numbers))) and numbers[0] < 2
             ):
                 yield from made
                 return
@@ -243,7 +241,7 @@ def _json(text: str) -> Iterator[Class]:
             yield _named(line, int(value), key) if _whole(value) else _named(line, _number(key, line), value)
 
 
-class _pairs(list[Any]):  # noqa: N801  # a hook of json, called as a function
+class _pairs(list[Any]):  # a hook of json, called as a function
     """What stands in braces, with all that is there twice."""
 
 

@@ -1,0 +1,119 @@
+"""What images show, as their folders or a list say, in the classes of a net."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caffe_viz.answers import Head
+from caffe_viz.errors import InputError, near
+from caffe_viz.images import Album, Labels
+from caffe_viz.images.labels import WORDNET
+from caffe_viz.network import Network
+
+FOLDERS, LISTED = "the folders", "the labels of the list"
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The number of the class of each image of an album, in the answer `head`; `names` are of its classes.
+
+    The one unit of a sigmoid has two: what it stands for is class 1. `said_by` is where the truth is from.
+    """
+
+    head: Head
+    names: Labels
+    classes: NDArray[np.int32]
+    said_by: str
+
+    @property
+    def count(self) -> int:
+        """Of classes."""
+        return max(len(self.head), 2)
+
+    def name(self, number: int) -> str:
+        """What a class is called: its first name, or its number."""
+        return self.names[number].split(",")[0].strip() or str(number) if self.names else str(number)
+
+
+def truth_of(network: Network, heads: Sequence[Head], album: Album) -> tuple[Truth | None, str]:
+    """The truth about an album where it is known, and else a doubt in words, or "".
+
+    It is where a list says it, or where every image is in a folder that is called as a class of one of the
+    `heads`: by a name, a WordNet number, or its number. A doubt is where some folders are, but not all.
+
+    Raises:
+        InputError: a list has labels that are no classes.
+    """
+    listed = [entry.told for entry in album.entries]
+    if any(listed):
+        return _listed(network, heads, album, listed), ""
+    folders = [Path(entry.member or entry.file).parent.name for entry in album.entries]
+    names = list(dict.fromkeys(folders))
+    best, unknown = None, names
+    for head in heads:
+        numbers = {name: class_of(network, head, name) for name in names}
+        gone = [name for name in names if numbers[name] is None]
+        if len(gone) < len(unknown):
+            best, unknown = head, gone
+        if not gone and len(set(numbers.values())) == len(names) > 1:
+            return _told(network, head, [numbers[name] for name in folders], FOLDERS), ""
+    if best is None or len(names) < 2 or 2 * len(unknown) > len(names):
+        return None, ""
+    if not unknown:
+        return None, "two folders are called as one class: it is not counted how many answers are right"
+    return None, (
+        f"{len(names) - len(unknown)} of {len(names)} folders are called as classes, but {unknown[0]!r} is none."
+        f"{_alike(network, best, unknown[0])} It is not counted how many answers are right"
+    )
+
+
+def class_of(network: Network, head: Head, name: str) -> int | None:
+    """The class of an answer that is called so; None where none or several are."""
+    labels = _names(network, head)
+    found = labels.find(name)
+    if not found and (code := WORDNET.match(name.replace("-", " ").replace("_", " "))):
+        found = labels.find(code[1])
+    if len(found) == 1:
+        return found[0]
+    number = int(name) if name.isdecimal() and len(name) < 8 and not found else -1
+    return number if 0 <= number < max(len(head), 2) else None
+
+
+def _listed(network: Network, heads: Sequence[Head], album: Album, listed: Sequence[str]) -> Truth:
+    numbers: dict[str, int | None] = {}
+    for head in heads:
+        numbers = {name: class_of(network, head, name) for name in dict.fromkeys(listed)}
+        if None not in numbers.values():
+            return _told(network, head, [numbers[name] for name in listed], LISTED)
+    head, name = heads[0], next(name for name, number in numbers.items() if number is None)
+    where = album.name(listed.index(name))
+    if not name:
+        raise InputError(f"{where} has no label in its list, and others have.")
+    raise InputError(
+        f"the label {name!r} of {where} is no class of {head.answer!r}.{_alike(network, head, name)}"
+    )
+
+
+def _told(network: Network, head: Head, classes: Sequence[int | None], said_by: str) -> Truth:
+    return Truth(head, _names(network, head), np.array(classes, np.int32), said_by)
+
+
+def _names(network: Network, head: Head) -> Labels:
+    """Of the two classes that one unit has too, where there are two labels."""
+    own, given = network.labels_of(head), network.labels
+    if not head.single:
+        return own
+    return given if len(given) == 2 else Labels()
+
+
+def _alike(network: Network, head: Head, name: str) -> str:
+    labels = _names(network, head)
+    alike = labels.near(name)
+    if not labels:
+        return f" The classes have no labels: 0 to {max(len(head), 2) - 1} are expected."
+    return f" Did you mean {' or '.join(map(repr, alike))}?" if alike else near(name, filter(None, labels))
