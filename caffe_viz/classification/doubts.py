@@ -36,9 +36,11 @@ def doubts_of_settings(network: Network, *classes: int) -> Iterator[str]:
         yield f"labels names {len(labels)} classes, the net has {counts}: none is shown"
     if network.pictures is None:
         return
-    if 0 < np.abs(given.mean.values).max() <= 1:
-        mean = _numbers(given.mean.average)
+    mean, most = _numbers(given.mean.average), np.abs(given.mean.values).max()
+    if 0 < most <= 1:
         yield f"mean is {mean}: it is subtracted from pixels of 0..255, so give 255 times it"
+    if most > 255:
+        yield f"mean is {mean}: it is subtracted from pixels of 0..255, and is more than white"
     if abs(given.scale) > 4:
         yield f"scale is {given.scale:g}: it multiplies pixels of 0..255, not of 0..1"
     yield from _mean(network, given)

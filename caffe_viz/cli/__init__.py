@@ -2,8 +2,9 @@
 
 # Importing them enters their commands, in the order of the help.
 # isort: off
-from caffe_viz.cli import files, drawing, engines, ascending, images, dense, attribution, evaluation  # noqa: F401
-from caffe_viz.cli import features, comparing, training, reporting, extracting, deploying, exporting  # noqa: F401
+from caffe_viz.cli import files, drawing, engines, ascending, preprocessing, images, dense  # noqa: F401
+from caffe_viz.cli import attribution, evaluation, features, comparing, training, reporting  # noqa: F401
+from caffe_viz.cli import extracting, deploying, exporting  # noqa: F401
 
 # isort: on
 from caffe_viz.cli.app import main

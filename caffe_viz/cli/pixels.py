@@ -10,9 +10,7 @@ if TYPE_CHECKING:
     from caffe_viz.images import Preprocess
 
 
-def preprocess_of(
-    prototxt: Path, given: Path | None, options: Mapping[str, Any] | None = None
-) -> Preprocess:
+def preprocess_of(prototxt: Path, given: Path | None, options: Mapping[str, Any] | None = None) -> Preprocess:
     """How images get in: by the file given, or those beside the prototxt, but as `options` say.
 
     `options` has a value, or None, for keys of preprocess.toml; files in them are relative to where one is.
@@ -27,7 +25,8 @@ def preprocess_of(
     fields, said = dict[str, Any](), list[str]()
     for name, value in (options or {}).items():
         if value is not None:
-            said.append(f"--{name.replace('_', '-')} {value}")
+            text = f"{value:g}" if isinstance(value, float) else value
+            said.append(f"--{name.replace('_', '-')} {text}")
             fields[name] = checked(name, _value(name, value), said[-1], Path())
     found = settings_near(prototxt) if given is None else read_toml(given)
     return Preprocess.of(found.but(fields, " ".join(said)))

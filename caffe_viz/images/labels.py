@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,9 +41,8 @@ class Class(NamedTuple):
 class Labels(tuple[str, ...]):
     """The names of the classes, by number; "" is none. `codes` are their WordNet numbers, or the like.
 
-    `heads` has those of answers that have labels of their own, by the name of a layer or blob. From `numbered`
-    ones, whose numbers are told, the first may be missing: of a net that has no class 0 before them. `source` is
-    the file.
+    `heads` has those of answers that have labels of their own, by the name of a layer or blob. Of `numbered`
+    ones, whose numbers are told, a class 0 without a name may be none of the net's. `source` is the file.
     """
 
     codes: tuple[str, ...]
@@ -64,11 +63,8 @@ class Labels(tuple[str, ...]):
         made.source = source
         return made
 
-    def of(self, count: int, names: Collection[str] = ()) -> Labels:
-        """The labels of an answer with `count` classes, which has these `names`; none where they do not fit."""
-        own = next((self.heads[name] for name in names if name in self.heads), None)
-        if own is not None:
-            return own.of(count)
+    def of(self, count: int) -> Labels:
+        """The labels of an answer with `count` classes; none where they do not fit."""
         if len(self) == count:
             return self
         return self.but_first if self.numbered and len(self) == count + 1 and not self[0] else Labels()

@@ -1,4 +1,4 @@
-"""Lists of images with their labels: "path label" lines, as Caffe's ImageData layer and its tools read them."""
+"""Lists of images with their labels: "path label" lines, as Caffe's ImageData layer reads them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def read_list(path: Path, root: Path | None, suffixes: Collection[str]) -> Itera
         image = folder / (found[1].lstrip("/") if root is not None else found[1])
         if first and not image.exists():
             raise InputError(
-                f"{path}, line {number}: there is no image {image}: --root is the folder that the paths begin in."
+                f"{path}, line {number}: there is no image {image}: --root says where the paths begin."
             )
         first = False
         yield image, (found[2] or "").strip()

@@ -94,7 +94,7 @@ class Preprocess:
         return cls.of(read_toml(path))
 
     def to_toml(self, folder: str | Path = ".") -> str:
-        """The text that `from_toml` reads in `folder`; without the labels, which are a file of their own.
+        """The text that `from_toml` reads in `folder`; without labels that are in no file.
 
         Raises:
             InputError: the mean is an image that is in no file.
@@ -104,14 +104,19 @@ class Preprocess:
             "scale": _short(self.scale), "resize": "false" if self.resize is None else self.resize,
             "antialias": str(self.antialias).lower(),
         }  # fmt: skip
+        heads = {head: labels.source for head, labels in self.labels.heads.items() if labels.source}
+        if heads:
+            named = (f"{_quoted(head)} = {_name(file, folder)}" for head, file in heads.items())
+            lines["labels"] = f"{{ {', '.join(named)} }}"
+        elif self.labels.source:
+            lines["labels"] = _name(self.labels.source, folder)
         return "".join(f"{key} = {value}\n" for key, value in lines.items())
 
     def _mean_text(self, folder: Path) -> str:
         if self.mean.size is not None:
             if not self.mean.file:
                 raise InputError("the mean is an image, which no text holds: save it with Preprocess.save.")
-            name = Path(os.path.relpath(self.mean.file, folder)).as_posix()
-            return json.dumps(name, ensure_ascii=False)  # a string of JSON is one of TOML
+            return _name(self.mean.file, folder)
         numbers = [*map(_short, self.mean.average)]
         return numbers[0] if len(numbers) == 1 else f"[{', '.join(numbers)}]"
 
@@ -207,6 +212,15 @@ class Preprocess:
         pixels = np.moveaxis(array / self.scale + mean, -3, -1) / 255
         order = RED_GREEN_BLUE["GRAY" if grey else self.channel_order]
         return np.asarray(pixels[..., list(order)], np.float32)
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)  # a string of JSON is one of TOML
+
+
+def _name(file: str, folder: str | Path) -> str:
+    """The name of a file, relative to `folder`, as TOML."""
+    return _quoted(Path(os.path.relpath(file, folder)).as_posix())
 
 
 def _short(value: float) -> str:

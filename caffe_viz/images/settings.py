@@ -176,6 +176,8 @@ KEYS = {
     ),
     "antialias": Key(lambda v: isinstance(v, bool), "true or false", lambda v, *_: v),
     "labels": Key(
-        _is_labels, 'the name of a file, or of one for each answer of the net, as { age = "ages.txt" },', _labels
+        _is_labels,
+        'the name of a file, or one for each answer, as { age = "ages.txt" },',
+        _labels,
     ),
 }

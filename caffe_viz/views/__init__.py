@@ -18,6 +18,7 @@ from caffe_viz.views.files import first_drawn, shapes, show_weights
 from caffe_viz.views.logged import Logged, show_log
 from caffe_viz.views.maximized import Maximized, maximize
 from caffe_viz.views.objectives import read_objective
+from caffe_viz.views.preprocessed import Preprocessing, show_preprocessing
 from caffe_viz.views.segmented import Segmentation, segment
 from caffe_viz.views.streams import Activations, GradientView, show_activations, show_gradients
 from caffe_viz.views.structured import Structure, show_structure
@@ -36,6 +37,7 @@ __all__ = [
     "GradientView",
     "Logged",
     "Maximized",
+    "Preprocessing",
     "Segmentation",
     "Shapes",
     "Structure",
@@ -59,6 +61,7 @@ __all__ = [
     "show_evolution",
     "show_gradients",
     "show_log",
+    "show_preprocessing",
     "show_structure",
     "show_weights",
     "top_images",

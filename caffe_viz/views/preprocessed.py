@@ -1,0 +1,86 @@
+"""How images get into a network, what looks wrong about that, and preprocess.toml of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from caffe_viz import tables
+from caffe_viz.classification import Classifier
+from caffe_viz.classification.doubts import doubts_of_settings
+from caffe_viz.images import Album, Preprocess
+from caffe_viz.network import Network, PathLike
+from caffe_viz.views.classified import described, settings
+from caffe_viz.views.rich import Look, Rich
+
+
+@dataclass(frozen=True, repr=False)
+class Preprocessing(Rich):
+    """How images get into a network, in words too, and what makes that look wrong, one sentence each."""
+
+    preprocess: Preprocess
+    words: str
+    doubts: tuple[str, ...]
+
+    @property
+    def table(self) -> tables.Table:
+        """Each setting; of a mean image the averages too."""
+        how = self.preprocess
+        average = "" if how.mean.size is None else f", average {how.mean.averaged}"
+        rows = {
+            "channel_order": how.channel_order,
+            "mean": f"{how.mean}{average}",
+            "scale": f"{how.scale:g}",
+            "resize": "false" if how.resize is None else str(how.resize),
+            "antialias": str(how.antialias).lower(),
+            "labels": ", ".join(self._label_files) or "none",
+        }
+        return tables.Table(self.words, ("setting", "value"), tuple(rows.items()))
+
+    @property
+    def _label_files(self) -> list[str]:
+        labels = self.preprocess.labels
+        return [file for one in (labels, *labels.heads.values()) if (file := one.source)]
+
+    def to_json(self) -> dict[str, Any]:
+        """The settings, where they are from, and the doubts."""
+        return settings(self.preprocess) | {"labels": self._label_files, "warnings": self.doubts}
+
+    def save(self, path: PathLike) -> list[Path]:
+        """Write it as preprocess.toml; names of files in it are relative to it.
+
+        Raises:
+            RunError: a file cannot be written.
+        """
+        source = self.preprocess.source
+        return self.preprocess.save(path, f"# From {source}\n" if source else "")
+
+    def __repr__(self) -> str:
+        return "\n".join([str(self.table), *(f"warning: {doubt}" for doubt in self.doubts)])
+
+    def _look(self) -> Look:
+        return Look(lines=[f"warning: {doubt}" for doubt in self.doubts], tables=[self.table])
+
+
+def show_preprocessing(net: Any, images: Any = ()) -> Preprocessing:
+    """How images get into a network, and what looks wrong about it: `classify`'s warnings.
+
+    With `images`, files or folders, a net that has weights and ends in classes is run on a sample of them to
+    tell. Those of several inputs are given as of `Network.taking`.
+
+    Raises:
+        InputError: no such image, or an input takes none.
+    """
+    whole = Network.of(net)
+    classes = [head for head in whole.heads if head.of_classes]
+    preprocess = replace(whole.preprocess, labels=whole.labels)
+    if images and classes and whole.weights is not None:
+        network, album = whole.album(images, *(head.answer for head in classes))
+        classifier = Classifier(network, album)
+        return Preprocessing(preprocess, described(classifier.network), classifier.doubts)
+    if images:
+        whole, found = whole.taking(images)
+        Album.of(*found)
+    doubts = tuple(doubts_of_settings(whole, *map(len, classes))) if whole.has_image else ()
+    return Preprocessing(preprocess, described(whole), doubts)
