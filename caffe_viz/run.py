@@ -5,7 +5,7 @@
 
 Everything else is as `python script.py` has it: sys.argv, sys.path, __file__, tracebacks, exit codes. The
 processes that the script starts find the engine too, behind what the script itself puts on sys.path. Names
-that NumPy has given up since (np.float, np.int, np.bool, np.object) are there again.
+that NumPy and Python have given up since, such as np.float and xrange, are there again.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ import os
 import runpy
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from caffe_viz.backend import ENGINES, module
 from caffe_viz.errors import CaffeVizError, InputError
 
 PROGRAM = "python -m caffe_viz.run"
 PARTS = ("io", "classifier", "coord_map", "detector", "draw", "net_spec", "proto")
-OLD_NAMES: Mapping[str, type] = {
-    "float": float,
-    "int": int,
-    "bool": bool,
-    "object": object,
-    "complex": complex,
+# Module -> names that it had in the days of Caffe, and what they were.
+OLD_NAMES: Mapping[str, Mapping[str, Any]] = {
+    "numpy": {"float": float, "int": int, "bool": bool, "object": object, "complex": complex},
+    "builtins": {"xrange": range, "raw_input": input, "unicode": str, "basestring": str, "long": int},
 }
 PYTHON_2 = (
     "The script is of Python 2, which this is not: convert it, for example by 2to3 -w or python-modernize."
@@ -56,19 +56,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def prepare(engine: str) -> None:
-    """Let `import caffe` of this process find an engine, and NumPy have its old names.
+    """Let `import caffe` of this process find an engine, and modules have their old names.
 
     Raises:
         RunError: the engine is not installed.
     """
-    import numpy as np
-
     caffe = module(engine)
     parts = {f"caffe.{name}": getattr(caffe, name) for name in PARTS if hasattr(caffe, name)}
     sys.modules.update({"caffe": caffe, **parts, "caffe.proto.caffe_pb2": caffe.proto.caffe_pb2})
-    for name, kind in OLD_NAMES.items():
-        if name not in vars(np):
-            setattr(np, name, kind)
+    for home, names in OLD_NAMES.items():
+        there = vars(import_module(home))
+        there.update({name: kind for name, kind in names.items() if name not in there})
 
 
 def _parser() -> argparse.ArgumentParser:

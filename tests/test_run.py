@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -37,6 +38,7 @@ import numpy as np
 assert caffe.io.Transformer is Transformer and caffe_pb2 is pb and pb.NetParameter().name == ""
 assert L.Pooling(pool=P.Pooling.MAX).to_proto().layer[0].type == "Pooling"
 assert (np.float(1), np.int(2.5), np.object is object, np.bool(0)) == (1.0, 2, True, False)
+assert list(xrange(2)) == [0, 1] and isinstance(u"", basestring) and isinstance(1, long)
 print(caffe.__name__)
 """
 
@@ -47,7 +49,7 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> Itera
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(Path(backend.__file__).parent.parent))
     (tmp_path / "helper.py").write_text("x = 1\n")
-    kept, names = dict(sys.modules), vars(np).copy()
+    kept, given = dict(sys.modules), {home: set(vars(home)) for home in (np, builtins)}
 
     def call(text: str, *arguments: str, options: tuple[str, ...] = ()) -> tuple[Any, str, str]:
         (tmp_path / "script.py").write_text(text, encoding="latin-1")
@@ -65,8 +67,9 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> Itera
         if name.split(".")[0] in ("caffe", "helper"):
             del sys.modules[name]
     sys.modules.update(kept)
-    for name in set(vars(np)) - set(names):
-        delattr(np, name)
+    for home, names in given.items():
+        for name in set(vars(home)) - names:
+            delattr(home, name)
 
 
 def test_import_caffe_finds_the_engine(script: Any, engine: str) -> None:
