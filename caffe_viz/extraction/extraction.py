@@ -76,7 +76,7 @@ class Extraction:
         """From image `first` on; the values are (n, ...) of `shapes`."""
         part, album = self._part, self.album
         for batch in self._runner.stream(
-            lambda n: part.pixels(album.load(n))[None], range(first, len(album))
+            lambda n: part.pixels(album.load(n), name=album.name(n))[None], range(first, len(album))
         ):
             yield replace(batch, values={blob: self._rows(blob, x) for blob, x in batch.values.items()})
 

@@ -38,8 +38,10 @@ class Filing:
                     saved = time.monotonic()
                 yield batch.progress(spool.seen, total)
         finally:
-            spool.save()
-            spool.close()
+            try:
+                spool.save()
+            finally:
+                spool.close()
 
     @property
     def names(self) -> tuple[str, ...]:

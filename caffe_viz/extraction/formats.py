@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -83,16 +84,43 @@ def _need_hdf5(path: Path, shapes: Shapes) -> None:
 
 def _hdf5(path: Path, rows: Rows) -> None:
     h5py = files.h5py()
-    try:
-        with h5py.File(path, "w") as file:
-            file.create_dataset(NAMES, data=list(rows.names), dtype=h5py.string_dtype())
-            for blob, shape in rows.whole.items():
-                values, first = file.create_dataset(blob, shape, np.float32), 0
-                for part in rows.parts(blob):
-                    values[first : first + len(part)] = part
-                    first += len(part)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise RunError(f"{path} cannot be written as HDF5: {' '.join(str(error).split())}.") from None
+    with Patient(path) as stream:
+        try:
+            with h5py.File(stream, "w") as file:
+                file.create_dataset(NAMES, data=list(rows.names), dtype=h5py.string_dtype())
+                for blob, shape in rows.whole.items():
+                    values, first = file.create_dataset(blob, shape, np.float32), 0
+                    for part in rows.parts(blob):
+                        values[first : first + len(part)] = part
+                        first += len(part)
+        except (RuntimeError, ValueError) as error:  # such as two blobs a and a/b
+            raise RunError(f"HDF5 cannot hold this: {' '.join(str(error).split())}.") from None
+        if stream.failure:
+            raise stream.failure
+
+
+class Patient(io.FileIO):
+    """A file that says in the end only that it could not be written: HDF5, told at once, ends the process."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "w+")
+        self.failure: OSError | None = None
+
+    def write(self, data: Any, /) -> int:
+        left = memoryview(data).cast("B")
+        try:
+            while self.failure is None and left:
+                left = left[super().write(left) :]
+        except OSError as error:
+            self.failure = error
+        return len(data)
+
+    def truncate(self, size: int | None = None, /) -> int:
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.failure = self.failure or error
+            return size or 0
 
 
 def _csv(path: Path, rows: Rows) -> None:

@@ -36,7 +36,7 @@ class Spool:
         self._files = {blob: folder / f"{n}.float32" for n, blob in enumerate(shapes)}
         self._open: dict[str, IO[bytes]] = {}
         self._closing = ExitStack()
-        if folder.exists():
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             self._resume()
 
     @property
@@ -95,7 +95,7 @@ class Spool:
         return 4 * int(np.prod(self.shapes[blob]))
 
     def _begin(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.save()
         for blob, path in self._files.items():
             self._open[blob] = self._closing.enter_context(path.open("ab"))
             self._open[blob].truncate(self.rows * self._size(blob))  # rows that were not saved
