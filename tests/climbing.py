@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from caffe_viz.ascent.crew import Crew
-from caffe_viz.ascent.worker import Job, Tick, climbs
+from caffe_viz.ascent.worker import Job, Tick, climbs, ticks
 
 
 @dataclass
@@ -27,9 +27,7 @@ class OneProcess:
     def run(self, batches: Any) -> Iterator[Tick]:
         climb_of = climbs(self.job)
         for batch in batches:
-            climb = climb_of(batch)
-            *_, last = climb
-            yield Tick(batch, last, climb.snapshot())
+            yield from ticks(self.job, batch, climb_of(batch))
 
 
 def crew(job: Job, jobs: int) -> Crew | OneProcess:

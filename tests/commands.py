@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 
@@ -13,8 +14,8 @@ from caffe_viz.cli import main
 
 def here(*arguments: object) -> str:
     """What a command prints, run in this process: it starts no second engine."""
-    code, out, _ = ran(*arguments)
-    assert not code
+    code, out, said = ran(*arguments)
+    assert not code, said
     return out
 
 
@@ -33,3 +34,9 @@ def ran(*arguments: object) -> tuple[object, str, str]:
         with pytest.raises(SystemExit) as end:
             main()
     return end.value.code, out.getvalue(), said.getvalue()
+
+
+def completed(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """The same, as of a process of its own."""
+    code, out, said = ran(*arguments)
+    return subprocess.CompletedProcess([*map(str, arguments)], int(str(code or 0)), out, said)

@@ -7,11 +7,13 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from commands import completed
 
 import caffe_viz as cv
 from caffe_viz.attribution import METHODS, Attribution, Reads, Settings, attribute, centre
@@ -580,9 +582,7 @@ def test_a_caffe_net_and_its_two_files_give_the_same(networks: Path, engine: str
     assert a._repr_png_().startswith(b"\x89PNG")
 
 
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, REPOSITORY / "scripts" / "attribute.py", *arguments]
-    return subprocess.run([str(c) for c in command], capture_output=True, text=True, check=False)
+run = partial(completed, "attribute")
 
 
 def test_the_command(networks: Path, engine: str, tmp_path: Path) -> None:

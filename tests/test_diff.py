@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from commands import completed
 
 from caffe_viz.comparing import Diff, LayerDiff, compare
 from caffe_viz.comparing.duplicates import duplicates
@@ -64,14 +65,7 @@ def summary(found: Diff) -> str:
     return "\n".join(Compared(found).summary)
 
 
-def command(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """Headless and without a terminal."""
-    code = "from caffe_viz.cli import main; main('diff')"
-    environment = {k: v for k, v in os.environ.items() if k != "DISPLAY"}
-    return subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, env=environment,
-    )  # fmt: skip
+command = partial(completed, "diff")
 
 
 @pytest.fixture

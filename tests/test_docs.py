@@ -18,6 +18,7 @@ import doc_pages
 import numpy as np
 import pytest
 import typer
+from climbing import OneProcess
 from doc_pages import PAGES, REPOSITORY, Block, Command
 
 from caffe_viz import layers_file
@@ -31,7 +32,7 @@ INLINE = [(page, text) for page in PAGES for text in doc_pages.inline(page)]
 TABLE = [text for page, text in INLINE if page == PAGES[0] and "prototxt/" in text]
 MOST_BYTES = 120_000  # of a picture
 # What README's table leaves at its defaults, which take long.
-FEW = {"report": ["--budget", "5"], "attribute": ["--samples", "4", "--steps", "4"], "evaluate": ["--count", "1", "--points", "4", "--samples", "2", "--steps", "2"]}  # fmt: skip
+FEW = {"ascend": ["--steps", "4"], "report": ["--budget", "5"], "attribute": ["--samples", "4", "--steps", "4"], "evaluate": ["--count", "1", "--points", "4", "--samples", "2", "--steps", "2"]}  # fmt: skip
 
 
 @pytest.fixture
@@ -51,6 +52,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for k in range(4):
         save_png(tmp_path / "photos" / f"cat_{k}.png", cat[:280, 30 * k : 280 + 30 * k])
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("caffe_viz.ascent.Crew", OneProcess)
     return tmp_path
 
 

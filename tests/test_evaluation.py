@@ -8,11 +8,13 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from commands import completed
 
 import caffe_viz as cv
 from caffe_viz.attribution import METHODS, Reads, Settings
@@ -550,9 +552,7 @@ def test_engines_agree(networks: Path, caffe: Any) -> None:
     assert a.sanity.failed == b.sanity.failed == ("guided-backprop",)
 
 
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, REPOSITORY / "scripts" / "evaluate.py", *arguments]
-    return subprocess.run([str(c) for c in command], capture_output=True, text=True, check=False)
+run = partial(completed, "evaluate")
 
 
 def files(folder: Path) -> tuple[Path, Path, Path]:

@@ -329,7 +329,8 @@ class TestBatches:
         close(found["prob"], by_hand("pair", engine, "prob", data=IMAGES[:2])[0])
         close(found["data"], IMAGES[:2].transpose(1, 0, 2, 3))
         close(
-            Runner(net, "prob")(net.pixels(IMAGES[0])[None])["prob"], by_hand("pair", engine, "prob", data=IMAGES[0])
+            Runner(net, "prob")(net.pixels(IMAGES[0])[None])["prob"],
+            by_hand("pair", engine, "prob", data=IMAGES[0]),
         )
 
 

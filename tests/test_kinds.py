@@ -86,7 +86,9 @@ def test_commands_on_the_last_layer(kind: str, engine: str, files: Any, tmp_path
     for command in ("aux", "gradient", "top", "ascend", "dream", "invert"):
         words = arguments((ONCE | RUNNING)[command], KINDS[kind], net, tmp_path, last)
         more = ("--layer", last) if command == "gradient" else ()
-        code, said, errors = ran(command, *words, *more, *(("--engine", engine) if command in RUNNING else ()))
+        code, said, errors = ran(
+            command, *words, *more, *(("--engine", engine) if command in RUNNING else ())
+        )
         assert code in (0, 1, 2)
         assert said if not code else errors.strip().splitlines()[-1].startswith("caffe-viz: ")
 

@@ -8,11 +8,13 @@ import subprocess
 import sys
 import time
 import zipfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from commands import completed
 from PIL import Image
 from recorder_toy import (
     BATCH,
@@ -393,8 +395,7 @@ def test_a_net_that_waits_for_data_needs_some(engine: str, tmp_path: Path) -> No
         Training(write_solver(tmp_path), engine=engine)
 
 
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*arguments), capture_output=True, text=True, check=False)
+run = partial(completed, "train")
 
 
 def command(*arguments: object) -> list[str]:

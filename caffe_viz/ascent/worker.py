@@ -12,7 +12,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -133,16 +133,21 @@ def _serve(orders: IO[bytes], answers: IO[bytes]) -> None:
         stop.idle = True
         batch: Batch = pickle.load(orders)
         stop.idle = False
-        climb = climb_of(batch)
-        reported = time.monotonic()
-        for done in climb:
-            ends = done == job.evaluations or stop.asked  # asked once: it may change below
-            frame = climb.frame() if _frame_due(job, done) else None
-            if ends or frame is not None or time.monotonic() - reported > REPORT_EVERY:
-                reported = time.monotonic()
-                send(answers, Tick(batch, done, climb.snapshot() if ends else None, frame))
-            if ends:
-                break
+        for tick in ticks(job, batch, climb_of(batch)):
+            send(answers, tick)
+
+
+def ticks(job: Job, batch: Batch, climb: Climb) -> Iterator[Tick]:
+    """What a worker tells of a climb: how far it is now and then, its frames, at the end what it made."""
+    reported = time.monotonic()
+    for done in climb:
+        ends = done == job.evaluations or stop.asked  # asked once: it may change below
+        frame = climb.frame() if _frame_due(job, done) else None
+        if ends or frame is not None or time.monotonic() - reported > REPORT_EVERY:
+            reported = time.monotonic()
+            yield Tick(batch, done, climb.snapshot() if ends else None, frame)
+        if ends:
+            break
 
 
 def _frame_due(job: Job, done: int) -> bool:
