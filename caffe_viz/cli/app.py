@@ -7,17 +7,18 @@ import warnings
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from io import TextIOWrapper
 from platform import python_version
 from typing import Annotated, Any, TextIO
 
 import typer
 
 import caffe_viz
+from caffe_viz.cli.usage import INTERRUPTED as INTERRUPTED
 from caffe_viz.cli.usage import Command, Commands, describe
 from caffe_viz.errors import CaffeVizError, RunError
 
 NO_MEMORY = ("can't allocate memory", "out of memory")  # in what torch raises, on the CPU and on a card
-INTERRUPTED = 130  # the shell's exit code of what Ctrl-C ended
 
 
 class App(typer.Typer):
@@ -74,6 +75,8 @@ def main(task: str | None = None) -> None:
     arguments = [*([task] if task else []), *sys.argv[1:]]
     debug = "--debug" in arguments
     warnings.showwarning = _show_warning
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a label that the locale cannot write ends nothing
     try:
         app([a for a in arguments if a != "--debug"] or ["--help"], prog_name="caffe-viz")
     except CaffeVizError as error:
@@ -81,11 +84,23 @@ def main(task: str | None = None) -> None:
             raise
         print(f"caffe-viz: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except (MemoryError, RuntimeError) as error:
-        if debug or not (isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY)):
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        if debug:
             raise
-        print("caffe-viz: there is not enough memory: make the batch or the input smaller.", file=sys.stderr)
+        print(f"caffe-viz: {_unforeseen(error)}", file=sys.stderr)
         sys.exit(RunError.exit_code)
+
+
+def _unforeseen(error: Exception) -> str:
+    """What to say of an error that no command has foreseen."""
+    if isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY):
+        return "there is not enough memory: make the batch or the input smaller."
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'the output'}: {error.strerror}."
+    words = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return f"{words} (a fault of caffe_viz itself: --debug shows where, for a report of it)"
 
 
 def _show_warning(

@@ -28,8 +28,10 @@ def activations(
     as_json: Json = False,
 ) -> None:
     """What an image makes of each blob: maps as tiles, vectors as lines and histograms, and the top 5."""
+    from caffe_viz.files import need_folder
     from caffe_viz.views import show_activations
 
+    need_folder(output)
     network = net.open()
     found = show_activations(network, image, layer)
     paths = found.save(output, first)
@@ -58,7 +60,7 @@ def gradient(
     image: Image,
     target: Annotated[
         str | None,
-        typer.Option(help=f"{UNIT}; of a LAYER alone its strongest filter [default: the likeliest class]."),
+        typer.Option(help=f"{UNIT}; of a LAYER its strongest filter [default: the likeliest class]."),
     ] = None,
     blob: Annotated[
         list[str] | None, typer.Option(help="With respect to it, again for more [default: the image].")
@@ -66,9 +68,11 @@ def gradient(
     output: Output = Path("out"),
     as_json: Json = False,
 ) -> None:
-    """The gradient of a class, a filter or a neuron for an image: of blobs, and of every parameter before it."""
+    """The gradient of a class, a filter or a neuron for an image: of blobs, and of all parameters before it."""
+    from caffe_viz.files import need_folder
     from caffe_viz.views import show_gradients
 
+    need_folder(output)
     network = net.open()
     found = show_gradients(network, image, target, blob)
     paths = found.save(output)

@@ -143,10 +143,11 @@ def weights(
 
     Units of a fully connected layer become maps of the blob that they see, or rows of a matrix.
     """
-    from caffe_viz.files import safe_name
+    from caffe_viz.files import need_folder, safe_name
     from caffe_viz.network import Network
     from caffe_viz.views import first_drawn, show_weights
 
+    need_folder(output)
     prototxt, weights = shipped.files(prototxt, weights)
     # What else the net is, and whether an engine could run it, does not matter for its weights.
     network = Network(prototxt, weights, preprocess_of(prototxt, preprocess))

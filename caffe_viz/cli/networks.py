@@ -231,7 +231,7 @@ def shapes_by_name(inputs: Sequence[str] | None) -> dict[str, tuple[int, ...]]:
 
 
 @cache
-def _hints(kind: type[Definition]) -> dict[str, Any]:
+def _hints(kind: Any) -> dict[str, Any]:
     return get_type_hints(kind, include_extras=True)
 
 
@@ -239,7 +239,7 @@ def command(given: Made) -> Made:
     """Enter a command; the fields of its parameter `net` are its arguments, and options before the last."""
     function = with_example(given)
     hints = get_type_hints(function, include_extras=True)
-    kind: type[Definition] = hints.pop("net")
+    kind: Any = hints.pop("net")
     known = _hints(kind)
     added = [
         Parameter(

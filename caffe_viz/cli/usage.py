@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import Any, get_args, get_type_hints
 
 import typer
@@ -26,6 +28,8 @@ METAVARS = {
     "input": "NAME=SHAPE", "stage": "NAME", "budget": "SECONDS", "labels": "FILE", "anchors": "ANCHORS",
 }  # fmt: skip
 KINDS = {int: "N", float: "NUMBER", Path: "FILE"}
+INTERRUPTED = 130  # the shell's exit code of what Ctrl-C ended
+NARROW = 70  # columns; in fewer the table of options cuts their names
 WORDS = {int: "a whole number", float: "a number"}
 
 
@@ -64,6 +68,8 @@ def _kind(hint: Any) -> Any:
 class _Explaining:
     """Of commands: what is wrong in a line is an InputError, and nothing shows the types of Python."""
 
+    rich_markup_mode: typer.core.MarkupMode
+
     def get_params(self, ctx: Any) -> list[Any]:
         params: list[Any] = super().get_params(ctx)  # type: ignore[misc]
         for param in params:
@@ -77,6 +83,11 @@ class _Explaining:
         pieces = super().collect_usage_pieces(ctx)  # type: ignore[misc]
         return [re.sub(r"^\{(.+)\}", r"\1", piece) for piece in pieces]  # PROTOTXT, not {PROTOTXT}
 
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        if get_terminal_size().columns < NARROW:
+            self.rich_markup_mode = None
+        super().format_help(ctx, formatter)  # type: ignore[misc]
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         given = list(args)
         try:
@@ -87,6 +98,13 @@ class _Explaining:
 
 class Command(_Explaining, typer.core.TyperCommand):
     """A command."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:  # of a command that has nothing to keep
+            print("interrupted", file=sys.stderr)
+            raise typer.Exit(INTERRUPTED) from None
 
 
 class Commands(_Explaining, typer.core.TyperGroup):
