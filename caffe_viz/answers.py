@@ -162,7 +162,7 @@ def _head(layers: Sequence[LayerParameter], shapes: Shapes, blob: str, trained_b
         found = way.made_by(blob, places, len(layers))
     others = {layer.name for layer in layers}.difference(way.names)
     blobs = [name for name in way.blobs if name not in others] if squash else []
-    names = [*way.names, *blobs] if squash else [blob, *(source.layer for source in found)]
+    names = [blob, *way.names, *blobs] if squash else [blob, *(source.layer for source in found)]
     return Head(blob, shape, squash, trained_by, tuple(dict.fromkeys(names)), tuple(found))
 
 

@@ -28,11 +28,11 @@ from caffe_viz.checking import (
     raise_for,
 )
 from caffe_viz.deploying import preprocess_near
-from caffe_viz.errors import CaffeVizWarning, InputError, missing
+from caffe_viz.errors import CaffeVizWarning, InputError, about, missing, near
 from caffe_viz.geometry import Geometry, measure
 from caffe_viz.geometry.python_layers import folders
 from caffe_viz.images import Album, Labels, Preprocess, labels_beside, load_image
-from caffe_viz.images.album import load_array
+from caffe_viz.images.arrays import as_picture, load_array
 from caffe_viz.layers_file import load_layers
 from caffe_viz.netdef import AS_FILED, NetParameter, State, StoredLayer, with_state
 from caffe_viz.surgery import (
@@ -62,7 +62,8 @@ class Network:
     `layers`, `allow_code`, `python_path`, `variants` and `state` are as of `load_net`. `input_shapes` has
     shapes of inputs and of what data layers give, by the names of blobs, as of `surgery.with_inputs`.
     `image` is the input that takes the image, where several could; `input_values` are those of others, whole
-    blobs or one row of them. In `folder`, by default the prototxt's, labels are looked for where none are given.
+    blobs or one row of them. Where no labels are given, they are looked for in `folder`, by default the
+    prototxt's.
     """
 
     prototxt: PathLike | NetParameter
@@ -229,6 +230,12 @@ class Network:
     def labels(self) -> Labels:
         """The names of the classes: those that are given, else of a file of a usual name, where they fit."""
         given = self.preprocess.labels
+        by_name = {name: head for head in self.heads for name in head.names}
+        for name, own in given.heads.items():
+            if name not in by_name:
+                raise InputError(f"labels of {name!r}: the net has no such answer.{near(name, by_name)}")
+            if not own.of(len(by_name[name])) and not (by_name[name].single and len(own) == 2):
+                raise InputError(f"labels of {name!r}: {len(own)} for {len(by_name[name])} classes.")
         if given or given.heads or self.folder is None:
             return given
         found = labels_beside(self.folder, [len(head) for head in self.heads if head.of_classes])
@@ -238,13 +245,12 @@ class Network:
 
     def labels_of(self, head: Head) -> Labels:
         """The names of the classes of an answer; none where none fit, or where they fit another one too."""
-        names = (head.answer, *head.names)
-        if any(name in self.labels.heads for name in names):
-            return self.labels.of(len(head), names)
+        own = next((self.labels.heads[name] for name in head.names if name in self.labels.heads), None)
+        labels = self.labels if own is None else own
+        if head.single and len(labels) == 2:
+            return labels.but_first
         rivals = [one for one in self.heads if one.of_classes == head.of_classes and len(one) == len(head)]
-        if head.single and len(self.labels) == 2:
-            return self.labels.but_first
-        return self.labels.of(len(head)) if rivals == [head] else Labels()
+        return labels.of(len(head)) if own is not None or rivals == [head] else Labels()
 
     @cached_property
     def geometry(self) -> Geometry:
@@ -446,36 +452,47 @@ class Network:
         vars(out).update({name: value for name, value in vars(self).items() if name in read})
         return out
 
-    def pixels(self, image: PathLike | Array, size: tuple[int, int] | None = None) -> Array:
+    def pixels(
+        self, image: PathLike | Array, size: tuple[int, int] | None = None, *, name: str = ""
+    ) -> Array:
         """(C, H, W) in units of the input, H and W of the net or `size`; (C, rows, H, W) of several rows.
 
-        `image` is the file of an image, a file .npy of the blob, or an array: (h, w, 3) RGB in 0..1, or the
-        blob itself. Where an image takes several rows of the input, a single one stands in all of them.
+        `image` is the file of an image or an array .npy, or an array. One of the shape of the input is the
+        blob; others are images: (h, w, 3) RGB or (h, w) grey, bytes or in 0..1. Where an image takes several
+        rows of the input, a single one stands in all of them. Errors call it `name`, by default the file.
 
         Raises:
             InputError: the file or the shape is none of these.
         """
         rows, blob = self.room.rows, self.geometry.blobs[self.data]
         shape = (*blob[1:2], *(size or blob[2:]))
-        if isinstance(image, str | Path) and Path(image).suffix.lower() == ".npy":
-            image = load_array(image)
-            if image.shape not in (shape, (rows, *shape)):
-                raise InputError(
-                    f"the array has the shape {image.shape}; input {self.data!r} takes "
-                    f"{shape if rows == 1 else (rows, *shape)}."
-                )
-        if isinstance(image, str | Path) or np.shape(image) not in (shape, (rows, *shape)):
-            if len(shape) != 3:
-                raise InputError(f"input {self.data!r} takes {shape}, no image: give an array of this shape.")
-            rgb = load_image(image) if isinstance(image, str | Path) else np.asarray(image)
-            image = self.preprocess.to_caffe(rgb, (shape[0], shape[1], shape[2]))
-        array = np.asarray(image, np.float32)
+        file = image if isinstance(image, str | Path) else None
+        with about(name or str(file or "")):
+            array = self._as_blob(image, shape, rows)
         if rows == 1:
             return array.reshape(shape)
         if array.shape == shape:
             self._once(f"each image stands in all {rows} rows of input {self.data!r} {blob}")
             array = np.broadcast_to(array, (rows, *shape))
         return np.asarray(self.room.apart(array)[0])
+
+    def _as_blob(self, image: PathLike | Array, shape: tuple[int, ...], rows: int) -> Array:
+        """(C, H, W), or (rows, C, H, W) of an array that is so."""
+        if isinstance(image, str | Path) and Path(image).suffix.lower() != ".npy":
+            if len(shape) != 3:
+                raise InputError(f"input {self.data!r} takes {shape}, no image: give an array of this shape.")
+            return self.preprocess.to_caffe(load_image(image), (shape[0], shape[1], shape[2]))
+        array = load_array(image) if isinstance(image, str | Path) else np.asarray(image)
+        if array.shape in (shape, (rows, *shape)):
+            return np.asarray(array, np.float32)
+        rgb = as_picture(array) if len(shape) == 3 else None
+        if rgb is None:
+            raise InputError(
+                f"the array has the shape {array.shape}; input {self.data!r} takes "
+                f"{shape if rows == 1 else (rows, *shape)}"
+                f"{', or an image (H, W, 3) or (H, W)' if len(shape) == 3 else ''}."
+            )
+        return self.preprocess.to_caffe(rgb, (shape[0], shape[1], shape[2]))
 
     def _once(self, text: str) -> None:
         if text not in self._said:

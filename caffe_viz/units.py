@@ -1,4 +1,4 @@
-"""Which unit of a net is meant: `conv3`, `conv3:16`, `conv3:16:3,5`, `cat`, `head:3`; one way for all commands."""
+"""Which unit of a net is meant: `conv3`, `conv3:16`, `conv3:16:3,5`, `cat`, `head:3`; for all commands."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from caffe_viz.objectives.writing import CENTRE
 
 @dataclass(frozen=True)
 class Unit:
-    """A layer, a channel of it or a neuron; of a class, its `number` in the answer `head`, and its `label`."""
+    """A layer, a channel of it or a neuron; of a class its `number` in the answer `head`, and its `label`."""
 
     what: Layer | Channel | Neuron
     head: Head | None = None
@@ -51,8 +51,8 @@ def names_of(network: Network) -> Names:
 def read_unit(network: Network, given: int | str) -> Unit:
     """A class by number, label or WordNet number, of another answer as HEAD:3; LAYER, LAYER:3 or LAYER:3:Y,X.
 
-    A class is its score before a Softmax or Sigmoid; of a layer is meant what it computes itself, before another
-    that works on it in place.
+    A class is its score before a Softmax or Sigmoid; of a layer is meant what it computes itself, before
+    another that works on it in place.
 
     Raises:
         InputError: no such class, layer or channel; says the near ones.
@@ -88,7 +88,7 @@ def need_channel(unit: Unit, given: int | str) -> Channel | Neuron:
 
 def _heads(network: Network) -> dict[str, Head]:
     """By all names; those that two answers have are of the one that is meant first."""
-    return {name: head for head in reversed(network.heads) for name in (head.answer, *head.names)}
+    return {name: head for head in reversed(network.heads) for name in head.names}
 
 
 def _labelled(network: Network) -> Iterator[tuple[Head, Labels]]:
@@ -172,7 +172,7 @@ def _why(labels: Labels, text: str, found: list[int]) -> str:
 
 
 def labels_at(network: Network, layer: str, count: int) -> Labels:
-    """The names of the channels of a layer that has `count`: of classes, where it has their scores, or as many."""
+    """The names of the `count` channels of a layer: of classes, where it has their scores, or as many."""
     for head in network.heads:
         if len(head) == count and any(source.layer == layer for source in head.sources):
             return network.labels_of(head)

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from caffe_viz.answers import Head, ends
 from caffe_viz.classification.crops import TEN, need_margin, ten_crops
 from caffe_viz.classification.doubts import doubts_of_input, doubts_of_settings
-from caffe_viz.errors import InputError
+from caffe_viz.errors import InputError, about
 from caffe_viz.images import Album
+from caffe_viz.images.arrays import as_picture
 from caffe_viz.network import Network
 from caffe_viz.streaming import Batch, Runner
 
@@ -115,8 +116,14 @@ class Classifier:
     def _pixels(self) -> Callable[[int], Array]:
         network, album = self.network, self.album
         if self._views == TEN:
-            return lambda number: ten_crops(network.preprocess, album.load(number), network.shape)
-        return lambda number: network.pixels(album.load(number))[None]
+            return self._ten_crops
+        return lambda number: network.pixels(album.load(number), name=album.name(number))[None]
+
+    def _ten_crops(self, number: int) -> Array:
+        with about(self.album.name(number)):
+            array = self.album.load(number)
+            rgb = as_picture(array)
+            return ten_crops(self.network.preprocess, array if rgb is None else rgb, self.network.shape)
 
     def _answers(self, batch: Batch) -> Iterator[Answer]:
         """In the order of the numbers."""

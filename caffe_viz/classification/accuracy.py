@@ -65,7 +65,7 @@ class Tally:
 
     @property
     def top5(self) -> float | None:
-        """The share of images whose class is among the likeliest five; None where there are no more classes."""
+        """The share of images whose class is among the likeliest five; None where no more are."""
         return sum(self.within.values()) / max(self.images, 1) if self.truth.count > TOP else None
 
     @property
@@ -94,8 +94,8 @@ class Tally:
             counts[right] += n
         for number, count in sorted(counts.items()):
             row = {
-                "class": number, "label": self.truth.names[number] if self.truth.names else "", "images": count,
-                "recall": self.pairs[number, number] / count,
+                "class": number, "label": self.truth.names[number] if self.truth.names else "",
+                "images": count, "recall": self.pairs[number, number] / count,
             }  # fmt: skip
             out.append(row if self.top5 is None else row | {"top 5": self.within[number] / count})
         return out

@@ -67,7 +67,7 @@ def truth_of(network: Network, heads: Sequence[Head], album: Album) -> tuple[Tru
     if not unknown:
         return None, "two folders are called as one class: it is not counted how many answers are right"
     return None, (
-        f"{len(names) - len(unknown)} of {len(names)} folders are called as classes, but {unknown[0]!r} is none."
+        f"{len(names) - len(unknown)} of {len(names)} folders are called as classes, {unknown[0]!r} is not."
         f"{_alike(network, best, unknown[0])} It is not counted how many answers are right"
     )
 

@@ -126,8 +126,8 @@ LabelFiles = Annotated[
     list[str] | None,
     _of_network(
         "--labels",
-        help="File of the names of the classes, HEAD=FILE for one of several answers; again for more [default: as "
-        "--preprocess says, or labels.txt, synset_words.txt or so beside the prototxt, where they are as many].",
+        help="File of names of the classes, HEAD=FILE of one of several answers; again for more [default: "
+        "as --preprocess says, or a labels.txt, synset_words.txt or so beside the prototxt that fits].",
     ),
 ]
 UNIT = "A class by number or name, HEAD:3 of another answer, a filter LAYER:3, or its neuron LAYER:3:Y,X"

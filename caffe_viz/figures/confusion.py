@@ -24,8 +24,8 @@ def confusion_matrix(counts: ArrayLike, names: Sequence[str], title: str = "") -
     array = np.asarray(counts, np.float64)
     if array.ndim != 2 or not 0 < len(array) <= MOST or set(array.shape) != {len(names)}:
         raise InputError(
-            f"a confusion matrix of shape {array.shape} and {len(names)} names: (K, K) counts and K names are "
-            f"expected, K up to {MOST}."
+            f"a confusion matrix of shape {array.shape} and {len(names)} names: (K, K) counts and K names "
+            f"are expected, K up to {MOST}."
         )
     shares = array / np.maximum(array.sum(1, keepdims=True), 1)
     from matplotlib.figure import Figure

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import re
 import zipfile
@@ -12,9 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from caffe_viz.errors import InputError, near
+from caffe_viz.images.arrays import load_array
 from caffe_viz.images.files import load_image
 from caffe_viz.images.lists import is_list, read_list
 from caffe_viz.images.pixels import Floats
@@ -32,8 +30,8 @@ MOST_BYTES = 2**29  # of one file in an archive, which can be far smaller there
 class Entry(NamedTuple):
     """One image: its printable name, its size in bytes, its file.
 
-    `member` is its name inside if that is an archive, `frame` its number if that is a video; `told` is the label
-    that a list gives it.
+    `member` is its name inside if that is an archive, `frame` its number if that is a video; `told` is the
+    label that a list gives it.
     """
 
     name: str
@@ -64,7 +62,7 @@ class Album:
 
         A folder's images are those below it with a usual suffix, in the order of their names, 2 before 10;
         hidden ones are left out. A folder in an archive is a.zip/test; some frames of a video, where not all
-        are meant, a.mp4#12 or a.mp4#0:300:10. A list, a.txt, has the path of an image and its label in each line;
+        are meant, a.mp4#12 or a.mp4#0:300:10. A list, a.txt, has an image's path and its label in each line;
         the paths are in `root`, by default the list's folder.
 
         Raises:
@@ -199,16 +197,3 @@ def _shown(part: str) -> bool:
 def printable(name: str) -> str:
     """`name` without what a terminal would obey or could not show."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
-
-
-def load_array(name: str | Path, data: bytes | None = None) -> Floats:
-    """The array of a file .npy, or of its content `data`, as float32.
-
-    Raises:
-        InputError: it cannot be read, or is no array of numbers.
-    """
-    try:
-        source = io.BytesIO(data) if data is not None else name
-        return np.asarray(np.load(source, allow_pickle=False), np.float32)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{name} cannot be read as an array: {error}.") from None

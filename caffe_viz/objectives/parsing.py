@@ -2,13 +2,14 @@
 
     sum      = product {(" + " | " - ") product}
     product  = ["-"] factor {"*" ["-"] factor}
-    factor   = NUMBER | "(" sum ")" | LAYER [":" CHANNEL [":" (Y "," X | "centre")]] | [HEAD ":"] LABEL
+    factor   = NUMBER | "(" sum ")" | LAYER [":" CHANNEL [":" (Y "," X | "centre")]]
+             | [HEAD ":"] LABEL
              | "direction(" LAYER "," (VECTOR.npy | IMAGE "," IMAGE) ")" | "diversity(" LAYER ")"
              | ("content(" | "style(") LAYER "," IMAGE ")"
 
-Known names come first, the longest of them: `conv-1` is a layer where the net has it. The channels of a head, an
-answer of the net, are its classes. Names of layers, labels and files may be in quotes, and must be where they
-contain brackets, `*` or `:`, or + or - between spaces.
+Known names come first, the longest of them: `conv-1` is a layer where the net has it. The channels of a head,
+an answer of the net, are its classes. Names of layers, labels and files may be in quotes, and must be where
+they contain brackets, `*` or `:`, or + or - between spaces.
 """
 
 from __future__ import annotations
@@ -60,8 +61,8 @@ Unit = Channel | Neuron
 
 @dataclass(frozen=True)
 class Names:
-    """What a word may mean: a layer, by `classes` (lower case) the units of the classes that are called so, or
-    by `heads` an answer of the net, whose classes have these units.
+    """What a word may mean: a layer, by `classes` (lower case) the units of the classes that are called so,
+    or by `heads` an answer of the net, whose classes have these units.
     """
 
     layers: Sequence[str]

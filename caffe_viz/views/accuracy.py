@@ -39,7 +39,8 @@ class Accuracy(Rich):
         head = f" of {t.truth.head.answer}" if len(self.network.heads) > 1 else ""
         classes = len({right for right, _ in t.pairs})
         found = [
-            f"truth: {t.truth.said_by}; {t.images:,} images of {classes:,} classes{head}, {t.failed:,} passed over",
+            f"truth: {t.truth.said_by}; {t.images:,} images of {classes:,} classes{head}, "
+            f"{t.failed:,} passed over",
             f"top-1 accuracy: {t.top1:.4f}",
         ]
         return found if t.top5 is None else [*found, f"top-{TOP} accuracy: {t.top5:.4f}"]
