@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 
 class CaffeVizError(Exception):
@@ -24,6 +25,17 @@ class RunError(CaffeVizError):
 
 class CaffeVizWarning(UserWarning):
     """What a net was run in spite of: a field that is ignored, layers that are left out."""
+
+
+@contextmanager
+def about(name: str) -> Iterator[None]:
+    """InputErrors of what is done begin with `name`, unless they have it anyway."""
+    try:
+        yield
+    except InputError as error:
+        if not name or name in str(error):
+            raise
+        raise InputError(f"{name}: {error}") from None
 
 
 def near(name: str, names: Iterable[str]) -> str:

@@ -15,6 +15,7 @@ from caffe_viz.answers import ends
 from caffe_viz.backend import engine_name
 from caffe_viz.errors import InputError
 from caffe_viz.images import Album, Labels, Preprocess, labels_beside
+from caffe_viz.images.arrays import as_picture
 from caffe_viz.images.window import Window, window_of
 from caffe_viz.network import Network
 from caffe_viz.probe import forward_alone
@@ -75,7 +76,7 @@ class OneByOne:
 
     def _read(self, number: int) -> tuple[Array, Seen]:
         given = self._album.load(number)
-        pixels = self.network.pixels(given)
+        pixels = self.network.pixels(given, name=self._album.name(number))
         return pixels, _seen(self.network, given, pixels)
 
     def _run(self, name: str, read: Future[tuple[Array, Seen]]) -> Ran:
@@ -98,7 +99,7 @@ def _seen(network: Network, given: Array, pixels: Array) -> Seen:
         rgb = None if how is None else how.to_display(pixels)
         return Seen(size, None if rgb is None else _bytes(rgb), Window(0.0, 0.0, *map(float, size)))
     shape = (given.shape[0], given.shape[1])
-    return Seen(shape, _bytes(given), window_of(network.preprocess, shape, size))
+    return Seen(shape, _bytes(as_picture(given)), window_of(network.preprocess, shape, size))
 
 
 def _bytes(rgb: Any) -> Bytes:

@@ -35,15 +35,33 @@ def load_numbers(name: str | Path, data: bytes | None = None) -> NDArray[Any]:
     return array
 
 
+def load_array(name: str | Path, data: bytes | None = None) -> NDArray[Any]:
+    """As `load_numbers`, for a blob or an image: bytes as they are, all others as float32.
+
+    Raises:
+        InputError: as `load_numbers`.
+    """
+    array = load_numbers(name, data)
+    return array if array.dtype == np.uint8 else np.asarray(array, np.float32)
+
+
+def as_picture(array: NDArray[Any]) -> NDArray[Any] | None:
+    """An image (H, W, 3), or grey (H, W, 1) or (H, W), as (H, W, 3); None: another shape."""
+    planes = array[..., None] if array.ndim == 2 else array
+    if planes.ndim != 3 or planes.shape[2] not in (1, 3) or not planes.size:
+        return None
+    return np.broadcast_to(planes, (*planes.shape[:2], 3))
+
+
 def _reason(error: Exception) -> str:
     if "allow_pickle" in str(error):
-        return "it holds Python objects, or is no .npy"
+        return "it holds Python objects" if "Object arrays" in str(error) else "it is no .npy"
     strerror = error.strerror if isinstance(error, OSError) else None
     return strerror or " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
 def _share(array: NDArray[Any]) -> str:
-    return f"{np.mean(~np.isfinite(array)):.2g}"
+    return f"{100 * np.mean(~np.isfinite(array)):.2g} %"
 
 
 def array_bytes(array: NDArray[Any]) -> bytes:

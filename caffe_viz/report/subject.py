@@ -86,7 +86,7 @@ class Subject:
             chosen(network.engine, network.device, network.message)
         network, album = network.album(images) if images else (network, None)
         numbers = range(0 if album is None else len(album))
-        pixels = [network.pixels(album.load(k)) for k in numbers if album]
+        pixels = [network.pixels(album.load(k), name=album.name(k)) for k in numbers if album]
         names = _short([album.name(k) for k in numbers if album])
         pictures = tuple(map(Image, names, pixels))
         files = [

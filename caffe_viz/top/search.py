@@ -133,7 +133,7 @@ class Search:
         return tuple(labels[f] for f in self._filters) if labels else ()
 
     def _pixels(self, number: int) -> NDArray[np.float32]:
-        return self._part.pixels(self.album.load(number))[None]
+        return self._part.pixels(self.album.load(number), name=self.album.name(number))[None]
 
     def _crops(
         self, images: NDArray[np.int64], places: NDArray[np.int64],

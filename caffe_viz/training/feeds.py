@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from caffe_viz.errors import InputError, near
+from caffe_viz.errors import InputError, about, near
 from caffe_viz.images import Album, Preprocess
 
 Array = NDArray[np.float32]
@@ -104,11 +104,9 @@ class Images:
     def _pixels(self, number: int, shape: Shape) -> Array:
         image = self.album.load(number)
         if image.shape == shape:  # of a file .npy
-            return image
-        try:
+            return np.asarray(image, np.float32)
+        with about(self.album.name(number)):
             return self.preprocess.to_caffe(image, (shape[0], shape[1], shape[2]))
-        except InputError as error:
-            raise InputError(f"{self.album.name(number)}: {error}") from None
 
 
 @dataclass(frozen=True)

@@ -230,7 +230,7 @@ def loaded(part: Network, images: Any, count: int | None = None) -> tuple[Networ
     return (
         network,
         tuple(name for name, _ in chosen),
-        np.stack([network.pixels(load()) for _, load in chosen]),
+        np.stack([network.pixels(load(), name=name) for name, load in chosen]),
     )
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from caffe_viz import backend, probe
 from caffe_viz.errors import InputError
-from caffe_viz.images.album import load_array
+from caffe_viz.images.arrays import load_array
 from caffe_viz.network import Network
 from caffe_viz.objectives import Direction, Objective, files, leaves, loaded, parse, resolved
 from caffe_viz.surgery import auxiliary_net
