@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from caffe_viz.views import (
         classify,
         compare_weights,
+        convert,
         deploy,
         detect,
         dream,
@@ -76,6 +77,7 @@ _PUBLIC = {
     "views": (
         "classify",
         "compare_weights",
+        "convert",
         "deploy",
         "detect",
         "dream",

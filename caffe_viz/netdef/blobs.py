@@ -51,11 +51,11 @@ def make_blob(array: NDArray[Any]) -> BlobProto:
     blob.shape.dim.extend(values.shape)
     # Packed floats are their bytes behind a tag and a length: 0.25 s for 60 million; extend() takes 18 s
     # and makes an object of each.
-    blob.MergeFromString(b"".join((bytes([DATA_TAG]), _varint(values.nbytes), values.tobytes())))
+    blob.MergeFromString(b"".join((bytes([DATA_TAG]), varint(values.nbytes), values.tobytes())))
     return blob
 
 
-def _varint(number: int) -> bytes:
+def varint(number: int) -> bytes:
     """`number` as protobuf writes it: 7 bits a byte, low ones first, the high bit says that more follow."""
     out = bytearray()
     while number > 0x7F:

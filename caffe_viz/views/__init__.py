@@ -7,6 +7,7 @@ from caffe_viz.tables import Shapes
 from caffe_viz.views.attributed import Attributed, show_attribution
 from caffe_viz.views.classified import Classified, classify
 from caffe_viz.views.compared import Compared, compare_weights
+from caffe_viz.views.converted import ConvertedView, convert
 from caffe_viz.views.deployed import deploy
 from caffe_viz.views.detected import Detections, detect
 from caffe_viz.views.dreams import dream, invert
@@ -29,6 +30,7 @@ __all__ = [
     "Attributed",
     "Classified",
     "Compared",
+    "ConvertedView",
     "Detections",
     "Evaluated",
     "Evolution",
@@ -44,6 +46,7 @@ __all__ = [
     "Topmost",
     "classify",
     "compare_weights",
+    "convert",
     "deploy",
     "detect",
     "dream",

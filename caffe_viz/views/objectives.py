@@ -67,4 +67,3 @@ def _activations(network: Network, layer: str, images: NDArray[np.float32]) -> N
     inputs = network.beside(aux.message, aux.made)
     found = [probe.forward(net, {aux.image: image[None]} | inputs, [aux.activation]) for image in images]
     return np.concatenate([values[aux.activation][:1] for values in found])
-
