@@ -370,6 +370,21 @@ def data(*shape: int) -> str:
     return f'layer {{ name: "x" type: "Input" top: "x" input_param {{ shape {{ {dims} }} }} }}'
 
 
+def test_a_target_whose_size_depends_on_the_image(engine: str) -> None:
+    """As regions do; here rows of numbers above 0, of which there are two."""
+    few = network_of(
+        data(1, 2, 2) + """
+        layer { name: "flat" type: "Flatten" bottom: "x" top: "flat" flatten_param { axis: 0 } }
+        layer { name: "above" type: "Threshold" bottom: "flat" top: "above" }
+        layer { name: "rows" type: "Reshape" bottom: "flat" top: "rows" reshape_param { shape { dim: 4 dim: 1 } } }
+        layer { name: "some" type: "Filter" bottom: "rows" bottom: "above" top: "some" }""",
+        engine,
+    )  # fmt: skip
+    image = np.array([[[1, -1], [-1, 1]]], np.float32)
+    with pytest.raises(InputError, match=r"'some' is \(1, 2\) for an image and up to \(1, 4\) .* layer before it"):
+        show_attribution(few, image, 0, ["gradient"])
+
+
 LINES = """
 layer { name: "conv" type: "Convolution" bottom: "x" top: "conv" convolution_param { num_output: 6 kernel_size: 3 } }
 layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }

@@ -63,9 +63,14 @@ class Job:
 
     def scores(self, images: Array, targets: Sequence[Target]) -> Array:
         """(M,) of the target of each image (M, C, H, W)."""
-        blob = targets[0].blob
-        values = self.probe.forward(images, [blob])[blob] * self._seeds(targets)
-        return np.asarray(values.reshape(len(values), -1).sum(1, dtype=np.float64), np.float32)
+        blob, seeds = targets[0].blob, self._seeds(targets)
+        values = self.probe.forward(images, [blob])[blob]
+        if values.shape != seeds.shape:
+            raise InputError(
+                f"target {targets[0]}: {blob!r} is {values.shape[1:]} for an image and up to {seeds.shape[1:]} "
+                f"for others: what depends so on the image has no channels; choose a layer before it."
+            )
+        return np.asarray((values * seeds).reshape(len(values), -1).sum(1, dtype=np.float64), np.float32)
 
     def pull(
         self, images: Array, targets: Sequence[Target], wrt: str, rule: str = "plain"
