@@ -51,7 +51,9 @@ def whole(path: str | Path, folder: Path | None = None) -> Iterator[Path]:
 
 def cannot_write(path: str | Path, error: OSError) -> RunError:
     """What to raise where `path` cannot be written."""
-    return RunError(f"{path} cannot be written: {error.strerror or error}.")
+    of_folder = isinstance(error, FileExistsError | NotADirectoryError)  # as its folder was made
+    why = f"{Path(path).parent} is no folder" if of_folder else error.strerror or error
+    return RunError(f"{path} cannot be written: {why}.")
 
 
 def remove(path: Path) -> None:
