@@ -103,11 +103,11 @@ _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 __all__ = [
     "Ascent", "CaffeVizError", "CaffeVizWarning", "InputError", "Picture", "Preprocess", "Recipe",
     "Record", "Recorder", "RunError", "State", "ascend", "auxiliary_net", "check", "classify",
-    "compare_weights", "deploy", "detect", "download", "dream", "explore", "features", "forward",
-    "gradient", "invert", "load_image", "load_net", "load_solver", "make_report", "maximize", "measure",
-    "preprocess_near", "read_net", "read_objective", "read_weights", "segment", "shapes", "show_activations",
-    "show_attribution", "show_evaluation", "show_evolution", "show_gradients", "show_log",
-    "show_structure", "show_weights", "top_images", "torch_module", "vis_square", "write_net",
+    "compare_weights", "convert", "deploy", "detect", "download", "dream", "explore", "features",
+    "forward", "gradient", "invert", "load_image", "load_net", "load_solver", "make_report", "maximize",
+    "measure", "preprocess_near", "read_net", "read_objective", "read_weights", "segment", "shapes",
+    "show_activations", "show_attribution", "show_evaluation", "show_evolution", "show_gradients",
+    "show_log", "show_structure", "show_weights", "top_images", "torch_module", "vis_square", "write_net",
     "write_weights",
 ]  # fmt: skip
 

@@ -4,7 +4,7 @@
 # isort: off
 from caffe_viz.cli import files, drawing, engines, ascending, preprocessing, images, dense  # noqa: F401
 from caffe_viz.cli import attribution, evaluation, features, comparing, training, reporting  # noqa: F401
-from caffe_viz.cli import extracting, deploying, exporting  # noqa: F401
+from caffe_viz.cli import extracting, deploying, exporting, converting  # noqa: F401
 
 # isort: on
 from caffe_viz.cli.app import main
