@@ -33,6 +33,7 @@ RUNNING = {
     "gradient": "{net} {weights} {image} -o {out}",
     "classify": "{net} {weights} {image}",
     "top": "{net} {weights} {image} --layer {layer} -o {out}",
+    "features": "{net} {weights} {image} --blob {layer} -o {out}/features.npz",
     "attribute": "{net} {weights} {image} --method all --patch 9 --stride 9 --samples 2 --steps 2 -o {out}",
     "evaluate": "{net} {weights} {image} --method gradient --points 2 --check curves -o {out}",
     "ascend": "{net} {weights} --layer {layer} --filters 0:2 --steps 2 --jobs 1 -o {out}",
