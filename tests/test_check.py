@@ -27,6 +27,12 @@ if sys.argv[2] == "backward":
 """
 
 
+@pytest.fixture(autouse=True)
+def nothing_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Real Caffe has loaded nothing yet."""
+    monkeypatch.setattr(child, "_LOADED", set())
+
+
 def write(folder: Path, text: str, name: str = "net.prototxt") -> Path:
     path = folder / name
     path.write_text(text)
@@ -388,6 +394,26 @@ def test_explains_a_signal_without_a_reason() -> None:
         "Caffe cannot load it (exit code 1): RuntimeError"
     )
     assert len(child.explain(-6, "F1124 10:00:00.1 7 a.cpp:1] " + "x" * 9999)) < 500
+
+
+def test_a_prototxt_that_was_loaded_is_not_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless Caffe reads more than it, such as a layer of data, or did not load it."""
+    codes = [0, 1, 0, 0]
+
+    def run(*_: Any, **__: Any) -> Any:
+        return subprocess.CompletedProcess([], codes.pop(0), b"", b"")
+
+    monkeypatch.setattr(child.subprocess, "run", run)
+    assert child.probe(write(tmp_path, GOOD), None) == child.probe(write(tmp_path, GOOD), None) == ()
+    bad = write(tmp_path, DATA)
+    assert child.probe(bad, None) != ()
+    assert child.probe(bad, None) == ()
+    assert child.probe(write(tmp_path, DATA + layer("d", "HDF5Data", "")), None) == ()
+    assert child.probe(write(tmp_path, GOOD), None) == ()
+    with pytest.raises(IndexError):
+        child.probe(write(tmp_path, DATA + layer("d", "HDF5Data", "")), None)
 
 
 def test_same_files_are_probed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

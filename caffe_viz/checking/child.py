@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import os
@@ -44,7 +45,10 @@ FATAL = re.compile(
 )
 PARSER = re.compile(r"^\[libprotobuf ERROR [^\]]*\] (?P<reason>.*)$", re.MULTILINE)
 OURS = Path(__file__).resolve().parent.parent
+OTHER_FILES = re.compile(b"Data|DATA|HDF5|Python")  # in types of layers that read more than the prototxt
 KNOWN_TYPES = re.compile(r"\s*\(known types: [^)]*\)")
+
+_LOADED: set[bytes] = set()  # digests of what real Caffe has loaded
 
 
 def caffe_is_installed() -> bool:
@@ -58,8 +62,15 @@ def caffe_is_installed() -> bool:
 def probe(
     prototxt: Path, weights: Path | None, state: NetState | None = None, *, timeout: float = TIMEOUT
 ) -> tuple[Finding, ...]:
-    """Load the files in a child process with real Caffe; its reason, if it aborts, raises or hangs."""
+    """Load the files in a child process with real Caffe; its reason, if it aborts, raises or hangs.
+
+    A prototxt without weights that has been loaded is not tried again.
+    """
     own = json.dumps(arguments(state or NetState()))
+    text = prototxt.read_bytes() if weights is None else b""
+    known = hashlib.sha256(own.encode() + text).digest()
+    if known in _LOADED:
+        return ()
     command = [sys.executable, "-c", CODE, str(prototxt.resolve()), own]
     if weights is not None:
         command.append(str(weights.resolve()))
@@ -78,6 +89,8 @@ def probe(
         )
     stderr = done.stderr.decode(errors="replace")
     if done.returncode == 0:
+        if weights is None and not OTHER_FILES.search(text):
+            _LOADED.add(known)
         return ()
     if done.returncode == NO_CAFFE:
         message = (
