@@ -36,13 +36,12 @@ def segment(
 ) -> None:
     """The class of each pixel: in colours over the image, alone, and as a map of class numbers."""
     from caffe_viz.files import need_folder
-    from caffe_viz.segmentation import Segmenter, dense_answer
+    from caffe_viz.segmentation import Segmenter
     from caffe_viz.views.classified import described
     from caffe_viz.views.segmented import save_segmented
 
     need_folder(output)
-    whole = net.given()
-    given, album = whole.album(image, dense_answer(whole, blob).blob)
+    given, album = net.given().album(image)
     segmenter = Segmenter(given, album, blob)
     if not as_json:
         print(f"preprocessing: {described(segmenter.network)}")
@@ -91,14 +90,13 @@ def detect(
     as_json: Json = False,
 ) -> None:
     """What the net finds, and where: boxes with classes and scores over the image, and as a table."""
-    from caffe_viz.detection import Detector, decoder_of
+    from caffe_viz.detection import Detector
     from caffe_viz.files import need_folder
     from caffe_viz.views.classified import described
     from caffe_viz.views.detected import save_boxes, save_detected
 
     need_folder(output)
-    whole = net.given()
-    given, album = whole.album(image, *decoder_of(whole, anchors).blobs)
+    given, album = net.given().album(image)
     detector = Detector(given, album, threshold=threshold, overlap=nms, anchors=anchors)
     if not as_json:
         print(f"preprocessing: {described(detector.network)}")

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[Any]
 Values = Mapping[str, Array]
+MOST = 400  # boxes of a class that are compared at all, as in SSD's files
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,13 @@ def overlaps(box: Array, others: Array) -> Array:
 
 
 def suppressed(found: Found, limit: float) -> Found:
-    """The surest first, without those that overlap a surer one of their class by more than `limit`."""
+    """Those that overlap no surer one of their class by more than `limit`, of each class the surest `MOST`."""
     order = np.argsort(-found.scores, kind="stable")
-    kept: list[int] = []
-    while len(order):
-        best, order = order[0], order[1:]
-        kept.append(int(best))
-        same = found.labels[order] == found.labels[best]
-        order = order[~(same & (overlaps(found.boxes[best], found.boxes[order]) > limit))]
-    return found.at(np.array(kept, np.intp))
+    kept = [np.empty(0, np.intp)]
+    for label in np.unique(found.labels):
+        waiting = order[found.labels[order] == label][:MOST]
+        while len(waiting):
+            kept.append(waiting[:1])
+            near = overlaps(found.boxes[waiting[0]], found.boxes[waiting[1:]]) > limit
+            waiting = waiting[1:][~near]
+    return found.at(np.concatenate(kept))

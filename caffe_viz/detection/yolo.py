@@ -57,7 +57,7 @@ def yolo_grids(network: Network, anchors: str | None = None) -> Decoder | None:
 
 def _grids(network: Network) -> tuple[list[Grid], Anchors | None]:
     """The grids of a net, the finest first, and the anchors that it has itself."""
-    if len(network.shape) != 3:
+    if not network.has_image or len(network.shape) != 3:
         return [], None
     found, own = list[Grid](), None
     for blob in ends(network.message):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from caffe_viz import tables
-from caffe_viz.detection import OVERLAP, THRESHOLD, Detected, Detector, decoder_of
+from caffe_viz.detection import OVERLAP, THRESHOLD, Detected, Detector
 from caffe_viz.errors import InputError
 from caffe_viz.figures.boxes import Frame, framed
 from caffe_viz.figures.palette import class_colours
@@ -21,6 +21,7 @@ from caffe_viz.views.classified import described
 from caffe_viz.views.rich import Look, Rich
 from caffe_viz.views.segmented import need_one
 
+DRAWN = 100  # boxes of a picture: with more nothing is to be seen
 COLUMNS = ("image", "score", "class", "label", "left", "top", "right", "bottom")
 
 
@@ -73,8 +74,7 @@ def detect(
     Raises:
         InputError: no such image, none that can be read, or no net that ends in boxes.
     """
-    whole = Network.of(net)
-    network, album = whole.album(images, *decoder_of(whole, anchors).blobs)
+    network, album = Network.of(net).album(images)
     detector = Detector(network, album, threshold=threshold, overlap=overlap, anchors=anchors)
     found = tuple(detector)
     need_one([one.failed for one in found])
@@ -84,7 +84,7 @@ def detect(
 
 
 def over(one: Detected) -> Picture:
-    """The image with its boxes, the surest in front.
+    """The image with its surest 100 boxes, the surest in front.
 
     Raises:
         InputError: it failed, or the input is no picture.
@@ -93,7 +93,8 @@ def over(one: Detected) -> Picture:
         raise InputError(one.failed or f"{one.image}: the input of the net is no picture.")
     colours = class_colours(max((box.number for box in one.boxes), default=0) + 1)
     frames = [
-        Frame(*box[3:], f"{box.name or box.number} {box.score:.2f}", colours[box.number]) for box in one.boxes
+        Frame(*box[3:], f"{box.name or box.number} {box.score:.2f}", colours[box.number])
+        for box in one.boxes[:DRAWN]
     ]
     return framed(one.rgb, frames)
 

@@ -20,7 +20,7 @@ from caffe_viz.files import stems, write_whole
 from caffe_viz.images import display_rgb
 from caffe_viz.images.pixels import Floats
 from caffe_viz.network import Network, PathLike
-from caffe_viz.segmentation import Labels, Segmented, Segmenter, dense_answer
+from caffe_viz.segmentation import Labels, Segmented, Segmenter
 from caffe_viz.views.classified import described
 from caffe_viz.views.rich import Look, Rich
 
@@ -82,8 +82,7 @@ def segment(net: Any, images: PathLike | Iterable[PathLike], blob: str | None = 
     Raises:
         InputError: no such image, none that can be read, or no net that says something of each pixel.
     """
-    whole = Network.of(net)
-    network, album = whole.album(images, dense_answer(whole, blob).blob)
+    network, album = Network.of(net).album(images)
     segmenter = Segmenter(network, album, blob)
     found = tuple(segmenter)
     need_one([one.failed for one in found])
