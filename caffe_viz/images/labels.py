@@ -14,7 +14,7 @@ from caffe_viz.errors import InputError
 
 WORDNET = re.compile(r"(n[0-9]{8})(?:\s+(.*))?")  # synset_words.txt: "n02110958 pug, pug-dog"
 NUMBERED = re.compile(r"([0-9]{1,7})(?:\s*[:,\t]\s*|\s+)(\S.*)")  # "0 airplane", "0: airplane"
-LABEL_MAP = re.compile(r"(?:\s|#[^\n]*\n)*item\s*\{")
+LABEL_MAP = re.compile(r"(?:\s|#[^\n]*\n)*item\s*:?\s*\{")
 # A label map's text: a comment, a text in quotes, a name or number, a sign.
 TOKEN = re.compile(r"#[^\n]*|\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'|[\w.+-]+|[{}:;,]|\s+|(?P<wrong>.)")
 MOST = 10**6  # classes: a larger number is a mistake
@@ -226,10 +226,10 @@ def _json(text: str) -> Iterator[Class]:
         raise _Wrong(f"no JSON: {error.msg}", error.lineno) from None
     except RecursionError:
         raise _Wrong("lists within lists, too deep") from None
-    at = 0
+    at = -1
     for one in made:
         key, value = one if isinstance(made, _pairs) else (None, one)
-        at = max(at, text.find(json.dumps(value if key is None else key, ensure_ascii=False), at))
+        at = max(at, text.find(json.dumps(value if key is None else key, ensure_ascii=False), at + 1))
         line = text.count("\n", 0, at) + 1
         if key is None:
             yield _named(line, None, value)
@@ -265,7 +265,7 @@ def _label_map(text: str) -> Iterator[Class]:
     begun, key = 0, ""
     for line, token in _tokens(text):
         if token == "{":
-            if key != "item" or item is not None:
+            if key.rstrip(":") != "item" or item is not None:
                 raise _Wrong("item { .. } after item { .. } is expected", line)
             item, begun, key = {}, line, ""
         elif token == "}":
