@@ -68,3 +68,13 @@ assert caffe.solver_count() == 1
         [sys.executable, "-c", code, built_elsewhere], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.caffe
+def test_the_installed_caffe_has_the_files_of_today(caffe: Any) -> None:
+    """Or tests of real Caffe would judge older ones: `make caffe` installs them, in seconds."""
+    folder = Path(caffe.__file__).parent
+    for name, _, text in caffe_files.sources():
+        path = folder.joinpath(*name.split(".")[1:])
+        file = path / "__init__.py" if name == caffe_files.PRIVATE else path.with_suffix(".py")
+        assert file.read_text() == text, f"{name} is an older one: make caffe"

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import builtins
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+from scripts_run import call
 
 from caffe_viz import backend, run
 
@@ -44,32 +43,17 @@ print(caffe.__name__)
 
 
 @pytest.fixture
-def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> Iterator[Callable[..., Any]]:
+def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> Callable[..., Any]:
     """Runs text as a script in this process; gives exit code, what it printed, and what it complained."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(Path(backend.__file__).parent.parent))
     (tmp_path / "helper.py").write_text("x = 1\n")
-    kept, given = dict(sys.modules), {home: set(vars(home)) for home in (np, builtins)}
 
-    def call(text: str, *arguments: str, options: tuple[str, ...] = ()) -> tuple[Any, str, str]:
+    def called(text: str, *arguments: str, options: tuple[str, ...] = ()) -> tuple[Any, str, str]:
         (tmp_path / "script.py").write_text(text, encoding="latin-1")
-        monkeypatch.setattr(sys, "argv", [])
-        monkeypatch.setattr(sys, "path", ["", *sys.path])
-        code: Any = 0
-        try:
-            run.main([*options, "script.py", *arguments])
-        except SystemExit as end:
-            code = end.code
-        return code, *capfd.readouterr()
+        return call(*options, "script.py", *arguments), *capfd.readouterr()
 
-    yield call
-    for name in set(sys.modules) - set(kept):
-        if name.split(".")[0] in ("caffe", "helper"):
-            del sys.modules[name]
-    sys.modules.update(kept)
-    for home, names in given.items():
-        for name in set(vars(home)) - names:
-            delattr(home, name)
+    return called
 
 
 def test_import_caffe_finds_the_engine(script: Any, engine: str) -> None:
