@@ -238,10 +238,12 @@ class Network:
                 raise InputError(f"labels of {name!r}: {len(own)} for {len(by_name[name])} classes.")
         if given or given.heads or self.folder is None:
             return given
-        found = labels_beside(self.folder, [len(head) for head in self.heads if head.of_classes])
-        if found:
-            self._once(f"the labels are those in {found.source}")
-        return found
+        return labels_beside(self.folder, [len(head) for head in self.heads if head.of_classes])
+
+    @property
+    def labels_found(self) -> bool:
+        """Whether the labels are from a file that nobody has named."""
+        return bool(self.labels) and self.labels is not self.preprocess.labels
 
     def labels_of(self, head: Head) -> Labels:
         """The names of the classes of an answer; none where none fit, or where they fit another one too."""

@@ -10,7 +10,7 @@ from commands import here, refused
 
 from caffe_viz.answers import Head
 from caffe_viz.attribution.targets import find_target, likeliest_class
-from caffe_viz.errors import CaffeVizWarning, InputError
+from caffe_viz.errors import InputError
 from caffe_viz.images import Labels, Preprocess
 from caffe_viz.netdef import NetParameter, make_blob, parse_net, write_net, write_weights
 from caffe_viz.network import Network
@@ -278,10 +278,9 @@ def test_the_commands(folder: Path, engine: str) -> None:
 def test_labels_beside_the_prototxt_are_taken_where_they_fit(folder: Path) -> None:
     (folder / "sexes.json").rename(folder / "labels.json")
     (folder / "labels.txt").write_text("a\nb\nc\nd\n")  # as many as no answer has
-    with pytest.warns(CaffeVizWarning, match="labels are those in .*labels.json"):
-        found = classify(
-            Network(folder / "deploy.prototxt", folder / "net.caffemodel", engine="torch"), folder / "x.npy"
-        )
+    net = Network(folder / "deploy.prototxt", folder / "net.caffemodel", engine="torch")
+    found = classify(net, folder / "x.npy")
+    assert found.preprocessing.endswith(f"; labels: {folder / 'labels.json'}")
     assert {g.label for g in found.answers[0].heads["ps"]} == {"male", "female"}
 
 

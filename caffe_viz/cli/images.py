@@ -66,7 +66,7 @@ def classify(
         print(f"warning: {doubt}", file=sys.stderr)
     told = {
         "engine": made.engine, "values": made.values, "preprocess": settings(made.network.preprocess),
-        "oversample": oversample, "warnings": run.doubts,
+        "labels": made.network.labels.source, "oversample": oversample, "warnings": run.doubts,
     }  # fmt: skip
     (_each if run.accuracy is None else _counted)(run, told, output, as_json)
 

@@ -133,12 +133,13 @@ def need_one(answers: Iterable[Answer]) -> None:
 
 
 def described(network: Network, oversample: bool = False) -> str:
-    """How images get into the input of `network`, in words."""
+    """How images get into the input of `network`, in words, and labels that were found beside its files."""
     given, size = network.preprocess, (0, 0)
-    source = f" ({given.source})" if given.source else ""
+    found = f"; labels: {network.labels.source}" if network.labels_found else ""
+    source = (f" ({given.source})" if given.source else "") + found
     if network.has_image:
         if network.pictures is None:
-            return f"arrays {network.shape} as they are"
+            return f"arrays {network.shape} as they are{found}"
         size = (network.shape[1], network.shape[2])
     own = " x ".join(map(str, size)) if all(size) else "the input"
     warped = own if given.resize is None else f"{given.resize} x {given.resize}"
