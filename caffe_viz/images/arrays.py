@@ -31,7 +31,8 @@ def load_numbers(name: str | Path, data: bytes | None = None) -> NDArray[Any]:
         what = KINDS.get(array.dtype.kind, f"values of type {array.dtype}")
         raise InputError(f"{name} holds {what}: real numbers are expected.")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise InputError(f"{name} holds NaN or infinity, in {_share(array)} of its values.")
+        bad = array.size - np.isfinite(array).sum()
+        raise InputError(f"{name} holds NaN or infinity, in {bad:,} of its {array.size:,} values.")
     return array
 
 
@@ -58,10 +59,6 @@ def _reason(error: Exception) -> str:
         return "it holds Python objects" if "Object arrays" in str(error) else "it is no .npy"
     strerror = error.strerror if isinstance(error, OSError) else None
     return strerror or " ".join(str(error).split()).rstrip(".") or type(error).__name__
-
-
-def _share(array: NDArray[Any]) -> str:
-    return f"{100 * np.mean(~np.isfinite(array)):.2g} %"
 
 
 def array_bytes(array: NDArray[Any]) -> bytes:
