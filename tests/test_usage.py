@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -209,3 +210,77 @@ def test_the_script_for_bash_completes(tmp_path: Path) -> None:
     """
     done = subprocess.run([bash, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout == "conv1 conv2\ncomplete -o default -F _caffe_viz_completion caffe-viz\n", done.stderr
+
+
+@pytest.mark.parametrize("columns", [30, 69, 70, 80])
+def test_help_cuts_no_word_off(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for name in ("ascend", "export", "evaluate"):
+        text = here(name, "--help")
+        assert "…" not in text
+        options = [param.opts[0] for param in TASKS[name].params if param.opts[0].startswith("--")]
+        assert [option for option in options if option not in text] == []
+
+
+def piped(line: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """A command in a shell, as `program`; `more` are variables of its environment."""
+    bash = shutil.which("bash") or pytest.skip("bash is not installed")
+    start = f"program() {{ {sys.executable} -c 'from caffe_viz.cli import main; main()' \"$@\"; }}\n"
+    found = os.environ | more
+    return subprocess.run([bash, "-c", start + line], env=found, capture_output=True, text=True, check=False)
+
+
+def test_a_reader_that_leaves_is_no_error() -> None:
+    done = piped("program shapes resnet50 | head -1")
+    assert (done.stdout, done.stderr) == ("blobs\n", "")
+
+
+def test_an_output_that_is_full_is_one_line() -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full")
+    done = piped("program shapes resnet50 > /dev/full")
+    assert (done.returncode, done.stderr) == (1, "caffe-viz: the output: No space left on device.\n")
+
+
+def test_what_the_locale_cannot_write_ends_nothing(tmp_path: Path) -> None:
+    net = 'layer { name: "dé" type: "Input" top: "dé" input_param { shape { dim: 1 dim: 7 } } }'
+    (tmp_path / "net.prototxt").write_text(net, encoding="utf-8")
+    done = piped(
+        f"program shapes {tmp_path / 'net.prototxt'}", LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "d\\xe9" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted\n"),
+        (ZeroDivisionError("by zero"), 1, "caffe-viz: ZeroDivisionError: by zero (a fault of caffe_viz itself: "),
+        (PermissionError(13, "Permission denied", "net.npz"), 1, "caffe-viz: net.npz: Permission denied.\n"),
+    ],
+)  # fmt: skip
+def test_what_no_command_foresees_is_one_line(
+    error: BaseException, code: int, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*given: object, **named: object) -> None:
+        raise error
+
+    monkeypatch.setattr("caffe_viz.geometry.measure", broken)
+    ended, out, err = ran("shapes", "lenet")
+    assert (ended, out) == (code, "")
+    assert err.startswith(said)
+    assert err.count("\n") == 1
+    if isinstance(error, Exception):
+        with pytest.raises(type(error)):
+            ran("shapes", "lenet", "--debug")
+
+
+@pytest.mark.parametrize(
+    "command", ["activations lenet w --image i", "weights lenet w", "gradient lenet w --image i"]
+)
+def test_an_output_folder_that_is_a_file_is_said_first(command: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    code, _, said = ran(*command.split(), "-o", tmp_path / "file")
+    assert code == 1
+    assert "file is no folder that you may write to" in said

@@ -15,8 +15,8 @@ from caffe_viz.cli.parts import print_files, progress_bar
 
 @app.command()
 def diff(
-    a: Annotated[Path, typer.Argument(help="A caffemodel: before.", show_default=False)],
-    b: Annotated[Path, typer.Argument(help="Another: after.", show_default=False)],
+    a: Annotated[Path, typer.Argument(metavar="BEFORE", help="A caffemodel.", show_default=False)],
+    b: Annotated[Path, typer.Argument(metavar="AFTER", help="Another one.", show_default=False)],
     prototxt: Annotated[
         Path | None,
         typer.Option(help="The net: types and groups where the caffemodels lack them, and preprocess.toml."),
