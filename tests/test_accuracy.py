@@ -334,3 +334,24 @@ def test_the_picture_of_a_confusion_matrix() -> None:
     for counts, names in ((np.eye(3), ["a"]), (np.ones((2, 3)), ["a", "b"]), (np.empty((0, 0)), [])):
         with pytest.raises(InputError, match="a confusion matrix of shape"):
             confusion_matrix(counts, names)
+
+
+def test_top_of_a_class_and_of_one_filter(net: Path) -> None:
+    source = images(net / "photos")
+    run = [
+        "top",
+        net / "deploy.prototxt",
+        net / "net.caffemodel",
+        "--images",
+        source,
+        "-o",
+        net / "out",
+        "--engine",
+        "torch",
+    ]
+    for unit in ("blue thing", "prob:2", "score:2", "n00000002"):
+        found = json.loads(here(*run, "--layer", unit, "--json"))
+        assert (found["layer"], [one["filter"] for one in found["filters"]]) == ("score", [2])
+        assert found["filters"][0]["places"][0]["image"].endswith("blue/0.png")
+    assert "as mean:0" in refused(*run, "--layer", "mean:0:0,0")
+    assert "no class 'bleu'. Did you mean 'blue'" in refused(*run, "--layer", "bleu")

@@ -145,7 +145,12 @@ def _as_json(answer: Answer) -> dict[str, Any]:
 def top(
     net: Running,
     image: Images,
-    layer: Annotated[str, typer.Option(help="The layer whose filters are looked at.", show_default=False)],
+    layer: Annotated[
+        str,
+        typer.Option(
+            help="The layer whose filters are looked at, or one as LAYER:3, or a class.", show_default=False
+        ),
+    ],
     filters: Filters = None,
     count: Annotated[int, typer.Option(min=1, help="Places for each filter, one of an image.")] = 9,
     output: Output = Path("out"),

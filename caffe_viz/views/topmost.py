@@ -16,9 +16,11 @@ from caffe_viz.figures import Picture
 from caffe_viz.files import safe_name
 from caffe_viz.images import Album
 from caffe_viz.network import Array, Network, PathLike
+from caffe_viz.objectives import Channel
 from caffe_viz.probe import relu_state
 from caffe_viz.tiling import grid
 from caffe_viz.top import Progress, Search, Top
+from caffe_viz.units import read_unit
 from caffe_viz.views.rich import Look, Rich
 
 
@@ -116,7 +118,15 @@ def top_images(
 def searching(
     network: Network, images: Any, layer: str, filters: Sequence[int] | None, count: int, file: Path | None
 ) -> Search:
-    """A search that says whether its values are post-ReLU; `images`: an album, or as of `Network.taking`."""
+    """A search that says whether its values are post-ReLU; `images`: an album, or as of `Network.taking`.
+
+    Without `filters`, `layer` may be a single filter of one, or a class, as of `read_unit`.
+    """
+    if filters is None and layer not in {one.name for one in network.message.layer}:
+        unit = read_unit(network, layer)
+        if not isinstance(unit.what, Channel):
+            raise InputError(f"{layer}: a filter with its whole map is looked at, as {unit.layer}:0.")
+        layer, filters = unit.layer, [unit.what.channel]
     tops = network.geometry.layer(layer).tops
     network, album = (network, images) if isinstance(images, Album) else network.album(images, *tops[:1])
     state = relu_state(network.message, tops[0]) if tops else ""
