@@ -26,6 +26,8 @@ NOTHING = {
     "weights", "variant", "layers", "stage", "input", "objective", "mask", "guide", "image", "photos", "record",
     "write", "snapshot", "data", "prototxt",
 }  # fmt: skip
+# Either these or another option, or nothing.
+ALONE = {"aux --layer", "ascend --layer", "dream --layer", "preprocess --output"}
 WORD = r"[A-Z]+(x[A-Z])?|[A-Za-z]+"
 
 
@@ -53,11 +55,7 @@ def test_flags_have_no_opposite() -> None:
 def test_every_default_is_in_the_help() -> None:
     for name, param in parameters():
         told = "[default: " in (param.help or "")
-        if (
-            param.required
-            or param.name in NOTHING
-            or name in ("aux --layer", "ascend --layer", "dream --layer")
-        ):
+        if param.required or param.name in NOTHING or name in ALONE:
             continue
         assert told if param.default is None else (param.show_default and not told), name
 
