@@ -4,8 +4,8 @@
     python benchmarks/features.py PHOTOS.zip [--images 100000] [--blob fc6 --blob pool5] [--engine torch]
 
 The images are those of the archive or folder, again and again, through caffenet_cifar10 into one .npz. A line
-for every tenth: the peak of the process's memory until then, and images a second. The last line is with the file
-written.
+for every tenth: the peak of the process's memory until then, and images a second. The last line is with the
+file written.
 """
 
 from __future__ import annotations

@@ -199,8 +199,11 @@ def test_in_memory_and_saved_is_as_written(toy: Path) -> None:
     assert found.states == {"fc": "", "in/conv": "post-ReLU (relu, in place)"}
     assert len(found.failed) == 2
     assert "38 6" in found._repr_html_()
-    with pytest.raises(InputError, match="in the file that they were written to"):
-        written.save(toy / "c.npz")
+    for ask in (lambda: written.save(toy / "c.npz"), lambda: written["fc"]):
+        with pytest.raises(InputError, match="in the file that they were written to"):
+            ask()
+    with pytest.raises(InputError, match="no features of blob 'fd'"):
+        found["fd"]
 
 
 def test_json_tells_what_was_written(toy: Path) -> None:

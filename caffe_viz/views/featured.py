@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from caffe_viz import tables
-from caffe_viz.errors import InputError
+from caffe_viz.errors import InputError, near
 from caffe_viz.extraction import Extraction, Filing, Rows, write
 from caffe_viz.geometry.results import shape_text
 from caffe_viz.network import Array, Network, PathLike
@@ -38,7 +38,15 @@ class Features(Rich):
     arrays: Mapping[str, Array] = field(default_factory=dict)
 
     def __getitem__(self, blob: str) -> Array:
+        """The array of a blob; raises InputError if there is none, or it is in the file only."""
+        if blob not in self.shapes:
+            raise InputError(f"no features of blob {blob!r}.{near(blob, self.shapes)}")
+        self._need_arrays()
         return self.arrays[blob]
+
+    def _need_arrays(self) -> None:
+        if not self.arrays:
+            raise InputError("these features are in the file that they were written to, and not in memory.")
 
     def save(self, path: PathLike) -> Path:
         """Write the arrays and names as .npz, .h5, .csv, or as an .lmdb of Datums.
@@ -47,8 +55,7 @@ class Features(Rich):
             InputError: another suffix; blobs that the format cannot hold; the rows are in a file already.
             RunError: it cannot be written, or a library is missing.
         """
-        if not self.arrays:
-            raise InputError("these features are in the file that they were written to, and not in memory.")
+        self._need_arrays()
         shapes = {blob: array.shape[1:] for blob, array in self.arrays.items()}
         write(Path(path), Rows(self.names, shapes, lambda blob: iter([self.arrays[blob]])))
         return Path(path)
