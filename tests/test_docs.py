@@ -8,7 +8,9 @@ import io
 import os
 import re
 import shlex
+import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -21,15 +23,17 @@ import typer
 from climbing import OneProcess
 from doc_pages import PAGES, REPOSITORY, Block, Command
 
-from caffe_viz import layers_file
+from caffe_viz import layers_file, shipped
 from caffe_viz.cli import main
 from caffe_viz.cli.app import app
+from caffe_viz.errors import CaffeVizWarning
 from caffe_viz.geometry import custom
 from caffe_viz.images import load_image, save_png
 
 TASKS: Any = typer.main.get_command(app)
 INLINE = [(page, text) for page in PAGES for text in doc_pages.inline(page)]
-TABLE = [text for page, text in INLINE if page == PAGES[0] and "prototxt/" in text]
+OWN = {*shipped.names(), "examples/train_val.prototxt"}  # of which a row of README's table can be run
+TABLE = [text for page, text in INLINE if page == PAGES[0] and OWN & set(text.split()) and " download " not in text]
 MOST_BYTES = 120_000  # of a picture
 # What README's table leaves at its defaults, which take long.
 FEW = {"ascend": ["--steps", "4"], "report": ["--budget", "5"], "attribute": ["--samples", "4", "--steps", "4"], "evaluate": ["--count", "1", "--points", "4", "--samples", "2", "--steps", "2"]}  # fmt: skip
@@ -126,6 +130,8 @@ def run_command(command: Command, block: Block, where: str) -> None:
     program, *words = command.words
     if program == "cd":
         os.chdir(words[0])
+    elif words[:2] == ["-m", "caffe_viz.run"]:
+        run_script(command, where)
     elif program != "caffe-viz":
         check_other(command.words, where)
     elif block.norun or (words[0] == "parity" and not _installed("caffe")):
@@ -135,12 +141,27 @@ def run_command(command: Command, block: Block, where: str) -> None:
         code, printed = run_here(words)
         said = f"{where}: {' '.join(command.words)} ends with {code}\n{printed}"
         assert (code in (1, 2)) if block.fails else (code == 0), said
-        rest = printed
-        for line in command.shown:
-            pattern = r".*?".join(re.escape(part) for part in re.split(r"\.\.+", " ".join(line.split())))
-            found = re.search(pattern, rest, re.S)
-            assert found, f"{where}: it does not print {line!r}, but\n{printed}"
-            rest = rest[found.end() :]
+        compare(command, printed, where)
+
+
+def compare(command: Command, printed: str, where: str) -> None:
+    """Whether the lines that a page shows below a command are in what it prints, in this order."""
+    rest = printed
+    for line in command.shown:
+        pattern = r".*?".join(re.escape(part) for part in re.split(r"\.\.+", " ".join(line.split())))
+        found = re.search(pattern, rest, re.S)
+        assert found, f"{where}: it does not print {line!r}, but\n{printed}"
+        rest = rest[found.end() :]
+
+
+def run_script(command: Command, where: str) -> None:
+    """A script of pycaffe's, in a process of its own as readers have it."""
+    words = command.words[1:]
+    if "caffe" in words and not _installed("caffe"):
+        return
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{where}: {done.stderr}"
+    compare(command, " ".join(done.stdout.split()), where)
 
 
 def run_python(block: Block, names: dict[str, Any], where: str) -> None:
@@ -150,7 +171,10 @@ def run_python(block: Block, names: dict[str, Any], where: str) -> None:
             home = importlib.import_module(str(node.module))
             assert all(hasattr(home, one.name) for one in node.names), f"{where}: {ast.unparse(node)}"
     if not block.norun:
-        exec(compile(tree, where, "exec"), names)
+        with warnings.catch_warnings():
+            # A page that asks for gradients that are not computed.
+            warnings.filterwarnings("error", "backward ", CaffeVizWarning)
+            exec(compile(tree, where, "exec"), names)
 
 
 def check_other(words: tuple[str, ...], where: str) -> None:

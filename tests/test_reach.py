@@ -14,8 +14,12 @@ from bad_nets import layer
 
 from caffe_viz import backend
 from caffe_viz.errors import CaffeVizWarning, InputError
+from caffe_viz.images import Preprocess, load_image
 from caffe_viz.netdef import for_phase, parse_net
 from caffe_viz.reach import reached
+from caffe_viz.views import show_gradients
+
+REPOSITORY = Path(__file__).resolve().parent.parent
 
 DATA = layer("data", "Input", "", "data", "input_param { shape { dim: 2 dim: 3 dim: 5 dim: 5 } }")
 LABEL = layer("label", "Input", "", "label", "input_param { shape { dim: 2 } }")
@@ -121,6 +125,22 @@ def test_force_backward_computes_it(name: str, engine: str, tmp_path: Path) -> N
     assert found
     assert net.prototxt.force_backward
     assert "force_backward" not in path.read_text()
+
+
+def test_by_hand_is_what_show_gradients_gives(engine: str) -> None:
+    """Of the score before the softmax: two ways, one by a net that is cut behind the score."""
+    folder = REPOSITORY / "prototxt" / "caffenet_cifar10"
+    files = folder / "deploy.prototxt", folder / "caffenet_cifar10.caffemodel"
+    net = backend.load_net(*files, engine=engine, force_backward=True, input_shapes={"data": (1, 3, 32, 32)})
+    picture = load_image(REPOSITORY / "examples" / "cat.png")
+    net.blobs["data"].data[...] = Preprocess.from_toml(folder / "preprocess.toml").to_caffe(
+        picture, (3, 32, 32)
+    )
+    net.forward()
+    net.blobs["fc8"].diff[...] = np.eye(10)[3]
+    found = net.backward(diffs=["data"], start="fc8")["data"][0]
+    shown = show_gradients(backend.load_net(*files, engine=engine), picture, 3, ["data"])
+    np.testing.assert_allclose(found, shown.blobs["data"], rtol=0, atol=1e-5 * np.abs(found).max())
 
 
 def test_a_file_that_says_force_backward_is_not_told_of(engine: str) -> None:
