@@ -384,3 +384,46 @@ class TestFigures:
         few, many = with_legend(image, entries[:31]), with_legend(image, entries)
         assert few.shape == many.shape
         assert with_legend(image, []).shape[0] < few.shape[0]
+
+
+def test_nets_whose_authors_say_where_their_maps_lie() -> None:
+    """FCN-32s crops 19 pixels off its enlarged scores; U-Net's answer is 92 pixels smaller on each side."""
+    pool = "pooling_param { pool: MAX kernel_size: 2 stride: 2 }"
+
+    fcn, below = data(1, 3, 500, 500), "data"
+    for n, convs in enumerate((2, 2, 3, 3, 3)):
+        for k in range(convs):
+            fcn += conv(f"c{n}{k}", below, 1, f"kernel_size: 3 pad: {100 if n == k == 0 else 1}")
+            below = f"c{n}{k}"
+        fcn += layer(f"p{n}", "Pooling", below, more=pool)
+        below = f"p{n}"
+    up = "convolution_param { num_output: 21 kernel_size: 64 stride: 32 }"
+    fcn += conv("fc6", below, 1, "kernel_size: 7") + layer("up", "Deconvolution", "fc6", more=up)
+    net = network(fcn)
+    down, across = axes_of(net, dense_answer(net))
+    assert down == across
+    assert (down.units, down.first - 0.5, down.step) == (544, -19, 1)
+
+    unet, below = data(1, 3, 572, 572), "data"
+    for n in range(5):
+        unet += conv(f"a{n}", below, 1, "kernel_size: 3") + conv(f"b{n}", f"a{n}", 1, "kernel_size: 3")
+        unet += layer(f"q{n}", "Pooling", f"b{n}", more=pool) if n < 4 else ""
+        below = f"q{n}"
+    below = "b4"
+    for n in (3, 2, 1, 0):
+        unet += layer(
+            f"u{n}",
+            "Deconvolution",
+            below,
+            more="convolution_param { num_output: 1 kernel_size: 2 stride: 2 }",
+        )
+        offset = (4, 16, 40, 88)[3 - n]
+        unet += layer(f"k{n}", "Crop", f"b{n} u{n}", more=f"crop_param {{ axis: 2 offset: {offset} }}")
+        unet += layer(f"j{n}", "Concat", f"u{n} k{n}")
+        unet += conv(f"d{n}", f"j{n}", 1, "kernel_size: 3") + conv(f"e{n}", f"d{n}", 1, "kernel_size: 3")
+        below = f"e{n}"
+    two = "convolution_param { num_output: 2 kernel_size: 1 }"
+    net = network(unet + layer("score", "Convolution", below, more=two))
+    down, across = axes_of(net, dense_answer(net))
+    assert down == across
+    assert (down.units, down.first - 0.5, down.step) == (388, 92, 1)
