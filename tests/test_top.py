@@ -23,7 +23,7 @@ from caffe_viz.geometry import Field
 from caffe_viz.images import Album, Preprocess
 from caffe_viz.netdef import NetParameter, make_blob, parse_net, write_weights
 from caffe_viz.network import Network
-from caffe_viz.top import Progress, Search, Top
+from caffe_viz.top import GRADIENTS, Progress, Search, Top
 from caffe_viz.top.crops import Cutter
 from caffe_viz.views.topmost import Topmost, top_images
 
@@ -399,3 +399,118 @@ def test_memory_does_not_grow_with_the_images(toy: Path) -> None:
         tracemalloc.stop()
         assert search.standing.seen == 7 * times
     assert peaks[2] < 1.2 * peaks[1], peaks
+
+
+# --- gradients beside the crops ----------------------------------------------------
+
+
+def of_the_kernel(kernels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """(C, h, w) as a picture: grey where 0; the definition, for a gradient that is a kernel."""
+    limit = np.sort(np.abs(kernels).ravel())[-1]
+    return np.rint((kernels / (2 * limit) + 0.5).transpose(1, 2, 0) * 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("method", GRADIENTS)
+def test_beside_each_crop_is_the_gradient_of_its_unit(method: str, toy: Path, engine: str) -> None:
+    """That of a unit of the first layer is its kernel, whatever the rule, at the place where the unit is."""
+    found = top_images(network(toy, engine), toy / "images", "conv", [0, 3], count=2, gradient=method).top
+    kernels = np.zeros((3, 4, 4))
+    kernels[0] = 2 * PATTERN - 1
+    np.testing.assert_array_equal(found.gradients[0, 0], of_the_kernel(kernels))
+    assert (found.gradients[0, 1] == 255).all()  # one image alone activates filter 0: no second place
+    blue = np.zeros((3, 4, 4))
+    blue[2] = 1
+    inside = [k for k, place in enumerate(found.places(3)) if min(place.box) >= 0 and max(place.box) <= 12]
+    for k in inside:
+        np.testing.assert_array_equal(found.gradients[1, k], of_the_kernel(blue))
+    assert (found.method, found.gradients.shape) == (method, found.crops.shape)
+
+
+TWO = (
+    TOY
+    + """
+layer { name: "relu_fc" type: "ReLU" bottom: "fc" top: "fc" }
+"""
+)
+
+
+def test_rules_differ_where_rectifiers_do(toy: Path, engine: str) -> None:
+    """Of fc, after a ReLU: the chain rule by hand, with each rule's masks at relu."""
+    (toy / "deploy.prototxt").write_text(TWO)
+    net = network(toy, engine)
+    kernels, bias = (np.array(b.data).reshape(-1) for b in net.trained.layer[0].blobs)
+    full = np.array(net.trained.layer[1].blobs[0].data).reshape(5, 4, 6, 6)
+    kernels = kernels.reshape(4, 3, 4, 4)
+    for method in GRADIENTS:
+        search = Search(net, "fc", Album.of(toy / "images"), [1], count=1, gradient=method)
+        list(search)
+        found = search.result()
+        image = net.pixels(found.names[0])
+        padded = np.pad(image, [(0, 0), (1, 1), (1, 1)])
+        expected = np.zeros_like(padded)
+        for f, y, x in np.ndindex(4, 6, 6):
+            window = np.s_[:, 2 * y : 2 * y + 4, 2 * x : 2 * x + 4]
+            active = float((padded[window] * kernels[f]).sum() + bias[f]) > 0
+            above = full[1, f, y, x]
+            below = {
+                "gradient": above * active, "guided-backprop": max(above, 0) * active, "deconvnet": max(above, 0),
+            }[method]  # fmt: skip
+            expected[window] += below * kernels[f]
+        drawn = Cutter(None, net.shape, net.pictures).cut_gradient(expected[:, 1:-1, 1:-1], (0, 0), (12, 12))
+        assert np.abs(found.gradients[0, 0].astype(int) - drawn).max() <= 1
+
+
+def test_gradients_are_drawn_beside_the_crops(
+    toy: Path, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = top_images(network(toy, engine), toy / "images", "conv", count=4)
+    assert plain.top.gradients.size == 0
+    both = top_images(network(toy, engine), toy / "images", "conv", count=4, gradient="guided-backprop")
+    blocks: list[Any] = []
+    with monkeypatch.context() as patch:
+        patch.setattr("caffe_viz.figures.contact_sheet", lambda some, titles: blocks.extend(some))
+        assert Topmost(both.top).sheet is None
+    left, right = blocks[0][:, :9], blocks[0][:, -9:]  # two crops of 4 and a line between them
+    np.testing.assert_array_equal(left[:4, :4], both.top.gradients[0, 0] / np.float32(255))
+    np.testing.assert_array_equal(right[:4, :4], both.top.crops[0, 0] / np.float32(255))
+    paths = both.save(toy / "out")
+    again = Topmost(Top.load(paths[0]))
+    same(again.top, both.top)
+    np.testing.assert_array_equal(again.sheet.rgb, both.sheet.rgb)
+    assert again.top.to_json()["gradient"] == "guided-backprop"
+
+
+def test_files_without_gradients_can_still_be_loaded(toy: Path) -> None:
+    found = top_images(network(toy), toy / "images", "conv", count=2).top
+    found.save(toy / "new.npz")
+    with np.load(toy / "new.npz") as saved:
+        np.savez(toy / "old.npz", **{k: saved[k] for k in saved.files if k not in ("gradients", "method")})
+    old = Top.load(toy / "old.npz")
+    assert (old.method, old.gradients.size) == ("", 0)
+    same(replace(old, gradients=found.gradients), found)
+
+
+def test_inputs_that_are_no_pictures_have_gradients_too(toy: Path) -> None:
+    (toy / "preprocess.toml").unlink()
+    (toy / "deploy.prototxt").write_text(TOY.replace("dim: 10 dim: 3", "dim: 1 dim: 2"))
+    weights = NetParameter()
+    rng = np.random.default_rng(0)
+    kernels = rng.normal(size=(4, 2, 4, 4)).astype(np.float32)
+    weights.layer.add(name="conv", blobs=[make_blob(kernels), make_blob(np.ones(4))])
+    weights.layer.add(name="fc", blobs=[make_blob(rng.normal(size=(5, 144))), make_blob(np.zeros(5))])
+    write_weights(weights, toy / "net.caffemodel")
+    np.save(toy / "a.npy", rng.normal(size=(2, 12, 12)).astype(np.float32))
+    found = top_images(network(toy), toy / "a.npy", "conv", count=1, gradient="gradient").top
+    assert found.gradients.shape[2:] == (4, 8, 3)
+    [place] = found.places(0)
+    if min(place.box) >= 0 and max(place.box) <= 12:
+        side = np.concatenate(kernels[0], axis=1)
+        limit = np.abs(side).max()
+        np.testing.assert_array_equal(
+            found.gradients[0, 0, ..., 0], np.rint((side / (2 * limit) + 0.5) * 255)
+        )
+
+
+def test_unknown_gradients_are_refused(toy: Path) -> None:
+    with pytest.raises(InputError, match="Did you mean 'guided-backprop'"):
+        top_images(network(toy), toy / "images", "conv", gradient="guided-backprob")

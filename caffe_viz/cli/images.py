@@ -162,7 +162,7 @@ def top(
 
     need_folder(output)
     file = output / f"{safe_name(layer)}_top.unfinished.npz"
-    search = searching(net.open(), image, layer, numbers(filters), count, file)
+    search = searching(net.open(), image, layer, numbers(filters), count, file, gradient)
     if search.standing.seen:
         print(f"{file}: going on after {search.standing.seen:,} images", file=sys.stderr)
     try:

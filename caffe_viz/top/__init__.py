@@ -1,7 +1,8 @@
 """For each filter of a layer, the places in many images that activate it most."""
 
 from caffe_viz.streaming import Progress
+from caffe_viz.top.gradients import GRADIENTS
 from caffe_viz.top.result import Place, Top
 from caffe_viz.top.search import Search
 
-__all__ = ["Place", "Progress", "Search", "Top"]
+__all__ = ["GRADIENTS", "Place", "Progress", "Search", "Top"]

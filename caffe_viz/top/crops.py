@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 
 from caffe_viz.geometry import Field
 from caffe_viz.images import Preprocess, resized, stretched
+from caffe_viz.images.pixels import RED_GREEN_BLUE
 
 Array = NDArray[np.float32]
 Box = tuple[int, int, int, int]
 
 PIXELS = 8_000_000  # of all crops together
 SMALLEST, LARGEST = 24, 160  # pixels of a crop's longer side, where the field is larger
+SATURATED = 0.995  # the share of a gradient between black and white: it has lone peaks
 OUTSIDE = 0.5  # grey, where a field reaches beyond the image
 
 
@@ -61,18 +63,40 @@ class Cutter:
 
     def cut(self, view: Array, unit: tuple[int, int], tile: tuple[int, int]) -> NDArray[np.uint8]:
         """The field of `unit` in a `view`, (*tile, 3) RGB 0..255; grey where it reaches beyond the image."""
+        out = self._part(view, unit, OUTSIDE if self.preprocess else 0)
+        return _tile(out if self.preprocess else stretched(_side_by_side(out)), tile)
+
+    def cut_gradient(
+        self, gradient: Array, unit: tuple[int, int], tile: tuple[int, int]
+    ) -> NDArray[np.uint8]:
+        """The same of a gradient (C, H, W): grey is 0, and 0.5 % may be beyond black and white."""
+        out = self._part(np.moveaxis(gradient, 0, -1), unit, 0)
+        limit = float(np.quantile(np.abs(out), SATURATED, method="higher")) or float(np.abs(out).max()) or 1.0
+        out = np.clip(out / (2 * limit) + 0.5, 0, 1)
+        colours = self.preprocess and list(RED_GREEN_BLUE[self.preprocess.channel_order])
+        return _tile(out[..., colours] if colours else _side_by_side(out), tile)
+
+    def _part(self, view: Array, unit: tuple[int, int], outside: float) -> Array:
+        """The field of `unit` in a view (H, W, C), at its full size."""
         top, left, bottom, right = self.box(unit)
         height, width = self.full
         part = view[top:bottom, left:right][:height, :width]
-        out = np.full((height, width, view.shape[-1]), OUTSIDE if self.preprocess else 0, np.float32)
+        out = np.full((height, width, view.shape[-1]), outside, np.float32)
         starts = [0, 0] if self.field is None else self._starts(unit)
         y, x = ((n - m) * (s < 0) for n, m, s in zip(out.shape, part.shape, starts, strict=False))
         out[y : y + part.shape[0], x : x + part.shape[1]] = part
-        if self.preprocess is None:
-            flat = np.concatenate(np.moveaxis(out, -1, 0), axis=-1)
-            out = stretched(np.repeat(flat[..., None], 3, axis=-1))
-        return np.asarray(np.rint(resized(out, tile, antialias=True) * 255).clip(0, 255), np.uint8)
+        return out
 
     def _starts(self, unit: tuple[int, int]) -> list[float]:
         assert self.field is not None
         return [o + u * s for o, u, s in zip(self.field.offset, unit, self.field.stride, strict=True)]
+
+
+def _side_by_side(out: Array) -> Array:
+    """(h, w, C) -> (h, C w, 3): the channels of what is no picture, in grey."""
+    flat = np.concatenate(np.moveaxis(out, -1, 0), axis=-1)
+    return np.repeat(flat[..., None], 3, axis=-1)
+
+
+def _tile(rgb: Array, tile: tuple[int, int]) -> NDArray[np.uint8]:
+    return np.asarray(np.rint(resized(rgb, tile, antialias=True) * 255).clip(0, 255), np.uint8)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from caffe_viz.errors import InputError
 from caffe_viz.files import write_whole
 from caffe_viz.top.standing import NONE
+
+LATER = frozenset({"gradients", "method"})  # what files of 0.1.0 lack
 
 
 class Place(NamedTuple):
@@ -32,6 +34,7 @@ class Top:
     `values` (F, K) are NaN where `images` (F, K), numbers into `names`, are -1; `units` (F, K, 2) are (y, x),
     `boxes` (F, K, 4) the receptive fields in pixels of the input. `dead` filters were never active and have
     no place. `crops` (S, K, h, w, 3), 0..255 RGB, show the boxes of the S filters that are `shown`. `state`
+    `gradients`, if there are some, are alike those of the units in the same boxes, by `method`. `state`
     says whether the values are post-ReLU; `labels` are of the filters, if those are classes; `failed` says
     which images were passed over, and why.
     """
@@ -51,6 +54,8 @@ class Top:
     units: NDArray[np.int64]
     boxes: NDArray[np.int64]
     crops: NDArray[np.uint8]
+    method: str = ""
+    gradients: NDArray[np.uint8] = field(default_factory=lambda: np.empty((0, 0, 0, 0, 3), np.uint8))
 
     def places(self, number: int) -> Iterator[Place]:
         """Those of the filter of that number, best first."""
@@ -62,11 +67,12 @@ class Top:
             yield Place(name, float(self.values[row, k]), (y, x), (top, left, bottom, right))
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but the crops."""
+        """Everything but the pictures."""
         return {
             "layer": self.layer,
             "state": self.state,
             "engine": self.engine,
+            "gradient": self.method,
             "images": self.seen,
             "failed": list(self.failed),
             "dead": list(self.dead),
@@ -92,7 +98,8 @@ class Top:
         """
         try:
             with np.load(path, allow_pickle=False) as saved:
-                values = {f.name: saved[f.name] for f in fields(cls)}
+                known = [f.name for f in fields(cls)]
+                values = {name: saved[name] for name in known if name in saved or name not in LATER}
         except (OSError, ValueError, KeyError) as error:
             raise InputError(f"{path} is no saved search for highest activations: {error}.") from None
         for name, array in values.items():

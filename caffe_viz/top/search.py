@@ -17,6 +17,7 @@ from caffe_viz.network import Network
 from caffe_viz.resuming import SAVE_EVERY, identity
 from caffe_viz.streaming import Batch, Progress, Runner, need_one
 from caffe_viz.top.crops import PIXELS, Cutter
+from caffe_viz.top.gradients import UnitGradients
 from caffe_viz.top.result import Top
 from caffe_viz.top.standing import NONE, Standing
 from caffe_viz.units import labels_at
@@ -31,7 +32,9 @@ class Search:
     full forward, so after layers that work on it in place; `state` says so. With a `state_file`, the search
     is saved there every few seconds and by `save`, and continues from it.
 
-    Source: Zeiler and Fergus, Visualizing and Understanding Convolutional Networks, 2014 (without deconvnet).
+    With `gradient`, a name of GRADIENTS, the result has beside each crop the gradient of the unit there.
+
+    Source: Zeiler and Fergus, Visualizing and Understanding Convolutional Networks, 2014.
 
     Raises:
         InputError: no such layer or filter; its top has no filters; the state is that of another search.
@@ -39,7 +42,7 @@ class Search:
 
     def __init__(
         self, network: Network, layer: str, album: Album, filters: Sequence[int] | None = None, *,
-        count: int = 9, state: str = "", state_file: Path | None = None,
+        count: int = 9, state: str = "", state_file: Path | None = None, gradient: str = "",
     ) -> None:  # fmt: skip
         measured = network.geometry.layer(layer)
         self._blob = measured.tops[0] if measured.tops else ""
@@ -56,6 +59,8 @@ class Search:
         shape = part.shape[0], part.shape[1], part.shape[2]
         self._cutter = Cutter(measured.field if len(self._map) == 2 else None, shape, part.pictures)
         self._runner = Runner(network, self._blob, images=len(album))
+        self._method = gradient
+        self._gradients = UnitGradients(part, self._blob, gradient) if gradient else None
         self.engine = self._runner.engine
         self._file = state_file
         self._key = self._make_key(count) if state_file else {}
@@ -109,13 +114,13 @@ class Search:
         places = np.stack(np.divmod(units, self._map[-1] if self._map else 1), axis=-1)
         places[images == NONE] = 0
         boxes = np.array([[self._cutter.box((int(y), int(x))) for y, x in row] for row in places], np.int64)
-        shown, crops = self._crops(images, places, on_image)
+        shown, crops, gradients = self._crops(images, places, on_image)
         used = sorted({int(n) for n in images.ravel()} - {NONE})
         images = np.where(images == NONE, NONE, np.searchsorted(used, images))
         return Top(
             self.layer, self.state, self.engine, self._filters, self._labels, dead, shown, s.seen,
             tuple(one.reason for one in s.failed), tuple(map(self.album.name, used)), values, images, places,
-            boxes, crops,
+            boxes, crops, self._method, gradients,
         )  # fmt: skip
 
     @property
@@ -138,24 +143,31 @@ class Search:
     def _crops(
         self, images: NDArray[np.int64], places: NDArray[np.int64],
         on_image: Callable[[int, int], None] | None,
-    ) -> tuple[tuple[int, ...], NDArray[np.uint8]]:  # fmt: skip
-        """The filters that are shown, and the crops of their places; each image is read once."""
+    ) -> tuple[tuple[int, ...], NDArray[np.uint8], NDArray[np.uint8]]:  # fmt: skip
+        """The filters that are shown, crops of their places and of gradients; each image is read once."""
         count = images.shape[1]
         living = [row for row in range(len(images)) if (images[row] != NONE).any()]
         tile = self._cutter.tile(len(living) * count)
         rows = living[: max(1, PIXELS // (count * tile[0] * tile[1]))]
         crops = np.full((len(rows), count, *tile, 3), 255, np.uint8)
+        gradients = np.full_like(crops if self._gradients else crops[:0], 255)
         wanted = defaultdict(list)
         for place, row in enumerate(rows):
             for k in np.flatnonzero(images[row] != NONE):
                 wanted[int(images[row, k])].append((place, k, places[row, k]))
         for done, number in enumerate(sorted(wanted), 1):
-            view = self._cutter.view(self._pixels(number)[0])
-            for place, k, (y, x) in wanted[number]:
-                crops[place, k] = self._cutter.cut(view, (int(y), int(x)), tile)
+            pixels = self._pixels(number)[0]
+            view, units = self._cutter.view(pixels), [(int(y), int(x)) for _, _, (y, x) in wanted[number]]
+            for (place, k, _), unit in zip(wanted[number], units, strict=True):
+                crops[place, k] = self._cutter.cut(view, unit, tile)
+            if self._gradients is not None:
+                filters = [self._filters[rows[place]] for place, _, _ in wanted[number]]
+                found = self._gradients(pixels, list(zip(filters, units, strict=True)))
+                for (place, k, _), unit, gradient in zip(wanted[number], units, found, strict=True):
+                    gradients[place, k] = self._cutter.cut_gradient(gradient, unit, tile)
             if on_image is not None:
                 on_image(done, len(wanted))
-        return tuple(self._filters[row] for row in rows), crops
+        return tuple(self._filters[row] for row in rows), crops, gradients
 
     def _make_key(self, count: int) -> dict[str, Any]:
         own = {"layer": self.layer, "filters": list(self._filters), "count": count}

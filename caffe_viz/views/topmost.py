@@ -34,6 +34,8 @@ class Topmost(Rich):
     def sheet(self) -> Picture:
         """One block of crops for each filter that is shown, best first, with its highest activation.
 
+        Left of it, if there are some, the block of gradients, in the same order.
+
         Raises:
             InputError: every filter is dead.
         """
@@ -42,7 +44,13 @@ class Topmost(Rich):
             raise InputError(f"layer {t.layer!r}: no filter was active, so there is nothing to draw.")
         columns = int(np.ceil(np.sqrt(t.crops.shape[1])))
         rows = -(-t.crops.shape[1] // columns)
-        blocks = [grid(c / np.float32(255), rows, columns, padding=(1, 1)) for c in t.crops]
+        sides = [
+            [grid(tiles / np.float32(255), rows, columns, padding=(1, 1)) for tiles in some]
+            for some in (t.gradients, t.crops) if len(some)
+        ]  # fmt: skip
+        blocks = [
+            grid(np.stack(both), 1, len(both), padding=(0, BETWEEN)) for both in zip(*sides, strict=True)
+        ]
         return figures.contact_sheet(blocks, [self._title(number) for number in t.shown])
 
     @property
