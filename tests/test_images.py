@@ -346,8 +346,8 @@ def test_errors_name_file_and_key(tmp_path: Path, text: str, message: str) -> No
 def test_unreadable_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"lost.toml cannot be read: No such file"):
         Preprocess.from_toml(tmp_path / "lost.toml")
-    (tmp_path / "names.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InputError, match=r"names.txt cannot be read: it is no UTF-8"):
+    (tmp_path / "names.txt").write_bytes(b"\x89PNG\0\0")
+    with pytest.raises(InputError, match=r"names.txt is no text"):
         Preprocess.from_toml(written(tmp_path, 'labels = "names.txt"'))
 
 

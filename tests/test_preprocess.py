@@ -496,34 +496,18 @@ def test_what_was_done_with_the_mean_is_said(toy: Path, how: Preprocess, words: 
     assert found.words in repr(found)
 
 
-@pytest.mark.parametrize("command", ["activations", "attribute", "top", "dream", "features"])
-@pytest.mark.usefixtures("climbing_here")
+@pytest.mark.parametrize("command", ["activations", "attribute", "top", "features"])
 def test_every_command_with_an_image_says_it_first(toy: Path, command: str) -> None:
-    layer = ("--layer", "conv") if command in ("activations", "top", "dream") else ()
-    words = (
-        toy / "deploy.prototxt",
-        toy / "net.caffemodel",
-        "--image",
-        toy / "photo.png",
-        "--mean",
-        "9",
-        "--resize",
-        "false",
-    )
-    more = (
-        ("--steps", "1", "--octaves", "1")
-        if command == "dream"
-        else ("--blob", "conv")
-        if command == "features"
-        else ()
-    )
-    place = ("-o", toy / "f.npz") if command == "features" else ("-o", toy / "out")
-    options = (*layer, *more, *place, "--engine", "torch")
-    first = here(command, *words, *options).splitlines()[0]
+    blob = {"activations": ("--layer", "conv"), "top": ("--layer", "conv"), "features": ("--blob", "conv")}
+    words = [
+        command, toy / "deploy.prototxt", toy / "net.caffemodel", "--image", toy / "photo.png", "--mean", "9",
+        "--resize", "false", "--engine", "torch", "-o", toy / "made.npz", *blob.get(command, ()),
+    ]  # fmt: skip
+    first = here(*words).splitlines()[0]
     assert first.startswith("preprocessing: BGR, (0..255 minus 9), warped to 8 x 8 (")
     assert first.endswith("--mean 9 --resize false)")
     if command == "activations":
-        json.loads(here(command, *words, *options, "--json"))
+        json.loads(here(*words, "--json"))
 
 
 # --- the command preprocess ------------------------------------------------------------------
