@@ -153,6 +153,14 @@ def top(
     ],
     filters: Filters = None,
     count: Annotated[int, typer.Option(min=1, help="Places for each filter, one of an image.")] = 9,
+    gradient: Annotated[
+        str,
+        typer.Option(
+            metavar="METHOD",
+            help="Beside each crop what in it activates the unit: guided-backprop, deconvnet or gradient.",
+            show_default=False,
+        ),
+    ] = "",
     output: Output = Path("out"),
     as_json: Json = False,
 ) -> None:

@@ -24,6 +24,9 @@ from caffe_viz.units import read_unit
 from caffe_viz.views.rich import Look, Rich
 
 
+BETWEEN = 3  # pixels between gradients and crops
+
+
 @dataclass(frozen=True, repr=False)
 class Topmost(Rich):
     """What `Top` holds, to look at: `Topmost(Top.load(file)).sheet` needs no engine and no images."""
@@ -104,27 +107,35 @@ def top_images(
     filters: Sequence[int] | None = None,
     *,
     count: int = 9,
+    gradient: str = "",
     state_file: PathLike | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Topmost:
     """The `count` places of highest activation of `filters` (None: all) of `layer`, one of an image.
 
     `images`: files, folders, .zip archives, folders in those. An interrupted search is saved in
-    `state_file`, if given, and the same call continues it.
+    `state_file`, if given, and the same call continues it. `gradient` draws beside each crop what in it
+    activates the unit: "guided-backprop", "deconvnet" or "gradient".
 
     Raises:
-        InputError: no such layer, filter or image; or the state file is that of another search.
+        InputError: no such layer, filter, image or gradient; or the state file is that of another search.
     """
     network = Network.of(net)
     file = None if state_file is None else Path(state_file)
-    search = searching(network, images, layer, filters, count, file)
+    search = searching(network, images, layer, filters, count, file, gradient)
     found = searched(search, on_progress)
     search.forget()
     return found
 
 
 def searching(
-    network: Network, images: Any, layer: str, filters: Sequence[int] | None, count: int, file: Path | None
+    network: Network,
+    images: Any,
+    layer: str,
+    filters: Sequence[int] | None,
+    count: int,
+    file: Path | None,
+    gradient: str = "",
 ) -> Search:
     """A search that says whether its values are post-ReLU; `images`: an album, or as of `Network.taking`.
 
@@ -138,7 +149,9 @@ def searching(
     tops = network.geometry.layer(layer).tops
     network, album = (network, images) if isinstance(images, Album) else network.album(images, *tops[:1])
     state = relu_state(network.message, tops[0]) if tops else ""
-    return Search(network, layer, album, filters, count=count, state=state, state_file=file)
+    return Search(
+        network, layer, album, filters, count=count, state=state, state_file=file, gradient=gradient
+    )
 
 
 def searched(search: Search, on_progress: Callable[[Progress], None] | None = None) -> Topmost:
