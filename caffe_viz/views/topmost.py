@@ -23,7 +23,6 @@ from caffe_viz.top import Progress, Search, Top
 from caffe_viz.units import read_unit
 from caffe_viz.views.rich import Look, Rich
 
-
 BETWEEN = 3  # pixels between gradients and crops
 
 
