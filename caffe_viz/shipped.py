@@ -54,6 +54,18 @@ def _name(given: object) -> str | None:
     return str(given) if not ending or ending[1:].isdigit() else None  # squeezenet_v1.1
 
 
+def weights(given: Given) -> Given | Path:
+    """A caffemodel; where a name of `names()` is given, that network's.
+
+    Raises:
+        InputError: as `files`, or its weights are not here.
+    """
+    prototxt, own = files(given)
+    if own is None and prototxt is not given:
+        raise InputError(f"{given}: its weights are not here.{where_weights_are(prototxt)}")
+    return given if own is None else own
+
+
 def name_of(prototxt: object, weights: object) -> str | None:
     """The name that stands for these two files, if one does."""
     name = Path(prototxt).parent.name if isinstance(prototxt, str | Path) else ""

@@ -13,7 +13,7 @@ PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.M | re.S)
 INLINE = re.compile(r"`(caffe-viz [^`]+)`")
 LOOSE = re.compile(r"^ *\$? *(caffe-viz|make|pip|python3?) +\S+", re.M)
-NET = "prototxt/caffenet_cifar10/deploy.prototxt prototxt/caffenet_cifar10/caffenet_cifar10.caffemodel"
+NET = "caffenet_cifar10"
 
 
 @dataclass(frozen=True)

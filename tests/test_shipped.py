@@ -93,6 +93,14 @@ def test_weights_come_from_the_cache_of_download(cache: Path, networks: Path) ->
     assert "'fc6'" in found
 
 
+def test_a_name_stands_for_weights_alone_too() -> None:
+    assert "largest difference after the way back: 0" in here("convert", NAME, "-o", "a.npz")
+    assert here("extract", NAME).endswith(".prototxt\n")
+    assert "the same: all 8 layers" in here("diff", NAME, NAME, "--prototxt", NAME)
+    assert "`caffe-viz download vgg16`" in refused("extract", "vgg16")
+    assert "vgg16: its weights are not here" in refused("diff", NAME, "vgg16")
+
+
 def test_weights_that_nobody_publishes_are_asked_for() -> None:
     said = refused("ascend", "resnet50", "--layer", "conv1")
     assert "give the file of its weights too" in said

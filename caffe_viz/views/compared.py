@@ -9,7 +9,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from caffe_viz import comparing, netdef
+from caffe_viz import comparing, netdef, shipped
 from caffe_viz.comparing import Diff, LayerDiff, Shown, Side
 from caffe_viz.deploying import preprocess_near
 from caffe_viz.errors import InputError, near
@@ -128,10 +128,14 @@ def compare_weights(
     Raises:
         InputError: as `compare`.
     """
+    prototxt, _ = shipped.files(prototxt)
     if isinstance(prototxt, str | Path):
         channel_order = channel_order or preprocess_near(prototxt).channel_order
         prototxt = netdef.read_net(prototxt)
-    before, after = (x if isinstance(x, str | Path | NetParameter) else Network.of(x).trained for x in (a, b))
+    before, after = (
+        shipped.weights(x) if isinstance(x, str | Path | NetParameter) else Network.of(x).trained
+        for x in (a, b)
+    )  # fmt: skip
     found = comparing.compare(
         before, after, prototxt, layers,
         count=count, channel_order=channel_order or Preprocess().channel_order, on_progress=on_progress,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from caffe_viz import converting, netdef
+from caffe_viz import converting, netdef, shipped
 from caffe_viz.converting import Converted
 from caffe_viz.network import PathLike
 from caffe_viz.views.rich import Look, Rich
@@ -55,4 +55,4 @@ def convert(
         RunError: `output` cannot be written, or a library that a format needs is not installed.
     """
     net = None if prototxt is None else netdef.for_phase(netdef.read_net(prototxt))
-    return ConvertedView(converting.convert(Path(weights), Path(output), to, net, half=half))
+    return ConvertedView(converting.convert(Path(shipped.weights(weights)), Path(output), to, net, half=half))

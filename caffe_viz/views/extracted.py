@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from caffe_viz import shipped
 from caffe_viz.errors import InputError
 from caffe_viz.geometry.told import brings_data
 from caffe_viz.netdef import NetParameter, as_text, is_binary, read_net, write_net
@@ -59,6 +60,7 @@ def extract(caffemodel: PathLike) -> Extracted:
     Raises:
         InputError: it is no caffemodel, or holds weights and no net, as HDF5 does.
     """
+    caffemodel = shipped.weights(caffemodel)
     if not is_binary(caffemodel):
         read_net(caffemodel)  # says what is wrong with it, if it is not even a prototxt
         raise InputError(f"{caffemodel} is a prototxt; there is a net to extract in a caffemodel.")
