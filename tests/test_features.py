@@ -19,7 +19,7 @@ from commands import here, ran, refused
 from PIL import Image
 
 from caffe_viz import InputError, Preprocess, RunError, features, load_net
-from caffe_viz.extraction import Extraction, Filing, need_format
+from caffe_viz.extraction import Extraction, Filing, Rows, need_format, write
 from caffe_viz.extraction.spool import Spool
 from caffe_viz.images import Album, load_image
 from caffe_viz.netdef import parse_net, write_weights
@@ -41,7 +41,7 @@ IMAGES = 40  # of which 32 are in the first batch
 
 @pytest.fixture
 def toy(tmp_path: Path) -> Path:
-    """A folder with the toy net, and images/: 0.png to 39.png, of which 7 is damaged and 33 gives NaN."""
+    """A folder with the toy net, and images/: 0.png to 39.png, of which 7 is damaged and 33 gives infinity."""
     rng = np.random.default_rng(0)
     (tmp_path / "deploy.prototxt").write_text(TOY)
     (tmp_path / "preprocess.toml").write_text(TOML)
@@ -51,7 +51,7 @@ def toy(tmp_path: Path) -> Path:
         Image.fromarray(rng.integers(0, 256, (12, 12, 3), np.uint8)).save(tmp_path / f"images/{n}.png")
     (tmp_path / "images" / "7.png").write_bytes(b"damaged")
     (tmp_path / "images" / "33.png").unlink()
-    np.save(tmp_path / "images" / "33.npy", np.full((3, 12, 12), np.nan, np.float32))
+    np.save(tmp_path / "images" / "33.npy", np.full((3, 12, 12), 3e38, np.float32))
     return tmp_path
 
 
@@ -155,7 +155,9 @@ def test_rows_are_those_of_images_alone(toy: Path, engine: str, suffix: str) -> 
     for blob, expected in one_by_one(toy, engine).items():
         np.testing.assert_allclose(found[blob].reshape(expected.shape), expected, rtol=1e-5, atol=1e-6)
     assert "images passed over: 2" in said
-    assert [line for line in errors.splitlines() if "7.png" in line or "NaN" in line] == errors.splitlines()
+    assert [
+        line for line in errors.splitlines() if "7.png" in line or "NaN or infinity" in line
+    ] == errors.splitlines()
     assert list(path.parent.iterdir()) == [path]
 
 
@@ -345,6 +347,24 @@ def test_memory_does_not_grow_with_the_images(toy: Path) -> None:
         peaks.append(tracemalloc.get_traced_memory()[1] - 700 * len(album))
         tracemalloc.stop()
     assert peaks[2] < 1.3 * peaks[1], peaks
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".h5", ".csv", ".lmdb"])
+def test_files_are_written_in_parts(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """2 MB of rows with less than half of that in memory."""
+    pytest.importorskip({".h5": "h5py", ".lmdb": "lmdb"}.get(suffix, "numpy"))
+    monkeypatch.setattr("caffe_viz.extraction.spool.PART", 2**14)
+    rng, shapes = np.random.default_rng(0), {"fc": (1000,)}
+    spool = Spool(tmp_path / "spool", {}, shapes)
+    for first in range(0, 500, 50):
+        values = rng.normal(size=(50, 1000)).astype(np.float32)
+        spool.append(Batch(tuple(range(first, first + 50)), {"fc": values}, ()))
+    spool.save()
+    tracemalloc.start()
+    write(tmp_path / f"a{suffix}", Rows([f"{n}.png" for n in range(500)], shapes, spool.parts))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10**6
 
 
 # --- what cannot be -----------------------------------------------------------------
