@@ -73,6 +73,11 @@ NETS: dict[str, tuple[str, list[str], list[str]]] = {
         + loss("EuclideanLoss", "times", "shape"),
         ["fc"], ["InnerProduct"],
     ),
+    "beside a label": (
+        BODY + fc("y", "fc", 1) + 'layer { name: "shape" type: "Reshape" bottom: "label" top: "shape" reshape_param { shape { dim: -1 dim: 1 } } }'
+        'layer { name: "off" type: "Eltwise" bottom: "y" bottom: "shape" top: "off" }' + loss("HingeLoss", "fc", "label"),
+        ["fc"], ["InnerProduct"],
+    ),
     "silence": (BODY + 'layer { name: "s" type: "Silence" bottom: "label" }' + loss("SoftmaxWithLoss", "fc", "label"), ["prob"], ["Softmax"]),
 }  # fmt: skip
 
@@ -119,9 +124,29 @@ def test_only_what_a_training_reads_is_gone() -> None:
     names = [layer.name for layer in made.layer]
     assert names == ["data", "conv", "bn", "relu", "drop", "fc", "prob"]
     assert not any(layer.param or layer.include for layer in made.layer)
+    weighed = BODY.replace('name: "fc"', 'name: "fc" loss_weight: 0 propagate_down: true')
+    assert "loss_weight" not in as_text(cv.deploy(parse_net(MEMORY + weighed)).message)
     shared = BODY.replace("param { lr_mult: 1 }", 'param { name: "w" lr_mult: 1 }')
     kept = cv.deploy(parse_net(MEMORY + shared)).message.layer[1].param
     assert [(spec.name, spec.HasField("lr_mult")) for spec in kept] == [("w", False), ("", False)]
+
+
+def test_the_softmax_goes_along_the_axis_of_the_loss() -> None:
+    more = "softmax_param { axis: 2 }"
+    made = cv.deploy(parse_net(MEMORY + BODY + loss("SoftmaxWithLoss", "conv", "label", more=more))).message
+    assert made.layer[-1].softmax_param.axis == 2
+
+
+def test_what_is_written_to_a_file_is_an_answer() -> None:
+    file = 'layer { name: "file" type: "HDF5Output" bottom: "fc" bottom: "label" hdf5_output_param { file_name: "x.h5" } }'
+    assert [layer.name for layer in cv.deploy(parse_net(MEMORY + BODY + file)).message.layer][-1] == "fc"
+
+
+def test_layers_that_only_a_training_has() -> None:
+    trained = BODY.replace('name: "fc"', 'name: "fc" include { phase: TRAIN }')
+    made = cv.deploy(parse_net(MEMORY + trained + loss("SoftmaxWithLoss", "fc", "label")))
+    assert [layer.name for layer in made.message.layer][-2:] == ["fc", "prob"]
+    assert "phase TRAIN" in made.notes[0]
 
 
 def test_notes_on_heads_that_go() -> None:

@@ -183,9 +183,8 @@ class _Goals:
         self._answers = list(self._found())
 
     def without_losses(self) -> list[LayerParameter]:
-        """All other layers, without what only a training needs, and the layers that show answers."""
-        rest = (x for x in self.layers if not loss_of(x) and not measures(x))
-        return [*map(_for_use, rest), *self.shown]
+        """All other layers, without what only a training reads, and the layers that show answers."""
+        return [*map(_for_use, (x for x in self.layers if not loss_of(x))), *self.shown]
 
     def blobs(self) -> list[str]:
         """Answers, and outputs of the net that depend on what it learned, and on no label."""
