@@ -137,7 +137,6 @@ def run_command(command: Command, block: Block, where: str) -> None:
     elif block.norun or (words[0] == "parity" and not _installed("caffe")):
         parse(words)
     else:
-        parse(words)
         code, printed = run_here(words)
         said = f"{where}: {' '.join(command.words)} ends with {code}\n{printed}"
         assert (code in (1, 2)) if block.fails else (code == 0), said
