@@ -55,7 +55,7 @@ PathLike = str | Path
 
 @dataclass(frozen=True)
 class Network:
-    """A prototxt and weights, paths or messages; `preprocess` is by default CaffeNet's, of `of` that beside it.
+    """A prototxt and weights, paths or messages; `preprocess` is CaffeNet's, but by `of` that beside it.
 
     A caffemodel in the prototxt's place holds both, and the name of a shipped network stands for its two.
 

@@ -60,8 +60,8 @@ class Snapshot:
 class Climb:
     """A batch under way: iterate for the number of evaluations done; the first is that of the start.
 
-    Its images are less the average mean, as `Units` says. `evaluators` gives the net for each of `auxiliaries`
-    by its place; small octaves come first.
+    Its images are less the average mean, as `Units` says. `evaluators` gives the net for each of
+    `auxiliaries` by its place; small octaves come first.
     """
 
     goals: Sequence[Goal]

@@ -110,9 +110,7 @@ def _mean(layer: LayerParameter, mean: Mean | None, notes: list[str]) -> Mean:
     return Mean.of(0)
 
 
-def _resize(
-    layer: LayerParameter, mean: Mean | None, folder: Path | None, notes: list[str]
-) -> int | None:
+def _resize(layer: LayerParameter, mean: Mean | None, folder: Path | None, notes: list[str]) -> int | None:
     """The side of the square that is cropped; None where images are warped straight to the input."""
     t = layer.transform_param
     if not (t.crop_size or (t.crop_h and t.crop_w)):
