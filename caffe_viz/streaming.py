@@ -133,7 +133,7 @@ class Runner:
         count = len(good)
         made = self(np.concatenate([views for _, views in good]))
         made = {name: values.reshape(count, -1, *values.shape[1:]) for name, values in made.items()}
-        fine = {name: np.isfinite(values.reshape(count, -1)).all(axis=1) for name, values in made.items()}
+        fine = {name: np.asarray(np.isfinite(x.reshape(count, -1)).all(axis=1)) for name, x in made.items()}
         kept = np.asarray(np.all([*fine.values()], axis=0))
         for row in np.flatnonzero(~kept):
             bad = next(name for name in made if not fine[name][row])
