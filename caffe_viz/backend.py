@@ -12,6 +12,7 @@ from typing import Any
 
 from caffe_viz import caffe_files, netdef, shipped
 from caffe_viz.checking import (
+    announce,
     arguments,
     as_file,
     caffe_is_installed,
@@ -20,7 +21,6 @@ from caffe_viz.checking import (
     check,
     check_messages,
     existing_file,
-    ignored_fields,
     known_part,
     need_way_back,
     prepared,
@@ -38,7 +38,6 @@ from caffe_viz.surgery import Auxiliary, with_inputs
 
 ENGINES = ("auto", "caffe", "torch")
 CPU = "cpu"
-NAMES_SHOWN = 4
 PathLike = Path | str
 NetSource = PathLike | NetParameter
 
@@ -212,26 +211,6 @@ def load_net(
 
 def _message(net: Path | NetParameter) -> NetParameter:
     return net if isinstance(net, NetParameter) else netdef.read_net(net)
-
-
-def announce(net: NetParameter, name: str, engine: str = "auto", device: str = CPU) -> None:
-    """Warn of `remarks`."""
-    for line in remarks(net, name, engine, device):
-        warnings.warn(line, CaffeVizWarning, stacklevel=3)
-
-
-def remarks(net: NetParameter, name: str, engine: str = "auto", device: str = CPU) -> list[str]:
-    """What the numbers of `net` on `name` depend on beside its files; `engine` was asked for."""
-    lines = list(ignored_fields(net))
-    reasons: dict[str, list[str]] = {}
-    for left in net.left_out:
-        reasons.setdefault(left.why, []).extend([] if left.is_blob else [left.name])
-    for why, names in reasons.items():
-        shown = ", ".join(names[:NAMES_SHOWN]) + (", .." if len(names) > NAMES_SHOWN else "")
-        lines.append(f"left out: {shown}; {why}")
-    if name == "torch" and engine == "auto" and device == CPU and caffe_is_installed():
-        lines.append(f"the embedded engine (torch) runs this net, not real Caffe: {why_embedded(net)}")
-    return lines
 
 
 def _load_torch(net: NetParameter, weights: Path | NetParameter | None, device: str) -> Any:

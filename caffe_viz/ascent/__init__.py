@@ -22,9 +22,8 @@ from caffe_viz.ascent.result import Ascent
 from caffe_viz.ascent.transforms import RandomAffine, RandomBlur, RandomGrayscale, Roll
 from caffe_viz.ascent.units import Units
 from caffe_viz.ascent.worker import Batch, Job, Tick
-from caffe_viz.backend import announce
 from caffe_viz.backend import chosen as chosen_engine
-from caffe_viz.checking import check_messages, raise_for
+from caffe_viz.checking import announce, check_messages, raise_for
 from caffe_viz.errors import InputError
 from caffe_viz.geometry.python_layers import permits_of
 from caffe_viz.images import Preprocess

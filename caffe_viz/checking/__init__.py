@@ -22,6 +22,7 @@ from caffe_viz.checking.computable import (
     prepared,
     why_embedded,
 )
+from caffe_viz.checking.remarks import announce, remarks
 from caffe_viz.checking.report import Finding, Report, raise_for
 from caffe_viz.checking.safety import safety_findings
 from caffe_viz.checking.sizes import size_findings
@@ -49,6 +50,7 @@ from caffe_viz.surgery import with_inputs
 __all__ = [
     "Finding",
     "Report",
+    "announce",
     "arguments",
     "as_file",
     "caffe_is_installed",
@@ -65,6 +67,7 @@ __all__ = [
     "prepared",
     "probe",
     "raise_for",
+    "remarks",
     "why_embedded",
 ]
 

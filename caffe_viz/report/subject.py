@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from caffe_viz.backend import chosen, remarks
+from caffe_viz.backend import chosen
+from caffe_viz.checking import remarks
 from caffe_viz.errors import InputError
 from caffe_viz.geometry import LayerGeometry, seen_by_units
 from caffe_viz.geometry.fields import Shape

@@ -1,0 +1,32 @@
+"""What is said of a net that is run: on what its numbers depend beside its files."""
+
+from __future__ import annotations
+
+import warnings
+
+from caffe_viz.checking.child import caffe_is_installed
+from caffe_viz.checking.computable import ignored_fields, why_embedded
+from caffe_viz.errors import CaffeVizWarning
+from caffe_viz.netdef import NetParameter
+
+NAMES_SHOWN = 4
+
+
+def announce(net: NetParameter, name: str, engine: str = "auto", device: str = "cpu") -> None:
+    """Warn of `remarks`."""
+    for line in remarks(net, name, engine, device):
+        warnings.warn(line, CaffeVizWarning, stacklevel=3)
+
+
+def remarks(net: NetParameter, name: str, engine: str = "auto", device: str = "cpu") -> list[str]:
+    """What the numbers of `net` on `name` depend on beside its files; `engine` was asked for."""
+    lines = list(ignored_fields(net))
+    reasons: dict[str, list[str]] = {}
+    for left in net.left_out:
+        reasons.setdefault(left.why, []).extend([] if left.is_blob else [left.name])
+    for why, names in reasons.items():
+        shown = ", ".join(names[:NAMES_SHOWN]) + (", .." if len(names) > NAMES_SHOWN else "")
+        lines.append(f"left out: {shown}; {why}")
+    if name == "torch" and engine == "auto" and device == "cpu" and caffe_is_installed():
+        lines.append(f"the embedded engine (torch) runs this net, not real Caffe: {why_embedded(net)}")
+    return lines
