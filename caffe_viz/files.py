@@ -109,12 +109,13 @@ def safe_name(name: str) -> str:
 def stems(names: Iterable[str]) -> Iterator[str]:
     """The name of each file without folder and suffix, as of `safe_name`, no two the same.
 
-    >>> list(stems(["a/cat.png", "b/cat.jpg", "dog.png"]))
-    ['cat', 'cat_1', 'dog']
+    >>> list(stems(["a/cat.png", "b/cat.jpg", "dog.mp4#12"]))
+    ['cat', 'cat_1', 'dog_12']
     """
     taken: set[str] = set()
     for name in names:
-        first = safe_name(Path(name).stem)
+        file, sign, frame = name.rpartition("#")  # of a video
+        first = safe_name(f"{Path(file).stem}_{frame}" if sign and frame.isdecimal() else Path(name).stem)
         stem = next(s for s in chain([first], (f"{first}_{n}" for n in count(1))) if s not in taken)
         taken.add(stem)
         yield stem

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 from commands import here, ran, refused
+from input_toys import NETS
 from PIL import Image
 
-from caffe_viz import InputError, Preprocess, RunError, features, load_net
+from caffe_viz import InputError, Preprocess, RunError, features, load_net, show_activations
 from caffe_viz.extraction import Extraction, Filing, Rows, need_format, write
 from caffe_viz.extraction.spool import Spool
 from caffe_viz.images import Album, load_image
@@ -26,6 +27,7 @@ from caffe_viz.netdef import parse_net, write_weights
 from caffe_viz.network import Network
 from caffe_viz.parity import seeded_weights
 from caffe_viz.streaming import Batch, Failed
+from caffe_viz.surgery import input_shapes
 
 TOY = """
 layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 4 dim: 3 dim: 12 dim: 12 } } }
@@ -169,6 +171,29 @@ def test_pooling_takes_the_places_of_maps_together(toy: Path, engine: str, pool:
     np.testing.assert_allclose(found["fc"], expected["fc"], rtol=1e-5, atol=1e-6)
     pooled = getattr(expected["in/conv"], pool)(axis=(2, 3))
     np.testing.assert_allclose(found["in/conv"], pooled, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["pair", "sequence", "four", "batch_norm", "siamese"])
+@pytest.mark.filterwarnings("ignore::caffe_viz.CaffeVizWarning")
+def test_nets_of_several_inputs_rows_and_fixed_batches(tmp_path: Path, engine: str, name: str) -> None:
+    """As `activations` of each image alone."""
+    message = parse_net(NETS[name])
+    net = Network(
+        message, seeded_weights(message, 1), engine=engine, image=next(iter(input_shapes(message.layer)))
+    )
+    rows = () if net.room.rows == 1 else (net.room.rows,)
+    arrays = (
+        np.random.default_rng(0).normal(size=(5, *rows, *net.geometry.blobs[net.data][1:])).astype(np.float32)
+    )
+    for n, array in enumerate(arrays):
+        np.save(tmp_path / f"{n}.npy", array)
+    found = features(net, tmp_path, ["ip", "prob"])
+    for n in range(5):
+        alone = show_activations(net, tmp_path / f"{n}.npy", ["ip", "prob"])
+        for blob in ("ip", "prob"):
+            np.testing.assert_allclose(
+                found[blob][n], alone.arrays[blob].reshape(found[blob][n].shape), rtol=1e-4, atol=1e-6
+            )
 
 
 def test_a_net_reads_the_hdf5_file(toy: Path, engine: str) -> None:
