@@ -178,20 +178,16 @@ def test_pooling_takes_the_places_of_maps_together(toy: Path, engine: str, pool:
 def test_nets_of_several_inputs_rows_and_fixed_batches(tmp_path: Path, engine: str, name: str) -> None:
     """As `activations` of each image alone."""
     message = parse_net(NETS[name])
-    net = Network(
-        message, seeded_weights(message, 1), engine=engine, image=next(iter(input_shapes(message.layer)))
-    )
+    image, blob = next(iter(input_shapes(message.layer))), message.layer[-1].top[0]
+    net = Network(message, seeded_weights(message, 1), engine=engine, image=image)
     rows = () if net.room.rows == 1 else (net.room.rows,)
-    arrays = (
-        np.random.default_rng(0).normal(size=(5, *rows, *net.geometry.blobs[net.data][1:])).astype(np.float32)
-    )
+    arrays = np.random.default_rng(0).normal(size=(5, *rows, *net.geometry.blobs[net.data][1:]))
     for n, array in enumerate(arrays):
-        np.save(tmp_path / f"{n}.npy", array)
-    found = features(net, tmp_path, ["ip"])
+        np.save(tmp_path / f"{n}.npy", array.astype(np.float32))
+    found = features(net, tmp_path, blob)[blob]
     for n in range(5):
-        alone = show_activations(net, tmp_path / f"{n}.npy", ["ip"]).arrays["ip"]
-        row = found["ip"][n]
-        np.testing.assert_allclose(row, alone.reshape(row.shape), rtol=1e-4, atol=1e-6)
+        alone = show_activations(net, tmp_path / f"{n}.npy", [blob]).arrays[blob]
+        np.testing.assert_allclose(found[n], alone.reshape(found[n].shape), rtol=1e-4, atol=1e-6)
 
 
 def test_a_net_reads_the_hdf5_file(toy: Path, engine: str) -> None:
