@@ -60,7 +60,7 @@ NETS = {
 @pytest.mark.parametrize("name", NETS)
 def test_reached_are_the_blobs_whose_diffs_are_written(name: str, engine: str) -> None:
     """A number stands in all diffs before, but in those of losses; where it still stands, nothing was computed."""
-    net = backend.load_net(parse_net(NETS[name]), engine=engine)
+    net = backend.load_net(parse_net(NETS[name]), engine=engine, checked=False)
     for blob in (net.blobs["data"], *(blob for blobs in net.params.values() for blob in blobs)):
         blob.data[...] = 1
     net.forward()
@@ -75,7 +75,7 @@ def test_reached_are_the_blobs_whose_diffs_are_written(name: str, engine: str) -
 
 
 def test_a_backward_without_a_loss_is_told_once(engine: str) -> None:
-    net = backend.load_net(parse_net(NETS["no loss"]), engine=engine)
+    net = backend.load_net(parse_net(NETS["no loss"]), engine=engine, checked=False)
     net.forward()
     words = r"no gradients, for the net has no loss: load the net with force_backward=True"
     with pytest.warns(CaffeVizWarning, match=words) as told:
@@ -87,13 +87,13 @@ def test_a_backward_without_a_loss_is_told_once(engine: str) -> None:
 
 
 def test_a_backward_in_batches_is_told_too(engine: str) -> None:
-    net = backend.load_net(parse_net(NETS["no loss"]), engine=engine)
+    net = backend.load_net(parse_net(NETS["no loss"]), engine=engine, checked=False)
     with pytest.warns(CaffeVizWarning, match="no gradients"):
         net.forward_backward_all(data=np.ones((2, 3, 5, 5)), fc=np.ones((2, 2)))
 
 
 def test_a_gradient_that_is_left_out_is_told_by_its_name(engine: str) -> None:
-    net = backend.load_net(parse_net(NETS["loss"]), engine=engine)
+    net = backend.load_net(parse_net(NETS["loss"]), engine=engine, checked=False)
     net.forward()
     silent(net.backward)
     silent(lambda: net.backward(diffs=["conv", "relu"]))
@@ -144,7 +144,7 @@ def test_by_hand_is_what_show_gradients_gives(engine: str) -> None:
 
 
 def test_a_file_that_says_force_backward_is_not_told_of(engine: str) -> None:
-    net = backend.load_net(parse_net("force_backward: true " + NETS["no loss"]), engine=engine)
+    net = backend.load_net(parse_net("force_backward: true " + NETS["no loss"]), engine=engine, checked=False)
     net.forward()
     silent(lambda: net.backward(diffs=["data"], fc=np.ones((2, 2))))
 
@@ -159,7 +159,7 @@ def test_force_backward_through_what_has_no_gradient_is_refused_where_caffe_abor
 
 
 def test_a_net_is_freed_at_once(engine: str) -> None:
-    net = backend.load_net(parse_net(NETS["no loss"]), engine=engine)
+    net = backend.load_net(parse_net(NETS["no loss"]), engine=engine, checked=False)
     own = weakref.ref(net)
     gc.disable()
     try:

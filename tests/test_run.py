@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scripts_run import call
+from scripts_run import as_before, call
 
 from caffe_viz import backend, run
 
@@ -95,8 +95,8 @@ def test_the_same_as_without_it(script: Any, tmp_path: Path, text: str) -> None:
 CHILDREN = """
 import multiprocessing, subprocess, sys
 def told(queue):
-    import caffe
-    queue.put(caffe.__name__)
+    import importlib.util
+    queue.put(importlib.util.find_spec("caffe").origin)
 if __name__ == "__main__":
     spawn = multiprocessing.get_context("spawn")
     queue = spawn.Queue()
@@ -111,7 +111,15 @@ if __name__ == "__main__":
 
 def test_children_find_the_engine_too(script: Any) -> None:
     found = Path(run.STAND_IN) / "caffe" / "__init__.py"
-    assert script(CHILDREN) == (0, f"caffe_viz.engine.pycaffe\n{found}\n", "")
+    assert script(CHILDREN) == (0, f"{found}\n{found}\n", "")
+    with as_before():
+        sys.modules.pop("caffe", None)
+        sys.path.insert(0, run.STAND_IN)
+        import caffe
+        import caffe.io
+
+        assert caffe is backend.module("torch")
+        assert caffe.io is caffe.classifier.io
 
 
 def test_the_other_engine_is_not_taken_for_real_caffe(script: Any) -> None:
