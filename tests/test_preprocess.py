@@ -312,7 +312,7 @@ def test_ten_crops(mean: Any) -> None:
 # --- the whole way, on both engines ----------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [*FILES, "averages.npy"])
+@pytest.mark.parametrize("name", ["legacy.binaryproto", "planes.npy", "image.png", "averages.npy"])
 def test_a_mean_file_of_preprocess_toml(toy: Path, engine: str, name: str) -> None:
     written(toy / name)
     (toy / "preprocess.toml").write_text(f'mean = "{name}"\nscale = 0.5')
@@ -559,6 +559,35 @@ def test_it_warns_as_classify_does(toy: Path, engine: str) -> None:
     assert any("more than white" in doubt for doubt in made["warnings"])
     assert made["mean"] == [9000]
     assert ran("preprocess", *files, "--image", toy / "lost.png")[0] == 2
+
+
+def test_nets_that_take_no_image_as_they_are(toy: Path) -> None:
+    """Layers of a stage that nobody chose, and two inputs that could be the image: it is said all the same."""
+    (toy / "staged.prototxt").write_text(
+        TRAINING.replace("TEST", 'TEST stage: "val"') % "mean_value: 9" + TOY.split("\n", 3)[3]
+    )
+    code, printed, said = ran("preprocess", toy / "staged.prototxt", "--scale", "2")
+    assert (code, printed.splitlines()[0]) == (
+        0,
+        "preprocessing: BGR, (0..255 minus 9) times 2, warped to the input "
+        f"({toy / 'staged.prototxt'}: the transform_param of layer 'images'; --scale 2)",
+    )
+    assert "warning: layer 'conv' (Convolution): no layer before it makes its bottom 'data'" in said
+    two = TOY.replace('top: "data" input', 'top: "data" top: "near" input') + (
+        'layer { name: "sum" type: "Eltwise" bottom: "data" bottom: "near" top: "sum" }'
+    )
+    (toy / "two.prototxt").write_text(two)
+    first = here("preprocess", toy / "two.prototxt", "--mean", toy / "m.binaryproto").splitlines()[0]
+    assert first.startswith(
+        "preprocessing: BGR, (0..255 minus m.binaryproto (8 x 8)), warped to 8 x 8, centre crop"
+    )
+
+
+def test_given_shapes_tell_the_order(toy: Path) -> None:
+    """A data layer says nothing of channels, which its database has."""
+    (toy / "train.prototxt").write_text(TRAINING % "scale: 0.00390625" + TOY.split("\n", 3)[3])
+    words = "preprocess", toy / "train.prototxt", "--json", "--input"
+    assert [json.loads(here(*words, f"data=1x{n}x8x8"))["channel_order"] for n in (1, 3)] == ["GRAY", "BGR"]
 
 
 # --- raw_scale -------------------------------------------------------------------------------

@@ -174,7 +174,8 @@ class MaybeRunning(MaybeTrained):
     def images(self) -> Preprocess:
         """How images get in, but for the labels."""
         said = ("mean", "scale", "raw_scale", "channel_order", "resize")
-        return preprocess_of(self.prototxt, self.preprocess, {name: getattr(self, name) for name in said})
+        options = {name: getattr(self, name) for name in said}
+        return preprocess_of(self.prototxt, self.preprocess, options, shapes_by_name(self.input))
 
 
 @dataclass(frozen=True, kw_only=True)

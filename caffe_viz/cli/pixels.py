@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +10,16 @@ if TYPE_CHECKING:
     from caffe_viz.images import Preprocess
 
 
-def preprocess_of(prototxt: Path, given: Path | None, options: Mapping[str, Any] | None = None) -> Preprocess:
+def preprocess_of(
+    prototxt: Path,
+    given: Path | None,
+    options: Mapping[str, Any] | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+) -> Preprocess:
     """How images get in: by the file given, or those beside the prototxt, but as `options` say.
 
     `options` has a value, or None, for keys of preprocess.toml; files in them are relative to where one is.
+    `shapes` are those that are given for blobs.
 
     Raises:
         InputError: names the file or the option.
@@ -28,7 +34,7 @@ def preprocess_of(prototxt: Path, given: Path | None, options: Mapping[str, Any]
             text = f"{value:g}" if isinstance(value, float) else value
             said.append(f"--{name.replace('_', '-')} {text}")
             fields[name] = checked(name, _value(name, value), said[-1], Path())
-    found = settings_near(prototxt) if given is None else read_toml(given)
+    found = settings_near(prototxt, shapes) if given is None else read_toml(given)
     return Preprocess.of(found.but(fields, " ".join(said)))
 
 

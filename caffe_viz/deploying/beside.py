@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -30,7 +30,7 @@ ANY = (1, 3, 0, 0)  # images of a data layer that does not tell their shape
 
 
 def preprocess_near(prototxt: str | Path) -> Preprocess:
-    """How images get into the net of `prototxt`, as of `settings_near`; else as into CaffeNet.
+    """How images get into the net of `prototxt`: as of `settings_near`, else as into CaffeNet.
 
     Raises:
         InputError: preprocess.toml is wrong.
@@ -38,11 +38,12 @@ def preprocess_near(prototxt: str | Path) -> Preprocess:
     return Preprocess.of(settings_near(prototxt))
 
 
-def settings_near(prototxt: str | Path) -> Settings:
+def settings_near(prototxt: str | Path, shapes: Mapping[str, Sequence[int]] | None = None) -> Settings:
     """How images get into the net of `prototxt`, from the first of these that tells it.
 
     preprocess.toml beside it; the data layer of its own file; that of its training's file beside it; a mean
-    file beside it. What could not be kept of a training's file is said as CaffeVizWarnings.
+    file beside it. What could not be kept of a training's file is said as CaffeVizWarnings. `shapes` are
+    those of inputs and data layers that are given, by the names of blobs.
 
     Raises:
         InputError: preprocess.toml is wrong.
@@ -50,15 +51,15 @@ def settings_near(prototxt: str | Path) -> Settings:
     path = Path(prototxt)
     if (path.parent / TOML).exists():
         return read_toml(path.parent / TOML)
-    return _of_training(path) or _of_mean(path.parent) or Settings(source=NOTHING)
+    return _of_training(path, shapes or {}) or _of_mean(path.parent) or Settings(source=NOTHING)
 
 
-def _of_training(path: Path) -> Settings | None:
+def _of_training(path: Path, shapes: Mapping[str, Sequence[int]]) -> Settings | None:
     """As the data layer of the net itself says, or that of its training's file."""
     own = None
     with suppress(InputError):  # told where the net is read; a solver is none
         own = None if not path.is_file() or is_binary(path) else read_net(path)
-    inputs = {} if own is None else _own_inputs(own)
+    inputs: dict[str, Sequence[int]] = {**({} if own is None else _own_inputs(own)), **shapes}
     if own is not None and any(map(brings_data, own.layer)):
         return _of_data(own, inputs, path)
     file = _training(path)
@@ -86,7 +87,7 @@ def _training(path: Path) -> Path | None:
     return found[0] if found else others[0] if len(others) == 1 else None
 
 
-def _of_data(net: NetParameter, inputs: Mapping[str, Shape], file: Path) -> Settings | None:
+def _of_data(net: NetParameter, inputs: Mapping[str, Sequence[int]], file: Path) -> Settings | None:
     """As the data layer of `net` says that gives one of `inputs`, or else any blob."""
     found = pixels_of(net, inputs, file.parent)
     if not found.layer:
@@ -99,7 +100,7 @@ def _of_data(net: NetParameter, inputs: Mapping[str, Shape], file: Path) -> Sett
     return Settings(said, f"{file}: the transform_param of layer {found.layer!r}")
 
 
-def _any_inputs(net: NetParameter, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
+def _any_inputs(net: NetParameter, inputs: Mapping[str, Sequence[int]]) -> dict[str, Sequence[int]]:
     """The first top of each data layer, with the shape of the only one of `inputs`, or what is told of it."""
     only = next(iter(inputs.values())) if len(inputs) == 1 else None
     return {layer.top[0]: only or told(layer).shapes[0] or ANY for layer in net.layer if brings_data(layer)}

@@ -134,13 +134,17 @@ def need_one(answers: Iterable[Answer]) -> None:
 
 def described(network: Network, oversample: bool = False) -> str:
     """How images get into the input of `network`, in words, and labels that were found beside its files."""
-    given, size = network.preprocess, (0, 0)
     found = f"; labels: {network.labels.source}" if network.labels_found else ""
-    source = (f" ({given.source})" if given.source else "") + found
-    if network.has_image:
-        if network.pictures is None:
-            return f"arrays {network.shape} as they are{found}"
-        size = (network.shape[1], network.shape[2])
+    if not network.has_image:
+        return in_words(network.preprocess) + found
+    if network.pictures is None:
+        return f"arrays {network.shape} as they are{found}"
+    return in_words(network.preprocess, (network.shape[1], network.shape[2]), oversample) + found
+
+
+def in_words(given: Preprocess, size: tuple[int, int] = (0, 0), oversample: bool = False) -> str:
+    """How images get into an input of `size` (H, W), and where that is said; 0: the size is not known."""
+    source = f" ({given.source})" if given.source else ""
     own = " x ".join(map(str, size)) if all(size) else "the input"
     warped = own if given.resize is None else f"{given.resize} x {given.resize}"
     crop = f", ten crops of {own}" if oversample else f", centre crop {own}"

@@ -9,9 +9,10 @@ from typing import Any
 from caffe_viz import tables
 from caffe_viz.classification import Classifier
 from caffe_viz.classification.doubts import doubts_of_settings
+from caffe_viz.errors import InputError
 from caffe_viz.images import Album, Preprocess
 from caffe_viz.network import Network, PathLike
-from caffe_viz.views.classified import described, settings
+from caffe_viz.views.classified import described, in_words, settings
 from caffe_viz.views.rich import Look, Rich
 
 
@@ -70,10 +71,13 @@ def show_preprocessing(net: Any, images: Any = ()) -> Preprocessing:
     tell. Those of several inputs are given as of `Network.taking`.
 
     Raises:
-        InputError: no such image, or an input takes none.
+        InputError: no such image or network.
     """
     whole = Network.of(net)
-    classes = [head for head in whole.heads if head.of_classes]
+    try:
+        classes = [head for head in whole.heads if head.of_classes] if whole.given else []
+    except InputError as error:  # a file of a training, of which nothing can be run as it is
+        return Preprocessing(whole.preprocess, in_words(whole.preprocess), (str(error),))
     preprocess = replace(whole.preprocess, labels=whole.labels)
     if images and classes and whole.weights is not None:
         network, album = whole.album(images, *(head.answer for head in classes))
@@ -82,5 +86,5 @@ def show_preprocessing(net: Any, images: Any = ()) -> Preprocessing:
     if images:
         whole, found = whole.taking(images)
         Album.of(*found)
-    doubts = tuple(doubts_of_settings(whole, *map(len, classes))) if whole.has_image else ()
-    return Preprocessing(preprocess, described(whole), doubts)
+    doubts = doubts_of_settings(whole, *map(len, classes)) if whole.has_image else ()
+    return Preprocessing(preprocess, described(whole), tuple(doubts))
