@@ -238,7 +238,7 @@ class Network:
                 raise InputError(f"labels of {name!r}: {len(own)} for {len(by_name[name])} classes.")
         if given or given.heads or self.folder is None:
             return given
-        return labels_beside(self.folder, [len(head) for head in self.heads if head.of_classes])
+        return labels_beside(self.folder, [len(head) for head in self.heads])
 
     @property
     def labels_found(self) -> bool:
