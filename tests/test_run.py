@@ -65,12 +65,15 @@ def test_the_embedded_engine_without_being_asked(script: Any) -> None:
     assert script("import caffe; print(caffe.Net.__module__)")[1] == "caffe_viz.engine.net\n"
 
 
-def test_a_caffe_that_is_not_built_is_passed_over(script: Any, tmp_path: Path, engine: str) -> None:
+@pytest.mark.caffe
+def test_a_caffe_that_is_not_built_is_passed_over(tmp_path: Path, caffe: Any) -> None:
     """As in the folder python/ of Caffe's sources, where its own scripts are."""
     (tmp_path / "caffe").mkdir()
     (tmp_path / "caffe" / "__init__.py").write_text("from ._caffe import Net")
-    code, out, _ = script("import caffe; print(caffe.Net.__name__)", options=("--engine", engine))
-    assert (code, out) == (0, "Net\n")
+    (tmp_path / "script.py").write_text("import caffe; print(caffe.__file__)")
+    command = [sys.executable, "-m", "caffe_viz.run", "--engine", "caffe", "script.py"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, f"{caffe.__file__}\n"), done.stderr
 
 
 @pytest.mark.parametrize(
