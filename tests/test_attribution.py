@@ -74,7 +74,12 @@ def test_targets(cifar: Probe, cat: np.ndarray) -> None:
     assert seed[16].sum() == pytest.approx(1)
     assert not np.delete(seed, 16, 0).any()
     assert likeliest_class(cifar, cat[0]) == find_target(cifar, 3)
-    for same in ("prob:3", "prob:cat", "fc8:3", " cat "):  # the answer's class is the score before the softmax
+    for same in (
+        "prob:3",
+        "prob:cat",
+        "fc8:3",
+        " cat ",
+    ):  # the answer's class is the score before the softmax
         assert find_target(cifar, same) == find_target(cifar, 3)
     assert find_target(cifar, "conv4:16:centre").place == tuple(n // 2 for n in cifar.shape("conv4")[1:])
 
@@ -114,7 +119,7 @@ def test_the_layer_that_cams_read(networks: Path, name: str, expected: str, pool
     """The last spatial blob that no pooling made; and whether CAM has class weights for its maps."""
     pytest.importorskip("torch")
     probe = Probe(Network(networks / name / "deploy.prototxt", engine="torch"))
-    target = class_target(probe, 0)
+    target = find_target(probe, 0)
     assert find_layer(probe, None, target) == expected
     if pooled is None:
         with pytest.raises(InputError, match=r"CAM needs global average pooling .* use grad-cam"):
@@ -381,7 +386,9 @@ def test_a_target_whose_size_depends_on_the_image(engine: str) -> None:
         engine,
     )  # fmt: skip
     image = np.array([[[1, -1], [-1, 1]]], np.float32)
-    with pytest.raises(InputError, match=r"'some' is \(1, 2\) for an image and up to \(1, 4\) .* layer before it"):
+    with pytest.raises(
+        InputError, match=r"'some' is \(1, 2\) for an image and up to \(1, 4\) .* layer before it"
+    ):
         show_attribution(few, image, 0, ["gradient"])
 
 

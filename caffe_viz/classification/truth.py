@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from caffe_viz.answers import Head
 from caffe_viz.errors import InputError, near
 from caffe_viz.images import Album, Labels
-from caffe_viz.images.labels import WORDNET
+from caffe_viz.images.label_files import WORDNET
 from caffe_viz.network import Network
 
 FOLDERS, LISTED = "the folders", "the labels of the list"

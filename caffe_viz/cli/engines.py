@@ -68,7 +68,7 @@ def gradient(
     output: Output = Path("out"),
     as_json: Json = False,
 ) -> None:
-    """The gradient of a class, a filter or a neuron for an image: of blobs, and of all parameters before it."""
+    """The gradient of a class, filter or neuron for an image: of blobs, and of every parameter before it."""
     from caffe_viz.files import need_folder
     from caffe_viz.views import show_gradients
 

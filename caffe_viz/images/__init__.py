@@ -2,7 +2,8 @@
 
 from caffe_viz.images.album import Album
 from caffe_viz.images.files import jpeg_bytes, load_image, png_bytes, save_gif, save_png
-from caffe_viz.images.labels import Labels, labels_beside, read_labels
+from caffe_viz.images.label_files import labels_beside, read_labels
+from caffe_viz.images.labels import Labels
 from caffe_viz.images.pixels import display_rgb, resized, stretched
 from caffe_viz.images.preprocess import Preprocess
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from caffe_viz.errors import InputError, near
-from caffe_viz.images.labels import Labels, read_labels
+from caffe_viz.images.label_files import read_labels
+from caffe_viz.images.labels import Labels
 from caffe_viz.images.mean import Mean, read_mean
 from caffe_viz.images.pixels import RED_GREEN_BLUE
 
