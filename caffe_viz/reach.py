@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 import weakref
 from collections.abc import Sequence
+from functools import wraps
 from typing import Any
 
 from caffe_viz.errors import CaffeVizWarning
@@ -57,6 +58,7 @@ def warn_once(net: Any, message: NetParameter) -> None:
         return
     own = weakref.ref(net)  # or the net would hold itself, and its memory, until a collection
 
+    @wraps(type(net).backward)
     def backward(diffs: Sequence[str] | None = None, *given: Any, **named: Any) -> Any:
         net = own()
         assert net is not None
