@@ -67,7 +67,7 @@ def test_names_of_networks_need_no_checkout(site: Path, tmp_path: Path) -> None:
 def test_a_report_of_the_example(site: Path, tmp_path: Path) -> None:
     """The net, its weights, labels and preprocessing, and the image: all of them from the wheel."""
     printed = run(site, tmp_path, "report", "caffenet_cifar10", "--example", "--budget", "0")
-    page = (tmp_path / printed.strip()).read_text(encoding="utf-8")
+    page = (tmp_path / printed.splitlines()[-1]).read_text(encoding="utf-8")
     assert "caffe-viz report caffenet_cifar10 --example" in page
     assert "cat.png" in page
     assert "deer" in page  # a label
