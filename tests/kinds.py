@@ -72,7 +72,6 @@ class Kind:
 
 
 NO_IMAGE = {"top": "an image .* is needed", "evaluate": "an image .* is needed"}
-NO_KERNELS = {"weights": "has kernels"}
 LSTM = 'recurrent_param { num_output: 6 weight_filler { type: "xavier" } }'
 
 KINDS: Mapping[str, Kind] = {
@@ -106,7 +105,7 @@ KINDS: Mapping[str, Kind] = {
         + layer("lstm", "LSTM", "embed cont features", more=LSTM) + fc("predict", "lstm", 9, "axis: 2")
         + softmax("predict", more="softmax_param { axis: 2 }"),
         (8,), "predict",
-        refused=NO_IMAGE | NO_KERNELS | {"classify": "no value for each class", "export": "'embed' .* cannot be"},
+        refused=NO_IMAGE | {"classify": "no value for each class", "export": "'embed' .* cannot be"},
     ),
     "side": Kind(
         data(1, 3, 20, 20) + data(1, 5, name="meta") + conv("conv", "data", 4, "kernel_size: 5 stride: 2")
@@ -128,7 +127,7 @@ KINDS: Mapping[str, Kind] = {
     "mlp": Kind(
         data(1, 12) + fc("fc1", "data", 8) + layer("relu", "ReLU", "fc1", "fc1") + fc("fc2", "fc1", 3)
         + softmax("fc2"),
-        (12,), "fc1", refused=NO_IMAGE | NO_KERNELS,
+        (12,), "fc1", refused=NO_IMAGE,
     ),
     "lines": Kind(
         data(1, 4, 30) + conv("conv", "data", 5, "kernel_size: 7") + fc("fc", "conv", 3) + softmax("fc"),

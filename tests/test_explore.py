@@ -145,9 +145,11 @@ def test_errors_are_one_line_and_pass(net: Any) -> None:
     panel.image.value = str(CAT)
     assert panel.shown.layout.display == ""
     assert panel.said.value == ""
-    panel.layer.value = "fc8"
+    panel.layer.value = "pool5"
     panel.what.value = "kernels"
-    assert "kernels have three axes" in panel.said.value
+    assert "no weights of a layer" in panel.said.value
+    panel.layer.value = "fc8"
+    assert (panel.said.value, panel.shown.layout.display) == ("", "")
 
 
 def test_an_upload_takes_the_place_of_the_path(net: Any) -> None:
