@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -289,3 +290,24 @@ def test_a_head_is_one_of_a_net_without_answers() -> None:
     net = Network(parse_net(INPUT), engine="torch")
     assert [head.answer for head in net.heads] == ["x"]
     assert isinstance(net.heads[0], Head)
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "unit"),
+    [
+        ("no softmax", lambda scores: scores, "scores"),
+        ("softmax", softmax, "probabilities"),
+        ("sigmoid", lambda scores: 1 / (1 + np.exp(-scores)), "probabilities"),
+        ("dropout, flatten, log behind", lambda scores: np.log(softmax(scores)), "log probabilities"),
+        ("loss of a sigmoid", lambda scores: scores, "scores"),
+        ("loss of a softmax", lambda scores: scores, "scores"),
+    ],
+)
+def test_probabilities_of_an_answer(name: str, answer: Callable[[np.ndarray], np.ndarray], unit: str) -> None:
+    """As curves of deletion take them: of scores, what the loss would make of them, or a softmax."""
+    head, scores = network(name, "torch").heads[0], np.float32([1, -2, 0.5, 0])
+    assert (head.values, head.probable) == (unit, True)
+    wanted = 1 / (1 + np.exp(-scores)) if "sigmoid" in name else softmax(scores)
+    np.testing.assert_allclose(head.probabilities(np.float32(answer(scores))[None])[0], wanted, rtol=1e-5)
+    maps = np.float32(answer(scores))[None, :, None, None] * np.ones((1, 1, 2, 3), np.float32)
+    np.testing.assert_allclose(head.probabilities(maps)[0], wanted, rtol=1e-5)
