@@ -22,7 +22,6 @@ from caffe_viz.netdef import (
     parse_net,
     read_net,
     read_weights,
-    write_net,
     write_weights,
 )
 from caffe_viz.netdef.inside import net_inside
