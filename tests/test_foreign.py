@@ -274,7 +274,7 @@ class TestRunning:
         "command",
         [
             ["activations", "--image", "IMAGE"],
-            ["gradient", "--layer", "fc", "--image", "IMAGE"],
+            ["gradient", "--target", "fc", "--image", "IMAGE"],
             ["ascend", "--layer", "fc", "--filters", "0", "--steps", "2", "--jobs", "1"],
             ["attribute", "--target", "fc:1", "--method", "gradient", "--image", "IMAGE"],
             ["weights", "--layer", "conv1"],
@@ -294,7 +294,7 @@ class TestRunning:
     @pytest.mark.parametrize(
         "command",
         [
-            ["gradient", "--layer", "after", "--image", "IMAGE"],
+            ["gradient", "--target", "after", "--image", "IMAGE"],
             ["ascend", "--layer", "after", "--steps", "2"],
             ["attribute", "--target", "after:1", "--method", "gradient", "--image", "IMAGE"],
             ["top", "--layer", "after", "--image", "IMAGE"],

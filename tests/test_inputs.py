@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from input_toys import NETS, files, toy
+from input_toys import IP, NETS, files, toy
 
 from caffe_viz.attribution import Settings, attribute
 from caffe_viz.backend import load_net
@@ -22,7 +22,7 @@ from caffe_viz.netdef import parse_net
 from caffe_viz.network import Network
 from caffe_viz.probe import Probe
 from caffe_viz.streaming import Runner
-from caffe_viz.surgery import Room, auxiliary_net, image_input, leading_to, room_for
+from caffe_viz.surgery import Room, auxiliary_net, fitted, image_input, leading_to, room_for
 from caffe_viz.views import classify, maximize, show_activations, show_attribution, show_gradients
 
 pytestmark = pytest.mark.usefixtures("climbing_here")
@@ -85,6 +85,15 @@ class TestWhichInput:
         layer { name: "s" type: "Eltwise" bottom: "e" bottom: "r" top: "s" }"""
         assert image_input(parse_net(text))[0] == "features"
 
+    def test_four_axes_before_others(self) -> None:
+        net = parse_net(NETS["beside"].replace("dim: 1 dim: 2 }", "dim: 1 dim: 1 dim: 1 dim: 1 dim: 2 }"))
+        assert image_input(net)[0] == "data"
+
+    def test_what_is_not_named_is_the_other_one(self, tmp_path: Path) -> None:
+        np.save(tmp_path / "x.npy", IMAGES[0])
+        found, images = network("siamese", "torch").taking([f"data={tmp_path / 'x.npy'}", "y.npy"])
+        assert (found.image, images) == ("near", ["y.npy"])
+
     def test_several_say_how_to_choose(self) -> None:
         with pytest.raises(InputError, match=r"2 inputs that could be the image \(data, near\).*NAME=FILE"):
             image_input(toy("siamese")[0])
@@ -110,6 +119,19 @@ class TestGiven:
             found = show_activations(network("siamese", engine), {"near": IMAGES[0]}, ["sum"]).arrays["sum"]
         assert lines == ["inputs not given: data (1, 3, 6, 5) holds 0"]
         close(found, by_hand("siamese", engine, "sum", data=0, near=IMAGES[0])[0])
+
+    def test_what_inputs_hold_tells_networks_apart(self) -> None:
+        """A search that was interrupted goes on with the same values only."""
+        one, other = (network("beside", "torch", input_values={"meta": m}) for m in (META, 2 * META))
+        assert one.inputs_digest != other.inputs_digest
+        assert (
+            one.inputs_digest == network("beside", "torch", input_values={"meta": META[None]}).inputs_digest
+        )
+
+    def test_rows_that_are_alike_fit_any_batch(self) -> None:
+        assert fitted("x", np.stack([META] * 3), (1, 2)).tolist() == [[3, -2]]
+        with pytest.raises(InputError, match=r"takes \(1, 2\), not \(2, 2\)"):
+            fitted("x", np.stack([META, -META]), (1, 2))
 
     def test_names_that_are_no_inputs_are_files(self, tmp_path: Path) -> None:
         net = network("siamese", "torch").part("conv")
@@ -192,7 +214,7 @@ class TestGiven:
         code, text = run("activations", *net, "--image", f"near={image}", "--image", f"data={image}")
         assert code == 0
         assert "not given" not in text
-        code, text = run("gradient", *net, "--image", image, "--layer", "conv_n")
+        code, text = run("gradient", *net, "--image", image, "--target", "conv_n")
         assert code == 0
         code, text = run(
             "ascend", *net, "--layer", "sum", "--steps", "1", "--jobs", "1", "--image", f"near={image}"
@@ -264,6 +286,17 @@ class TestBatches:
     def test_how_many_go_in(self, name: str, expected: Room) -> None:
         net = toy(name)[0]
         assert room_for(net, image_input(net)[0], 3) == expected
+
+    def test_parameters_that_depend_on_the_batch(self) -> None:
+        """They see all images at once, or have a number for each; `num_output` may be as large as the batch."""
+        data = NETS["four"].split("\n")[0]
+        for outputs in (4, 5):
+            whole = IP.replace("num_output: 4", f"num_output: {outputs} axis: 0").replace('"conv"', '"data"')
+            assert room_for(parse_net(data + whole), "data", 8) == Room(4, 1)
+        for kind in ("Scale", "Bias"):
+            each = f'layer {{ name: "l" type: "{kind}" bottom: "data" top: "l" {kind.lower()}_param {{ axis: 0 }} }}'
+            assert room_for(parse_net(data + each), "data", 8) == Room(4, 1)
+            assert room_for(parse_net(data + each.replace("axis: 0", "")), "data", 8) == Room(1, 8)
 
     @pytest.mark.parametrize("name", ["pair", "four", "one"])
     def test_what_lies_before_takes_any(self, name: str) -> None:

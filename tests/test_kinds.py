@@ -90,7 +90,7 @@ def test_commands_on_the_last_layer(kind: str, engine: str, files: Any, tmp_path
     last = read_net(net / "deploy.prototxt").layer[-1].name
     for command in ("aux", "gradient", "top", "ascend", "dream", "invert"):
         words = arguments((ONCE | RUNNING)[command], KINDS[kind], net, tmp_path, last)
-        more = ("--layer", last) if command == "gradient" else ()
+        more = ("--target", last) if command == "gradient" else ()
         code, said, errors = ran(
             command, *words, *more, *(("--engine", engine) if command in RUNNING else ())
         )

@@ -18,6 +18,11 @@ def _always(layer: LayerParameter, shape: Shape) -> bool:
     return True
 
 
+def _from_the_first(axis: int, shape: Shape) -> bool:
+    """Whether `axis` is the first one, that of images."""
+    return axis in (0, -len(shape))
+
+
 # Type -> whether it mixes, by its settings and the shape of its first bottom.
 _TESTS: Mapping[str, Test] = {
     **dict.fromkeys(RECURRENT | {"LSTMUnit"}, _always),
@@ -26,9 +31,15 @@ _TESTS: Mapping[str, Test] = {
     **dict.fromkeys(("PSROIPooling", "Proposal", "ROIAlign", "ROIAlignment", "ROIPooling"), _always),
     **dict.fromkeys(("ROIWarping", "RegionPooling"), _always),
     "Python": _always,  # code of the user's
+    # Their parameters are as many as the images.
+    "Bias": lambda layer, shape: len(layer.bottom) == 1 and _from_the_first(layer.bias_param.axis, shape),
+    "InnerProduct": lambda layer, shape: _from_the_first(layer.inner_product_param.axis, shape),
+    "Scale": lambda layer, shape: len(layer.bottom) == 1 and _from_the_first(layer.scale_param.axis, shape),
     "Permute": lambda layer, shape: list(layer.permute_param.order[:1]) not in ([], [0]),
-    "Reverse": lambda layer, shape: any(axis in (0, -len(shape)) for axis in layer.reverse_param.axis or [0]),
-    "Softmax": lambda layer, shape: layer.softmax_param.axis in (0, -len(shape)),
+    "Reverse": lambda layer, shape: any(
+        _from_the_first(axis, shape) for axis in layer.reverse_param.axis or [0]
+    ),
+    "Softmax": lambda layer, shape: _from_the_first(layer.softmax_param.axis, shape),
     "Transpose": lambda layer, shape: list(layer.transpose_param.dim[:1]) not in ([], [0]),
 }
 
