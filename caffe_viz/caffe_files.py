@@ -26,6 +26,7 @@ MODULES = {
     "caffe_viz.structure.graphviz": f"{PRIVATE}.graphviz",
     "caffe_viz.engine.conversion": f"{PRIVATE}.conversion",
     "caffe_viz.engine.processes": f"{PRIVATE}.processes",
+    "caffe_viz.engine.cpu_only": f"{PRIVATE}.cpu_only",
     "caffe_viz.engine.io": "caffe.io",
     "caffe_viz.engine.classifier": "caffe.classifier",
     "caffe_viz.engine.detector": "caffe.detector",
@@ -49,9 +50,12 @@ NAMES = {
     "solver_count": f"{PRIVATE}.processes",
     "solver_rank": f"{PRIVATE}.processes",
 }
-# Lines at the end of files that otherwise stay as they are.
+# Names of the Caffe that is built here, for the CPU.
+CPU_ONLY = dict.fromkeys(("set_device", "set_mode_gpu"), f"{PRIVATE}.cpu_only")
+# Lines at the end of files of the wheel that otherwise stay as they are.
 ADDED = {
-    "caffe/__init__.py": "\n" + "".join(f"from {home} import {name}\n" for name, home in NAMES.items()),
+    "caffe/__init__.py": "\n"
+    + "".join(f"from {home} import {name}\n" for name, home in (NAMES | CPU_ONLY).items()),
     "caffe/model_libs.py": "\nxrange = range\n",
 }
 IMPORT = re.compile(r"^from (caffe_viz[\w.]*) import", re.M)

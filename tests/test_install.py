@@ -150,6 +150,13 @@ datum = caffe.io.array_to_datum((image * 255).astype("u1"), 3)
 assert type(datum) is caffe_pb2.Datum and caffe.io.datum_to_array(datum).dtype == "u1"
 caffe.draw.draw_net_to_file(net, sys.argv[1] + "/net.dot")
 assert caffe.solver_count() == 1 and issubclass(caffe.Detector, caffe.Net)
+for call in (caffe.set_mode_gpu, lambda: caffe.set_device(0)):  # with Caffe's own, this process would be gone
+    try:
+        call()
+    except Exception as error:
+        assert "built for the CPU" in str(error), error
+    else:
+        raise AssertionError("no GPU, and nothing said")
 """
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code, tmp_path], capture_output=True, text=True, check=False
