@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from caffe_viz.answers import ends
 from caffe_viz.backend import engine_name
+from caffe_viz.deploying.beside import NOTHING
 from caffe_viz.errors import InputError
 from caffe_viz.images import Album, Labels, Preprocess, labels_beside
 from caffe_viz.images.arrays import as_picture
@@ -112,9 +113,11 @@ def seeing_all(network: Network) -> Network:
 
     CaffeNet's centre crop would hide what is at the border.
     """
-    if network.preprocess != Preprocess():
+    given = network.preprocess
+    if given != Preprocess() or given.source not in ("", NOTHING):
         return network
-    return replace(network, preprocess=replace(network.preprocess, resize=None))
+    source = f"{given.source}; the whole image" if given.source else ""
+    return replace(network, preprocess=replace(given, resize=None, source=source))
 
 
 def labels_of(network: Network, *counts: int) -> Labels:

@@ -624,6 +624,14 @@ class TestCommand:
             assert reason in said
             assert said.count("\n") == 1
 
+    def test_labels_beside_the_net_are_found(
+        self, files: tuple[Path, Path], photograph: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "preprocess.toml").write_text(RGB)
+        said = ran("detect", *files, "--image", photograph, "-o", tmp_path / "out", "--engine", "torch")[1]
+        assert f"; labels: {tmp_path / 'labels.txt'}\n" in said
+        assert "  1  bus  " in said
+
     def test_labels_that_do_not_fit_are_doubted(self, files: tuple[Path, Path], photograph: Path) -> None:
         net = Network(*files, Preprocess("RGB", (0,), 1 / 255, None, ("a", "b", "c", "d")), "torch")
         (doubt,) = Detector(net, Album.of(photograph)).doubts

@@ -102,8 +102,16 @@ def test_the_centre_crop_is_where_it_was_cut(tmp_path: Path, engine: str) -> Non
 
 def test_where_nothing_is_said_of_how_images_get_in_the_net_sees_them_whole(tmp_path: Path) -> None:
     net = Network(parse_net(data(1, 3, 8, 8) + COLOURS), weights_of(COLOURS), engine="torch")
-    (one,) = cv.segment(net, photograph(tmp_path / "a.png", 8, 8, 4)).images
-    assert (one.labels != 255).all()
+    image = photograph(tmp_path / "a.png", 8, 8, 4)
+    assert (cv.segment(net, image).images[0].labels != 255).all()
+    files = write(tmp_path, data(1, 3, 8, 8) + COLOURS, "resize = 256\n")  # as the default, but said
+    words = ("--image", image, "-o", tmp_path, *QUICK)
+    assert "centre crop 8 x 8" in ran("segment", *files, *words)[1]
+    (tmp_path / "preprocess.toml").unlink()
+    assert (
+        "warped to 8 x 8 (CaffeNet's: there is no preprocess.toml beside the prototxt; the whole image)"
+        in (ran("segment", *files, *words)[1])
+    )
 
 
 @pytest.mark.parametrize("seed", range(4))

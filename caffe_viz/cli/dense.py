@@ -18,9 +18,9 @@ from caffe_viz.cli.options import Json, Output
 from caffe_viz.cli.parts import print_files
 
 if TYPE_CHECKING:
-    from caffe_viz.detection import Detected
+    from caffe_viz.detection import Detected, Detector
     from caffe_viz.images import Album
-    from caffe_viz.segmentation import Segmented
+    from caffe_viz.segmentation import Segmented, Segmenter
 
 
 @command
@@ -60,7 +60,7 @@ def segment(
 
     found = _each(segmenter, album, done)
     if as_json:
-        made = {"engine": segmenter.engine, "blob": segmenter.dense.blob, "warnings": segmenter.doubts}
+        made = _told(segmenter) | {"blob": segmenter.dense.blob}
         print(json.dumps(made | {"images": found.rows}))
     found.end()
 
@@ -100,7 +100,9 @@ def detect(
     detector = Detector(given, album, threshold=threshold, overlap=nms, anchors=anchors)
     if not as_json:
         print(f"preprocessing: {described(detector.network)}")
-        print(f"boxes: {detector.decoder.said}; engine: {detector.engine}")
+        found_labels = "" if detector.network.preprocess.labels else detector.labels.source
+        labels = f"; labels: {found_labels}" if found_labels else ""
+        print(f"boxes: {detector.decoder.said}; engine: {detector.engine}{labels}")
     _warn(detector.doubts)
     kept: list[Detected] = []
 
@@ -122,7 +124,7 @@ def detect(
     found = _each(detector, album, done)
     table = save_boxes(kept, output)
     if as_json:
-        made = {"engine": detector.engine, "boxes": detector.decoder.said, "warnings": detector.doubts}
+        made = _told(detector) | {"boxes": detector.decoder.said}
         print(json.dumps(made | {"table": str(table), "images": found.rows}))
     else:
         print(table)
@@ -163,6 +165,14 @@ def _each(found: Iterable[Any], album: Album, done: Callable[[Any, str], dict[st
     except KeyboardInterrupt:
         out.interrupted = True
     return out
+
+
+def _told(made: Segmenter | Detector) -> dict[str, Any]:
+    """What JSON has of both."""
+    from caffe_viz.views.classified import settings
+
+    how = settings(made.network.preprocess)
+    return {"engine": made.engine, "preprocess": how, "warnings": made.doubts}
 
 
 def _warn(doubts: Iterable[str]) -> None:

@@ -101,7 +101,8 @@ class Detector:
         self._runs = OneByOne(network, album, self.decoder.blobs)
         self.network, self.engine = self._runs.network, self._runs.engine
         self._threshold, self._overlap = threshold, overlap
-        self._names = self.decoder.classes.names(labels_of(self.network, *self.decoder.classes.counts))
+        self.labels = labels_of(self.network, *self.decoder.classes.counts)
+        self._names = self.decoder.classes.names(self.labels)
 
     def __iter__(self) -> Iterator[Detected]:
         return map(self._detected, self._runs)

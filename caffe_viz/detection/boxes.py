@@ -56,7 +56,7 @@ def overlaps(box: Array, others: Array) -> Array:
 
 
 def suppressed(found: Found, limit: float) -> Found:
-    """Those that overlap no surer one of their class by more than `limit`, of each class the surest `MOST`."""
+    """Those that overlap no surer one of their class by more than `limit`, among its surest `MOST`."""
     order = np.argsort(-found.scores, kind="stable")
     kept = [np.empty(0, np.intp)]
     for label in np.unique(found.labels):
