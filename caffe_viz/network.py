@@ -222,9 +222,12 @@ class Network:
     @cached_property
     def heads(self) -> tuple[Head, ...]:
         """The answers of the whole net, that which is meant first."""
-        blobs = self.geometry.blobs
-        of_one = self.room.shape if self.has_image else lambda shape: shape[1:]
-        return heads(self.message, {name: of_one(shape) for name, shape in blobs.items()})
+        shapes = {name: self.of_one(shape) for name, shape in self.geometry.blobs.items()}
+        return heads(self.message, shapes)
+
+    def of_one(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The part of a blob of `shape` that one image has; without the batch where no input is the image."""
+        return self.room.shape(shape) if self.has_image else shape[1:]
 
     @cached_property
     def labels(self) -> Labels:

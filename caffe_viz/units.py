@@ -116,7 +116,8 @@ def _of_layer(
 ) -> Unit:
     if index is None:
         return Unit(Layer(layer))
-    shape = network.room.shape(network.geometry.layer(layer).shapes[0])
+    made = network.geometry.layer(layer)
+    shape = network.part(*made.tops[:1]).of_one(made.shapes[0])
     count = shape[0] if shape else 1
     if not index.isdecimal() or int(index) >= count:
         has = f"filters 0 to {count - 1}" if count > 1 else "one filter, 0"
