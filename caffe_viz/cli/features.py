@@ -27,7 +27,10 @@ def features(
         typer.Option(help="Of each channel over its places [default: all of them].", **one_of("mean", "max")),
     ] = None,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="The file: .npz, .h5, .csv, or .lmdb for Caffe.")
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="It ends in .npz, .h5, .csv, or .lmdb for Caffe."
+        ),
     ] = Path("out/features.npz"),
     as_json: Json = False,
 ) -> None:

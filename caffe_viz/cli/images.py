@@ -23,7 +23,7 @@ Images = Annotated[
     list[Path],
     typer.Option(
         "--image", "--images",
-        help="An image, a folder, a .zip, or a folder in one; NAME=FILE for an input; again for more.",
+        help="An image, video, folder, .zip, or folder in one; NAME=FILE for an input; again for more.",
         show_default=False,
     ),
 ]  # fmt: skip

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from caffe_viz import files
 from caffe_viz.errors import InputError, RunError
@@ -16,6 +17,7 @@ from caffe_viz.extraction import databases
 from caffe_viz.extraction.extraction import Rows, Shape
 
 NAMES = "names"  # of the array that has the images' names
+FEW = 4096  # names that are written at once
 Shapes = Mapping[str, Shape]
 
 
@@ -62,19 +64,27 @@ def _need_free_name(path: Path, shapes: Shapes) -> None:
 
 def _npz(path: Path, rows: Rows) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        with archive.open(_member(NAMES), "w", force_zip64=True) as member:
-            np.lib.format.write_array(member, np.array(rows.names), allow_pickle=False)
+        kind = f"<U{max(map(len, rows.names))}"
+        names = (np.array(some, kind) for some in _few(rows.names))
+        _member(archive, NAMES, kind, (len(rows.names),), names)
         for blob, shape in rows.whole.items():
-            head = {"descr": "<f4", "fortran_order": False, "shape": shape}
-            with archive.open(_member(blob), "w", force_zip64=True) as member:
-                np.lib.format.write_array_header_2_0(member, head)
-                for part in rows.parts(blob):
-                    member.write(part.tobytes())
+            _member(archive, blob, "<f4", shape, rows.parts(blob))
 
 
-def _member(name: str) -> zipfile.ZipInfo:
-    """Without the time, so that the same rows make the same file."""
-    return zipfile.ZipInfo(f"{name}.npy")
+def _member(
+    archive: zipfile.ZipFile, name: str, kind: str, shape: Shape, parts: Iterable[NDArray[Any]]
+) -> None:
+    """An array in an archive; without the time, so that the same rows make the same file."""
+    with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+        head = {"descr": kind, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_2_0(member, head)
+        for part in parts:
+            member.write(part.astype(kind, copy=False).tobytes())
+
+
+def _few(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Names, some at once: an array of them all takes more memory than they do."""
+    return (names[first : first + FEW] for first in range(0, len(names), FEW))
 
 
 def _need_hdf5(path: Path, shapes: Shapes) -> None:
@@ -87,16 +97,21 @@ def _hdf5(path: Path, rows: Rows) -> None:
     with Patient(path) as stream:
         try:
             with h5py.File(stream, "w") as file:
-                file.create_dataset(NAMES, data=list(rows.names), dtype=h5py.string_dtype())
+                _dataset(file, NAMES, h5py.string_dtype(), (len(rows.names),), _few(rows.names))
                 for blob, shape in rows.whole.items():
-                    values, first = file.create_dataset(blob, shape, np.float32), 0
-                    for part in rows.parts(blob):
-                        values[first : first + len(part)] = part
-                        first += len(part)
+                    _dataset(file, blob, np.float32, shape, rows.parts(blob))
         except (RuntimeError, ValueError) as error:  # such as two blobs a and a/b
-            raise RunError(f"HDF5 cannot hold this: {' '.join(str(error).split())}.") from None
+            reason = " ".join(str(error).split())
+            raise stream.failure or RunError(f"HDF5 cannot hold this: {reason}.") from None
         if stream.failure:
             raise stream.failure
+
+
+def _dataset(file: Any, name: str, kind: Any, shape: Shape, parts: Iterable[Any]) -> None:
+    values, first = file.create_dataset(name, shape, kind), 0
+    for part in parts:
+        values[first : first + len(part)] = part
+        first += len(part)
 
 
 class Patient(io.FileIO):
@@ -108,12 +123,13 @@ class Patient(io.FileIO):
 
     def write(self, data: Any, /) -> int:
         left = memoryview(data).cast("B")
+        size = len(left)
         try:
             while self.failure is None and left:
                 left = left[super().write(left) :]
         except OSError as error:
             self.failure = error
-        return len(data)
+        return size
 
     def truncate(self, size: int | None = None, /) -> int:
         try:
