@@ -155,9 +155,9 @@ def test_preprocessing_fits_the_input(networks: Path, name: str) -> None:
     path = networks / name / "preprocess.toml"
     preprocess = Preprocess.from_toml(path)
     _, channels, height, width = geometry.blob("data")
-    assert len(preprocess.mean) == preprocess.channels == channels
+    assert preprocess.mean.channels == preprocess.channels == channels
     blob = preprocess.to_caffe(np.ones((300, 280, 3), np.float32), (channels, height, width))
-    white = (255 - np.float32(preprocess.mean)) * preprocess.scale
+    white = (255 - np.float32(preprocess.mean.average)) * preprocess.scale
     np.testing.assert_allclose(blob.max(axis=(1, 2)), white, rtol=1e-5)
     assert len(preprocess.labels) == geometry.blob("prob")[1]
     assert len(set(preprocess.labels)) == len(preprocess.labels)
