@@ -107,6 +107,8 @@ def test_the_way_back_is_complete(kind: str, model: Path, tmp_path: Path) -> Non
     cv.convert(path, back)
     same(values(back), values(model))
     assert net_inside(back) == net_inside(model)
+    # Nor is there what only we know of a net.
+    assert not any(layer.trained for layer in NetParameter.FromString(back.read_bytes()).layer)
     assert [layer.type for layer in net_inside(back).layer] == [layer.type for layer in parse_net(NET).layer]
     assert path.stat().st_mode == model.stat().st_mode
 
