@@ -169,7 +169,7 @@ def test_gradient_has_both_streams(engine: str, networks: Path, tmp_path: Path) 
         tmp_path,
     )
     made = json.loads(done.stdout)
-    assert (made["of"], made["engine"]) == ("fc8[3]", engine)
+    assert (made["of"], made["engine"]) == ("fc8 3 cat", engine)
     streams = {row["blob"]: row["stream"] for row in made["gradients"]}
     assert (streams["conv1"], streams["conv1[0]"]) == ("data", "parameter")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["conv1_gradient.png", "data_gradient.png"]
