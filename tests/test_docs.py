@@ -33,7 +33,9 @@ from caffe_viz.images import load_image, save_png
 TASKS: Any = typer.main.get_command(app)
 INLINE = [(page, text) for page in PAGES for text in doc_pages.inline(page)]
 OWN = {*shipped.names(), "examples/train_val.prototxt"}  # of which a row of README's table can be run
-TABLE = [text for page, text in INLINE if page == PAGES[0] and OWN & set(text.split()) and " download " not in text]
+TABLE = [
+    text for page, text in INLINE if page == PAGES[0] and OWN & set(text.split()) and " download " not in text
+]
 MOST_BYTES = 120_000  # of a picture
 # What README's table leaves at its defaults, which take long.
 FEW = {"ascend": ["--steps", "4"], "report": ["--budget", "5"], "attribute": ["--samples", "4", "--steps", "4"], "evaluate": ["--count", "1", "--points", "4", "--samples", "2", "--steps", "2"]}  # fmt: skip
