@@ -503,6 +503,25 @@ def test_clusters_of_detectnet() -> None:
 # --- boxes -----------------------------------------------------------------------------------
 
 
+def test_tags_do_not_lie_on_each_other() -> None:
+    """Of many boxes at one place as many have words as there is room for: each tag its own colour."""
+    image = np.zeros((60, 60, 3), np.float32)
+    colours = [tuple(colour) for colour in np.eye(3).tolist()] * 10
+    rgb = framed(image, [Frame(0, 0, 60, 60, "a", colour) for colour in colours]).rgb
+    column = [tuple(np.round(pixel, 2)) for pixel in rgb[7::14, 12]]
+    tags = [pixel for pixel in column if min(pixel) == 0.6]
+    assert len(tags) == 420 // 14
+    assert tags[:3] == [(1, 0.6, 0.6), (0.6, 1, 0.6), (0.6, 0.6, 1)]
+    few = framed(image, [Frame(0, 0, 60, 60, "a", (1, 0, 0))] * 100).rgb
+    assert (few[7::14, 12].min(axis=1) >= 0.6 - 1e-3).sum() == 420 // 14
+
+
+def test_nets_that_end_in_one_number() -> None:
+    two = fc("a", "data", 2) + layer("sum", "Reduction", "a") + layer("more", "Reduction", "data")
+    with pytest.raises(InputError, match=r"ends in 'sum' of \(\), 'more' of \(\): boxes are known from"):
+        decoder_of(network(data(1, 3, 8, 8) + two))
+
+
 def test_suppression_by_definition() -> None:
     """The surest box first; a further one stays if it overlaps none of its class that stays by more than the limit."""
     rng = np.random.default_rng(6)

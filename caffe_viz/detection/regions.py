@@ -94,7 +94,7 @@ def _columns(network: Network, blob: str) -> int:
 
 
 def _rows(network: Network, blob: str) -> int:
-    return network.geometry.blobs.get(blob, (0,))[0]
+    return (network.geometry.blobs.get(blob) or (0,))[0]
 
 
 def _decode(regions: str, odds: str, moves: str | None, size: tuple[int, int], values: Values) -> Found:

@@ -46,6 +46,8 @@ def framed(rgb: ArrayLike, frames: Sequence[Frame]) -> Picture:
     for box, frame in zip(placed, frames, strict=True):
         words = shorten(frame.words, canvas.shape[1] - 2 * INSET, keep=5)
         place = _tag(box, round(text_width(words)) + 2 * INSET, canvas.shape[:2], taken)
+        if place is None:
+            continue
         taken.append(place)
         left, top, right, bottom = place
         canvas[top:bottom, left:right] = np.asarray(frame.colour, np.float32) * (1 - PALE) + PALE
@@ -75,13 +77,14 @@ def _tag(
     width: int,
     size: tuple[int, ...],
     taken: Sequence[tuple[int, int, int, int]],
-) -> tuple[int, int, int, int]:
-    """Above the box if there is room in the image, else within it; below tags that are there already."""
+) -> tuple[int, int, int, int] | None:
+    """Above the box if there is room, else within it; below tags that are there; None where none is."""
     left = max(0, min(box[0], size[1] - width))
     top = box[1] - TAG if box[1] >= TAG else box[1]
     top = max(0, min(top, size[0] - TAG))
     for other in sorted(taken, key=lambda place: place[1]):
         apart = left + width <= other[0] or other[2] <= left or top + TAG <= other[1] or other[3] <= top
-        if not apart and other[3] + TAG <= size[0]:
+        if not apart:
             top = other[3]
-    return left, top, min(left + width, size[1]), min(top + TAG, size[0])
+    place = left, top, min(left + width, size[1]), min(top + TAG, size[0])
+    return place if top == 0 or top + TAG <= size[0] else None
