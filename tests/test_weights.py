@@ -252,3 +252,13 @@ def test_diff_shows_units_as_maps(tmp_path: Path) -> None:
     found = cv.compare_weights(a, b, message, ["fc"]).diff
     [shown] = found.shown
     np.testing.assert_array_equal(shown.second[0], values(b).reshape(4, 2, 3, 5)[1])
+
+
+def test_report_draws_units_too(tmp_path: Path) -> None:
+    layers = FC % ("data", "bias_term: false")
+    write_net(net_on(1, 3, 6, 5, layers=layers), tmp_path / "net.prototxt")
+    write_weights(trained(("fc", (4, 90))), tmp_path / "a.caffemodel")
+    command = ("report", tmp_path / "net.prototxt", tmp_path / "a.caffemodel", "--budget", "0")
+    here(*command, "-o", tmp_path / "out")
+    [page] = (tmp_path / "out").glob("*_report.html")
+    assert 'alt="weights of fc"' in page.read_text()
