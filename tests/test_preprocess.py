@@ -198,7 +198,8 @@ def test_what_is_no_mean_names_file_and_key(toy: Path, name: str) -> None:
 
 def test_an_unknown_key_leads_to_the_right_one(toy: Path) -> None:
     (toy / "preprocess.toml").write_text('mean_file = "m.binaryproto"')
-    assert "Did you mean 'mean'?" in refused("preprocess", toy / "deploy.prototxt")
+    said = refused("preprocess", toy / "deploy.prototxt")
+    assert "Did you mean 'mean'? That is a number, a list of numbers or the name of a file" in said
 
 
 # --- what is subtracted where ----------------------------------------------------------------

@@ -102,7 +102,11 @@ def read_toml(path: str | Path) -> Settings:
     fields = {}
     for name, value in table.items():
         if name not in KEYS:
-            raise InputError(f"{path}: unknown key {name!r}.{near(name, KEYS)}")
+            hint = near(name, KEYS)
+            meant = next(
+                (f" That is {KEYS[key].expected}." for key in KEYS if hint.endswith(f"mean {key!r}?")), ""
+            )
+            raise InputError(f"{path}: unknown key {name!r}.{hint}{meant}")
         fields[name] = checked(name, value, f"{path}: {name} = {value!r}", path.parent)
     return Settings(fields, str(path))
 
