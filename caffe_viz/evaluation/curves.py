@@ -27,8 +27,8 @@ class Curves:
 
     `deletion` (M, R, S) begins with the image and ends with the zero blob, the training's mean image;
     `insertion` (M, R, S) begins with the image blurred and ends with the image. Scores are probabilities
-    of a class, as of `Head.probabilities`, or of a filter its activation, as `unit` says. `asked` cases were wanted:
-    there are fewer if the run was interrupted.
+    of a class, as of `Head.probabilities`, or of a filter its activation, as `unit` says. `asked` cases were
+    wanted: there are fewer if the run was interrupted.
     """
 
     engine: str
