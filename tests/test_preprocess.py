@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -372,6 +373,8 @@ def test_a_start_comes_back(toy: Path, engine: str) -> None:
     recipe = Recipe.of("plain", steps=1, octaves=2, rate=1e-9)
     kept = maximize(network, "conv", [0], method=recipe, start=start, jobs=1).ascent
     np.testing.assert_allclose(kept.images[0], start, atol=1e-3)
+    cropped = Preprocess(mean=np.pad(MEAN, ((0, 0), (2, 2), (2, 2)), "reflect"), resize=12)
+    network = replace(network, preprocess=cropped)
     shown = dream(network, toy / "photo.png", "conv", steps=1, rate=1e-9, octaves=1, jobs=1).tiles[0].rgb
     np.testing.assert_allclose(shown * 255, PHOTO, atol=1e-2)
 
