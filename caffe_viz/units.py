@@ -70,6 +70,12 @@ def read_unit(network: Network, given: int | str) -> Unit:
     return _called(network, text)
 
 
+def filter_unit(network: Network, layer: str, index: int) -> Unit:
+    """What a layer computes itself, be it a Softmax; raises InputError if it has no such filter."""
+    network.geometry.layer(layer)
+    return _of_layer(network, f"{layer}:{index}", layer, str(index))
+
+
 def class_unit(network: Network, head: Head, number: int, asked: str) -> Unit:
     """A class of an answer of the net; `asked` begins the error that it has none of this number."""
     if not 0 <= number < len(head):
@@ -152,7 +158,8 @@ def _called(network: Network, text: str) -> Unit:
         raise missing(f"target {text!r}: the net", "layer", layer, [*layers, *_heads(network)], gone)
     if not labelled:
         raise InputError(
-            f"target {text!r}: the classes have no labels; give a class as 3, or a filter as LAYER:3."
+            f"target {text!r}: the classes have no labels; give a class as 3, or a filter as "
+            f"LAYER:3.{near(text, sorted(layers))}"
         )
     if found and len(labelled) > 1:
         names = " or ".join(f"{head.answer}:{number}" for head, number in found)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
 import sys
 import zipfile
 from dataclasses import replace
@@ -14,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from commands import completed
 from PIL import Image
 
 from caffe_viz.classification import Classifier
@@ -64,14 +63,7 @@ def network(folder: Path, engine: str, **changes: Any) -> Network:
     return Network(net, folder / "net.caffemodel", replace(preprocess_near(net), **changes), engine)
 
 
-def run(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
-    """In a process of its own, headless and without a terminal."""
-    code = "from caffe_viz.cli import main; main()"
-    environment = {k: v for k, v in os.environ.items() if k != "DISPLAY"}
-    return subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, check=False,
-        stdin=subprocess.DEVNULL, env=environment, **options,
-    )  # fmt: skip
+run = completed
 
 
 def test_colours_are_told_apart(toy: Path, engine: str) -> None:

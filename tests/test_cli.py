@@ -1,9 +1,10 @@
-"""The commands as a user runs them: in a process of their own."""
+"""The commands as a user runs them."""
 
 from __future__ import annotations
 
 import json
 import re
+import runpy
 import subprocess
 import sys
 from inspect import signature
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import here
+from commands import completed, here
 
 from caffe_viz.cli import main
 from caffe_viz.cli.app import app
@@ -26,11 +27,7 @@ CAT = REPOSITORY / "examples" / "cat.png"
 SCRIPTS = REPOSITORY / "scripts"
 
 
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    code = "from caffe_viz.cli import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, check=False
-    )
+run = completed
 
 
 def test_shapes_equal_the_net(networks: Path) -> None:
@@ -316,7 +313,7 @@ def test_filters() -> None:
         (("ascend", "{net}", "{net}", "--layer", "conv3"), "swapped"),
         (("ascend", "{net}", "{weights}", "--layer", "fc6", "--size", "40x40"), "'fc6' (InnerProduct) has weights"),
         (("activations", "{net}", "{weights}", "--image", "{net}"), "deploy.prototxt"),
-        (("gradient", "{net}", "{weights}", "--image", "{cat}", "--layer", "fc9"), "no layer 'fc9'"),
+        (("gradient", "{net}", "{weights}", "--image", "{cat}", "--target", "fc9:1"), "no layer 'fc9'"),
         (("activations", "{net}", "{weights}", "--image", "{cat}", "--preprocess", "no.toml"), "no.toml"),
     ],
 )  # fmt: skip
@@ -377,13 +374,16 @@ def test_wrong_engines_and_devices_are_one_line(
     assert not (tmp_path / "out").exists()
 
 
-def test_scripts_are_the_commands() -> None:
+def test_scripts_are_the_commands(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     for path in SCRIPTS.glob("*.py"):
         if "caffe_viz.cli" in path.read_text() and path.stem != "demo":
-            done = subprocess.run(
-                [sys.executable, path, "--help"], capture_output=True, text=True, check=True
-            )
-            assert "Usage" in done.stdout
+            monkeypatch.setattr(sys, "argv", [str(path), "--help"])
+            with pytest.raises(SystemExit) as end:
+                runpy.run_path(str(path), run_name="__main__")
+            assert not end.value.code
+            assert f"caffe-viz {path.stem}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,7 @@ def test_by_hand_is_what_show_gradients_gives(engine: str) -> None:
     net.forward()
     net.blobs["fc8"].diff[...] = np.eye(10)[3]
     found = net.backward(diffs=["data"], start="fc8")["data"][0]
-    shown = show_gradients(backend.load_net(*files, engine=engine), picture, 3, ["data"])
+    shown = show_gradients(backend.load_net(*files, engine=engine), picture, 3, blobs=["data"])
     np.testing.assert_allclose(found, shown.blobs["data"], rtol=0, atol=1e-5 * np.abs(found).max())
 
 

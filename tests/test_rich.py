@@ -132,7 +132,7 @@ RESULTS: dict[str, tuple[Callable[[Any], Any], int, str]] = {
     "activations": (lambda net: cv.show_activations(net, CAT), 0, "post-ReLU (relu1, in place)"),
     "one blob": (lambda net: cv.show_activations(net, CAT, ["conv1"]), 1, "conv1"),
     "gradients": (lambda net: cv.show_gradients(net, CAT, "conv3:1"), 1, "parameter"),
-    "two blobs": (lambda net: cv.show_gradients(net, CAT, "conv3:1", ["data", "conv1"]), 0, "conv1"),
+    "two blobs": (lambda net: cv.show_gradients(net, CAT, "conv3:1", blobs=["data", "conv1"]), 0, "conv1"),
     "maximized": (lambda net: cv.maximize(net, "conv2", [0, 5], steps=2, jobs=1), 1, "5"),
     "attributed": (lambda net: cv.show_attribution(net, CAT, "cat", "grad-cam"), 1, "grad-cam"),
     "top": (lambda net: cv.top_images(net, CAT, "conv3", [0, 1]), 1, str(CAT)),

@@ -239,7 +239,9 @@ def test_gradients_shown_are_those_before_layers_in_place(engine: str) -> None:
     kernel = kernel.reshape(4, 6)
     t = kernel @ (2 * image.ravel()) + shift
     k = int(t.argmax())
-    found = cv.show_gradients(cv.load_net(net, weights, engine=engine), image, f"bias:{k}", ["data", "ip"])
+    found = cv.show_gradients(
+        cv.load_net(net, weights, engine=engine), image, f"bias:{k}", blobs=["data", "ip"]
+    )
     assert list(found.blobs) == ["data", "ip"]
     np.testing.assert_allclose(found.blobs["ip"], 2 * t[k] * np.eye(4)[k], rtol=1e-5)
     np.testing.assert_allclose(found.blobs["data"].ravel(), 2 * kernel[k] * 2 * t[k], rtol=1e-5)

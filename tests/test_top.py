@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from commands import completed
 from PIL import Image
 
 from caffe_viz.deploying import preprocess_near
@@ -74,10 +75,12 @@ def network(folder: Path, engine: str = "auto") -> Network:
     return Network(net, folder / "net.caffemodel", preprocess_near(net), engine)
 
 
-def command(folder: Path, output: Path, *more: object) -> list[str]:
-    code = "from caffe_viz.cli import main; main()"
-    arguments = ["top", folder / "deploy.prototxt", folder / "net.caffemodel", "-o", output, *more]
-    return [sys.executable, "-c", code, *map(str, arguments)]
+def arguments_of(folder: Path, output: Path, *more: object) -> list[str]:
+    return [*map(str, ("top", folder / "deploy.prototxt", folder / "net.caffemodel", "-o", output, *more))]
+
+
+def command(*given: Any) -> list[str]:
+    return [sys.executable, "-c", "from caffe_viz.cli import main; main()", *arguments_of(*given)]
 
 
 def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:
@@ -321,7 +324,7 @@ def test_ctrl_c_and_the_same_command_goes_on(networks: Path, tmp_path: Path) -> 
 
 
 def test_the_command_writes_all_it_says(toy: Path) -> None:
-    done = run(command(toy, toy / "out", "--image", toy / "images", "--layer", "conv", "--json"))
+    done = completed(*arguments_of(toy, toy / "out", "--image", toy / "images", "--layer", "conv", "--json"))
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     made = json.loads(done.stdout)
@@ -341,7 +344,7 @@ def test_the_command_writes_all_it_says(toy: Path) -> None:
     ],
 )
 def test_bad_input_is_one_line(toy: Path, arguments: tuple[str, ...], code: int, words: str) -> None:
-    done = run(command(toy, toy / "out", "--image", toy / "images", *arguments))
+    done = completed(*arguments_of(toy, toy / "out", "--image", toy / "images", *arguments))
     assert done.returncode == code
     assert done.stderr.count("\n") == 1
     assert words in done.stderr

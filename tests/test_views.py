@@ -93,8 +93,24 @@ def test_shapes_of_net_path_and_message(cifar: Any, networks: Path) -> None:
     assert cv.shapes(path)._repr_html_().count("<table>") == 4
 
 
+def test_a_layer_and_an_index(networks: Path, engine: str) -> None:
+    """As of version 0.1.0: what the layer itself computes, here the softmax, as a backward by hand has it."""
+    folder = networks / "caffenet_cifar10"
+    net = cv.load_net(
+        folder / "deploy.prototxt", folder / "caffenet_cifar10.caffemodel", engine=engine, force_backward=True
+    )
+    pixels = Network.of(net).pixels(CAT)
+    net.blobs["data"].reshape(1, *pixels.shape)
+    net.blobs["data"].data[...] = pixels
+    net.forward()
+    expected = net.backward(diffs=["data"], prob=np.eye(10, dtype=np.float32)[[3]])["data"][0]
+    found = cv.show_gradients(net, CAT, "prob", 3, ["data"]).blobs["data"]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+    assert cv.show_gradients(net, CAT, index=3).target == "fc8 3 cat"
+
+
 def test_gradient_of_a_class_is_that_of_force_backward(cifar: Any, engine: str, networks: Path) -> None:
-    found = cv.show_gradients(cifar, CAT, "fc8:3", ["data", "conv2"])
+    found = cv.show_gradients(cifar, CAT, "fc8:3", blobs=["data", "conv2"])
     folder = networks / "caffenet_cifar10"
     message = cv.read_net(folder / "deploy.prototxt")
     message.force_backward = True

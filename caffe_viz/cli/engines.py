@@ -62,6 +62,8 @@ def gradient(
         str | None,
         typer.Option(help=f"{UNIT}; of a LAYER its strongest filter [default: the likeliest class]."),
     ] = None,
+    layer: Annotated[str | None, typer.Option(hidden=True)] = None,  # of version 0.1.0, with --index
+    index: Annotated[int | None, typer.Option(hidden=True)] = None,
     blob: Annotated[
         list[str] | None, typer.Option(help="With respect to it, again for more [default: the image].")
     ] = None,
@@ -74,7 +76,7 @@ def gradient(
 
     need_folder(output)
     network = net.open()
-    found = show_gradients(network, image, target, blob)
+    found = show_gradients(network, image, target if layer is None else layer, index, blob)
     paths = found.save(output)
     if as_json:
         made = {"engine": found.engine, "of": found.target, "gradients": found.table.to_json()}

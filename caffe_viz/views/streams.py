@@ -22,7 +22,7 @@ from caffe_viz.network import Array, Network, PathLike
 from caffe_viz.objectives import Channel
 from caffe_viz.probe import relu_state
 from caffe_viz.surgery import Room, auxiliary_net, likely_images
-from caffe_viz.units import read_unit
+from caffe_viz.units import filter_unit, read_unit
 from caffe_viz.views.rich import Look, Rich
 
 STATISTICS = ("blob", "shape", "min", "mean", "max", "rms", "non-zero")
@@ -191,23 +191,26 @@ def show_gradients(
     net: Any,
     image: Any,
     target: int | str | None = None,
+    index: int | None = None,
     blobs: Sequence[str] | None = None,
 ) -> GradientView:
     """The gradient of a class, a filter's mean or a neuron, for `blobs` and all parameters before it.
 
     `target` is as of `read_unit`: by default the class of the highest score for this image, and of a layer
-    alone its strongest filter; `blobs` are the image alone. What `net.backward(diffs=[...])` of a net cut
+    alone its strongest filter. With an `index` it is that filter of the layer `target`, as the layer itself
+    computes it, be that a Softmax. `blobs` are the image alone. What `net.backward(diffs=[...])` of a net cut
     behind the layer returns; a blob with an in-place layer has the gradient before that layer.
 
     Raises:
         InputError: no such target, blob or image.
     """
     whole = Network.of(net)
-    if target is None and (several := which_answer(whole)):
+    if target is None and index is None and (several := which_answer(whole)):
         warnings.warn(f"{several}; --target HEAD:3 chooses", CaffeVizWarning, stacklevel=2)
-    if target is None and len(whole.heads[0].sources) > 1:
-        target = _of_several(whole, image)
-    unit = read_unit(whole, 0 if target is None else target)
+    if target is None:
+        target = index if index is not None or len(whole.heads[0].sources) == 1 else _of_several(whole, image)
+        index = None
+    unit = read_unit(whole, target or 0) if index is None else filter_unit(whole, str(target), index)
     network, pixels = one_image(whole.part(*whole.geometry.layer(unit.layer).tops[:1]), image)
     auxiliary = auxiliary_net(network.message, unit.layer, learn=True, image=network.data)
     whole.check()
