@@ -27,7 +27,7 @@ NOTHING = {
     "write", "snapshot", "data", "prototxt",
 }  # fmt: skip
 # Either these or another option, or nothing.
-ALONE = {"aux --layer", "ascend --layer", "dream --layer", "preprocess --output"}
+ALONE = {"aux --layer", "ascend --layer", "dream --layer", "preprocess --output", "top --gradient"}
 WORD = r"[A-Z]+(x[A-Z])?|[A-Za-z]+"
 
 
@@ -55,7 +55,7 @@ def test_flags_have_no_opposite() -> None:
 def test_every_default_is_in_the_help() -> None:
     for name, param in parameters():
         told = "[default: " in (param.help or "")
-        if param.required or param.name in NOTHING or name in ALONE:
+        if param.required or param.hidden or param.name in NOTHING or name in ALONE:
             continue
         assert told if param.default is None else (param.show_default and not told), name
 
