@@ -98,6 +98,12 @@ def test_what_can_be_a_mean(given: Any, shape: tuple[int, ...]) -> None:
     np.testing.assert_array_equal(mean.values.ravel(), np.ravel(channels_first))
 
 
+def test_a_mean_is_an_array() -> None:
+    assert np.array(Preprocess().mean).tolist() == [104.007, 116.669, 122.679]
+    image = np.arange(24, dtype=np.float32).reshape(3, 2, 4)
+    assert np.array_equal(np.asarray(Mean.of(image)), image)
+
+
 def test_means_of_equal_values_are_equal() -> None:
     a, b, c = Mean.of(MEAN), Mean.of(MEAN.copy(), "elsewhere.npy"), Mean.of(MEAN + 1)
     assert a == b != c

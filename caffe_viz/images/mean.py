@@ -66,6 +66,10 @@ class Mean:
     def __hash__(self) -> int:
         return hash(self.digest)
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """Numbers (C,), or an image (C, H, W)."""
+        return np.array(self.average if self.size is None else self.values, dtype)
+
     def __repr__(self) -> str:
         """By the values alone: it tells means apart where an interrupted run goes on."""
         if self.size is None:
