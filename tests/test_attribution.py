@@ -578,7 +578,7 @@ def bad_images(folder: Path) -> Iterator[tuple[Path, str]]:
     yield folder / "broken.jpg", "cannot be read"
     (folder / "text.png").write_text("no image")
     yield folder / "text.png", "no image of a known format"
-    np.save(folder / "odd.npy", np.zeros((2, 5)))
+    np.save(folder / "odd.npy", np.zeros((2, 5, 5)))
     yield folder / "odd.npy", "shape"
     yield folder / "absent.png", "no such"
 

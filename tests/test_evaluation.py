@@ -582,7 +582,7 @@ def test_the_command(engine: str, tmp_path: Path) -> None:
     assert "| grad-cam |" in (tmp_path / "docs.md").read_text()
     for arguments, message in (
         (("--write", tmp_path / "absent.md"), "cannot be read"),
-        (("--check", "speed"), "check 'speed' is unknown"),
+        (("--check", "speed"), "--check speed: give curves or sanity"),
         (("--method", "cam"), "CAM needs global average pooling"),
     ):
         failed = run(*common, *arguments)
