@@ -418,10 +418,12 @@ class Network:
         plain, named = list[Any](), list[tuple[str, Any]]()
         for one in images:
             name, sign, file = str(one).partition("=") if isinstance(one, str | Path) else ("", "", "")
-            if not (sign and name in every):
-                plain.append(one)
-            elif name in own:
+            if sign and name in own:
                 named.append((name, Path(file)))
+            elif not (sign and name in every):
+                if sign and Path(file).exists() and not Path(one).exists():
+                    raise missing(f"net {self.whole.name!r}", "input", name, every, {})
+                plain.append(one)
         return plain, named
 
     def _with(self, image: str | None, named: Sequence[tuple[str, Any]]) -> Network:

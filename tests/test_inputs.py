@@ -142,6 +142,8 @@ class TestGiven:
         taken, images = net.taking([f"near={path}", path])  # another part's input
         assert images == [path]
         assert taken.input_values == {}
+        with pytest.raises(InputError, match=r"no input 'dta'. Did you mean 'data'"):
+            net.taking([f"dta={path}"])
 
     def test_mistakes(self, tmp_path: Path) -> None:
         net = network("beside", "torch")
