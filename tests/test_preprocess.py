@@ -104,6 +104,11 @@ def test_a_mean_is_an_array() -> None:
     assert np.array_equal(np.asarray(Mean.of(image)), image)
 
 
+def test_scripts_of_the_first_version(networks: Path) -> None:
+    prototxt = networks / "caffenet_cifar10" / "deploy.prototxt"
+    assert Preprocess.near(prototxt) == preprocess_near(prototxt)
+
+
 def test_means_of_equal_values_are_equal() -> None:
     a, b, c = Mean.of(MEAN), Mean.of(MEAN.copy(), "elsewhere.npy"), Mean.of(MEAN + 1)
     assert a == b != c

@@ -93,6 +93,13 @@ class Preprocess:
         """
         return cls.of(read_toml(path))
 
+    @classmethod
+    def near(cls, prototxt: str | Path) -> Preprocess:
+        """As `caffe_viz.preprocess_near`, which takes its place; here for scripts of version 0.1.0."""
+        import caffe_viz
+
+        return caffe_viz.preprocess_near(prototxt)
+
     def to_toml(self, folder: str | Path = ".") -> str:
         """The text that `from_toml` reads in `folder`; without labels that are in no file.
 
