@@ -7,6 +7,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -373,6 +374,23 @@ def network_of(text: str, engine: str) -> Network:
 def data(*shape: int) -> str:
     dims = " ".join(f"dim: {n}" for n in (1, *shape))
     return f'layer {{ name: "x" type: "Input" top: "x" input_param {{ shape {{ {dims} }} }} }}'
+
+
+def test_a_gradient_that_real_caffe_lacks(caffe: Any) -> None:
+    """It runs the net, but not back through Upsample: `auto` takes the embedded engine, and says so."""
+    pytest.importorskip("torch", reason="the engine torch is not installed")
+    net = network_of(
+        data(1, 4, 4) + """
+        layer { name: "conv" type: "Convolution" bottom: "x" top: "conv" convolution_param { num_output: 2 kernel_size: 3 } }
+        layer { name: "up" type: "Upsample" bottom: "conv" top: "up" upsample_param { scale: 2 } }
+        layer { name: "ip" type: "InnerProduct" bottom: "up" top: "ip" inner_product_param { num_output: 3 } }""",
+        "auto",
+    )  # fmt: skip
+    image = np.random.default_rng(1).normal(size=(1, 4, 4)).astype(np.float32)
+    with pytest.warns(CaffeVizWarning, match="the embedded engine .torch. runs this net"):
+        found = show_attribution(net, image, 1, ["gradient"])
+    own = show_attribution(replace(net, engine="torch"), image, 1, ["gradient"])
+    np.testing.assert_array_equal(found.attributions[0].maps, own.attributions[0].maps)
 
 
 def test_a_target_whose_size_depends_on_the_image(engine: str) -> None:

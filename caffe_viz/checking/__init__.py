@@ -22,7 +22,7 @@ from caffe_viz.checking.computable import (
     prepared,
     why_embedded,
 )
-from caffe_viz.checking.remarks import announce, remarks
+from caffe_viz.checking.remarks import announce, remarks, why_not_caffe
 from caffe_viz.checking.report import Finding, Report, raise_for
 from caffe_viz.checking.safety import safety_findings
 from caffe_viz.checking.sizes import size_findings
@@ -69,6 +69,7 @@ __all__ = [
     "raise_for",
     "remarks",
     "why_embedded",
+    "why_not_caffe",
 ]
 
 # The build's limit for one caffemodel: longer ones (VGG16 is 553 MB) abort, though they are fine.

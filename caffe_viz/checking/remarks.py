@@ -27,6 +27,11 @@ def remarks(net: NetParameter, name: str, engine: str = "auto", device: str = "c
     for why, names in reasons.items():
         shown = ", ".join(names[:NAMES_SHOWN]) + (", .." if len(names) > NAMES_SHOWN else "")
         lines.append(f"left out: {shown}; {why}")
+    return [*lines, *why_not_caffe(net, name, engine, device)]
+
+
+def why_not_caffe(net: NetParameter, name: str, engine: str = "auto", device: str = "cpu") -> list[str]:
+    """Why the embedded engine runs `net` where real Caffe is installed and `engine` leaves the choice."""
     if name == "torch" and engine == "auto" and device == "cpu" and caffe_is_installed():
-        lines.append(f"the embedded engine (torch) runs this net, not real Caffe: {why_embedded(net)}")
-    return lines
+        return [f"the embedded engine (torch) runs this net, not real Caffe: {why_embedded(net)}"]
+    return []

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from caffe_viz.backend import chosen, engine_name, load_net, net_function
-from caffe_viz.errors import InputError, RunError, missing, near
+from caffe_viz.checking import why_not_caffe
+from caffe_viz.errors import CaffeVizWarning, InputError, RunError, missing, near
 from caffe_viz.netdef import LayerParameter, left_out
 from caffe_viz.network import Network
 from caffe_viz.probe.caffe_passes import CaffePasses
@@ -37,11 +39,12 @@ class Probe:
         self.batch = self._room_of(max(1, min(MOST, MEMORY // (2 * self.network.bytes_of_one)))).images
         self._parts = separated(self.network.message, self._room.axis, self.network.data)
         made, given = self._parts, None if self.network.weights is None else self.network.trained
-        embedded = chosen(self.network.engine, self.network.device, made.message) == "torch"
+        name = chosen(self.network.engine, self.network.device, made.message)
+        embedded = name == "torch"
         message = parameter_as_input(made.message, made.image_layer) if embedded else made.message
-        self.net = load_net(
-            message, given, engine=self.network.engine, device=self.network.device, checked=False
-        )
+        self.net = load_net(message, given, engine=name, device=self.network.device, checked=False)
+        for line in why_not_caffe(made.message, name, self.network.engine, self.network.device):
+            warnings.warn(line, CaffeVizWarning, stacklevel=2)
         if not isinstance(net, Network):
             self.net.share_with(net)
         self.engine = engine_name(self.net)
