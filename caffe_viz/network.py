@@ -239,9 +239,12 @@ class Network:
                 raise InputError(f"labels of {name!r}: the net has no such answer.{near(name, by_name)}")
             if not own.of(len(by_name[name])) and not (by_name[name].single and len(own) == 2):
                 raise InputError(f"labels of {name!r}: {len(own)} for {len(by_name[name])} classes.")
-        if given or given.heads or self.folder is None:
-            return given
-        return labels_beside(self.folder, [len(head) for head in self.heads])
+        return given if given.heads else self.labels_for([len(head) for head in self.heads])
+
+    def labels_for(self, counts: Iterable[int]) -> Labels:
+        """The names that are given, else of a file beside the net that has as many as one of `counts`."""
+        given = self.preprocess.labels
+        return given if given or self.folder is None else labels_beside(self.folder, list(counts))
 
     @property
     def labels_found(self) -> bool:

@@ -15,7 +15,7 @@ from caffe_viz.answers import ends
 from caffe_viz.backend import engine_name
 from caffe_viz.deploying.beside import NOTHING
 from caffe_viz.errors import InputError
-from caffe_viz.images import Album, Labels, Preprocess, labels_beside
+from caffe_viz.images import Album, Preprocess
 from caffe_viz.images.arrays import as_picture
 from caffe_viz.images.window import Window, window_of
 from caffe_viz.network import Network
@@ -118,12 +118,6 @@ def seeing_all(network: Network) -> Network:
         return network
     source = f"{given.source}; the whole image" if given.source else ""
     return replace(network, preprocess=replace(given, resize=None, source=source))
-
-
-def labels_of(network: Network, *counts: int) -> Labels:
-    """The labels that are given, or else those in a file beside the net that are as many as some `counts`."""
-    folder = network.folder
-    return network.preprocess.labels or (labels_beside(folder, counts) if folder else Labels())
 
 
 def ends_in_words(network: Network) -> str:

@@ -31,11 +31,11 @@ class Failed(NamedTuple):
     reason: str
 
 
-def need_one(failed: Sequence[Failed], seen: int) -> None:
-    """Raises InputError if all of the images that were `seen` have failed."""
-    if failed and len(failed) == seen:
+def need_one(reasons: Sequence[str], seen: int) -> None:
+    """Raises InputError if all of the images that were `seen` failed, each for one of `reasons`."""
+    if reasons and len(reasons) == seen:
         others = f" (and {seen - 1} more images)" if seen > 1 else ""
-        raise InputError(f"{failed[0].reason.rstrip('.')}{others}.")
+        raise InputError(f"{reasons[0].rstrip('.')}{others}.")
 
 
 @dataclass(frozen=True)

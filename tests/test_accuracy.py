@@ -176,20 +176,16 @@ def test_other_folders_are_no_truth(net: Path) -> None:
     assert "The classes have no labels: 0 to 5 are expected" in (doubt("0", "6") or "")
 
 
+def command(net: Path, source: Path, engine: str, out: Path) -> list[object]:
+    """The words of `classify` for the images of a folder."""
+    files = (net / "deploy.prototxt", net / "net.caffemodel")
+    return ["classify", *files, "--images", source, "--engine", engine, "-o", out]
+
+
 def test_the_command_writes_all(net: Path, engine: str) -> None:
     source, out = images(net / "photos"), net / "out"
     (source / "red" / "bad.png").write_bytes(b"damaged")
-    run = [
-        "classify",
-        net / "deploy.prototxt",
-        net / "net.caffemodel",
-        "--images",
-        source,
-        "--engine",
-        engine,
-        "-o",
-        out,
-    ]
+    run = command(net, source, engine, out)
     code, said, warned = ran(*run)
     assert code == 0
     assert (
@@ -239,17 +235,7 @@ def test_ctrl_c_keeps_what_was_counted(net: Path, monkeypatch: pytest.MonkeyPatc
             yield answer
 
     monkeypatch.setattr(Classifier, "__iter__", interrupted)
-    run = [
-        "classify",
-        net / "deploy.prototxt",
-        net / "net.caffemodel",
-        "--images",
-        source,
-        "--engine",
-        "torch",
-        "-o",
-        net / "out",
-    ]
+    run = command(net, source, "torch", net / "out")
     code, said, warned = ran(*run)
     assert code == 130
     assert "3 images of 2 classes" in said

@@ -33,7 +33,7 @@ def arrays(request: pytest.FixtureRequest) -> Iterator[Arrays]:
     if request.param == "numpy":
         yield HostArrays()
         return
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason="the engine torch is not installed")
     from caffe_viz.engine.arrays import TorchArrays
 
     yield TorchArrays(torch.device("cpu"))
@@ -172,7 +172,7 @@ def test_input_that_is_no_picture_only_moves(arrays: Arrays) -> None:
 
 @pytest.mark.parametrize("scale", [1.0, 1e-25, 1e12])
 def test_adam_is_torchs_whatever_the_size_of_gradients(arrays: Arrays, scale: float) -> None:
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason="the engine torch is not installed")
     gradients = np.random.default_rng(0).normal(size=(5, 2, 3)).astype(np.float32)
     gradients /= np.sqrt((gradients[0] ** 2).mean(1, keepdims=True))  # the unit is the first one's
     theirs = torch.zeros(2, 3, requires_grad=True)

@@ -118,7 +118,7 @@ def test_labels_that_two_classes_share() -> None:
 )  # fmt: skip
 def test_the_layer_that_cams_read(networks: Path, name: str, expected: str, pooled: str | None) -> None:
     """The last spatial blob that no pooling made; and whether CAM has class weights for its maps."""
-    pytest.importorskip("torch")
+    pytest.importorskip("torch", reason="the engine torch is not installed")
     probe = Probe(Network(networks / name / "deploy.prototxt", engine="torch"))
     target = find_target(probe, 0)
     assert find_layer(probe, None, target) == expected

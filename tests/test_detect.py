@@ -28,7 +28,7 @@ from caffe_viz.netdef import NetParameter, make_blob, parse_net, write_net, writ
 from caffe_viz.network import Network
 from caffe_viz.parity import seeded_weights
 
-pytest.importorskip("torch")
+pytest.importorskip("torch", reason="the engine torch is not installed")
 
 Array = NDArray[Any]
 RGB = 'channel_order = "RGB"\nmean = 0\nscale = 0.00392156862745098\nresize = false\n'
@@ -248,7 +248,7 @@ class TestYolo:
     @pytest.mark.parametrize("kind", ["region", "yolo"])
     def test_as_opencv_reads_darknets_files(self, kind: str, tmp_path: Path, photograph: Path) -> None:
         """The same weights in a file of darknet, whose last layer OpenCV decodes."""
-        cv2 = pytest.importorskip("cv2")
+        cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed")
         if not hasattr(cv2.dnn, "readNetFromDarknet"):
             pytest.skip("this OpenCV does not read darknet's files")
         size, anchors = 64, {"region": "0.7,1.9,0.5,0.4", "yolo": "20,30,44,17"}[kind]

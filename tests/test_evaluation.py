@@ -535,7 +535,7 @@ def cifar(networks: Path, engine: str = "auto") -> Network:
 
 
 def test_engines_agree(networks: Path, caffe: Any) -> None:
-    pytest.importorskip("torch")
+    pytest.importorskip("torch", reason="the engine torch is not installed")
     methods = ["gradient", "grad-cam", "guided-backprop"]
     a, b = (
         show_evaluation(cifar(networks, e), CAT, "cat", methods, points=6, settings=FEW)

@@ -100,7 +100,7 @@ def of_npz(path: Path) -> tuple[list[str], dict[str, Any]]:
 
 
 def of_hdf5(path: Path) -> tuple[list[str], dict[str, Any]]:
-    h5py = pytest.importorskip("h5py")
+    h5py = pytest.importorskip("h5py", reason="h5py is not installed")
     with h5py.File(path) as file:
         return [name.decode() for name in file["names"]], {b: file[b][...] for b in BLOBS if b in file}
 
@@ -123,7 +123,7 @@ def of_csv(path: Path) -> tuple[list[str], dict[str, Any]]:
 
 
 def of_lmdb(path: Path) -> tuple[list[str], dict[str, Any]]:
-    lmdb = pytest.importorskip("lmdb")
+    lmdb = pytest.importorskip("lmdb", reason="lmdb is not installed")
     from caffe_viz import caffe
 
     found = {}
@@ -204,7 +204,7 @@ def test_a_net_reads_the_hdf5_file(toy: Path, engine: str) -> None:
 
 
 def test_one_blob_is_a_database_itself(toy: Path) -> None:
-    lmdb = pytest.importorskip("lmdb")
+    lmdb = pytest.importorskip("lmdb", reason="lmdb is not installed")
     features(network(toy), toy / "images", "in/conv", output=toy / "a.lmdb")
     with lmdb.open(str(toy / "a.lmdb"), readonly=True) as database:
         assert database.stat()["entries"] == 38
@@ -306,7 +306,7 @@ def test_another_run_is_not_continued(toy: Path, changed: str) -> None:
     elif changed == "preprocessing":
         net = replace(net, preprocess=replace(net.preprocess, mean=(100.0001,)))
     elif changed == "engine":
-        pytest.importorskip("caffe")
+        pytest.importorskip("caffe", reason="real Caffe is not installed: make caffe")
         net = network(toy, "caffe")
     else:
         given = {"blobs": {"blob": "in/conv"}, "pool": {"pool": "max"}}[changed]
@@ -424,7 +424,7 @@ def test_a_blob_that_is_the_same_for_all_images_has_no_rows(toy: Path, engine: s
 
 
 def test_formats_say_what_they_cannot_hold(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("lmdb")
+    pytest.importorskip("lmdb", reason="lmdb is not installed")
     (toy / "deploy.prototxt").write_text(TOY.replace('top: "fc"', 'top: "names"'))
     for suffix in (".npz", ".h5"):
         with pytest.raises(InputError, match="the images' names under this one"):

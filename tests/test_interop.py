@@ -14,7 +14,7 @@ from caffe_viz.network import Network
 from caffe_viz.parity import apart
 from caffe_viz.probe import Probe
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip("torch", reason="the engine torch is not installed")
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "prototxt" / "caffenet_cifar10"

@@ -13,8 +13,7 @@ from climbing import OneProcess
 from commands import ran
 from kinds import FILM, KINDS, Kind
 
-from caffe_viz import ascent, checking, network
-from caffe_viz.checking import child
+from caffe_viz import ascent
 from caffe_viz.netdef import read_net
 
 # Command -> its arguments; {image}, {one} and {layer} are those of the kind.
@@ -54,19 +53,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @pytest.fixture(scope="module", autouse=True)
 def quick() -> Iterator[None]:
-    """Ascents climb in this process, and real Caffe tries each prototxt once."""
-    found: dict[object, Any] = {}
-
-    def once(path: Path, *given: Any, **options: Any) -> Any:
-        key = (path.read_bytes(), repr(given))
-        if key not in found:
-            found[key] = child.probe(path, *given, **options)
-        return found[key]
-
+    """Ascents climb in this process."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ascent, "Crew", OneProcess)
-        for module in (network, checking):
-            patch.setattr(module, "probe", once)
         yield
 
 

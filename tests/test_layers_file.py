@@ -20,7 +20,7 @@ from caffe_viz.geometry.table import TABLE
 from caffe_viz.layers_file import load_layers
 from caffe_viz.netdef import parse_net
 
-pytest.importorskip("torch")
+pytest.importorskip("torch", reason="the engine torch is not installed")
 
 from caffe_viz.engine.table import LAYERS
 
@@ -153,7 +153,7 @@ def test_known_type_is_replaced_and_keeps_its_rule(own: Path) -> None:
 
 
 def test_real_caffe_is_refused(own: Path) -> None:
-    pytest.importorskip("caffe")
+    pytest.importorskip("caffe", reason="real Caffe is not installed: make caffe")
     with pytest.raises(InputError, match=r"layer 'tanh' \(TanH\): its type is that of .*own.py.*torch"):
         cv.load_net(parse_net(net_of(("TanH", 'bottom: "data" top: "t"'))), engine="caffe", layers=own)
 

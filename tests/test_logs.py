@@ -218,7 +218,7 @@ print(json.dumps(losses))
 
 def test_a_log_of_real_caffe(tmp_path: Path) -> None:
     """Its losses are those that the net had, its rates those of the policy."""
-    pytest.importorskip("caffe")
+    pytest.importorskip("caffe", reason="real Caffe is not installed: make caffe")
     data = (
         'layer { name: "data" type: "DummyData" top: "data" top: "label" dummy_data_param { shape { dim: 6 dim: 3 dim: 8 dim: 8 } '
         'shape { dim: 6 } data_filler { type: "gaussian" } data_filler { type: "constant" value: 1 } } }\n'

@@ -256,7 +256,7 @@ def test_an_ascent_of_version_0_1_0_can_be_loaded(tmp_path: Path) -> None:
 
 def test_one_copy_to_the_host_at_the_end(files: tuple[Path, Path]) -> None:
     """Beside a few numbers for each look whether values are numbers."""
-    pytest.importorskip("torch")
+    pytest.importorskip("torch", reason="the engine torch is not installed")
     message, weights = cv.read_net(files[0]), cv.read_weights(files[1])
     goals, _ = goals_of(message, "conv3", 96, range(4))
     aux = auxiliary_net(message, goals[0].objective, batch=4, size=(32, 32))
@@ -288,7 +288,7 @@ def test_a_start_keeps_its_size(net: Any) -> None:
 
 def test_an_ascent_that_is_left_keeps_the_best_so_far(files: tuple[Path, Path]) -> None:
     """By `break`, by `stop`, and in a smaller octave, whose image is enlarged."""
-    pytest.importorskip("torch")
+    pytest.importorskip("torch", reason="the engine torch is not installed")
     message, weights = cv.read_net(files[0]), cv.read_weights(files[1])
     options = {"engine": "torch", "preprocess": cv.preprocess_near(files[0]), "steps": 1_000_000, "jobs": 2}
     left = ascend(message, weights, "conv1", [1], **options)

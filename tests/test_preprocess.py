@@ -220,7 +220,7 @@ def test_an_unknown_key_leads_to_the_right_one(toy: Path) -> None:
 @pytest.mark.parametrize("crop", [0, 6])
 def test_as_caffes_data_layer(tmp_path: Path, crop: int) -> None:
     """Which subtracts the mean of the whole image, then crops."""
-    pytest.importorskip("torch")
+    pytest.importorskip("torch", reason="the engine torch is not installed")
     Image.fromarray(PHOTO).save(tmp_path / "photo.png")
     (tmp_path / "list.txt").write_text(f"{tmp_path / 'photo.png'} 0\n")
     write_blob(tmp_path / "m.binaryproto", MEAN[None])

@@ -16,7 +16,7 @@ from caffe_viz.errors import CaffeVizError, CaffeVizWarning, InputError, RunErro
 from caffe_viz.netdef import read_net, write_net
 from caffe_viz.network import Network
 
-pytest.importorskip("torch")
+pytest.importorskip("torch", reason="the engine torch is not installed")
 
 # Every method says in a file beside it that it ran.
 USER = '''
@@ -279,7 +279,7 @@ LAZY = """
 
 
 def test_real_caffe_stays_what_it_is(file: Any) -> None:
-    caffe = pytest.importorskip("caffe")
+    caffe = pytest.importorskip("caffe", reason="real Caffe is not installed: make caffe")
     load(file(layer("Scaled"))).forward()
     assert sys.modules["caffe"] is caffe
     assert sys.modules["caffe.io"] is caffe.io
@@ -330,7 +330,7 @@ def test_code_of_python_2(file: Any, tmp_path: Path) -> None:
 
 
 def test_real_caffe_says_why_not(file: Any) -> None:
-    pytest.importorskip("caffe")
+    pytest.importorskip("caffe", reason="real Caffe is not installed: make caffe")
     with pytest.raises(CaffeVizError, match=r"layer 'user' \(Python\).*without layers in Python.*torch"):
         cv.load_net(file(layer("Scaled")), engine="caffe", allow_code=True)
 

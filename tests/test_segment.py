@@ -24,7 +24,7 @@ from caffe_viz.segmentation import Dense, Meaning, dense_answer
 from caffe_viz.segmentation.places import Axis, axes_of, label_map
 from caffe_viz.views import segmented
 
-pytest.importorskip("torch")
+pytest.importorskip("torch", reason="the engine torch is not installed")
 RGB = 'channel_order = "RGB"\nmean = 0\nscale = 0.00392156862745098\nresize = false\n'
 COLOURS = layer(
     "score", "Convolution", "data", more="convolution_param { num_output: 3 kernel_size: 1 bias_term: false }"

@@ -158,7 +158,7 @@ def test_all_is_as_a_sort_of_all_activations(toy: Path, engine: str) -> None:
 
 
 def test_engines_find_the_same(networks: Path, tmp_path: Path, caffe: Any) -> None:
-    pytest.importorskip("torch")
+    pytest.importorskip("torch", reason="the engine torch is not installed")
     rng = np.random.default_rng(0)
     for n in range(40):
         Image.fromarray(rng.integers(0, 256, (4, 4, 3), np.uint8)).save(tmp_path / f"{n:02d}.png")

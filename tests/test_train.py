@@ -206,7 +206,7 @@ def test_the_state_of_another_net_is_refused(engine: str, tmp_path: Path) -> Non
 
 
 def test_states_in_hdf5_are_looked_at_too(engine: str, tmp_path: Path) -> None:
-    pytest.importorskip("h5py")
+    pytest.importorskip("h5py", reason="h5py is not installed")
     more = "snapshot_format: HDF5"
     first = load_solver(write_solver(tmp_path, more=more), engine=engine)
     plain(first, 2)
@@ -317,7 +317,7 @@ def test_loud_fields_are_errors_on_caffe_and_warnings_on_torch(engine: str, tmp_
 
 
 def test_weights_of_types_of_forks_are_filled_in(tmp_path: Path) -> None:
-    pytest.importorskip("torch")
+    pytest.importorskip("torch", reason="the engine torch is not installed")
     first = load_solver(write_solver(tmp_path, layers=SWISH), engine="torch")
     plain(first, 2)
     first.snapshot()
@@ -366,7 +366,7 @@ def test_the_test_net_changes_nothing(engine: str, tmp_path: Path) -> None:
 
 
 def test_the_solver_tests_by_itself_where_its_net_has_data(engine: str, tmp_path: Path) -> None:
-    h5py = pytest.importorskip("h5py")
+    h5py = pytest.importorskip("h5py", reason="h5py is not installed")
     with h5py.File(tmp_path / "a.h5", "w") as file:
         for name, values in examples(30).items():
             file[name] = values.astype(np.float32)

@@ -44,7 +44,7 @@ def number_of(frame: Any) -> int:
 
 def film(path: Path, codec: str, pixels: str = "yuv420p", **options: str) -> Path:
     """The pictures of 0, 1, .. as a video."""
-    av = pytest.importorskip("av")
+    av = pytest.importorskip("av", reason="PyAV is not installed")
     with av.open(str(path), "w", options={"movflags": "faststart"} if path.suffix == ".mp4" else {}) as file:
         stream = file.add_stream(codec, rate=10, options=options)
         stream.width, stream.height, stream.pix_fmt = 64, 48, pixels
@@ -82,7 +82,7 @@ def test_frames_come_by_number_in_any_order(tmp_path: Path, name: str) -> None:
 
 
 def test_frames_are_those_of_opencv(tmp_path: Path) -> None:
-    cv2 = pytest.importorskip("cv2")
+    cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed")
     path = made(tmp_path, "h264.mp4")
     reader, video = cv2.VideoCapture(str(path)), Video(path)
     for n in range(FRAMES):
@@ -191,7 +191,7 @@ def test_what_is_left_of_a_truncated_video_is_kept(tmp_path: Path, name: str, ke
 
 def test_damaged_frames_are_passed_over(tmp_path: Path) -> None:
     """Zeros in a packet: its frame is missing, and those that are made of it until the next key frame."""
-    av = pytest.importorskip("av")
+    av = pytest.importorskip("av", reason="PyAV is not installed")
     path = made(tmp_path, "mpeg4.mp4")
     with av.open(str(path)) as file:
         packet = bytes([packet for packet in file.demux(video=0) if packet.size][20])

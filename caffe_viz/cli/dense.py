@@ -140,12 +140,12 @@ class _Images:
 
     def end(self) -> None:
         """Raises Exit after Ctrl-C, InputError if every image failed."""
-        from caffe_viz.views.segmented import need_one
+        from caffe_viz.streaming import need_one
 
         if self.interrupted:
             print(f"interrupted after {len(self.rows)} images", file=sys.stderr)
             raise typer.Exit(INTERRUPTED)
-        need_one(row.get("failed", "") for row in self.rows)
+        need_one([row["failed"] for row in self.rows if row.get("failed")], len(self.rows))
 
 
 def _each(found: Iterable[Any], album: Album, done: Callable[[Any, str], dict[str, Any]]) -> _Images:

@@ -73,7 +73,7 @@ def classify(
 
 def _each(run: Classifying, told: dict[str, Any], output: Path, as_json: bool) -> None:
     """Say the classes of each image."""
-    from caffe_viz.views.classified import need_one
+    from caffe_viz.streaming import need_one
 
     answers: list[Answer] = []
     interrupted = False
@@ -87,7 +87,7 @@ def _each(run: Classifying, told: dict[str, Any], output: Path, as_json: bool) -
     if as_json:
         print(json.dumps(told | {"images": [_as_json(answer) for answer in answers]}))
     _end(interrupted, len(answers))
-    need_one(answers)
+    need_one([one.failed for one in answers if not one.guesses], len(answers))
 
 
 def _counted(run: Classifying, told: dict[str, Any], output: Path, as_json: bool) -> None:

@@ -19,7 +19,7 @@ from caffe_viz.detection.yolo_v1 import yolo_vector
 from caffe_viz.errors import InputError
 from caffe_viz.images import Album
 from caffe_viz.network import Network
-from caffe_viz.one_by_one import Bytes, OneByOne, Ran, Seen, ends_in_words, labels_of, seeing_all
+from caffe_viz.one_by_one import Bytes, OneByOne, Ran, Seen, ends_in_words, seeing_all
 
 __all__ = ["Box", "Classes", "Decoder", "Detected", "Detector", "Found", "decoder_of"]
 
@@ -101,7 +101,7 @@ class Detector:
         self._runs = OneByOne(network, album, self.decoder.blobs)
         self.network, self.engine = self._runs.network, self._runs.engine
         self._threshold, self._overlap = threshold, overlap
-        self.labels = labels_of(self.network, *self.decoder.classes.counts)
+        self.labels = self.network.labels_for(self.decoder.classes.counts)
         self._names = self.decoder.classes.names(self.labels)
 
     def __iter__(self) -> Iterator[Detected]:

@@ -57,6 +57,6 @@ class Filing:
             RunError: it cannot be written.
         """
         spool = self.spool
-        need_one(spool.failed, spool.seen)
+        need_one([one.reason for one in spool.failed], spool.seen)
         write(self.path, Rows(self.names, spool.shapes, spool.parts), spool.folder)
         spool.remove()

@@ -11,7 +11,7 @@ import numpy as np
 from caffe_viz.classification.doubts import doubts_of_settings
 from caffe_viz.images import Album
 from caffe_viz.network import Network
-from caffe_viz.one_by_one import Bytes, OneByOne, Ran, labels_of, seeing_all
+from caffe_viz.one_by_one import Bytes, OneByOne, Ran, seeing_all
 from caffe_viz.segmentation.answers import Dense, Meaning, dense_answer, dense_answers
 from caffe_viz.segmentation.places import Labels, axes_of, label_map, void_of
 
@@ -103,7 +103,7 @@ class Segmenter:
 
 def _names(network: Network, dense: Dense) -> tuple[str, ...]:
     """The labels, where there is one for each class; of a mask also one for what is within it."""
-    labels = labels_of(network, *_counts(dense))
+    labels = network.labels_for(_counts(dense))
     found = labels.of(dense.classes)
     if not found and dense.one_mask:
         return (MASK[0], *labels.of(1)) if labels.of(1) else MASK

@@ -104,7 +104,7 @@ class Search:
             InputError: no image could be used, or one cannot be read any more.
         """
         s = self.standing
-        need_one(s.failed, s.seen)
+        need_one([one.reason for one in s.failed], s.seen)
         values, images, units = (a.T.copy() for a in (s.values, s.images, s.units))
         if self._rectified:
             idle = values <= 0

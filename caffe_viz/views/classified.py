@@ -12,9 +12,9 @@ from caffe_viz import tables
 from caffe_viz.classification import Answer, Classifier, class_heads
 from caffe_viz.classification.accuracy import TOP, Tally
 from caffe_viz.classification.truth import truth_of
-from caffe_viz.errors import InputError
 from caffe_viz.images import Preprocess
 from caffe_viz.network import Network, PathLike
+from caffe_viz.streaming import need_one
 from caffe_viz.views.accuracy import Accuracy
 from caffe_viz.views.rich import Look, Rich
 
@@ -117,19 +117,11 @@ def classify(
     folder = None if root is None else Path(root)
     run = Classifying(Network.of(net), images, top=top, oversample=oversample, root=folder)
     answers = tuple(replace(answer, heads={k: v[:top] for k, v in answer.heads.items()}) for answer in run)
-    need_one(answers)
+    need_one([one.failed for one in answers if not one.guesses], len(answers))
     made = run.classifier
     return Classified(
         answers, described(made.network, oversample), run.doubts, made.values, made.engine, run.accuracy
     )
-
-
-def need_one(answers: Iterable[Answer]) -> None:
-    """Raises InputError if every image failed."""
-    failed = [answer for answer in answers if not answer.guesses]
-    if failed and len(failed) == len(list(answers)):
-        others = f" (and {len(failed) - 1} more images)" if len(failed) > 1 else ""
-        raise InputError(f"{failed[0].failed.rstrip('.')}{others}.")
 
 
 def described(network: Network, oversample: bool = False) -> str:

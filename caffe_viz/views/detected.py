@@ -17,9 +17,9 @@ from caffe_viz.figures.palette import class_colours
 from caffe_viz.figures.picture import Picture
 from caffe_viz.files import stems, write_whole
 from caffe_viz.network import Network, PathLike
+from caffe_viz.streaming import need_one
 from caffe_viz.views.classified import described
 from caffe_viz.views.rich import Look, Rich
-from caffe_viz.views.segmented import need_one
 
 DRAWN = 100  # boxes of a picture: with more nothing is to be seen
 COLUMNS = ("image", "score", "class", "label", "left", "top", "right", "bottom")
@@ -77,7 +77,7 @@ def detect(
     network, album = Network.of(net).album(images)
     detector = Detector(network, album, threshold=threshold, overlap=overlap, anchors=anchors)
     found = tuple(detector)
-    need_one([one.failed for one in found])
+    need_one([one.failed for one in found if one.failed], len(found))
     return Detections(
         found, detector.decoder.said, described(detector.network), detector.doubts, detector.engine
     )

@@ -140,7 +140,7 @@ def _in_memory(network: Network, extraction: Extraction, tell: Callable[[Progres
         for blob, values in batch.values.items():
             parts[blob].append(values)
         tell(batch.progress(len(numbers) + len(failed), len(album)))
-    need_one(failed, len(album))
+    need_one([one.reason for one in failed], len(album))
     arrays = {blob: np.concatenate(some) for blob, some in parts.items()}
     return _features(network, extraction, tuple(map(album.name, numbers)), failed, arrays)
 

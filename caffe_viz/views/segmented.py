@@ -21,6 +21,7 @@ from caffe_viz.images import display_rgb
 from caffe_viz.images.pixels import Floats
 from caffe_viz.network import Network, PathLike
 from caffe_viz.segmentation import Labels, Segmented, Segmenter
+from caffe_viz.streaming import need_one
 from caffe_viz.views.classified import described
 from caffe_viz.views.rich import Look, Rich
 
@@ -85,16 +86,8 @@ def segment(net: Any, images: PathLike | Iterable[PathLike], blob: str | None = 
     network, album = Network.of(net).album(images)
     segmenter = Segmenter(network, album, blob)
     found = tuple(segmenter)
-    need_one([one.failed for one in found])
+    need_one([one.failed for one in found if one.failed], len(found))
     return Segmentation(found, described(segmenter.network), segmenter.doubts, segmenter.engine)
-
-
-def need_one(failures: Iterable[str]) -> None:
-    """Raises InputError if every image failed, with the reason of the first."""
-    every = list(failures)
-    if every and all(every):
-        others = f" (and {len(every) - 1} more images)" if len(every) > 1 else ""
-        raise InputError(f"{every[0].rstrip('.')}{others}.")
 
 
 def over(one: Segmented) -> Picture:
