@@ -412,6 +412,7 @@ def test_damaged_images_alone_are_an_error(toy: Path) -> None:
         with pytest.raises(InputError, match=r"7\.png is no image"):
             features(network(toy), toy / "images" / "7.png", "fc", output=output)
     assert not (toy / "a.npz").exists()
+    assert not list(toy.glob("*unfinished*"))  # nothing to go on from
 
 
 def test_a_blob_that_is_the_same_for_all_images_has_no_rows(toy: Path, engine: str) -> None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from caffe_viz.errors import InputError
 from caffe_viz.extraction.extraction import Extraction, Rows
 from caffe_viz.extraction.formats import need_format, write
 from caffe_viz.extraction.spool import Spool
@@ -57,6 +58,10 @@ class Filing:
             RunError: it cannot be written.
         """
         spool = self.spool
-        need_one([one.reason for one in spool.failed], spool.seen)
+        try:
+            need_one([one.reason for one in spool.failed], spool.seen)
+        except InputError:
+            spool.remove()  # there is nothing to go on from
+            raise
         write(self.path, Rows(self.names, spool.shapes, spool.parts), spool.folder)
         spool.remove()
