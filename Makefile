@@ -53,7 +53,7 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	'move it away or name another, VENV=...' >&2; exit 1; }
 	@$(PYTHON) -m venv --clear $(VENV) || { echo 'No environment could be made. On Debian and Ubuntu:' \
 	'sudo apt-get install python3-venv' >&2; exit 1; }
-	@{ $(PIP) --upgrade 'pip>=25.3' && $(PIP) --build-constraint constraints.txt -e ".[torch,report]"; } || $(no_pip)
+	@{ $(PIP) --upgrade 'pip>=25.3' && $(PIP) --build-constraint constraints.txt -e ".[app,torch,report]"; } || $(no_pip)
 	@touch $@
 
 # What tests and checks need beside it.

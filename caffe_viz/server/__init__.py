@@ -1,0 +1,1 @@
+"""The live view: a network in the browser, unit by unit."""

@@ -1,0 +1,107 @@
+"""What can be asked of a network by address: the parameters of each question, as URLs have them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+ImageId = Annotated[str, Field(pattern="^[0-9a-f]{16,64}$")]
+Name = Annotated[str, Field(min_length=1, max_length=1000)]  # of a layer, an objective: text
+Which = Annotated[int, Field(ge=0, le=1)]  # of the networks that are open
+
+
+class Asked(BaseModel):
+    """The parameters of a question; `net` is the network that is meant, 1 the one beside it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    net: Which = 0
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """The ids of all images that it is about."""
+        return ()
+
+
+class OfImage(Asked):
+    """About one image."""
+
+    image: ImageId
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        return (self.image,)
+
+
+class OfLayer(OfImage):
+    """About what an image makes of a layer."""
+
+    layer: Name
+
+
+class OfUnit(OfLayer):
+    """About one channel of a layer, for an image."""
+
+    unit: Annotated[int, Field(ge=0)]
+
+
+class Thumbnail(OfImage):
+    """The image itself, its longer side at most `side` pixels."""
+
+    side: Annotated[int, Field(ge=16, le=1024)] = 1024
+
+
+class Difference(OfLayer):
+    """The maps of a layer less those of `other_image`, on the network `other_net`."""
+
+    other_image: ImageId
+    other_net: Which = 0
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        return (self.image, self.other_image)
+
+
+class Weights(Asked):
+    """The weights of one unit of a layer."""
+
+    layer: Name
+    unit: Annotated[int, Field(ge=0)]
+
+
+class Attribution(OfImage):
+    """What in an image makes a target, in the grammar of `attribute --target`."""
+
+    target: Annotated[str, Field(max_length=1000)] = ""  # "": the likeliest class
+    method: Name = "grad-cam"
+    layer: Annotated[str, Field(max_length=1000)] = ""  # whose maps a CAM reads; "": the default
+
+
+class Ascent(Asked):
+    """An input that maximises an objective, in the grammar of `ascend --objective`."""
+
+    objective: Name
+    method: Literal["natural", "regularised", "plain"] = "natural"
+    steps: Annotated[int, Field(ge=1, le=2048)] = 64
+    pictures: Annotated[int, Field(ge=1, le=8)] = 1
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+
+
+class Places(Asked):
+    """The places in the photographs that activate a unit most."""
+
+    layer: Name
+    unit: Annotated[int, Field(ge=0)]
+
+
+class Report(Asked):
+    """The report, as a page to send: the images on the screen, and the layer first that is there."""
+
+    image: Annotated[str, Field(pattern="^([0-9a-f]{16,64})?$")] = ""
+    other_image: Annotated[str, Field(pattern="^([0-9a-f]{16,64})?$")] = ""
+    layer: Annotated[str, Field(max_length=1000)] = ""
+    budget: Annotated[float, Field(ge=0, le=600)] = 20
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(one for one in (self.image, self.other_image) if one))

@@ -1,0 +1,149 @@
+"""What the server and its worker processes say to each other; all of it is pickled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from caffe_viz.network import Network
+from caffe_viz.report.shelf import Shot
+from caffe_viz.server.asked import Asked
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a worker is about: one network or two, the many photographs, the record of a training.
+
+    `folder` is where unfinished searches and what they found are kept.
+    """
+
+    networks: tuple[Network, ...]
+    photos: tuple[Path, ...] = ()
+    record: Path | None = None
+    folder: Path | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """An image that is not decoded yet: the bytes of its file, and what it is called."""
+
+    name: str
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a question gives: `facts` as JSON has them, pictures, arrays to save, a page to send.
+
+    `arrays` are as the commands save them, in units of the net.
+    """
+
+    facts: Mapping[str, Any]
+    shots: tuple[Shot, ...] = ()
+    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    page: bytes = b""
+
+
+@dataclass(frozen=True)
+class Step:
+    """Of a question that takes long: how much is done, of how much, and what there is to see by now."""
+
+    done: float
+    total: float
+    answer: Answer | None = None
+
+
+# To a worker.
+
+
+@dataclass(frozen=True)
+class Ask:
+    """`question` is a name in QUESTIONS, `key` stands for all that decides its answer.
+
+    `images` has the sources of `asked.images`. `data`: the arrays are wanted, as npz, not the pictures.
+    """
+
+    key: str
+    question: str
+    asked: Asked
+    images: Mapping[str, Source] = field(default_factory=dict)
+    data: bool = False
+
+
+@dataclass(frozen=True)
+class Drop:
+    """Nobody waits for `key` any more: what has begun is kept for a while, to go on if it is asked again."""
+
+    key: str
+
+
+# From a worker; `key` is that of an Ask.
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The worker has loaded what it needs, and takes questions."""
+
+
+@dataclass(frozen=True)
+class Began:
+    """From now on, until the next message of this kind, the worker is busy with this one."""
+
+    key: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An encoded picture."""
+
+    data: bytes = field(repr=False)
+    kind: str  # "png" or "jpeg"
+    width: int
+    height: int
+    alt: str
+    name: str  # of the file that it is saved as, without an ending
+
+
+@dataclass(frozen=True)
+class Given:
+    """An answer as it goes to the browser: JSON text, pictures, and the file that holds its data."""
+
+    facts: str
+    pictures: tuple[Picture, ...] = ()
+    data: bytes = field(default=b"", repr=False)  # an npz of the arrays, or the page
+
+    @property
+    def size(self) -> int:
+        """Bytes in memory."""
+        return len(self.facts) + len(self.data) + sum(len(one.data) for one in self.pictures)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a question is; `given` is what there is to see by now."""
+
+    key: str
+    done: float
+    total: float
+    given: Given | None = None
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The answer."""
+
+    key: str
+    given: Given
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Why there is none, in a line; `asked_wrong`: another question would have one (InputError)."""
+
+    key: str
+    reason: str
+    asked_wrong: bool = False
