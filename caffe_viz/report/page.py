@@ -22,7 +22,7 @@ from caffe_viz.views.streams import STATISTICS
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-STYLES, SCRIPTS = ("page.css", "graph.css"), ("page.js", "graph.js")
+STYLES, SCRIPTS = ("colours.css", "page.css", "graph.css"), ("page.js", "graph.js")
 
 
 def page(subject: Subject, shelf: Shelf, plan: Plan, beside: bool, command: str) -> bytes:

@@ -1,0 +1,21 @@
+// The live view: every module fills its section, then all follow the state.
+import * as api from "./api.js";
+import { failed } from "./dom.js";
+import { start } from "./state.js";
+import * as status from "./status.js";
+
+// Section -> the module that fills it: mount(root, network), where `network` is what /api/network says.
+const MODULES = {
+};
+
+const at = (id) => document.getElementById(id);
+
+status.mount(at("status"));
+try {
+  const network = await api.network();
+  for (const [id, module] of Object.entries(MODULES)) module.mount(at(id), network);
+  start();
+} catch (error) {
+  if (!(error instanceof api.Failure)) throw error;
+  at("status").after(failed(error));
+}

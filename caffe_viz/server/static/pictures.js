@@ -1,0 +1,54 @@
+// Pictures with a caption, large at a click, to be saved with their data.
+import { button, h } from "./dom.js";
+
+const SMALL = 480; // px: below, pixels are shown as squares
+
+// One of `pictures` of an answer as an element: figure({...picture, data: answer.data, caption: "its map"}).
+// `shown`: its width on the screen in px, if not its own.
+export function figure({ src, alt, width, height, name, data = "", caption = "", shown = 0 }) {
+  return framed(picture({ src, alt, width, height }), { src, alt, width, height, name, data, caption, shown });
+}
+
+// The same with `above`, a map as heat, over `below`; the strength slider says how much of it.
+export function layered({ below, above, data = "", caption = "", shown = 0 }) {
+  const map = picture(above);
+  map.classList.add("heat");
+  return framed(h("span", { class: "stack" }, picture({ ...below, alt: "" }), map), { ...above, data, caption, shown });
+}
+
+// A slider for how strongly all maps cover their images.
+export function strength() {
+  const slider = h("input", { type: "range", min: 0, max: 100, value: 55, input: () => cover(slider) });
+  cover(slider);
+  return h("label", { class: "strength" }, "Strength of the map ", slider);
+}
+
+const cover = (slider) => document.documentElement.style.setProperty("--strength", slider.value / 100);
+
+function picture({ src, alt, width, height }) {
+  const small = Math.max(width, height) < SMALL;
+  return h("img", { src, alt, width, height, decoding: "async", class: small ? "pixels" : "" });
+}
+
+function framed(shown, { src, alt, width, height, name, data, caption, shown: wide }) {
+  const open = button("", () => enlarge(shown, { alt, width, height }), { class: "zoom" });
+  open.append(shown);
+  if (wide) open.style.width = `${wide}px`;
+  return h("figure", { class: "picture" }, open, h("figcaption", {}, caption, saves({ src, name, data })));
+}
+
+const saves = ({ src, name, data }) =>
+  h("span", { class: "saves" },
+    h("a", { href: src, download: `${name}.png`, "aria-label": `save the picture ${name}` }, "save"),
+    data && h("a", { href: data, download: `${name}.npz`, "aria-label": `save the data of ${name}` }, "data"));
+
+// The picture as large as the window.
+function enlarge(shown, { alt, width, height }) {
+  const copy = shown.cloneNode(true);
+  copy.style.setProperty("--ratio", width / height);
+  const dialog = h("dialog", { class: "large", "aria-label": alt, close: () => dialog.remove() },
+    h("form", { method: "dialog", class: "bar" }, h("p", {}, alt), h("button", {}, "Close")), h("div", { class: "canvas" }, copy));
+  dialog.addEventListener("click", (event) => event.target.closest(".bar") || dialog.close());
+  document.body.append(dialog);
+  dialog.showModal();
+}

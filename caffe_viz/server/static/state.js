@@ -1,0 +1,69 @@
+// The state of the view, which is the query of the page's address: all of it text, "" where nothing is chosen.
+const DEFAULTS = {
+  net: "0", layer: "", unit: "", order: "number",
+  image: "", other: "", othernet: "", // beside them: a second image, a second network
+  target: "", method: "grad-cam", reads: "", // of the attribution; `reads`: the layer whose maps a CAM reads
+  objective: "", climb: "natural", steps: "64", pictures: "1", seed: "0", // of an ascent
+  moment: "", // of the training
+};
+
+export const state = { ...DEFAULTS };
+const subscribers = [];
+
+// `callback(state, changed)` whenever one of `names` has changed, and once at the start.
+export function subscribe(names, callback) {
+  subscribers.push({ names, callback });
+}
+
+// Changes some of the state: {layer: "conv3", unit: 16}. `replace`: without a step in the history.
+export function go(changes, { replace = false } = {}) {
+  const wanted = next(changes);
+  const changed = differing(wanted);
+  if (!changed.size) return;
+  Object.assign(state, wanted);
+  history[replace ? "replaceState" : "pushState"](null, "", href({}));
+  tell(changed);
+}
+
+// The address of the view after `changes`.
+export function href(changes) {
+  const query = new URLSearchParams();
+  for (const [name, value] of Object.entries(next(changes))) if (value !== DEFAULTS[name]) query.set(name, value);
+  return `?${query}`;
+}
+
+// All modules are there: from now on the view follows the address.
+export function start() {
+  Object.assign(state, read(location.search));
+  tell(new Set(Object.keys(DEFAULTS)));
+  addEventListener("popstate", () => {
+    const wanted = { ...DEFAULTS, ...read(location.search) };
+    const changed = differing(wanted);
+    Object.assign(state, wanted);
+    if (changed.size) tell(changed);
+  });
+  document.addEventListener("click", follow);
+}
+
+// A link to "?name=value" changes what it names and keeps the rest.
+function follow(event) {
+  const link = event.target.closest('a[href^="?"]');
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+  event.preventDefault();
+  go(read(link.getAttribute("href")));
+}
+
+const read = (query) => Object.fromEntries([...new URLSearchParams(query)].filter(([name]) => name in DEFAULTS));
+
+// A unit is one of its layer.
+function next(changes) {
+  const text = Object.fromEntries(Object.entries(changes).map(([name, value]) => [name, String(value ?? "")]));
+  const moved = "layer" in text && text.layer !== state.layer;
+  return { ...state, ...(moved ? { unit: "" } : {}), ...text };
+}
+
+const differing = (wanted) => new Set(Object.keys(DEFAULTS).filter((name) => wanted[name] !== state[name]));
+
+function tell(changed) {
+  for (const { names, callback } of subscribers) if (names.some((name) => changed.has(name))) callback(state, changed);
+}
