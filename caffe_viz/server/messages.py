@@ -73,15 +73,20 @@ class Ask:
     images: Mapping[str, Source] = field(default_factory=dict)
     data: bool = False
 
+    @property
+    def ticket(self) -> str:
+        """What the other messages call it: the data of an answer is another than its pictures."""
+        return f"{self.key}/data" if self.data else self.key
+
 
 @dataclass(frozen=True)
 class Drop:
-    """Nobody waits for `key` any more: what has begun is kept for a while, to go on if it is asked again."""
+    """Nobody waits for it any more: what has begun is kept for a while, to go on if it is asked again."""
 
-    key: str
+    ticket: str
 
 
-# From a worker; `key` is that of an Ask.
+# From a worker; `ticket` is that of an Ask.
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,7 @@ class Ready:
 class Began:
     """From now on, until the next message of this kind, the worker is busy with this one."""
 
-    key: str
+    ticket: str
 
 
 @dataclass(frozen=True)
@@ -110,11 +115,16 @@ class Picture:
 
 @dataclass(frozen=True)
 class Given:
-    """An answer as it goes to the browser: JSON text, pictures, and the file that holds its data."""
+    """An answer as it goes to the browser: JSON text, and pictures or, where it was asked for, `data`.
+
+    `ending` is that of the file that `data` is, of an answer with pictures too: "npz" of the arrays, "html"
+    of the page, "" where there is none.
+    """
 
     facts: str
     pictures: tuple[Picture, ...] = ()
-    data: bytes = field(default=b"", repr=False)  # an npz of the arrays, or the page
+    data: bytes = field(default=b"", repr=False)
+    ending: str = ""
 
     @property
     def size(self) -> int:
@@ -126,7 +136,7 @@ class Given:
 class Progress:
     """How far a question is; `given` is what there is to see by now."""
 
-    key: str
+    ticket: str
     done: float
     total: float
     given: Given | None = None
@@ -136,7 +146,7 @@ class Progress:
 class Finished:
     """The answer."""
 
-    key: str
+    ticket: str
     given: Given
 
 
@@ -144,6 +154,6 @@ class Finished:
 class Failed:
     """Why there is none, in a line; `asked_wrong`: another question would have one (InputError)."""
 
-    key: str
+    ticket: str
     reason: str
     asked_wrong: bool = False
