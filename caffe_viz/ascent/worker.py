@@ -1,14 +1,10 @@
-"""The process that climbs: takes a job and batches of goals from stdin, answers ticks on stdout.
-
-A process of its own has its own Caffe, one BLAS thread, and can die without taking the user's Python along.
-"""
+"""The process that climbs: takes a job and batches of goals, answers ticks."""
 
 from __future__ import annotations
 
 import os
 import pickle
 import signal
-import sys
 import time
 import traceback
 import warnings
@@ -29,6 +25,7 @@ from caffe_viz.errors import CaffeVizError, CaffeVizWarning, RunError
 from caffe_viz.geometry.python_layers import PERMITS
 from caffe_viz.layers_file import load_layers
 from caffe_viz.netdef import NetParameter
+from caffe_viz.processes import pipes, send
 from caffe_viz.surgery import Auxiliary
 
 REPORT_EVERY = 0.25  # seconds
@@ -74,20 +71,12 @@ class Tick:
     frame: NDArray[np.float16] | None = None
 
 
-def send(stream: IO[bytes], value: Any) -> None:
-    """One pickled value; both ends are this package."""
-    pickle.dump(value, stream, protocol=pickle.HIGHEST_PROTOCOL)
-    stream.flush()
-
-
 def main() -> None:
-    """Serve until stdin ends, or SIGTERM asks for the best so far. Ctrl-C is the parent's affair."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Serve until the parent sends no more, or SIGTERM asks for the best so far."""
     signal.signal(signal.SIGTERM, lambda *_: stop.ask())
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints must not get between the answers
+    orders, answers = pipes()
     try:
-        _serve(sys.stdin.buffer, answers)
+        _serve(orders, answers)
     except (EOFError, BrokenPipeError):
         os._exit(0)  # the parent is gone
     except CaffeVizError as error:
