@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from caffe_viz.errors import InputError, near
+from caffe_viz.files import need_no_stream
 from caffe_viz.images.arrays import load_array
-from caffe_viz.images.files import load_image
+from caffe_viz.images.files import load_image, png_bytes
 from caffe_viz.images.lists import is_list, read_list
 from caffe_viz.images.pixels import Floats
 from caffe_viz.images.videos import Video, chosen, frames_of, is_video
@@ -99,10 +100,27 @@ class Album:
         entry = self.entries[number]
         if entry.frame is not None:
             return self._opened.videos[entry.file].frame(entry.frame)
-        data = self._bytes(entry) if entry.member else None
+        data = self._unpacked(entry) if entry.member else None
         if Path(entry.member or entry.file).suffix.lower() == ".npy":
             return load_array(entry.file if data is None else entry.name, data)
         return load_image(entry.file if data is None else entry.name, data)
+
+    def content(self, number: int) -> bytes:
+        """The file of an image, not decoded; of a frame of a video a PNG.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        entry = self.entries[number]
+        if entry.frame is not None:
+            return png_bytes(self.load(number))
+        if entry.member:
+            return self._unpacked(entry)
+        need_no_stream(entry.file)
+        try:
+            return entry.file.read_bytes()
+        except OSError as error:
+            raise InputError(f"{entry.name} cannot be read: {error.strerror}.") from None
 
     @property
     def digest(self) -> str:
@@ -110,7 +128,7 @@ class Album:
         lines = "".join(f"{entry.size} {entry.name}\n" for entry in self.entries)
         return hashlib.sha256(lines.encode()).hexdigest()
 
-    def _bytes(self, entry: Entry) -> bytes:
+    def _unpacked(self, entry: Entry) -> bytes:
         if entry.size > MOST_BYTES:
             raise InputError(f"{entry.name} takes {entry.size:,} bytes unpacked, more than an image should.")
         try:

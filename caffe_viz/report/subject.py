@@ -88,7 +88,7 @@ class Subject:
         network, album = network.album(images) if images else (network, None)
         numbers = range(0 if album is None else len(album))
         pixels = [network.pixels(album.load(k), name=album.name(k)) for k in numbers if album]
-        names = _short([album.name(k) for k in numbers if album])
+        names = short_names([album.name(k) for k in numbers if album])
         pictures = tuple(map(Image, names, pixels))
         files = [
             File.of(what, path)
@@ -216,7 +216,7 @@ def _check_record(path: PathLike, network: Network) -> None:
         )
 
 
-def _short(names: Sequence[str]) -> Sequence[str]:
+def short_names(names: Sequence[str]) -> Sequence[str]:
     """File names without their folders, where they still tell the images apart."""
     short = [name.replace("\\", "/").rsplit("/", 1)[-1] for name in names]
     return short if len(set(short)) == len(short) else names

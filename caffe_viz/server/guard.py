@@ -1,0 +1,203 @@
+"""What stands before the application: who may ask, how much and how long they may send, what browsers may do."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+from caffe_viz.server.access import Access, values
+
+MOST_BYTES = 32 * 2**20  # of a request's body
+BODY_SECONDS = 30.0  # for it to arrive
+METHODS = ("GET", "HEAD", "POST")
+POLICY = "; ".join(
+    (
+        "default-src 'none'", "script-src 'self'", "style-src 'self'", "connect-src 'self'",
+        "img-src 'self' data: blob:", "media-src blob:", "base-uri 'none'", "form-action 'none'",
+        "frame-ancestors 'none'",
+    )
+)  # fmt: skip
+HEADERS = [
+    (b"content-security-policy", POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(self), microphone=(), geolocation=()"),
+]
+STAY = "Use the address that `caffe-viz serve` printed: it ends in ?token= and lets this browser in."
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
+
+
+class Refused(Exception):
+    """Why a request is not answered, in plain words, and the status that says so to a program."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+class Gone(Exception):
+    """The client went away before it had sent all."""
+
+
+@dataclass(frozen=True)
+class Guard:
+    """An application that only those reach who may."""
+
+    app: App
+    access: Access
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        if scope["type"] != "http":  # nothing here is a websocket
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        send = _with_headers(send)
+        try:
+            entry = self._checked(scope)
+            if entry is not None:
+                await entry(send)
+                return
+            body = await asyncio.wait_for(_whole(receive), BODY_SECONDS)
+        except Refused as refused:
+            await _refuse(scope, send, refused)
+        except asyncio.TimeoutError:
+            late = Refused(408, f"The request did not arrive whole within {BODY_SECONDS:g} seconds.")
+            await _refuse(scope, send, late)
+        except Gone:
+            pass
+        else:
+            exchange = Exchange(body, receive, send, scope["method"] == "HEAD")
+            method = "GET" if exchange.head else scope["method"]
+            await self.app({**scope, "method": method}, exchange.receive, exchange.send)
+
+    def _checked(self, scope: Message) -> Callable[[Send], Awaitable[None]] | None:
+        """None where the application may answer; what to answer where the token is shown."""
+        headers, access, method = scope["headers"], self.access, scope["method"]
+        if not access.is_called(headers):
+            raise Refused(421, f"This server is not known under that name. Open {access.origin} instead.")
+        if method not in METHODS:
+            raise Refused(405, f"Only {', '.join(METHODS)} are understood here.")
+        reading, known = method != "POST", access.knows_cookie(headers)
+        if reading and scope["path"] == "/":
+            query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+            tokens = [value for name, value in query if name == "token"]
+            if tokens and (known or any(map(access.is_token, tokens))):
+                kept = urlencode([pair for pair in query if pair[0] != "token"])
+                return _entry(access, f"/?{kept}" if kept else "/", scope)
+        elif not access.is_own_page(headers, reading=reading):
+            raise Refused(403, "Another page asked for this, and only the live view's own page may.")
+        if not known:
+            raise Refused(403, STAY)
+        return None
+
+
+class Exchange:
+    """A request whose body is here already; where it is HEAD, the answer ends with its headers."""
+
+    def __init__(self, body: bytes, receive: Receive, send: Send, head: bool) -> None:
+        self._body: bytes | None = body
+        self._receive, self._send, self.head = receive, send, head
+        self._ended = False
+
+    async def receive(self) -> Message:
+        if self._body is None:
+            return {"type": "http.disconnect"} if self._ended else await self._receive()
+        body, self._body = self._body, None
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(self, message: Message) -> None:
+        if self._ended:
+            return
+        await self._send(message)
+        if self.head and message["type"] == "http.response.start":
+            self._ended = True
+            await self._send({"type": "http.response.body", "body": b""})
+
+
+async def _whole(receive: Receive) -> bytes:
+    """The body. One that is too long is read to its end all the same, so that the client hears of it."""
+    parts, size = list[bytes](), 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Gone
+        size += len(message.get("body", b""))
+        parts = [*parts, message.get("body", b"")] if size <= MOST_BYTES else []
+        if not message.get("more_body"):
+            break
+    if size > MOST_BYTES:
+        raise Refused(413, f"An image may have {MOST_BYTES >> 20} MiB, and this one has {size / 2**20:.1f}.")
+    return b"".join(parts)
+
+
+def _with_headers(send: Send) -> Send:
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            own = {name for name, _ in message.get("headers", ())}
+            added = [pair for pair in HEADERS if pair[0] not in own]
+            message = {**message, "headers": [*message.get("headers", ()), *added]}
+        await send(message)
+
+    return sending
+
+
+def _entry(access: Access, path: str, scope: Message) -> Callable[[Send], Awaitable[None]]:
+    """The cookie, and the way on to the same address without the token.
+
+    A browser that comes from another site does not send the cookie along a redirection, but it does where
+    our own page leads on.
+    """
+    cookie = f"{access.cookie}={access.token}; Path=/; HttpOnly; SameSite=Strict"
+    headers = [(b"set-cookie", cookie.encode()), (b"cache-control", b"no-store")]
+    foreign = "cross-site" in values(scope["headers"], b"sec-fetch-site")
+
+    async def enter(send: Send) -> None:
+        if foreign:
+            lead = f'<meta http-equiv="refresh" content="0; url={escape(path)}">'
+            await _answer(send, 200, _html(f'<a href="{escape(path)}">Go on to the live view</a>', lead), headers)
+        else:
+            await _answer(send, 303, b"", [*headers, (b"location", path.encode("latin-1"))])
+
+    return enter
+
+
+async def _refuse(scope: Message, send: Send, refused: Refused) -> None:
+    """As JSON to the page, as a page to people. Nothing more is read of such a connection."""
+    reason = str(refused)
+    if scope["path"].startswith("/api/"):
+        body, kind = json.dumps({"error": reason}).encode(), b"application/json"
+    else:
+        body, kind = _html(escape(reason)), b"text/html; charset=utf-8"
+    headers = [(b"content-type", kind), (b"cache-control", b"no-store"), (b"connection", b"close")]
+    if refused.status == 405:
+        headers.append((b"allow", ", ".join(METHODS).encode()))
+    await _answer(send, refused.status, body, headers)
+
+
+async def _answer(send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    length = (b"content-length", str(len(body)).encode())
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _html(text: str, head: str = "") -> bytes:
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>caffe_viz</title>'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta name="color-scheme" content="light dark">{head}</head>'
+        f"<body><main><h1>caffe_viz</h1><p>{text}</p></main></body></html>"
+    ).encode()

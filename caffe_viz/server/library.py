@@ -1,0 +1,100 @@
+"""The images that the page knows, by id: those that the server was started with, and those that were uploaded."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os.path import basename
+from pathlib import Path
+from typing import NamedTuple
+
+from caffe_viz.errors import InputError
+from caffe_viz.images import Album
+from caffe_viz.images.album import Entry, printable
+from caffe_viz.report.subject import short_names
+from caffe_viz.server.messages import Source
+
+UPLOADS = 256 * 2**20  # bytes that uploads may take
+LONGEST = 200  # characters of a name
+
+
+class Unknown(InputError):
+    """No image has this id, or none any more."""
+
+
+class Listed(NamedTuple):
+    """An image of the strip, which is read when it is asked for."""
+
+    number: int
+    name: str
+    stamp: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Known:
+    """An image's id, and what it is called."""
+
+    id: str
+    name: str
+
+
+class Library:
+    """`album` is the strip; of what is uploaded, the latest `limit` bytes are kept.
+
+    The id of an upload is the SHA-256 of its bytes, that of an image of the strip one of its file's name, size
+    and time, so that the strip need not be read at the start.
+    """
+
+    def __init__(self, album: Album | None, limit: int = UPLOADS) -> None:
+        self._album, self._limit = album, limit
+        entries = () if album is None else album.entries
+        names = short_names([entry.name for entry in entries])
+        listed = [Listed(k, name, _stamp(entry)) for k, (name, entry) in enumerate(zip(names, entries, strict=True))]
+        self._listed = {_id(entries[one.number], one.stamp): one for one in listed}
+        self._uploads = OrderedDict[str, Source]()
+
+    @property
+    def strip(self) -> Sequence[Known]:
+        """What the server was started with, in order."""
+        return [Known(id, one.name) for id, one in self._listed.items()]
+
+    def add(self, name: str, data: bytes) -> Known:
+        """Keep an upload; those that were not asked for longest go."""
+        known = Known(hashlib.sha256(data).hexdigest(), _clean(name))
+        self._uploads[known.id] = Source(known.name, data)
+        self._uploads.move_to_end(known.id)
+        while sum(len(one.data) for one in self._uploads.values()) > self._limit and len(self._uploads) > 1:
+            self._uploads.popitem(last=False)
+        return known
+
+    def source(self, id: str) -> Source:
+        """The bytes of an image. Raises Unknown, or InputError where the file has changed or is gone."""
+        if id in self._uploads:
+            self._uploads.move_to_end(id)
+            return self._uploads[id]
+        if id not in self._listed or self._album is None:
+            raise Unknown("the server does not have this image, or not any more: drop or choose it again.")
+        number, name, stamp = self._listed[id]
+        if _stamp(self._album.entries[number]) != stamp:
+            raise InputError(f"{name} has changed since the server began: start it again.")
+        return Source(name, self._album.content(number))
+
+
+def _stamp(entry: Entry) -> tuple[int, int]:
+    """What changes with the content of a file."""
+    try:
+        found = Path(entry.file).stat()
+    except OSError:  # reading it will say so
+        return (0, 0)
+    return (found.st_size, found.st_mtime_ns)
+
+
+def _id(entry: Entry, stamp: tuple[int, int]) -> str:
+    return hashlib.sha256(repr((str(entry.file.absolute()), entry.member, entry.frame, stamp)).encode()).hexdigest()
+
+
+def _clean(name: str) -> str:
+    """The name of a file without folders, in characters that can be seen."""
+    return printable(basename(name.replace("\\", "/"))).strip()[-LONGEST:] or "image"
