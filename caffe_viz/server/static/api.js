@@ -13,20 +13,29 @@ export const address = (path, params = {}) => {
 };
 
 const slots = new Map();
+const asked = new Set(); // what `ask` waits for
 
 // {facts, pictures: [{src, width, height, alt, name}], data, key}; null where the same `slot` has asked again since.
 // `says`: what the status line says meanwhile. Raises Failure.
 export async function ask(question, params, { slot = question, says = "" } = {}) {
   const signal = newest(slot);
   const task = working(says, { late: true });
+  const coming = json(address(question, params), { signal });
+  asked.add(coming);
   try {
-    return await json(address(question, params), { signal });
+    return await coming;
   } catch (error) {
     if (signal.aborted) return null;
     throw error;
   } finally {
+    asked.delete(coming);
     task.end();
   }
+}
+
+// When everything that was asked by `ask` is answered: the view has followed the state.
+export async function idle() {
+  while (asked.size) await Promise.allSettled(asked);
 }
 
 // A question that takes long. Handlers, all optional: progress({done, total, remaining, facts, pictures}),

@@ -1,9 +1,11 @@
 // The state of the view, which is the query of the page's address: all of it text, "" where nothing is chosen.
 const DEFAULTS = {
   net: "0", layer: "", unit: "", order: "number",
-  image: "", other: "", othernet: "", // beside them: a second image, a second network
+  image: "", other: "", // `other`: a second image beside it
+  beside: "", // what is compared: "images", "networks"; "": what there is
   target: "", method: "grad-cam", reads: "", // of the attribution; `reads`: the layer whose maps a CAM reads
   objective: "", climb: "natural", steps: "64", pictures: "1", seed: "0", // of an ascent
+  climbing: "", // "1": what maximises a unit is shown for each that is opened
   moment: "", // of the training
 };
 
