@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,32 @@ LUMA = np.array([0.2125, 0.7154, 0.0721], np.float32)  # skimage.color.rgb2gray,
 WHITE = {"I": 65535, "I;16": 65535, "I;16L": 65535, "I;16B": 65535, "I;16N": 65535, "F": 1}
 
 
-def decoded(path: str | Path, pixels: Callable[[Any], Floats], data: bytes | None = None) -> Floats:
+@dataclass(frozen=True)
+class Limits:
+    """What is decoded of images that strangers may have made; checked before their pixels are."""
+
+    formats: frozenset[str]  # as Pillow calls them
+    pixels: int
+
+    def check(self, image: Any) -> None:
+        """Raises ValueError if Pillow's `image` is beyond them."""
+        if image.format not in self.formats:
+            raise ValueError(f"{image.format} is none of {', '.join(sorted(self.formats))}")
+        width, height = image.size
+        if width * height > self.pixels:
+            raise ValueError(f"{width} x {height} pixels are more than {self.pixels / 1e6:g} million")
+
+
+def decoded(
+    path: str | Path,
+    pixels: Callable[[Any], Floats],
+    data: bytes | None = None,
+    limits: Limits | None = None,
+) -> Floats:
     """What `pixels` makes of Pillow's image of a file, or of its content `data`.
 
     Raises:
-        InputError: no such file, no image, a damaged or a gigantic one.
+        InputError: no such file, no image, a damaged or a gigantic one, or one beyond the `limits`.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -37,6 +59,8 @@ def decoded(path: str | Path, pixels: Callable[[Any], Floats], data: bytes | Non
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path if data is None else io.BytesIO(data)) as image:
+                if limits is not None:
+                    limits.check(image)
                 image.load()
                 return pixels(image)
     except PermissionError as error:

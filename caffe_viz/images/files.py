@@ -8,20 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from caffe_viz.errors import InputError
 from caffe_viz.files import write_whole
-from caffe_viz.images.decoding import WHITE, decoded
+from caffe_viz.images.decoding import WHITE, Limits, decoded
 from caffe_viz.images.pixels import Floats, display_rgb
 from caffe_viz.images.videos import one_frame
 
+OPAQUE = frozenset({"1", "CMYK", "L", "RGB", "YCbCr"})  # Pillow's modes without transparency
 
-def load_image(path: str | Path, data: bytes | None = None) -> Floats:
+
+def load_image(path: str | Path, data: bytes | None = None, limits: Limits | None = None) -> Floats:
     """Any image that Pillow reads -> (H, W, 3) RGB in 0..1: upright, in full depth, transparency over white.
 
     Of several frames the first is taken, but a.mp4#12 is a frame of a video; 32 bit float images hold 0..1,
-    integer ones 0..65535. `data` is the file's content where it is not on disk.
+    integer ones 0..65535. `data` is the file's content where it is not on disk; of more than the `limits`
+    nothing is decoded.
 
     Raises:
         InputError: no such file, no image, a damaged or a gigantic one.
@@ -31,7 +34,7 @@ def load_image(path: str | Path, data: bytes | None = None) -> Floats:
 
     if data is None and (frame := one_frame(Path(path))) is not None:
         return frame
-    return decoded(path, lambda image: _rgb(ImageOps.exif_transpose(image)), data)
+    return decoded(path, lambda image: _rgb(ImageOps.exif_transpose(image)), data, limits)
 
 
 def _rgb(image: Any) -> Floats:
@@ -42,18 +45,29 @@ def _rgb(image: Any) -> Floats:
             low, high = white * grey.min(), white * grey.max()
             raise ValueError(f"its pixels run from {low:g} to {high:g}, not from 0 to {white}")
         return np.repeat(grey[..., None], 3, axis=2).astype(np.float32)
-    rgba = np.asarray(image.convert("RGBA"), np.float32) / 255
+    if image.mode in OPAQUE and "transparency" not in image.info:
+        return np.asarray(image.convert("RGB"), np.float32) / np.float32(255)
+    rgba = np.asarray(image.convert("RGBA"), np.float32) / np.float32(255)
     alpha = rgba[..., 3:]
     return np.asarray(rgba[..., :3] * alpha + (1 - alpha), np.float32)
 
 
-def png_bytes(rgb: ArrayLike) -> bytes:
+def shrunk(rgb: ArrayLike, side: int) -> NDArray[np.uint8]:
+    """(H, W, 3) RGB in 0..1 -> (h, w, 3) 0..255, its longer side at most `side` pixels; to look at."""
+    array = np.asarray(rgb)
+    step = max(1, max(array.shape[:2]) // (4 * side))  # Pillow averages over what is left
+    image = _pillow(array[::step, ::step])
+    image.thumbnail((side, side))
+    return np.asarray(image)
+
+
+def png_bytes(rgb: ArrayLike, compress_level: int = 6) -> bytes:
     """(H, W, 3) RGB in 0..1 -> the bytes of a PNG file, 8 bits per channel; one channel where all is grey."""
     data, image = io.BytesIO(), _pillow(rgb)
     red, *others = image.split()
     if all(other == red for other in others):
         image = red  # a third of the size
-    image.save(data, "png", compress_level=6)
+    image.save(data, "png", compress_level=compress_level)
     return data.getvalue()
 
 
@@ -95,7 +109,10 @@ def save_gif(path: str | Path, frames: Iterable[ArrayLike], ms: int = 80) -> Non
 def _pillow(rgb: ArrayLike) -> Any:
     from PIL import Image
 
-    return Image.fromarray(np.asarray(np.rint(display_rgb(rgb) * 255).clip(0, 255), np.uint8))
+    array = np.asarray(rgb)
+    if array.dtype != np.uint8:
+        array = np.asarray(np.rint(display_rgb(array) * 255).clip(0, 255), np.uint8)
+    return Image.fromarray(np.ascontiguousarray(array))
 
 
 def _named(path: str | Path, suffix: str) -> Path:
