@@ -1,11 +1,19 @@
 // The live view: every module fills its section, then all follow the state.
 import * as api from "./api.js";
 import { failed } from "./dom.js";
+import * as keys from "./keys.js";
+import * as layers from "./layers.js";
+import * as maps from "./maps.js";
 import { start } from "./state.js";
 import * as status from "./status.js";
+import * as unit from "./unit.js";
 
 // Section -> the module that fills it: mount(root, network), where `network` is what /api/network says.
 const MODULES = {
+  tools: keys,
+  layers,
+  maps,
+  unit,
 };
 
 const at = (id) => document.getElementById(id);

@@ -1,0 +1,33 @@
+// The images that can be chosen: those the server began with, and what has come to this page.
+import { address, upload } from "./api.js";
+
+const SIDE = 96; // px of a thumbnail
+
+const names = new Map(); // id -> what it is called
+const listed = []; // ids, as the strip shows them
+const callbacks = [];
+
+export function open(images) {
+  for (const { id, name } of images) list(id, name);
+}
+
+// `callback()` when there is one more.
+export const onMore = (callback) => callbacks.push(callback);
+
+export const all = () => listed.map((id) => ({ id, name: nameOf(id) }));
+export const nameOf = (id) => names.get(id) ?? "the image of this address";
+export const call = (id, name) => names.set(id, name);
+export const thumbnail = (id) => address("image/picture/0", { image: id, side: SIDE });
+
+// A file, a frame or an edit to the server -> its id. `keep`: it is one to choose again. Raises Failure.
+export async function send(blob, name, { keep = false } = {}) {
+  const { id } = await upload(blob, name);
+  keep ? list(id, name) : call(id, name);
+  return id;
+}
+
+function list(id, name) {
+  if (!listed.includes(id)) listed.push(id);
+  call(id, name);
+  for (const callback of callbacks) callback();
+}

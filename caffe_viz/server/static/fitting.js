@@ -1,0 +1,24 @@
+// How large tiles are, so that all of them are seen at once where that is possible.
+const LARGEST = 160, SMALLEST = 24; // px of the longer side
+const THIN = 12; // px, of the shorter side
+const GAP = 4, LINE = 14; // px between tiles, and of the number below one
+const READABLE = 30; // px: a tile this wide has room for its number
+const AROUND = 200, LOWEST = 280; // px of a window that the tiles do not have; and that they have at least
+
+// `count` tiles of `size` pixels on `width` px -> [width, height, whether there is room for numbers].
+export function fitted(count, [wide, high], width) {
+  const room = Math.max(innerHeight - AROUND, LOWEST), longer = Math.max(wide, high);
+  const least = Math.max(SMALLEST, (THIN * longer) / Math.min(wide, high));
+  for (let side = LARGEST; side > least; side -= 1) {
+    const tile = shaped(side);
+    const columns = Math.floor((width + GAP) / (tile[0] + GAP));
+    if (Math.ceil(count / columns) * (tile[1] + GAP + (tile[2] ? LINE : 0)) <= room) return tile;
+  }
+  return shaped(Math.min(least, width));
+
+  // Whole pixels where a map is enlarged.
+  function shaped(side) {
+    const factor = side >= longer ? Math.floor(side / longer) : side / longer;
+    return [Math.max(1, Math.round(wide * factor)), Math.max(1, Math.round(high * factor)), wide * factor >= READABLE];
+  }
+}

@@ -1,0 +1,134 @@
+// The image: dropped, pasted, chosen, or one of the strip; and a second one beside it.
+import * as album from "./album.js";
+import { ask, Failure } from "./api.js";
+import * as camera from "./camera.js";
+import { button, failed, h, number, quiet } from "./dom.js";
+import * as edit from "./edit.js";
+import { figure } from "./pictures.js";
+import { go, state, subscribe } from "./state.js";
+import { complain, say } from "./status.js";
+
+const WIDE = 256; // px on the screen
+
+export function mount(root, network) {
+  album.open(network.images);
+  const current = h("div", { class: "current" }), strip = h("div", { class: "strip" });
+  const tools = h("div", { class: "control" }), camera_ = h("div"), edit_ = h("div"), second = h("p", { class: "control" });
+  tools.append(chooser(network.limits));
+  root.append(current, tools, quiet("You can also drop an image anywhere on this page, or paste one."), strip, second, camera_, edit_);
+  camera.mount(camera_);
+  edit.mount(edit_);
+  stripOf(strip);
+  beside(second);
+  dropping(network.limits);
+  pasting(network.limits);
+  subscribe(["image"], () => show(current));
+}
+
+async function show(place) {
+  if (!state.image) return begin(place);
+  try {
+    const answer = await ask("image", { image: state.image, side: 512 }, { says: "reading the image" });
+    if (!answer) return;
+    const { facts: { name, width, height }, pictures: [picture] } = answer;
+    album.call(state.image, name);
+    place.replaceChildren(figure({ ...picture, shown: WIDE, caption: `${name}, ${width} x ${height} ` }));
+  } catch (error) {
+    place.replaceChildren(failed(error));
+  }
+}
+
+// The first image there is.
+function begin(place) {
+  const [first] = album.all();
+  if (first) go({ image: first.id }, { replace: true });
+  else place.replaceChildren(quiet("No image yet."));
+}
+
+// Files to the server: the first is shown, all are in the strip.
+async function take(files, limits) {
+  const shown = [];
+  for (const file of files) {
+    try {
+      check(file, limits);
+      say(`sending ${file.name}`);
+      shown.push(await album.send(file, file.name, { keep: true }));
+    } catch (error) {
+      complain(`${file.name}: ${error.message}`);
+    }
+  }
+  if (shown.length) go({ image: shown[0] });
+  if (shown.length === files.length) say(shown.length === 1 ? `${files[0].name} is the image now` : `${shown.length} images are in the strip`);
+}
+
+function check({ size }, { bytes }) {
+  const million = 1_000_000;
+  if (size > bytes) throw new Failure(`the file has ${number(size / million)} MB, more than the ${number(bytes / million)} MB that are taken here.`);
+}
+
+function chooser(limits) {
+  const input = h("input", { type: "file", accept: "image/*", multiple: true, id: "file",
+    change: async () => { await take([...input.files], limits); input.value = ""; } });
+  return h("label", { class: "file", for: "file" }, "Choose an image ", input);
+}
+
+function dropping(limits) {
+  const page = document.body;
+  const over = (shown) => page.classList.toggle("dropping", shown);
+  addEventListener("dragover", (event) => { event.preventDefault(); over(true); });
+  addEventListener("dragleave", (event) => event.relatedTarget === null && over(false));
+  addEventListener("drop", (event) => {
+    event.preventDefault();
+    over(false);
+    const files = [...event.dataTransfer.files];
+    if (files.length) take(files, limits);
+    else complain("What was dropped is no file. Save the image on your computer first, then drop the file here.");
+  });
+}
+
+function pasting(limits) {
+  addEventListener("paste", (event) => {
+    const files = [...(event.clipboardData?.files ?? [])];
+    if (!files.length) return; // text, for a field
+    event.preventDefault();
+    take(files, limits);
+  });
+}
+
+// Radio buttons, so that arrow keys go through the images; the thumbnails come as they are scrolled to.
+function stripOf(place) {
+  const show = () => {
+    const images = album.all();
+    const rest = images.slice(place.querySelectorAll("input").length);
+    if (images.length && !place.firstElementChild) place.append(h("fieldset", {}, h("legend", { class: "hidden" }, "Images")));
+    place.firstElementChild?.append(...rest.map(thumbnail));
+    mark();
+  };
+  const mark = () => {
+    for (const input of place.querySelectorAll("input")) input.checked = input.value === state.image;
+  };
+  album.onMore(show);
+  show();
+  subscribe(["image"], mark);
+}
+
+function thumbnail({ id, name }) {
+  const input = h("input", { type: "radio", name: "image", value: id, "aria-label": name, change: () => go({ image: id }) });
+  return h("label", { title: name }, input, h("img", { src: album.thumbnail(id), alt: "", loading: "lazy", width: 64, height: 64 }));
+}
+
+function beside(place) {
+  const select = h("select", { change: () => go({ other: select.value }) });
+  const swap = button("Swap", () => go({ image: state.other, other: state.image }), { hidden: true });
+  const pin = button("Keep this one to compare", () => go({ other: state.image }));
+  place.append(h("label", {}, "Second image ", select), swap, pin);
+  const show = () => {
+    const images = album.all();
+    if (state.other && !images.some(({ id }) => id === state.other)) images.push({ id: state.other, name: album.nameOf(state.other) });
+    select.replaceChildren(...[{ id: "", name: "none" }, ...images].map(({ id, name }) => h("option", { value: id }, name)));
+    select.value = state.other;
+    swap.hidden = !state.other;
+  };
+  album.onMore(show);
+  subscribe(["other"], show);
+}

@@ -1,0 +1,132 @@
+// The maps of an answer as a grid of buttons: one of them is reached by Tab, the others by arrow keys.
+import { Failure } from "./api.js";
+import { h, number } from "./dom.js";
+import { fitted } from "./fitting.js";
+
+const WORDS = 40; // a vector of up to so many values has them written in its cells
+
+// `choose(unit)` when a map is clicked. What is shown is the answer of `maps` or `difference`.
+export class Tiles {
+  constructor(place, choose) {
+    this.place = place;
+    this.group = h("div", { class: "tiles", role: "group" });
+    this.readout = h("p", { class: "readout", "aria-hidden": "true" });
+    this.items = []; // by the number of their unit
+    this.group.addEventListener("click", (event) => this.#at(event, (unit) => choose(unit)));
+    this.group.addEventListener("keydown", (event) => this.#move(event));
+    this.group.addEventListener("focusin", (event) => this.#at(event, (unit) => this.#rove(unit)));
+    this.group.addEventListener("pointerover", (event) => this.#at(event, (unit) => this.#read(unit)));
+    new ResizeObserver(() => this.#fit()).observe(place);
+  }
+
+  // Once the picture of all maps is there, so that nothing flickers. -> false if another answer came meanwhile.
+  async show({ facts, pictures }, label) {
+    const turn = (this.turn = {});
+    const sprite = await loaded(pictures[0].src);
+    if (this.turn !== turn) return false;
+    const cells = facts.tile[0] * facts.tile[1] === 1;
+    const kept = this.facts && this.cells === cells && this.items.length === shownOf(facts);
+    Object.assign(this, { facts, cells });
+    this.group.setAttribute("aria-label", label);
+    this.group.classList.toggle("vector", cells);
+    this.group.classList.toggle("words", cells && facts.count <= WORDS);
+    if (!kept) this.#build();
+    for (const [unit, item] of this.items.entries()) cells ? this.#shade(unit, item) : this.#draw(unit, item, sprite);
+    if (!this.group.isConnected) this.place.replaceChildren(this.group, this.readout);
+    this.#fit();
+    return true;
+  }
+
+  // `order`: the numbers of the units as they come, or null for 0, 1, 2, ...
+  arrange(order) {
+    const wanted = order ? order.map((unit) => this.items[unit]).filter(Boolean) : this.items;
+    if (wanted.some((item, place) => this.group.children[place] !== item)) this.group.replaceChildren(...wanted);
+  }
+
+  // The unit whose panel is open.
+  mark(unit) {
+    this.group.querySelector("[aria-current]")?.removeAttribute("aria-current");
+    const item = unit === "" ? undefined : this.items[unit];
+    item?.setAttribute("aria-current", "true");
+    if (this.items.length && !this.group.contains(document.activeElement)) this.#rove(item ? unit : this.#first());
+  }
+
+  clear(...why) {
+    Object.assign(this, { facts: null, items: [], turn: null });
+    this.group.replaceChildren();
+    this.place.replaceChildren(...why);
+  }
+
+  #build() {
+    const [width, height] = this.facts.tile;
+    this.items = Array.from({ length: shownOf(this.facts) }, (_, unit) => h("button", { type: "button", tabindex: -1, "data-unit": unit },
+      this.cells ? "" : h("canvas", { width, height, "aria-hidden": "true" }), h("span", { class: "number" }, String(unit))));
+    this.group.replaceChildren(...this.items);
+  }
+
+  #draw(unit, item, sprite) {
+    const { tile: [width, height], gap, columns } = this.facts;
+    const [x, y] = [(unit % columns) * (width + gap), Math.floor(unit / columns) * (height + gap)];
+    item.firstElementChild.getContext("2d").drawImage(sprite, x, y, width, height, 0, 0, width, height);
+    item.setAttribute("aria-label", `map ${this.#name(unit)}`);
+  }
+
+  #shade(unit, item) {
+    const { low, high, strength } = this.facts, value = strength[unit];
+    const grey = value === null || high <= low ? 0.5 : (value - low) / (high - low);
+    item.style.backgroundColor = `rgb(${Array(3).fill(Math.round(255 * grey)).join(" ")})`;
+    item.style.color = grey > 0.5 ? "#000" : "#fff";
+    item.lastElementChild.textContent = this.group.classList.contains("words") ? this.#said(unit) : "";
+    item.setAttribute("aria-label", this.#said(unit));
+  }
+
+  #name = (unit) => `${unit} ${this.facts.labels[unit] ?? ""}`.trim();
+  #said = (unit) => `${this.#name(unit)}: ${number(this.facts.strength[unit])}`;
+  #first = () => this.group.firstElementChild?.dataset.unit;
+
+  #read(unit) {
+    this.readout.textContent = this.cells ? this.#said(unit) : `map ${this.#name(unit)}, mean ${number(this.facts.strength[unit])}`;
+  }
+
+  #rove(unit) {
+    this.group.querySelector('[tabindex="0"]')?.setAttribute("tabindex", "-1");
+    this.items[unit]?.setAttribute("tabindex", "0");
+    if (this.items[unit]) this.#read(unit);
+  }
+
+  #at(event, action) {
+    const item = event.target.closest("[data-unit]");
+    if (item) action(Number(item.dataset.unit));
+  }
+
+  #move(event) {
+    const items = [...this.group.children], at = items.indexOf(document.activeElement);
+    const across = items.filter((item) => item.offsetTop === items[0].offsetTop).length;
+    const to = {
+      ArrowRight: at + 1, ArrowLeft: at - 1, ArrowDown: at + across, ArrowUp: at - across, Home: 0, End: items.length - 1,
+    }[event.key];
+    if (at < 0 || to === undefined) return;
+    event.preventDefault();
+    items[to]?.focus();
+  }
+
+  #fit() {
+    if (!this.facts || this.cells) return;
+    const { tile: [width, height] } = this.facts;
+    const [wide, high, numbered] = fitted(this.items.length, [width, height], this.place.clientWidth);
+    this.group.classList.toggle("numbered", numbered);
+    this.group.classList.toggle("pixels", wide >= width);
+    this.group.style.setProperty("--wide", `${wide}px`);
+    this.group.style.setProperty("--high", `${high}px`);
+  }
+}
+
+// Of very many large maps the picture has only the first.
+const shownOf = ({ count, columns, rows }) => Math.min(count, columns * rows);
+
+async function loaded(src) {
+  const image = new Image();
+  image.src = src;
+  await image.decode().catch(() => { throw new Failure("The picture of the maps did not arrive: choose the layer again."); });
+  return image;
+}
