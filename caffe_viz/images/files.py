@@ -46,7 +46,7 @@ def _rgb(image: Any) -> Floats:
             raise ValueError(f"its pixels run from {low:g} to {high:g}, not from 0 to {white}")
         return np.repeat(grey[..., None], 3, axis=2).astype(np.float32)
     if image.mode in OPAQUE and "transparency" not in image.info:
-        return np.asarray(image.convert("RGB"), np.float32) / np.float32(255)
+        return np.asarray(np.asarray(image.convert("RGB"), np.float32) / np.float32(255))
     rgba = np.asarray(image.convert("RGBA"), np.float32) / np.float32(255)
     alpha = rgba[..., 3:]
     return np.asarray(rgba[..., :3] * alpha + (1 - alpha), np.float32)
@@ -110,7 +110,7 @@ def _pillow(rgb: ArrayLike) -> Any:
     from PIL import Image
 
     array = np.asarray(rgb)
-    if array.dtype != np.uint8:
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
         array = np.asarray(np.rint(display_rgb(array) * 255).clip(0, 255), np.uint8)
     return Image.fromarray(np.ascontiguousarray(array))
 
