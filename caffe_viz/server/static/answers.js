@@ -55,7 +55,7 @@ export function mount(root, network) {
 }
 
 // In the grammar of attribute --target.
-const targetOf = ({ head }, place, n) => (place ? `${/^[\w./-]+$/.test(head) ? head : JSON.stringify(head)}:${n}` : String(n));
+const targetOf = ({ head }, place, n) => (place ? `${head}:${n}` : String(n));
 
 const named = ({ label, number: n }) => label || `class ${n}`;
 

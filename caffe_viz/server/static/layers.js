@@ -1,5 +1,5 @@
 // The layers: the graph, a search, a list.
-import { h, quiet } from "./dom.js";
+import { h, quiet, reveal } from "./dom.js";
 import { key } from "./keys.js";
 import { go, state, subscribe } from "./state.js";
 
@@ -15,6 +15,7 @@ export function mount(root, network) {
     all.open = true;
   }
   const layers = () => network.networks[Number(state.net)].layers;
+  root.addEventListener("click", (event) => event.target.closest('a[href^="?"]') && reveal(document.getElementById("maps")));
   searching({ search, list, all, found });
   stepping(layers);
   subscribe(["net"], () => fill(list, layers()));

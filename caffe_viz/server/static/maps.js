@@ -1,6 +1,6 @@
 // All maps of the layer for the image, as a grid of buttons; each opens its unit.
 import { ask } from "./api.js";
-import { failed, h, number, percent, quiet } from "./dom.js";
+import { failed, h, number, percent, quiet, reveal } from "./dom.js";
 import { go, state, subscribe } from "./state.js";
 import { Tiles } from "./tiles.js";
 
@@ -8,14 +8,19 @@ export function mount(root) {
   const title = root.querySelector("h2");
   const about = h("p", { class: "quiet" }), saves = h("span", { class: "saves" }), place = h("div", { class: "place" });
   const order = h("select", { change: () => go({ order: order.value }, { replace: true }) },
-    h("option", { value: "number" }, "number"), h("option", { value: "strength" }, "strength"));
-  const wanted = h("input", { type: "number", min: 0, value: "", inputmode: "numeric" });
-  const open = h("form", { submit: (event) => { event.preventDefault(); if (wanted.value !== "") go({ unit: wanted.value }); } },
-    h("label", {}, "Open number ", wanted), " ", h("button", {}, "Open"));
-  const control = h("div", { class: "control", hidden: true }, h("label", {}, "Order by ", order), open, saves);
+    h("option", { value: "number" }, "by number"), h("option", { value: "strength" }, "by strength"));
+  const wanted = h("input", { type: "number", min: 0, required: true });
+  const open = h("form", { submit: (event) => { event.preventDefault(); choose(wanted.value); } },
+    h("label", {}, "Unit ", wanted), " ", h("button", {}, "Open"));
+  const control = h("div", { class: "control", hidden: true }, h("label", {}, "Order ", order), open, saves);
   root.append(about, control, place);
-  const tiles = new Tiles(place, (unit) => go({ unit }));
+  const tiles = new Tiles(place, choose);
   let shown = null;
+
+  function choose(unit) {
+    go({ unit });
+    reveal(document.getElementById("unit"));
+  }
 
   async function show() {
     title.textContent = state.layer ? `Maps of ${state.layer}` : "Maps";
@@ -35,11 +40,11 @@ export function mount(root) {
 
   function describe() {
     const { facts, data, pictures } = shown;
-    about.textContent = words(facts);
+    about.textContent = [words(facts), ...facts.notes].join(" ");
     control.hidden = false;
     wanted.max = facts.count - 1;
-    saves.replaceChildren(...pictures.slice(0, 1).map(({ src, name }) => h("a", { href: src, download: name }, "save the maps")),
-      data ? h("a", { href: data, download: state.layer }, "save the data") : "");
+    saves.replaceChildren(...pictures.slice(0, 1).map(({ src, name }) => h("a", { href: src, download: name, "aria-label": "save the picture of the maps" }, "save")),
+      data ? h("a", { href: data, download: state.layer, "aria-label": "save the data of the maps" }, "data") : "");
     arrange();
   }
 

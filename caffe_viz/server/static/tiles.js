@@ -4,6 +4,7 @@ import { h, number } from "./dom.js";
 import { fitted } from "./fitting.js";
 
 const WORDS = 40; // a vector of up to so many values has them written in its cells
+const AROUND = 200, READOUT = 30; // px of the window that the maps do not have, and below them
 
 // `choose(unit)` when a map is clicked. What is shown is the answer of `maps` or `difference`.
 export class Tiles {
@@ -26,10 +27,10 @@ export class Tiles {
     if (this.turn !== turn) return false;
     const cells = facts.tile[0] * facts.tile[1] === 1;
     const kept = this.facts && this.cells === cells && this.items.length === shownOf(facts);
-    Object.assign(this, { facts, cells });
+    Object.assign(this, { facts, cells, worded: cells && facts.count <= WORDS });
     this.group.setAttribute("aria-label", label);
     this.group.classList.toggle("vector", cells);
-    this.group.classList.toggle("words", cells && facts.count <= WORDS);
+    this.group.classList.toggle("words", this.worded);
     if (!kept) this.#build();
     for (const [unit, item] of this.items.entries()) cells ? this.#shade(unit, item) : this.#draw(unit, item, sprite);
     if (!this.group.isConnected) this.place.replaceChildren(this.group, this.readout);
@@ -71,12 +72,14 @@ export class Tiles {
     item.setAttribute("aria-label", `map ${this.#name(unit)}`);
   }
 
+  // A few values are bars with their words, many are grey cells.
   #shade(unit, item) {
     const { low, high, strength } = this.facts, value = strength[unit];
-    const grey = value === null || high <= low ? 0.5 : (value - low) / (high - low);
-    item.style.backgroundColor = `rgb(${Array(3).fill(Math.round(255 * grey)).join(" ")})`;
-    item.style.color = grey > 0.5 ? "#000" : "#fff";
-    item.lastElementChild.textContent = this.group.classList.contains("words") ? this.#said(unit) : "";
+    const from = this.worded ? Math.min(low, 0) : low;
+    const part = value === null || high <= from ? 0 : Math.round((100 * (value - from)) / (high - from));
+    if (this.worded) item.style.setProperty("--part", `${part}%`);
+    else item.style.backgroundColor = `color-mix(in srgb, #fff ${part}%, #000)`;
+    item.lastElementChild.textContent = this.worded ? this.#said(unit) : "";
     item.setAttribute("aria-label", this.#said(unit));
   }
 
@@ -113,11 +116,19 @@ export class Tiles {
   #fit() {
     if (!this.facts || this.cells) return;
     const { tile: [width, height] } = this.facts;
-    const [wide, high, numbered] = fitted(this.items.length, [width, height], this.place.clientWidth);
+    const [wide, high, numbered] = fitted(this.items.length, [width, height], this.place.clientWidth, this.#room());
     this.group.classList.toggle("numbered", numbered);
     this.group.classList.toggle("pixels", wide >= width);
     this.group.style.setProperty("--wide", `${wide}px`);
     this.group.style.setProperty("--high", `${high}px`);
+  }
+
+  // The height that there is without scrolling: that of the column, or of the window.
+  #room() {
+    const column = this.place.closest("section");
+    if (getComputedStyle(column).overflowY !== "auto") return innerHeight - AROUND;
+    const above = this.place.getBoundingClientRect().top - column.getBoundingClientRect().top + column.scrollTop;
+    return column.clientHeight - above - READOUT;
   }
 }
 

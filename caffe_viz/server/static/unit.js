@@ -7,6 +7,7 @@ import { figure } from "./pictures.js";
 import * as places from "./places.js";
 import * as pixels from "./pixels.js";
 import { go, state, subscribe } from "./state.js";
+import { say } from "./status.js";
 
 const CAPTIONS = ["its map", "over the image", "what its strongest place sees"];
 
@@ -31,13 +32,15 @@ export function mount(root, network) {
     before.disabled = Number(state.unit) <= 0;
     after.disabled = Number(state.unit) >= units() - 1;
     title.textContent = chosen ? `Unit ${state.unit} of ${state.layer}` : "Unit";
-    if (!chosen) return seen.replaceChildren(quiet("Click a map, or open one by its number: then you see here where it is active, what it looks for, and what maximises it."));
+    if (!chosen) return seen.replaceChildren(quiet("Click a map, or open one by its number: then you see here what it likes: where in the image it is active, an input that maximises it, and its weights."));
     if (!state.image) return seen.replaceChildren(quiet("Choose an image to see what this unit makes of it."));
     const { net, layer, image, unit } = state;
     try {
       const answer = await ask("unit", { net, layer, image, unit }, { says: `looking at unit ${unit} of ${layer}` });
-      if (answer) seen.replaceChildren(...described(answer));
-      if (answer?.facts.label) title.textContent += `: ${answer.facts.label}`;
+      if (!answer) return;
+      seen.replaceChildren(...described(answer));
+      title.textContent = [`Unit ${unit} of ${layer}`, answer.facts.label].filter(Boolean).join(": ");
+      say(title.textContent);
     } catch (error) {
       seen.replaceChildren(failed(error));
     }
@@ -53,6 +56,7 @@ const described = (answer) => [
     figure({ ...picture, caption: CAPTIONS[k], data: k === 0 ? answer.data : "" }))),
   answer.facts.dead ? quiet("It is not active anywhere in this image.") : "",
   facts(rows(answer.facts)),
+  ...answer.facts.notes.map(quiet),
 ].filter(Boolean);
 
 function rows({ min, mean, max, zeros, at, box, field, shape }) {

@@ -1,0 +1,84 @@
+// Which pixels made a class, or any unit, answer: by any method, as heat over what the network saw.
+import { ask } from "./api.js";
+import { button, failed, h, number, quiet } from "./dom.js";
+import { figure, layered, strength } from "./pictures.js";
+import { Running } from "./running.js";
+import { go, state, subscribe } from "./state.js";
+
+const [HEAT, SEEN, COLOURS] = [0, 1, 2]; // the pictures of an answer
+const WIDE = 256;
+
+export function mount(root, network) {
+  const methods = new Map(network.methods.attribution.map((method) => [method.name, method]));
+  const place = h("div", { class: "place heat-place" });
+  const running = new Running(() => show(), () => place.removeAttribute("aria-busy"));
+  root.append(controls(network, methods), running.element, place);
+
+  function show() {
+    running.clear();
+    if (!state.image) return place.replaceChildren(quiet("Choose an image first."));
+    const { net, image, target, method, reads } = state;
+    const params = { net, image, target, method, layer: readsLayer(methods.get(method)) ? reads : "" };
+    const says = `computing ${method}`;
+    if (!methods.get(method)?.long) return quick(params, says);
+    place.replaceChildren(quiet(`${method} takes many passes through the network.`));
+    running.start("attribution-long", params, { answer: (answer) => place.replaceChildren(...drawn(answer)) }, { says });
+  }
+
+  async function quick(params, says) {
+    place.setAttribute("aria-busy", "true");
+    try {
+      const answer = await ask("attribution", params, { says });
+      if (!answer) return;
+      place.replaceChildren(...drawn(answer));
+    } catch (error) {
+      place.replaceChildren(failed(error));
+    }
+    place.removeAttribute("aria-busy");
+  }
+
+  subscribe(["net", "image", "target", "method", "reads"], show);
+}
+
+const readsLayer = (method) => /layer/i.test(method?.reads ?? "");
+
+function controls(network, methods) {
+  const method = h("select", { change: () => go({ method: method.value }) }, [...methods.values()].map(({ name, long }) =>
+    h("option", { value: name }, long ? `${name} (takes long)` : name)));
+  const target = h("input", { type: "text", id: "target", autocomplete: "off", placeholder: "the likeliest class", list: "target-labels" });
+  const labels = h("datalist", { id: "target-labels" });
+  const likeliest = button("The likeliest", () => go({ target: "" }));
+  const form = h("form", { class: "control", submit: (event) => { event.preventDefault(); go({ target: target.value.trim() }); } },
+    h("label", { for: "target", title: "a class by name or number, a class of another answer (head:3), a filter (conv3:16), a neuron (conv3:16:3,5)" }, "What for "),
+    target, labels, h("button", {}, "Show"), likeliest);
+  const reads = h("select", { change: () => go({ reads: reads.value }) });
+  const layer = h("label", {}, "Maps of ", reads);
+  subscribe(["net"], () => {
+    const { heads, layers } = network.networks[Number(state.net)];
+    labels.replaceChildren(...(heads[0]?.labels ?? []).map((label) => h("option", { value: label })));
+    const maps = layers.filter(({ maps }) => maps).map(({ name }) => h("option", { value: name }, name));
+    reads.replaceChildren(h("option", { value: "" }, "the usual layer"), ...maps);
+  });
+  subscribe(["net", "target", "method", "reads"], () => {
+    Object.assign(method, { value: state.method });
+    target.value = state.target;
+    reads.value = state.reads;
+    likeliest.hidden = state.target === "";
+    layer.hidden = !readsLayer(methods.get(state.method));
+  });
+  return h("div", {}, form, h("p", { class: "control" }, h("label", {}, "Method ", method), layer), h("p", { class: "control" }, strength()));
+}
+
+function drawn({ facts, pictures, data }) {
+  const { target, score, method, layer, refused, empty } = facts;
+  if (refused) return [h("p", { class: "notice" }, `${method} does not fit here: ${refused}`)];
+  const what = empty ? `No pixel speaks for ${target}: the map is 0 everywhere.` : `Bright pixels speak for ${target}.`;
+  const how = [method, layer && `by the maps of ${layer}`, `score ${number(score)}`].filter(Boolean).join(", ");
+  return [
+    h("p", { role: "status" }, what), quiet(how),
+    h("div", { class: "heats" },
+      pictures[SEEN] ? layered({ below: pictures[SEEN], above: pictures[HEAT], data, shown: WIDE, caption: "over the image " })
+        : figure({ ...pictures[HEAT], data, shown: WIDE, caption: "heat " }),
+      pictures[COLOURS] ? figure({ ...pictures[COLOURS], shown: WIDE, caption: "raise or lower this pixel's colours to raise the score " }) : ""),
+  ];
+}

@@ -1,0 +1,86 @@
+// An ascent that one sees growing: its settings, its pictures, its curve. For the unit and for any objective.
+import { h, number, quiet } from "./dom.js";
+import { curve } from "./curve.js";
+import { figure } from "./pictures.js";
+import { Running } from "./running.js";
+import { go, state, subscribe } from "./state.js";
+
+const SAYS = {
+  natural: "natural: like photographs", regularised: "regularised: smooth", plain: "plain: nothing but the gradient",
+};
+export const SETTINGS = ["climb", "steps", "pictures", "seed"];
+
+// `stopped()` when the reader stops it.
+export class Climbing {
+  constructor(slot, stopped = () => {}) {
+    this.slot = slot;
+    this.place = h("div", { class: "grid climbs" });
+    this.curve = h("div");
+    this.words = h("p", { role: "status", class: "quiet" });
+    this.running = new Running(() => this.start(this.objective, this.title), stopped);
+    this.element = h("div", { class: "climbing" }, this.running.element, this.words, this.place, this.curve);
+  }
+
+  // Shows it growing; the same again goes on where it was.
+  start(objective, title) {
+    const asked = { net: state.net, objective, method: state.climb, steps: state.steps, pictures: state.pictures, seed: state.seed };
+    if (this.asked !== JSON.stringify(asked)) this.clear();
+    Object.assign(this, { objective, title, asked: JSON.stringify(asked) });
+    this.running.start("ascent", asked, {
+      progress: ({ facts, pictures }) => this.#grow(facts, pictures),
+      answer: (answer) => this.#finish(answer),
+    }, { slot: this.slot, says: `looking for what maximises ${title}` });
+  }
+
+  clear() {
+    this.running.clear();
+    this.words.textContent = this.asked = "";
+    this.place.replaceChildren();
+    this.curve.replaceChildren();
+  }
+
+  // The pictures are replaced where they stand, so that nothing jumps.
+  #grow(facts, pictures) {
+    if (!pictures?.length) return;
+    const images = this.place.querySelectorAll("img");
+    if (images.length !== pictures.length) this.#show(facts, pictures, "");
+    else for (const [k, { src }] of pictures.entries()) images[k].src = src;
+    this.#draw(facts);
+  }
+
+  #finish({ facts, pictures, data }) {
+    this.#show(facts, pictures, data);
+    this.#draw(facts);
+    const { dead = [], faded = [], method, engine, size } = facts;
+    const trouble = dead.length ? `No gradient from any start: nothing raises ${this.title} here. Try another seed or more starts.`
+      : faded.length ? "The gradient faded away before the end." : "";
+    this.words.textContent = [`${method}${size ? `, ${[size].flat().join(" x ")} pixels` : ""}${engine ? `, ${engine}` : ""}.`, trouble].filter(Boolean).join(" ");
+  }
+
+  #show({ titles, values }, pictures, data) {
+    this.place.replaceChildren(...pictures.map((picture, k) => figure({
+      ...picture, data: k === 0 ? data : "", caption: `${pictures.length > 1 ? `start ${k + 1}: ` : ""}${number(values?.[k] ?? null)}`,
+    })));
+  }
+
+  #draw({ curve: lines }) {
+    if (lines?.length) this.curve.replaceChildren(curve(lines, Number(state.steps), `how much ${this.title} is there, step by step`));
+  }
+}
+
+// Fields for how it is climbed; the state has their values.
+export function settings(network) {
+  const methods = Object.keys(network.methods.ascent);
+  const method = h("select", { change: () => go({ climb: method.value, steps: network.methods.ascent[method.value] }, { replace: true }) },
+    methods.map((name) => h("option", { value: name }, SAYS[name] ?? name)));
+  const field = (name, min, max) => {
+    const input = h("input", { type: "number", min, max, required: true, change: () => input.reportValidity() && go({ [name]: input.value }, { replace: true }) });
+    return input;
+  };
+  const fields = { climb: method, steps: field("steps", 1, 2048), pictures: field("pictures", 1, 8), seed: field("seed", 0, 2 ** 31 - 1) };
+  subscribe(SETTINGS, () => { for (const [name, input] of Object.entries(fields)) input.value = state[name]; });
+  const { steps, pictures, seed } = fields;
+  return h("details", { class: "settings" }, h("summary", {}, "How"), h("div", { class: "control" },
+    h("label", {}, "Method ", method), h("label", {}, "Steps ", steps), h("label", {}, "Starts ", pictures), h("label", {}, "Seed ", seed)),
+    quiet("More starts show more sides of it; another seed begins elsewhere."));
+}
