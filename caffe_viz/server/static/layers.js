@@ -1,7 +1,7 @@
 // The layers: the graph, a search, a list.
 import { h, quiet, reveal } from "./dom.js";
 import { key } from "./keys.js";
-import { go, state, subscribe } from "./state.js";
+import { complete, go, state, subscribe } from "./state.js";
 
 export function mount(root, network) {
   const graph = root.querySelector("#graph");
@@ -20,8 +20,9 @@ export function mount(root, network) {
   stepping(layers);
   subscribe(["net"], () => fill(list, layers()));
   subscribe(["net", "layer", "image", "unit"], () => mark(root, graph));
-  subscribe(["net", "layer"], () => {
-    if (!layers().some(({ name }) => name === state.layer)) go({ layer: first(layers()) }, { replace: true });
+  complete(({ net, layer }) => {
+    const known = network.networks[Number(net)].layers;
+    return known.some(({ name }) => name === layer) ? {} : { layer: first(known), unit: "" };
   });
 }
 

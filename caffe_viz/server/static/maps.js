@@ -69,8 +69,8 @@ export function mount(root) {
 // Units by the mean of their map, the largest first.
 const byStrength = (strength) => [...strength.keys()].sort((a, b) => (strength[b] ?? -Infinity) - (strength[a] ?? -Infinity));
 
-function words({ count, columns, rows, shape, state: when, low, high, statistics: s }) {
-  const maps = shape.length > 1 && shape.slice(1).some((side) => side > 1);
+function words({ count, columns, rows, shape, tile, state: when, low, high, statistics: s }) {
+  const maps = tile[0] * tile[1] > 1;
   const what = maps ? `${number(count)} maps of ${shape.slice(1).join(" x ")}` : `${number(count)} values`;
   const part = columns * rows < count ? `, of which the first ${columns * rows} are shown` : "";
   return `${[what, when].filter(Boolean).join(", ")}${part}. Black is ${number(low)}, white is ${number(high)}; `

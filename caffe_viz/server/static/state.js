@@ -10,11 +10,16 @@ const DEFAULTS = {
 };
 
 export const state = { ...DEFAULTS };
-const subscribers = [];
+const subscribers = [], completions = [];
 
 // `callback(state, changed)` whenever one of `names` has changed, and once at the start.
 export function subscribe(names, callback) {
   subscribers.push({ names, callback });
+}
+
+// `missing(state)` -> what to change where an address leaves it open, such as the layer where one begins.
+export function complete(missing) {
+  completions.push(missing);
 }
 
 // Changes some of the state: {layer: "conv3", unit: 16}. `replace`: without a step in the history.
@@ -36,16 +41,21 @@ export function href(changes) {
 
 // All modules are there: from now on the view follows the address.
 export function start() {
-  Object.assign(state, read(location.search));
+  Object.assign(state, addressed());
+  history.replaceState(null, "", href({}));
   tell(new Set(Object.keys(DEFAULTS)));
   addEventListener("popstate", () => {
-    const wanted = { ...DEFAULTS, ...read(location.search) };
+    const wanted = addressed();
     const changed = differing(wanted);
     Object.assign(state, wanted);
     if (changed.size) tell(changed);
   });
   document.addEventListener("click", follow);
 }
+
+const addressed = () => completed({ ...DEFAULTS, ...read(location.search) });
+
+const completed = (wanted) => completions.reduce((found, missing) => ({ ...found, ...missing(found) }), wanted);
 
 // A link to "?name=value" changes what it names and keeps the rest.
 function follow(event) {
@@ -61,7 +71,7 @@ const read = (query) => Object.fromEntries([...new URLSearchParams(query)].filte
 function next(changes) {
   const text = Object.fromEntries(Object.entries(changes).map(([name, value]) => [name, String(value ?? "")]));
   const moved = "layer" in text && text.layer !== state.layer;
-  return { ...state, ...(moved ? { unit: "" } : {}), ...text };
+  return completed({ ...state, ...(moved ? { unit: "" } : {}), ...text });
 }
 
 const differing = (wanted) => new Set(Object.keys(DEFAULTS).filter((name) => wanted[name] !== state[name]));
