@@ -90,13 +90,8 @@ class Drop:
 
 
 @dataclass(frozen=True)
-class Ready:
-    """The worker has loaded what it needs, and takes questions."""
-
-
-@dataclass(frozen=True)
 class Began:
-    """From now on, until the next message of this kind, the worker is busy with this one."""
+    """The worker is busy with this one, until its end or the next message of this kind; "" is none."""
 
     ticket: str
 
@@ -152,7 +147,10 @@ class Finished:
 
 @dataclass(frozen=True)
 class Failed:
-    """Why there is none, in a line; `asked_wrong`: another question would have one (InputError)."""
+    """Why there is none, in a line; `asked_wrong`: another question would have one (InputError).
+
+    Of the ticket "": why the worker cannot begin at all.
+    """
 
     ticket: str
     reason: str
