@@ -21,8 +21,8 @@ export function mount(root, network) {
   subscribe(["net"], () => fill(list, layers()));
   subscribe(["net", "layer", "image", "unit"], () => mark(root, graph));
   complete(({ net, layer }) => {
-    const known = network.networks[Number(net)].layers;
-    return known.some(({ name }) => name === layer) ? {} : { layer: first(known), unit: "" };
+    const which = network.networks[net] ? net : "0", known = network.networks[which].layers;
+    return { net: which, ...(known.some(({ name }) => name === layer) ? {} : { layer: first(known), unit: "" }) };
   });
 }
 

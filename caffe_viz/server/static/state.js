@@ -65,7 +65,7 @@ function follow(event) {
   go(read(link.getAttribute("href")));
 }
 
-const read = (query) => Object.fromEntries([...new URLSearchParams(query)].filter(([name]) => name in DEFAULTS));
+const read = (query) => Object.fromEntries([...new URLSearchParams(query)].filter(([name]) => Object.hasOwn(DEFAULTS, name)));
 
 // A unit is one of its layer.
 function next(changes) {
