@@ -11,7 +11,11 @@ const WIDE = 256;
 export function mount(root, network) {
   const methods = new Map(network.methods.attribution.map((method) => [method.name, method]));
   const place = h("div", { class: "place heat-place" });
-  const running = new Running(() => show(), () => place.removeAttribute("aria-busy"));
+  const running = new Running(() => {
+    const on = button("Go on", show);
+    place.replaceChildren(on);
+    on.focus();
+  });
   root.append(controls(network, methods), running.element, place);
 
   function show() {
@@ -40,7 +44,7 @@ export function mount(root, network) {
   subscribe(["net", "image", "target", "method", "reads"], show);
 }
 
-const readsLayer = (method) => /layer/i.test(method?.reads ?? "");
+const readsLayer = (method) => method?.reads === "layer";
 
 function controls(network, methods) {
   const method = h("select", { change: () => go({ method: method.value }) }, [...methods.values()].map(({ name, long }) =>
@@ -55,12 +59,12 @@ function controls(network, methods) {
   const layer = h("label", {}, "Maps of ", reads);
   subscribe(["net"], () => {
     const { heads, layers } = network.networks[Number(state.net)];
-    labels.replaceChildren(...(heads[0]?.labels ?? []).map((label) => h("option", { value: label })));
-    const maps = layers.filter(({ maps }) => maps).map(({ name }) => h("option", { value: name }, name));
-    reads.replaceChildren(h("option", { value: "" }, "the usual layer"), ...maps);
+    labels.replaceChildren(...(heads[0]?.labels ?? []).filter(Boolean).map((label) => h("option", { value: label })));
+    const maps = layers.filter(({ shape }) => shape?.length === 3);
+    reads.replaceChildren(h("option", { value: "" }, "the usual layer"), ...maps.map(({ name }) => h("option", { value: name }, name)));
   });
   subscribe(["net", "target", "method", "reads"], () => {
-    Object.assign(method, { value: state.method });
+    method.value = state.method;
     target.value = state.target;
     reads.value = state.reads;
     likeliest.hidden = state.target === "";

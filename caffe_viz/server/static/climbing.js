@@ -12,29 +12,33 @@ export const SETTINGS = ["climb", "steps", "pictures", "seed"];
 
 // `stopped()` when the reader stops it.
 export class Climbing {
-  constructor(slot, stopped = () => {}) {
+  constructor(slot, stopped) {
     this.slot = slot;
+    this.asked = ""; // what is shown, or comes
     this.place = h("div", { class: "grid climbs" });
     this.curve = h("div");
     this.words = h("p", { role: "status", class: "quiet" });
-    this.running = new Running(() => this.start(this.objective, this.title), stopped);
+    this.running = new Running(() => { this.paused = true; stopped(); });
     this.element = h("div", { class: "climbing" }, this.running.element, this.words, this.place, this.curve);
   }
 
-  // Shows it growing; the same again goes on where it was.
-  start(objective, title) {
-    const asked = { net: state.net, objective, method: state.climb, steps: state.steps, pictures: state.pictures, seed: state.seed };
-    if (this.asked !== JSON.stringify(asked)) this.clear();
-    Object.assign(this, { objective, title, asked: JSON.stringify(asked) });
-    this.running.start("ascent", asked, {
+  // Shows it growing; the same again after a stop goes on where it was.
+  start(objective) {
+    const params = { net: state.net, objective, method: state.climb, steps: state.steps, pictures: state.pictures, seed: state.seed };
+    const asked = JSON.stringify(params);
+    if (asked === this.asked && !this.paused) return;
+    if (asked !== this.asked) this.clear();
+    Object.assign(this, { objective, asked, paused: false });
+    this.running.start("ascent", params, {
       progress: ({ facts, pictures }) => this.#grow(facts, pictures),
       answer: (answer) => this.#finish(answer),
-    }, { slot: this.slot, says: `looking for what maximises ${title}` });
+    }, { slot: this.slot, says: `looking for what maximises ${objective}` });
   }
 
   clear() {
     this.running.clear();
-    this.words.textContent = this.asked = "";
+    Object.assign(this, { asked: "", paused: false });
+    this.words.textContent = "";
     this.place.replaceChildren();
     this.curve.replaceChildren();
   }
@@ -52,7 +56,7 @@ export class Climbing {
     this.#show(facts, pictures, data);
     this.#draw(facts);
     const { dead = [], faded = [], method, engine, size } = facts;
-    const trouble = dead.length ? `No gradient from any start: nothing raises ${this.title} here. Try another seed or more starts.`
+    const trouble = dead.length ? `No gradient from any start: nothing raises ${this.objective} here. Try another seed or more starts.`
       : faded.length ? "The gradient faded away before the end." : "";
     this.words.textContent = [`${method}${size ? `, ${[size].flat().join(" x ")} pixels` : ""}${engine ? `, ${engine}` : ""}.`, trouble].filter(Boolean).join(" ");
   }
@@ -64,7 +68,7 @@ export class Climbing {
   }
 
   #draw({ curve: lines }) {
-    if (lines?.length) this.curve.replaceChildren(curve(lines, Number(state.steps), `how much ${this.title} is there, step by step`));
+    if (lines?.length) this.curve.replaceChildren(curve(lines, Number(state.steps), `how much ${this.objective} is there, step by step`));
   }
 }
 

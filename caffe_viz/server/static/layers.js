@@ -2,6 +2,7 @@
 import { h, quiet, reveal } from "./dom.js";
 import { key } from "./keys.js";
 import { complete, go, state, subscribe } from "./state.js";
+import { complain } from "./status.js";
 
 export function mount(root, network) {
   const graph = root.querySelector("#graph");
@@ -22,7 +23,9 @@ export function mount(root, network) {
   subscribe(["net", "layer", "image", "unit"], () => mark(root, graph));
   complete(({ net, layer }) => {
     const which = network.networks[net] ? net : "0", known = network.networks[which].layers;
-    return { net: which, ...(known.some(({ name }) => name === layer) ? {} : { layer: first(known), unit: "" }) };
+    if (known.some(({ name }) => name === layer)) return { net: which };
+    if (layer) complain(`This network has no layer ${layer}.`);
+    return { net: which, layer: first(known), unit: "" };
   });
 }
 

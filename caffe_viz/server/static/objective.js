@@ -4,45 +4,45 @@ import { button, h, quiet } from "./dom.js";
 import { named, unitOf } from "./grammar.js";
 import { go, state, subscribe } from "./state.js";
 
-export function mount(root, network) {
-  const climbing = new Climbing("objective");
-  const text = h("input", { type: "text", id: "objective-text", autocomplete: "off", spellcheck: "false", required: true });
-  const form = h("form", { class: "control", submit: (event) => { event.preventDefault(); submit(); } },
-    h("label", { for: "objective-text" }, "Maximise "), text, h("button", { class: "main" }, "Go"));
-  const examples = h("p", { class: "examples" });
-  root.append(quiet("Write what the image shall have more of: a class, a filter, sums and differences of them. An image of noise is changed until there is as much of it as there can be."),
-    form, examples, settings(network), climbing.element);
+const ABOUT = "Write what an image shall have more of: a class, a filter, sums and differences of them. An image of noise is changed step by step until it has as much of it as it can.";
 
-  function submit() {
-    const wanted = text.value.trim();
-    if (wanted === state.objective) show();
-    else go({ objective: wanted });
+export function mount(root, network) {
+  const begin = h("button", { class: "main" }, "Go");
+  const climbing = new Climbing("objective", () => { begin.textContent = "Go on"; begin.focus(); });
+  const text = h("input", { type: "text", id: "objective-text", autocomplete: "off", spellcheck: "false", required: true });
+  const form = h("form", { class: "control", submit: (event) => { event.preventDefault(); submit(text.value.trim()); } },
+    h("label", { for: "objective-text" }, "Maximise "), text, begin);
+  const examples = h("p", { class: "examples control" });
+  root.append(quiet(ABOUT), form, examples, settings(network), climbing.element);
+
+  function submit(objective) {
+    if (objective === state.objective) show();
+    else go({ objective });
   }
 
   function show() {
+    begin.textContent = "Go";
     text.value = state.objective;
-    if (state.objective) climbing.start(state.objective, state.objective);
+    if (state.objective) climbing.start(state.objective);
     else climbing.clear();
   }
 
-  const suggest = () => examples.replaceChildren("For example: ", ...suggested(network.networks[Number(state.net)]).flatMap((example) =>
-    [button(example, () => go({ objective: example })), " "]));
+  const suggest = () => examples.replaceChildren("For example", ...suggested(network.networks[Number(state.net)]).map((example) =>
+    button(example, () => submit(example))));
   subscribe(["net", "layer", "unit"], suggest);
   subscribe(["net", "objective", ...SETTINGS], show);
 }
 
-// That fit this network and what is open.
+// What fits this network and what is open.
 function suggested({ layers, heads }) {
-  const climbed = layers.filter(({ climbs, units }) => climbs && units);
-  const layer = climbed.find(({ name }) => name === state.layer) ?? climbed.find(({ maps }) => maps) ?? climbed[0];
-  const [first, second] = heads[0]?.labels ?? [];
+  const climbed = layers.filter(({ climbs }) => climbs);
+  const layer = climbed.find(({ name }) => name === state.layer) ?? climbed[0];
+  const [first, second] = (heads[0]?.labels ?? []).filter(Boolean).map((label) => named(label.split(",")[0].trim()));
   const unit = Number(state.unit || 0);
   return [
-    first && second && `${label(first)} - ${label(second)}`,
+    second && `${first} - ${second}`,
     layer && unitOf(layer.name, unit),
     layer && unit + 1 < layer.units && `${unitOf(layer.name, unit)} + ${unitOf(layer.name, unit + 1)}`,
-    layer?.maps && named(layer.name),
+    layer?.shape.length === 3 && named(layer.name),
   ].filter(Boolean);
 }
-
-const label = (text) => named(text.split(",")[0].trim());

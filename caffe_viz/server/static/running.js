@@ -1,29 +1,25 @@
-// What takes long, in its section: a bar, how long it still takes, a button that stops it and one that goes on.
+// What takes long, in its own section: a bar, how long it still takes, a button that stops it.
 import { follow } from "./api.js";
 import { button, failed, h } from "./dom.js";
+import { duration } from "./status.js";
 
-const LONG = 60; // s
-
-// start(question, params, handlers, says) and stop() of one thing at a time; `element` shows how far it is.
-// `again()` when the reader wants to go on; `stopped()`, optional, when the reader has stopped it.
+// `stopped()` when the reader has stopped it; the same question asked again goes on.
 export class Running {
   #now = null;
   #bar = h("progress", { "aria-label": "done" });
   #words = h("span", { class: "rest" });
+  #moving = h("span", { class: "moving", hidden: true });
+  #why = h("div", { role: "alert" });
 
-  constructor(again, stopped = () => {}) {
-    this.go = button("Go on", again, { hidden: true });
-    this.end = button("Stop", () => { this.stop(); stopped(); });
-    this.moving = h("span", { class: "moving", hidden: true }, this.#bar, this.#words, this.end);
-    this.why = h("div", { role: "alert" });
-    this.element = h("div", { class: "running" }, this.moving, this.go, this.why);
+  constructor(stopped) {
+    this.#moving.append(this.#bar, this.#words, button("Stop", () => { this.clear(); stopped(); }));
+    this.element = h("div", { class: "running" }, this.#moving, this.#why);
   }
 
-  get running() { return this.#now !== null; }
-
+  // One at a time; handlers: progress(step), optional, and answer(answer). Errors are shown here.
   start(question, params, { progress, answer }, options) {
     this.clear();
-    this.moving.hidden = false;
+    this.#moving.hidden = false;
     this.#bar.removeAttribute("value");
     this.#words.textContent = "waiting for its turn";
     const mine = this.#now = {};
@@ -31,26 +27,17 @@ export class Running {
     mine.task = follow(question, params, {
       progress: ours((step) => { this.#show(step); progress?.(step); }),
       answer: ours(answer),
-      failed: ours((error) => this.why.replaceChildren(failed(error))),
-      ended: ours(() => { this.#now = null; this.moving.hidden = true; }),
+      failed: ours((error) => this.#why.replaceChildren(failed(error))),
+      ended: ours(() => { this.#now = null; this.#moving.hidden = true; }),
     }, options);
   }
 
-  // By the reader: it can go on.
-  stop() {
-    if (!this.#now) return;
-    this.clear();
-    this.go.hidden = false;
-    this.go.focus();
-  }
-
-  // Another thing is asked for, or nothing.
   clear() {
     const now = this.#now;
     this.#now = null;
     now?.task.cancel();
-    this.moving.hidden = this.go.hidden = true;
-    this.why.replaceChildren();
+    this.#moving.hidden = true;
+    this.#why.replaceChildren();
   }
 
   #show({ done, total, remaining }) {
@@ -58,5 +45,3 @@ export class Running {
     this.#words.textContent = remaining === null || remaining === undefined ? "" : `${duration(remaining)} left`;
   }
 }
-
-const duration = (seconds) => (seconds < LONG ? `${Math.max(1, Math.round(seconds))} s` : `${Math.round(seconds / 60)} min`);

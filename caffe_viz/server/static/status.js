@@ -55,7 +55,7 @@ function left({ done, total, remaining }) {
   return [part, remaining === null || remaining === undefined ? "" : `${duration(remaining)} left`].filter(Boolean).join(", ");
 }
 
-function duration(seconds) {
+export function duration(seconds) {
   if (seconds < 60) return `${Math.max(1, Math.round(seconds))} s`;
   return seconds < 3600 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
 }
