@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import errno
 import socket
 import threading
 from concurrent.futures import Future
@@ -193,7 +194,8 @@ def listening(host: str, port: int | None) -> socket.socket:
         raise InputError(f"host {host!r} has no address: give 127.0.0.1, or one of this machine's.") from None
     tried = (port,) if port is not None else range(PORT, PORT + PORTS)
     for number in tried:
-        listener = socket.socket(family, socket.SOCK_STREAM)
+        # The protocol is named: asyncio sets TCP_NODELAY on such sockets only, and answers wait for nothing.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((place[0], number, *place[2:]))
@@ -207,8 +209,6 @@ def listening(host: str, port: int | None) -> socket.socket:
 
 
 def _cannot_listen(host: str, port: int | None, error: OSError) -> InputError:
-    import errno
-
     what = f"{host} port {port or f'{PORT} and those after it'}"
     if error.errno == errno.EADDRINUSE:
         return InputError(f"{what}: something listens there already; give another port.")
