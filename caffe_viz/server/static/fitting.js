@@ -1,6 +1,7 @@
 // How large tiles are, so that all of them are seen at once where that is possible.
 const LARGEST = 160, SMALLEST = 24; // px of the longer side
 const THIN = 12; // px, of the shorter side
+const CRISP = 3; // times larger: there, squares of different sizes would be seen
 const GAP = 4, LINE = 14; // px between tiles, and of the number below one
 const READABLE = 30; // px: a tile this wide has room for its number
 
@@ -15,9 +16,9 @@ export function fitted(count, [wide, high], width, room) {
   }
   return shaped(Math.min(least, width));
 
-  // Whole pixels where a map is enlarged.
+  // Pixels of one size where a map is enlarged much.
   function shaped(side) {
-    const factor = side >= longer ? Math.floor(side / longer) : side / longer;
+    const factor = side >= CRISP * longer ? Math.floor(side / longer) : side / longer;
     return [Math.max(1, Math.round(wide * factor)), Math.max(1, Math.round(high * factor)), wide * factor >= READABLE];
   }
 }
