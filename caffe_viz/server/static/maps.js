@@ -23,7 +23,6 @@ export function mount(root) {
   }
 
   async function show() {
-    title.textContent = state.layer ? `Maps of ${state.layer}` : "Maps";
     if (!state.layer || !state.image) return empty(quiet("Choose an image above, drop one on this page or paste one: then you see here what each filter of this layer makes of it."));
     place.setAttribute("aria-busy", "true");
     const { net, layer, image } = state;
@@ -40,6 +39,7 @@ export function mount(root) {
 
   function describe() {
     const { facts, data, pictures } = shown;
+    title.textContent = `${vector(facts) ? "Values" : "Maps"} of ${state.layer}`;
     about.textContent = [words(facts), ...facts.notes].join(" ");
     control.hidden = false;
     wanted.max = facts.count - 1;
@@ -50,6 +50,7 @@ export function mount(root) {
 
   function empty(why) {
     shown = null;
+    title.textContent = `Maps of ${state.layer}`;
     about.textContent = "";
     control.hidden = true;
     place.removeAttribute("aria-busy");
@@ -69,9 +70,11 @@ export function mount(root) {
 // Units by the mean of their map, the largest first.
 const byStrength = (strength) => [...strength.keys()].sort((a, b) => (strength[b] ?? -Infinity) - (strength[a] ?? -Infinity));
 
-function words({ count, columns, rows, shape, tile, state: when, low, high, statistics: s }) {
-  const maps = tile[0] * tile[1] > 1;
-  const what = maps ? `${number(count)} maps of ${shape.slice(1).join(" x ")}` : `${number(count)} values`;
+const vector = ({ tile: [width, height] }) => width * height === 1;
+
+function words(facts) {
+  const { count, columns, rows, shape, state: when, low, high, statistics: s } = facts;
+  const what = vector(facts) ? `${number(count)} values` : `${number(count)} maps of ${shape.slice(1).join(" x ")}`;
   const part = columns * rows < count ? `, of which the first ${columns * rows} are shown` : "";
   return `${[what, when].filter(Boolean).join(", ")}${part}. Black is ${number(low)}, white is ${number(high)}; `
     + `mean ${number(s.mean)}, rms ${number(s.rms)}; ${percent(s.nonzero)} of the values are not 0.`;
