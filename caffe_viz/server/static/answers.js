@@ -2,17 +2,16 @@
 import * as album from "./album.js";
 import { ask } from "./api.js";
 import { button, failed, h, number, quiet } from "./dom.js";
-import { figure } from "./pictures.js";
+import { figure, within } from "./pictures.js";
 import { go, state, subscribe } from "./state.js";
 
-const WIDE = 128; // px of the input as the net sees it
-const SEEN = "as the net sees it ";
+const [WIDE, HIGH] = [96, 96]; // px of the input as the net sees it
 
 export function mount(root, network) {
   const said = h("p", { role: "status", class: "said" }), seen = h("div", { class: "seen" }), tables = h("div", { class: "heads" });
   const legend = quiet("");
-  const place = h("div", { class: "place answer" }, seen, tables);
-  root.append(said, legend, place);
+  const place = h("div", { class: "place answer" }, tables, seen);
+  root.append(said, place, legend);
   let last = null, present = null; // {image, net, heads}: of the image before, and of the one that is shown
 
   async function show() {
@@ -26,8 +25,8 @@ export function mount(root, network) {
       if (present?.net === net && present.image !== image) last = present;
       else if (present?.net !== net) last = null;
       present = { net, image, heads };
-      seen.replaceChildren(...pictures.slice(0, 1).map((picture) => figure({ ...picture, data, shown: WIDE, caption: SEEN })));
-      legend.textContent = why || words(heads, last);
+      seen.replaceChildren(...pictures.slice(0, 1).map((picture) => figure({ ...picture, data, shown: within(picture, WIDE, HIGH), caption: "as the network sees it" })));
+      legend.textContent = why || words(last);
       said.textContent = heads.map(best).filter(Boolean).join("; ");
       draw(heads);
     } catch (error) {
@@ -63,9 +62,8 @@ function best({ unit, classes: [first] }) {
   return first ? `${named(first)}, ${unit} ${number(first.value)}` : "";
 }
 
-function words(heads, last) {
-  const changes = last ? `, and how it changed since ${album.nameOf(last.image)}` : "";
-  return `The ${heads.some(({ unit }) => unit === "score") ? "score" : "probability"} of the likeliest classes${changes}. Click a class to see which pixels speak for it.`;
+function words(last) {
+  return `${last ? `Before: ${album.nameOf(last.image)}. ` : ""}Click a class to see which pixels speak for it.`;
 }
 
 function table({ head, unit, values, classes }, last, target) {

@@ -1,12 +1,12 @@
 // Which pixels made a class, or any unit, answer: by any method, as heat over what the network saw.
 import { ask } from "./api.js";
 import { button, failed, h, number, quiet } from "./dom.js";
-import { figure, layered, strength } from "./pictures.js";
+import { figure, layered, strength, within } from "./pictures.js";
 import { Running } from "./running.js";
 import { go, state, subscribe } from "./state.js";
 
 const [HEAT, SEEN, COLOURS] = [0, 1, 2]; // the pictures of an answer
-const WIDE = 256;
+const [WIDE, HIGH] = [176, 176]; // px on the screen
 
 export function mount(root, network) {
   const methods = new Map(network.methods.attribution.map((method) => [method.name, method]));
@@ -16,7 +16,7 @@ export function mount(root, network) {
     place.replaceChildren(on);
     on.focus();
   });
-  root.append(controls(network, methods), running.element, place);
+  root.append(h("div", { class: "why" }, place, h("div", {}, controls(network, methods), running.element)));
 
   function show() {
     running.clear();
@@ -78,11 +78,9 @@ function drawn({ facts, pictures, data }) {
   if (refused) return [h("p", { class: "notice" }, `${method} does not fit here: ${refused}`)];
   const what = empty ? `No pixel speaks for ${target}: the map is 0 everywhere.` : `Bright pixels speak for ${target}.`;
   const how = [method, layer && `by the maps of ${layer}`, `score ${number(score)}`].filter(Boolean).join(", ");
-  return [
-    h("p", { role: "status" }, what), quiet(how),
-    h("div", { class: "heats" },
-      pictures[SEEN] ? layered({ below: pictures[SEEN], above: pictures[HEAT], data, shown: WIDE, caption: "over the image " })
-        : figure({ ...pictures[HEAT], data, shown: WIDE, caption: "heat " }),
-      pictures[COLOURS] ? figure({ ...pictures[COLOURS], shown: WIDE, caption: "raise or lower this pixel's colours to raise the score " }) : ""),
-  ];
+  const shown = within(pictures[HEAT], WIDE, HIGH);
+  const heat = pictures[SEEN] ? layered({ below: pictures[SEEN], above: pictures[HEAT], data, shown, caption: "over the image" })
+    : figure({ ...pictures[HEAT], data, shown, caption: "the map" });
+  const colours = pictures[COLOURS] && figure({ ...pictures[COLOURS], shown, caption: "which colours raise the score" });
+  return [h("div", { class: "heats" }, heat, colours ?? ""), h("p", { role: "status" }, what), quiet(how)];
 }

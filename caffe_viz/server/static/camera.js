@@ -19,7 +19,8 @@ export function mount(root) {
   const turn = button("Start the webcam", () => (stream ? stop() : begin()));
   const why = h("div", { role: "alert" });
   let stream = null;
-  root.append(h("p", { class: "control" }, turn), why, shown);
+  root.querySelector(".control").append(turn);
+  root.append(why, shown);
 
   async function begin() {
     why.replaceChildren();

@@ -13,7 +13,7 @@ const WAYS = { images: "two images", networks: "two networks" };
 export function mount(root, network) {
   const choice = h("p", { class: "control" }), about = quiet(""), place = h("div", { class: "compare" });
   root.append(choice, about, place);
-  const parts = { answers: h("div"), maps: h("div"), unit: h("div") };
+  const parts = { answers: h("div"), maps: h("div", { class: "three" }), unit: h("div") };
   const grids = ["first", "second", "difference"].map((name) => grid(name));
   parts.maps.append(...grids.map(({ element }) => element));
   const networks = network.networks.map(({ name }, k) => `network ${k + 1}: ${name}`);

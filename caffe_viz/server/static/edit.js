@@ -11,8 +11,10 @@ import { complain } from "./status.js";
 const SIDE = 1024; // px of what is edited
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
-export function mount(root) {
-  const editor = new Editor();
+// In the place of what `root` has, while it is open; the button that opens it stands among `tools`.
+export function mount(root, tools) {
+  const editor = new Editor((open) => root.classList.toggle("editing", open));
+  tools.append(editor.turn);
   root.append(editor.element);
   subscribe(["image"], () => editor.follow());
 }
@@ -24,17 +26,19 @@ class Editor {
   made = "";
   #tool = TOOLS.shift;
   #pressed = false;
+  #shows;
   #send = newest(() => this.#sent());
 
-  constructor() {
+  // `shows(open)` when it is opened and closed.
+  constructor(shows) {
     this.canvas = h("canvas", { tabindex: 0, role: "img" });
     this.mark = h("div", { class: "mark", hidden: true });
     this.help = quiet(this.#tool.help);
     this.fields = { angle: this.#field("Turn by", 180), x: this.#field("Shift right by", SIDE), y: this.#field("Shift down by", SIDE) };
     this.size = h("input", { type: "range", min: 2, max: 60, value: 20 });
-    this.element = h("details", { class: "edit", toggle: () => this.#open() },
-      h("summary", {}, "Change it: shift, turn, cover parts, crop"),
-      h("div", { class: "editor" }, h("div", { class: "stage" }, this.canvas, this.mark), this.#controls()));
+    this.turn = button("Edit", () => this.#open(true), { title: "shift, turn, cover or crop it, and see the answer move" });
+    this.element = h("div", { class: "editor", hidden: true }, h("div", { class: "stage" }, this.canvas, this.mark), this.#controls());
+    this.#shows = shows;
     this.#listen();
   }
 
@@ -47,7 +51,7 @@ class Editor {
     if (state.image === this.made) return;
     this.original = null;
     this.made = "";
-    this.#open();
+    this.#load();
   }
 
   change(values) {
@@ -73,7 +77,7 @@ class Editor {
     return h("div", { class: "controls" },
       h("fieldset", { class: "tools" }, h("legend", {}, "Dragging and arrow keys"), tools), this.help,
       Object.values(this.fields).map(({ parentElement }) => parentElement), h("label", {}, "Size of the brush ", this.size),
-      h("p", { class: "control" }, button("Undo all", () => this.#reset()),
+      h("p", { class: "control" }, button("Done", () => this.#open(false)), button("Undo all", () => this.#reset()),
         button("Compare with the original", () => go({ other: this.id }))));
   }
 
@@ -94,8 +98,15 @@ class Editor {
     this.outline(null);
   }
 
-  async #open() {
-    if (!this.element.open || this.original || !state.image) return;
+  #open(open) {
+    this.element.hidden = !open;
+    this.#shows(open);
+    if (open) this.#load();
+    (open ? this.canvas : this.turn).focus();
+  }
+
+  async #load() {
+    if (this.element.hidden || this.original || !state.image) return;
     const id = state.image, image = new Image();
     image.src = address("image/picture/0", { image: id, side: SIDE });
     try {

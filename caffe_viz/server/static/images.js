@@ -4,19 +4,23 @@ import { ask, Failure } from "./api.js";
 import * as camera from "./camera.js";
 import { failed, h, number, quiet } from "./dom.js";
 import * as edit from "./edit.js";
-import { figure } from "./pictures.js";
+import { figure, within } from "./pictures.js";
 import * as second from "./second.js";
 import { complete, go, state, subscribe } from "./state.js";
 import { complain, say } from "./status.js";
 
-const WIDE = 256; // px on the screen
+const SIDE = 512; // px of what is shown
+const [WIDE, HIGH] = [192, 160]; // px on the screen
 
 export function mount(root, network) {
   album.open(network.images);
   const current = h("div", { class: "current" }), strip = h("div", { class: "strip" });
-  const tools = h("div", { class: "control" }, chooser(network.limits)), parts = [camera, edit, second].map((module) => [module, h("div")]);
-  root.append(strip, current, tools, quiet("You can also drop an image anywhere on this page, or paste one."), ...parts.map(([, place]) => place));
-  for (const [module, place] of parts) module.mount(place);
+  const choices = h("div", { class: "choices" }, strip, h("div", { class: "control" }, chooser(network.limits)));
+  root.append(h("div", { class: "image" }, current, choices));
+  camera.mount(choices);
+  edit.mount(root, choices.querySelector(".control"));
+  choices.append(quiet("Or drop an image anywhere on this page, or paste one."));
+  second.mount(choices);
   stripOf(strip);
   dropping(network.limits);
   pasting(network.limits);
@@ -27,11 +31,11 @@ export function mount(root, network) {
 async function show(place) {
   if (!state.image) return place.replaceChildren(quiet("No image yet."));
   try {
-    const answer = await ask("image", { image: state.image, side: 512 }, { says: "reading the image" });
+    const answer = await ask("image", { image: state.image, side: SIDE }, { says: "reading the image" });
     if (!answer) return;
     const { facts: { name, width, height }, pictures: [picture] } = answer;
     album.call(state.image, name);
-    place.replaceChildren(figure({ ...picture, shown: WIDE, caption: `${name}, ${width} x ${height} ` }));
+    place.replaceChildren(figure({ ...picture, shown: within(picture, WIDE, HIGH), caption: `${name}, ${width} x ${height}` }));
   } catch (error) {
     place.replaceChildren(failed(error));
   }
