@@ -27,7 +27,7 @@ from caffe_viz.views.attributed import SIGNED
 from caffe_viz.views.kernels import draw_weights, has_kernels
 from caffe_viz.views.maximized import Maximized
 from caffe_viz.views.objectives import climbed
-from caffe_viz.views.streams import draw, has_maps, statistics
+from caffe_viz.views.streams import draw, has_maps, statistics, strengths
 from caffe_viz.views.structured import show_structure
 from caffe_viz.views.topmost import searched, searching
 
@@ -113,7 +113,7 @@ def activation(subject: Subject, number: int, layer: LayerGeometry, blob: str) -
     rows = array.reshape(len(array), -1)
     facts = {
         "blob": blob, "state": state, "statistics": list(map(plain, statistics(blob, array)[2:])),
-        "strength": [json_number(v) for v in rows.mean(1, dtype=np.float64)],
+        "strength": [json_number(v) for v in strengths(array)],
         "silent": int((rows == 0).all(1).sum()) if has_maps(array) else 0,
     }  # fmt: skip
     name = file_name(f"{blob}_{stem(image.name)}", "activation")

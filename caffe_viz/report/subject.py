@@ -19,8 +19,9 @@ from caffe_viz.geometry.fields import Shape
 from caffe_viz.images import Album
 from caffe_viz.netdef import LayerParameter, NetParameter, StoredLayer
 from caffe_viz.network import Array, Network, PathLike
-from caffe_viz.probe import Probe, forward
+from caffe_viz.probe import Probe
 from caffe_viz.views import show_evolution
+from caffe_viz.views.streams import run_image
 
 
 @dataclass(frozen=True)
@@ -191,12 +192,8 @@ class Subject:
         """What image `number` makes of each blob, (C, H, W) or (K,), after layers that work in place."""
         if number not in self._blobs:
             self._blobs.clear()  # one image's blobs may take much memory
-            network, pixels = self.network, self.images[number].pixels[None]
-            rows = network.room.together(pixels, network.geometry.blobs[network.data])
-            found = forward(self._net, {network.data: rows}, network.geometry.named_blobs)
-            self._blobs[number] = {
-                n: network.room.apart(a)[0] if a.ndim > 1 else a.reshape(-1) for n, a in found.items()
-            }
+            network, pixels = self.network, self.images[number].pixels
+            self._blobs[number] = run_image(network, self._net, pixels, network.geometry.named_blobs)
         return self._blobs[number]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -62,13 +63,11 @@ class Search:
         self._method = gradient
         self._gradients = UnitGradients(part, self._blob, gradient) if gradient else None
         self.engine = self._runner.engine
-        self._file = state_file
-        self._key = self._make_key(count) if state_file else {}
-        resumed = state_file is not None and state_file.exists()
-        self.standing = (
-            Standing.load(state_file, self._key) if state_file and resumed
-            else Standing.empty(count, len(self._filters))
-        )  # fmt: skip
+        self._count = count
+        self._file: Path | None = None
+        self.standing = Standing.empty(count, len(self._filters))
+        if state_file is not None:
+            self.keep_in(state_file)
 
     def __iter__(self) -> Iterator[Progress]:
         total, saved = len(self.album), time.monotonic()
@@ -87,18 +86,32 @@ class Search:
         values = values.reshape(len(batch.numbers), values.shape[2], -1)
         return values[:, list(self._filters)] if len(self._filters) < values.shape[1] else values
 
+    def keep_in(self, file: Path) -> None:
+        """Save in `file` from now on, and go on from it if it exists.
+
+        Raises:
+            InputError: it is that of another search.
+        """
+        key, self._file = self.key, file
+        if file.exists():
+            self.standing = Standing.load(file, key)
+
     def save(self) -> None:
         """Write what is found so far, where a state file was given."""
         if self._file is not None:
-            self.standing.save(self._file, self._key)
+            self.standing.save(self._file, self.key)
 
     def forget(self) -> None:
         """Remove the state file: the result is safe."""
         if self._file is not None:
             self._file.unlink(missing_ok=True)
 
-    def result(self, on_image: Callable[[int, int], None] | None = None) -> Top:
+    def result(
+        self, on_image: Callable[[int, int], None] | None = None, cut: Sequence[int] | None = None
+    ) -> Top:
         """What was found, with crops, for which images are read again; `on_image` is told (done, total).
+
+        Crops are of the filters `cut` (None: all).
 
         Raises:
             InputError: no image could be used, or one cannot be read any more.
@@ -114,7 +127,8 @@ class Search:
         places = np.stack(np.divmod(units, self._map[-1] if self._map else 1), axis=-1)
         places[images == NONE] = 0
         boxes = np.array([[self._cutter.box((int(y), int(x))) for y, x in row] for row in places], np.int64)
-        shown, crops, gradients = self._crops(images, places, on_image)
+        rows = [row for row, f in enumerate(self._filters) if cut is None or f in cut]
+        shown, crops, gradients = self._crops(rows, images, places, on_image)
         used = sorted({int(n) for n in images.ravel()} - {NONE})
         images = np.where(images == NONE, NONE, np.searchsorted(used, images))
         return Top(
@@ -141,12 +155,12 @@ class Search:
         return self._part.pixels(self.album.load(number), name=self.album.name(number))[None]
 
     def _crops(
-        self, images: NDArray[np.int64], places: NDArray[np.int64],
+        self, rows: Sequence[int], images: NDArray[np.int64], places: NDArray[np.int64],
         on_image: Callable[[int, int], None] | None,
     ) -> tuple[tuple[int, ...], NDArray[np.uint8], NDArray[np.uint8]]:  # fmt: skip
         """The filters that are shown, crops of their places and of gradients; each image is read once."""
         count = images.shape[1]
-        living = [row for row in range(len(images)) if (images[row] != NONE).any()]
+        living = [row for row in rows if (images[row] != NONE).any()]
         tile = self._cutter.tile(len(living) * count)
         rows = living[: max(1, PIXELS // (count * tile[0] * tile[1]))]
         crops = np.full((len(rows), count, *tile, 3), 255, np.uint8)
@@ -169,8 +183,10 @@ class Search:
                 on_image(done, len(wanted))
         return tuple(self._filters[row] for row in rows), crops, gradients
 
-    def _make_key(self, count: int) -> dict[str, Any]:
-        own = {"layer": self.layer, "filters": list(self._filters), "count": count}
+    @cached_property
+    def key(self) -> dict[str, Any]:
+        """What decides what is found, as JSON has it."""
+        own = {"layer": self.layer, "filters": list(self._filters), "count": self._count}
         return own | identity(self._part, self.album, self._runner)
 
 

@@ -49,17 +49,12 @@ class Maximized(Rich):
         Images and volumes between black and white are shown as they are, others stretched. Channels that are
         no colours are tiles, the frames of a volume are beside each other, and a vector is bars.
         """
-        if image.ndim == 1:
-            return figures.bars(image)
         colours = self.network.colours
-        if colours is None:
-            values = image.reshape(-1, 1, 1)
-            values = Units.of(None, 1).share(values) if self.ascent.bounded else values
-            return figures.channels(self._toned(values).reshape(image.shape))
-        if image.ndim == 3:
-            return self._toned(colours.in_rgb(image))
-        shown = colours.in_rgb(image.swapaxes(0, 1))
-        return figures.frames(self._toned(shown.reshape(-1, *shown.shape[2:])).reshape(shown.shape))
+        return figures.draw_input(image, colours, self._share if colours is None else self._toned)
+
+    def _share(self, values: Array) -> Array:
+        """Of values that are no colours."""
+        return self._toned(Units.of(None, 1).share(values) if self.ascent.bounded else values)
 
     def _toned(self, values: Array) -> Array:
         """(H, W, C) in 0..1."""
