@@ -8,10 +8,10 @@ import { go, state, subscribe } from "./state.js";
 const [WIDE, HIGH] = [96, 96]; // px of the input as the net sees it
 
 export function mount(root, network) {
-  const said = h("p", { role: "status", class: "said" }), seen = h("div", { class: "seen" }), tables = h("div", { class: "heads" });
+  const said = h("p", { role: "status", class: "said" }), seen = h("div"), tables = h("div", { class: "heads" });
   const legend = quiet("");
-  const place = h("div", { class: "place answer" }, tables, seen);
-  root.append(said, place, legend);
+  const place = h("div", { class: "place answer" }, tables, legend, seen);
+  root.append(said, place);
   let last = null, present = null; // {image, net, heads}: of the image before, and of the one that is shown
 
   async function show() {

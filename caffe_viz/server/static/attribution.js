@@ -70,7 +70,7 @@ function controls(network, methods) {
     likeliest.hidden = state.target === "";
     layer.hidden = !readsLayer(methods.get(state.method));
   });
-  return h("div", {}, form, h("p", { class: "control" }, h("label", {}, "Method ", method), layer), h("p", { class: "control" }, strength()));
+  return h("div", {}, form, h("p", { class: "control" }, h("label", {}, "Method ", method), layer, strength()));
 }
 
 function drawn({ facts, pictures, data }) {

@@ -37,7 +37,7 @@ const shift = {
 };
 
 const cover = {
-  help: "Paint grey over what the network shall not see. With keys: the arrows move the brush, the space bar paints.",
+  help: "Paint over what the network shall not see. Keys: arrows move the brush, the space bar paints.",
   press: (editor, at) => paint(editor, at, true),
   drag(editor, at) {
     paint(editor, at, false);
@@ -59,7 +59,7 @@ const cover = {
 };
 
 const crop = {
-  help: "Drag over the part to keep. With keys: the arrows cut a bit off the side they point to.",
+  help: "Drag over the part to keep. Keys: each arrow cuts a bit off its side.",
   press(_, at) {
     this.from = at;
   },

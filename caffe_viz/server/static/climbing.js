@@ -46,9 +46,12 @@ export class Climbing {
   // The pictures are replaced where they stand, so that nothing jumps.
   #grow(facts, pictures) {
     if (!pictures?.length) return;
-    const images = this.place.querySelectorAll("img");
-    if (images.length !== pictures.length) this.#show(facts, pictures, "");
-    else for (const [k, { src }] of pictures.entries()) images[k].src = src;
+    const figures = this.place.children;
+    if (figures.length !== pictures.length) this.#show(facts, pictures, "");
+    for (const [k, { src }] of pictures.entries()) {
+      figures[k].querySelector("img").src = src;
+      figures[k].querySelector("figcaption").firstChild.textContent = caption(facts, k);
+    }
     this.#draw(facts);
   }
 
@@ -61,16 +64,16 @@ export class Climbing {
     this.words.textContent = [`${method}${size ? `, ${[size].flat().join(" x ")} pixels` : ""}${engine ? `, ${engine}` : ""}.`, trouble].filter(Boolean).join(" ");
   }
 
-  #show({ titles, values }, pictures, data) {
-    this.place.replaceChildren(...pictures.map((picture, k) => figure({
-      ...picture, data: k === 0 ? data : "", caption: `${pictures.length > 1 ? `start ${k + 1}: ` : ""}${number(values?.[k] ?? null)}`,
-    })));
+  #show(facts, pictures, data) {
+    this.place.replaceChildren(...pictures.map((picture, k) => figure({ ...picture, data: k === 0 ? data : "", caption: caption(facts, k) })));
   }
 
   #draw({ curve: lines }) {
     if (lines?.length) this.curve.replaceChildren(curve(lines, Number(state.steps), `how much ${this.objective} is there, step by step`));
   }
 }
+
+const caption = ({ values }, k) => `${values.length > 1 ? `start ${k + 1}: ` : ""}${number(values[k])}`;
 
 // Fields for how it is climbed; the state has their values.
 export function settings(network) {

@@ -2,12 +2,14 @@
 import * as album from "./album.js";
 import { ask } from "./api.js";
 import { failed, h, number, quiet } from "./dom.js";
-import { figure } from "./pictures.js";
+import { figure, within } from "./pictures.js";
+import { whenSeen } from "./seen.js";
 import { go, state, subscribe } from "./state.js";
 import { Tiles } from "./tiles.js";
 
 const SHOWN = 5; // classes of each
-const WIDE = 192;
+const WIDE = 160; // px
+const VIEWS = ["its map", "over the image"];
 const WAYS = { images: "two images", networks: "two networks" };
 
 export function mount(root, network) {
@@ -16,7 +18,7 @@ export function mount(root, network) {
   const parts = { answers: h("div"), maps: h("div", { class: "three" }), unit: h("div") };
   const grids = ["first", "second", "difference"].map((name) => grid(name));
   parts.maps.append(...grids.map(({ element }) => element));
-  const networks = network.networks.map(({ name }, k) => `network ${k + 1}: ${name}`);
+  const networks = network.networks.map(({ name, weights }, k) => `network ${k + 1} (${weights.split(/[\\/]/).at(-1) || name})`);
   let turn = null;
 
   async function show() {
@@ -34,7 +36,7 @@ export function mount(root, network) {
     unit(parts.unit, sides);
   }
 
-  subscribe(["net", "layer", "unit", "image", "other", "beside"], show);
+  subscribe(["net", "layer", "unit", "image", "other", "beside"], whenSeen(root, show));
 }
 
 const HOW = "Choose a second image above (“Keep this one to compare” and then choose another), or start caffe-viz serve with --beside and a second network.";
@@ -88,7 +90,7 @@ function maps(grids, [first, second]) {
   const difference = { net: first.net, image: first.image, layer, other_image: second.image, other_net: second.net };
   const asked = [["maps", { net: first.net, image: first.image, layer }], ["maps", { net: second.net, image: second.image, layer }], ["difference", difference]];
   const names = [first.name, second.name, "the difference"];
-  for (const [k, [question, params]] of asked.entries()) fillGrid(grids[k], question, params, `${layer}: ${names[k]}`);
+  for (const [k, [question, params]] of asked.entries()) fillGrid(grids[k], question, params, `${layer}, ${names[k]}`);
 }
 
 async function fillGrid({ name, title, words, place, tiles }, question, params, says) {
@@ -113,8 +115,9 @@ async function unit(place, sides) {
   place.hidden = number_ === "";
   if (number_ === "") return;
   await asked(place, sides.map(({ net, image }, k) => ["unit", { net, image, layer, unit: number_ }, `compared unit ${k}`]), "comparing the unit", (both) =>
-    [h("h3", {}, `Unit ${number_} of ${layer} in both`), h("div", { class: "pair" }, both.flatMap(({ pictures, data, facts }, k) =>
-      pictures.slice(0, 2).map((picture) => figure({ ...picture, data, shown: WIDE, caption: `${sides[k].name}: up to ${number(facts.max)} ` }))))]);
+    [h("h3", {}, `Unit ${number_} of ${layer} in both`), h("div", { class: "pair" }, both.map(({ pictures, data, facts }, k) =>
+      h("div", { class: "one" }, h("p", {}, `${sides[k].name}: up to ${number(facts.max)}`),
+        h("div", { class: "pair" }, pictures.slice(0, 2).map((picture, n) => figure({ ...picture, data: n ? "" : data, shown: within(picture, WIDE, WIDE), caption: VIEWS[n] }))))))]);
 }
 
 // What both questions are answered with, drawn; nothing where a newer one has been asked.

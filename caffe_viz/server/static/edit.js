@@ -34,7 +34,7 @@ class Editor {
     this.canvas = h("canvas", { tabindex: 0, role: "img" });
     this.mark = h("div", { class: "mark", hidden: true });
     this.help = quiet(this.#tool.help);
-    this.fields = { angle: this.#field("Turn by", 180), x: this.#field("Shift right by", SIDE), y: this.#field("Shift down by", SIDE) };
+    this.fields = { angle: this.#field("Degrees", 180), x: this.#field("Right", SIDE), y: this.#field("Down", SIDE) };
     this.size = h("input", { type: "range", min: 2, max: 60, value: 20 });
     this.turn = button("Edit", () => this.#open(true), { title: "shift, turn, cover or crop it, and see the answer move" });
     this.element = h("div", { class: "editor", hidden: true }, h("div", { class: "stage" }, this.canvas, this.mark), this.#controls());
@@ -74,9 +74,10 @@ class Editor {
       const input = h("input", { type: "radio", name: "tool", checked: tool === this.#tool, change: () => this.#take(tool) });
       return h("label", {}, input, ` ${name}`);
     });
+    const labels = Object.values(this.fields).map(({ parentElement }) => parentElement);
     return h("div", { class: "controls" },
-      h("fieldset", { class: "tools" }, h("legend", {}, "Dragging and arrow keys"), tools), this.help,
-      Object.values(this.fields).map(({ parentElement }) => parentElement), h("label", {}, "Size of the brush ", this.size),
+      h("fieldset", { class: "tools" }, h("legend", {}, "Dragging and arrow keys"), tools, h("label", {}, "brush ", this.size)), this.help,
+      h("p", { class: "control" }, labels),
       h("p", { class: "control" }, button("Done", () => this.#open(false)), button("Undo all", () => this.#reset()),
         button("Compare with the original", () => go({ other: this.id }))));
   }
@@ -84,7 +85,7 @@ class Editor {
   #field(words, most) {
     const typed = () => this.original && input.checkValidity() && this.change(this.#numbers());
     const input = h("input", { type: "number", min: -most, max: most, value: 0, input: typed });
-    h("label", {}, `${words} `, input, most === 180 ? " degrees" : " px");
+    h("label", {}, `${words} `, input);
     return input;
   }
 

@@ -4,6 +4,7 @@ import { h, number } from "./dom.js";
 import { fitted } from "./fitting.js";
 
 const WORDS = 40; // a vector of up to so many values has them written in its cells
+const EDGE = 0.5; // px of a map that are left out, lest a part of its neighbour is seen
 const AROUND = 200, READOUT = 30; // px of the window that the maps do not have, and below them
 
 // `choose(unit)` when a map is clicked. What is shown is the answer of `maps` or `difference`.
@@ -23,16 +24,16 @@ export class Tiles {
   // Once the picture of all maps is there, so that nothing flickers. -> false if another answer came meanwhile.
   async show({ facts, pictures }, label) {
     const turn = (this.turn = {});
-    const sprite = await loaded(pictures[0].src);
+    await loaded(pictures[0].src);
     if (this.turn !== turn) return false;
     const cells = facts.tile[0] * facts.tile[1] === 1;
     const kept = this.facts && this.cells === cells && this.items.length === shownOf(facts);
-    Object.assign(this, { facts, cells, worded: cells && facts.count <= WORDS });
+    Object.assign(this, { facts, cells, sheet: pictures[0], worded: cells && facts.count <= WORDS });
     this.group.setAttribute("aria-label", label);
     this.group.classList.toggle("vector", cells);
     this.group.classList.toggle("words", this.worded);
     if (!kept) this.#build();
-    for (const [unit, item] of this.items.entries()) cells ? this.#shade(unit, item) : this.#draw(unit, item, sprite);
+    for (const [unit, item] of this.items.entries()) cells ? this.#shade(unit, item) : item.setAttribute("aria-label", `map ${this.#name(unit)}`);
     if (!this.group.isConnected) this.place.replaceChildren(this.group, this.readout);
     this.#fit();
     return true;
@@ -59,17 +60,9 @@ export class Tiles {
   }
 
   #build() {
-    const [width, height] = this.facts.tile;
     this.items = Array.from({ length: shownOf(this.facts) }, (_, unit) => h("button", { type: "button", tabindex: -1, "data-unit": unit },
-      this.cells ? "" : h("canvas", { width, height, "aria-hidden": "true" }), h("span", { class: "number" }, String(unit))));
+      this.cells ? "" : h("span", { class: "map" }), h("span", { class: "number" }, String(unit))));
     this.group.replaceChildren(...this.items);
-  }
-
-  #draw(unit, item, sprite) {
-    const { tile: [width, height], gap, columns } = this.facts;
-    const [x, y] = [(unit % columns) * (width + gap), Math.floor(unit / columns) * (height + gap)];
-    item.firstElementChild.getContext("2d").drawImage(sprite, x, y, width, height, 0, 0, width, height);
-    item.setAttribute("aria-label", `map ${this.#name(unit)}`);
   }
 
   // A few values are bars with their words, many are grey cells.
@@ -113,14 +106,22 @@ export class Tiles {
     items[to]?.focus();
   }
 
+  // All maps are one picture, each button's background: hundreds of pictures or canvases would take too long.
   #fit() {
     if (!this.facts || this.cells) return;
-    const { tile: [width, height] } = this.facts;
+    const { tile: [width, height], gap, columns } = this.facts, { src, width: whole, height: tall } = this.sheet;
     const [wide, high, numbered] = fitted(this.items.length, [width, height], this.place.clientWidth, this.#room());
+    const [across, down] = [wide / width, high / height];
     this.group.classList.toggle("numbered", numbered);
     this.group.classList.toggle("pixels", wide >= width);
-    this.group.style.setProperty("--wide", `${wide}px`);
-    this.group.style.setProperty("--high", `${high}px`);
+    for (const [name, value] of Object.entries({
+      "--sheet": `url(${JSON.stringify(src)})`, "--size": `${whole * across}px ${tall * down}px`,
+      "--wide": `${wide - 2 * EDGE}px`, "--high": `${high - 2 * EDGE}px`,
+    })) this.group.style.setProperty(name, value);
+    for (const [unit, item] of this.items.entries()) {
+      const [x, y] = [(unit % columns) * (width + gap), Math.floor(unit / columns) * (height + gap)];
+      item.firstElementChild.style.backgroundPosition = `${-x * across - EDGE}px ${-y * down - EDGE}px`;
+    }
   }
 
   // The height that there is without scrolling: that of the column, or of the window.

@@ -2,6 +2,7 @@
 import { ask } from "./api.js";
 import { failed, h, quiet } from "./dom.js";
 import { figure } from "./pictures.js";
+import { whenSeen } from "./seen.js";
 import { go, state, subscribe } from "./state.js";
 
 export function mount(root, network) {
@@ -27,7 +28,7 @@ export function mount(root, network) {
     }
   }
 
-  show();
+  whenSeen(root, show)();
   subscribe(["moment"], () => choose());
 }
 
