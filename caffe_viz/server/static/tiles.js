@@ -61,7 +61,7 @@ export class Tiles {
 
   #build() {
     this.items = Array.from({ length: shownOf(this.facts) }, (_, unit) => h("button", { type: "button", tabindex: -1, "data-unit": unit },
-      this.cells ? "" : h("span", { class: "map" }), h("span", { class: "number" }, String(unit))));
+      this.cells ? [] : [h("span", { class: "map" }), h("span", { class: "number" }, String(unit))]));
     this.group.replaceChildren(...this.items);
   }
 
@@ -72,7 +72,7 @@ export class Tiles {
     const part = value === null || high <= from ? 0 : Math.round((100 * (value - from)) / (high - from));
     if (this.worded) item.style.setProperty("--part", `${part}%`);
     else item.style.backgroundColor = `color-mix(in srgb, #fff ${part}%, #000)`;
-    item.lastElementChild.textContent = this.worded ? this.#said(unit) : "";
+    if (this.worded) item.textContent = this.#said(unit);
     item.setAttribute("aria-label", this.#said(unit));
   }
 
