@@ -1,0 +1,157 @@
+"""A network that questions are asked of: its net, its probes, and what the last images made of all blobs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from caffe_viz import backend
+from caffe_viz.attribution.targets import asked_blobs
+from caffe_viz.comparing.filters import Stored
+from caffe_viz.errors import InputError
+from caffe_viz.figures import draw_input
+from caffe_viz.geometry import LayerGeometry
+from caffe_viz.images import Labels, stretched
+from caffe_viz.network import Array, Network
+from caffe_viz.server.questions.recent import Recent
+from caffe_viz.server.questions.remembering import RememberingProbe
+from caffe_viz.server.questions.uploads import Uploads
+from caffe_viz.units import labels_at
+from caffe_viz.views.files import stored_layers
+from caffe_viz.views.streams import run_image
+
+BLOBS = 2**28  # bytes of the blobs of the last images
+PROBES = 4  # of nets with several answers, each with weights of its own
+
+Blobs = Mapping[str, Array]
+
+
+class Opened:
+    """All of it is loaded when it is first used; whatever is wrong with it is an InputError or RunError."""
+
+    def __init__(self, network: Network, uploads: Uploads) -> None:
+        self._given, self._uploads = network, uploads
+        self._blobs: Recent[Blobs] = Recent(BLOBS, lambda blobs: sum(a.nbytes for a in blobs.values()))
+        self._nets: Recent[Any] = Recent(PROBES, lambda _: 1)
+        self._probes: Recent[RememberingProbe] = Recent(PROBES, lambda _: 1)
+        self._parts: dict[str, Network] = {}
+        self._made_of: dict[str, Set[str]] = {}
+
+    @cached_property
+    def network(self) -> Network:
+        """It, with the input that an image goes into."""
+        return _taking(self._given)
+
+    @cached_property
+    def stored(self) -> Mapping[str, Stored]:
+        """Layer -> its weights."""
+        return stored_layers(self._given)
+
+    @property
+    def engine(self) -> str:
+        """caffe or torch."""
+        return backend.chosen(self._given.engine, self._given.device, self._given.message)
+
+    def layer(self, name: str) -> LayerGeometry:
+        """The layer of that name. Raises InputError with the near ones if there is none."""
+        return self.network.geometry.layer(name)
+
+    def blob(self, layer: str) -> str:
+        """What a layer makes: its first blob, after layers in place; or else the blob of that name."""
+        geometry = self.network.geometry
+        if layer in geometry.named_blobs and layer not in {one.name for one in geometry.layers}:
+            return layer
+        if not (tops := self.layer(layer).tops):
+            raise InputError(f"layer {layer!r} makes no blob.")
+        return tops[0]
+
+    def blobs(self, image: str, blob: str) -> Blobs:
+        """What an image makes of `blob`, and of all that is computed with it: (C, ..) or (K,)."""
+        network, key = self._leading(blob)
+
+        def run() -> Blobs:
+            pixels = self.pixels(image, network)
+            net = self._nets.get(key, network.load)
+            return run_image(network, net, pixels, network.geometry.named_blobs)
+
+        return self._blobs.get((key, image), run)
+
+    def warm(self) -> None:
+        """Load the net and the probe of its first answer."""
+        if self.network.has_image:
+            self._nets.get("", self.network.load)
+            self.probe("")
+
+    def maps(self, image: str, layer: str) -> Array:
+        """What an image makes of a layer: (C, ..) or (K,)."""
+        blob = self.blob(layer)
+        return self.blobs(image, blob)[blob]
+
+    def map(self, image: str, layer: str, unit: int) -> Array:
+        """One channel of it, (..) or a single number."""
+        maps = self.maps(image, layer)
+        need_unit(layer, unit, len(maps))
+        return np.asarray(maps[unit])
+
+    def labels(self, layer: str, count: int) -> Labels:
+        """The names of the channels of what a layer makes, where those are classes."""
+        blob = self.blob(layer)
+        for head in self.network.heads:
+            if head.answer == blob:
+                return self.network.labels_of(head).of(count)
+        return labels_at(self.network, layer, count)
+
+    def probe(self, target: str, layer: str = "") -> RememberingProbe:
+        """For gradients of a target ("": the likeliest class), by way of maps of `layer` ("": the default)."""
+        network = self._given
+        blobs = asked_blobs(network, [target] if target else None, layer or None)
+        answers = [head.answer for head in network.heads if blobs and set(blobs) <= self._before(head.answer)]
+        key = tuple(answers[:1]) or blobs  # one probe for all that is before an answer
+        return self._probes.get(key, lambda: RememberingProbe(_taking(network.part(*key))))
+
+    def pixels(self, image: str, network: Network) -> Array:
+        """(C, H, W), or other axes, in units of the input of this network or a part of it."""
+        return network.pixels(self._uploads.array(image), name=self._uploads.name(image))
+
+    def seen(self, image: str) -> Array:
+        """The image as the net sees it, (h, w, 3) RGB in 0..1; drawn, where the input is no picture."""
+        return self.draw(self.pixels(image, self.network))
+
+    def draw(self, pixels: Array) -> Array:
+        """What goes into the net, (h, w, 3) RGB in 0..1."""
+        colours = self.network.colours
+        return draw_input(pixels, colours, stretched if colours is None else _clipped)
+
+    def _leading(self, blob: str) -> tuple[Network, str]:
+        """The network, or where several inputs could be the image, what leads to `blob`; and a key for it."""
+        if self.network.has_image:
+            return self.network, ""
+        if blob not in self._parts:
+            self._parts[blob] = _taking(self._given.part(blob))
+        return self._parts[blob], blob
+
+    def _before(self, answer: str) -> Set[str]:
+        """All blobs that `answer` is made of."""
+        if answer not in self._made_of:
+            message = self._given.part(answer).message
+            self._made_of[answer] = {top for layer in message.layer for top in layer.top}
+        return self._made_of[answer]
+
+
+def need_unit(layer: str, unit: int, count: int) -> None:
+    """Raises InputError if a layer has no channel of that number."""
+    if unit >= count:
+        raise InputError(f"layer {layer!r} has units 0 to {count - 1}, not {unit}.")
+
+
+def _taking(network: Network) -> Network:
+    """The network, with the input that an image without a name goes into."""
+    network.need_weights()
+    return network.taking([np.zeros(1, np.float32)])[0]
+
+
+def _clipped(values: Array) -> Array:
+    return np.clip(values, 0, 1)
