@@ -92,5 +92,5 @@ def visit(browser: Any, served: Server) -> Iterator[Any]:
 
 def settled(page: Any) -> None:
     """Waits until the image, the maps and all that follows the address are on the screen."""
-    page.wait_for_function("document.querySelector('.tiles')")
+    page.locator(".tiles").first.wait_for()
     page.evaluate("import('/static/settling.js').then((module) => module.settled())")
