@@ -45,11 +45,8 @@ def activations() -> Any:
 
 def shown(page: Any, selector: str) -> None:
     """Waits until the pictures there have arrived."""
-    page.wait_for_function(
-        "s => { const found = [...document.querySelectorAll(s)]; "
-        "return found.length > 0 && found.every((i) => i.complete && i.naturalWidth > 0); }",
-        arg=f"{selector} img",
-    )
+    page.locator(f"{selector} img").first.wait_for()
+    page.evaluate(f"Promise.all([...document.querySelectorAll('{selector} img')].map((i) => i.decode()))")
 
 
 def parameters(page: Any) -> dict[str, str]:
@@ -307,7 +304,7 @@ def test_two_networks(visit: Any) -> None:
     settled(page)
     before = page.locator("#seen dd").all_inner_texts()
     page.get_by_label("Network", exact=True).select_option("1")
-    page.wait_for_function("new URLSearchParams(location.search).get('net') === '1'")
+    page.wait_for_url(re.compile("net=1"))
     settled(page)
     assert page.get_by_role("heading", name="Unit 16 of conv3").is_visible()
     assert page.locator("#seen dd").all_inner_texts() != before

@@ -73,9 +73,9 @@ const byStrength = (strength) => [...strength.keys()].sort((a, b) => (strength[b
 const vector = ({ tile: [width, height] }) => width * height === 1;
 
 function words(facts) {
-  const { count, columns, rows, shape, state: when, low, high, statistics: s } = facts;
+  const { count, shown, shape, state: when, low, high, statistics: s } = facts;
   const what = vector(facts) ? `${number(count)} values` : `${number(count)} maps of ${shape.slice(1).join(" x ")}`;
-  const part = columns * rows < count ? `, of which the first ${columns * rows} are shown` : "";
+  const part = shown < count ? `, of which the first ${shown} are shown` : "";
   return `${[what, when].filter(Boolean).join(", ")}${part}. Black is ${number(low)}, white is ${number(high)}; `
     + `mean ${number(s.mean)}, rms ${number(s.rms)}; ${percent(s.nonzero)} of the values are not 0.`;
 }

@@ -27,7 +27,7 @@ export class Tiles {
     await loaded(pictures[0].src);
     if (this.turn !== turn) return false;
     const cells = facts.tile[0] * facts.tile[1] === 1;
-    const kept = this.facts && this.cells === cells && this.items.length === shownOf(facts);
+    const kept = this.facts && this.cells === cells && this.items.length === facts.shown;
     Object.assign(this, { facts, cells, sheet: pictures[0], worded: cells && facts.count <= WORDS });
     this.group.setAttribute("aria-label", label);
     this.group.classList.toggle("vector", cells);
@@ -60,7 +60,7 @@ export class Tiles {
   }
 
   #build() {
-    this.items = Array.from({ length: shownOf(this.facts) }, (_, unit) => h("button", { type: "button", tabindex: -1, "data-unit": unit },
+    this.items = Array.from({ length: this.facts.shown }, (_, unit) => h("button", { type: "button", tabindex: -1, "data-unit": unit },
       this.cells ? [] : [h("span", { class: "map" }), h("span", { class: "number" }, String(unit))]));
     this.group.replaceChildren(...this.items);
   }
@@ -132,9 +132,6 @@ export class Tiles {
     return column.clientHeight - above - READOUT;
   }
 }
-
-// Of very many large maps the picture has only the first.
-const shownOf = ({ count, columns, rows }) => Math.min(count, columns * rows);
 
 async function loaded(src) {
   const image = new Image();

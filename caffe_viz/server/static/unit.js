@@ -59,16 +59,19 @@ const described = (answer) => [
   ...answer.facts.notes.map(quiet),
 ].filter(Boolean);
 
-function rows({ min, mean, max, zeros, at, box, field, shape }) {
-  const found = [
+function rows({ min, mean, max, zeros, at, box, field, shape: [, ...map] }) {
+  const where = [
+    ["strongest at", `row ${at[0]}, column ${at[1]} of its map`],
+    box && ["which sees", `rows ${box[0]} to ${box[2]}, columns ${box[1]} to ${box[3]} of the image`],
+    field && ["each place sees", `${sides(field.size)} pixels, one place every ${sides(field.stride)}`],
+  ];
+  const values = [
+    ["its map", map.join(" x ")],
     ["values", `${number(min)} to ${number(max)}, on average ${number(mean)}`],
     ["not active (0)", percent(zeros)],
   ];
-  if (shape?.length) found.unshift(["size of its map", shape.join(" x ")]);
-  if (at?.length) found.push(["strongest at", `row ${at[0]}, column ${at[1]}`]);
-  if (box) found.push(["which sees", `rows ${box[0]} to ${box[2]}, columns ${box[1]} to ${box[3]} of the image`]);
-  if (field) found.push(["each value sees", `${sides(field.size)} pixels, ${sides(field.stride)} apart`]);
-  return found;
+  if (map.every((side) => side === 1)) return [["its value", number(max)]];
+  return [...values, ...(at.length === 2 ? where : [])].filter(Boolean);
 }
 
-const sides = (value) => (Array.isArray(value) ? value.join(" x ") : `${value} x ${value}`);
+const sides = ([high, wide]) => `${number(high)} x ${number(wide)}`;
