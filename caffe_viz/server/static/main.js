@@ -15,6 +15,7 @@ import * as objective from "./objective.js";
 import * as report from "./report.js";
 import { start } from "./state.js";
 import * as status from "./status.js";
+import * as title from "./title.js";
 import * as training from "./training.js";
 import * as unit from "./unit.js";
 
@@ -30,6 +31,7 @@ const MODULES = [
   [objective, "objective"],
   [compare, "compare"],
   [training, "training"],
+  [title, "name"],
   [about, "tools"],
   [copying, "tools"],
   [report, "tools"],
