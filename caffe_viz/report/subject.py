@@ -91,17 +91,12 @@ class Subject:
         pixels = [network.pixels(album.load(k), name=album.name(k)) for k in numbers if album]
         names = short_names([album.name(k) for k in numbers if album])
         pictures = tuple(map(Image, names, pixels))
-        files = [
-            File.of(what, path)
-            for what, path in (
-                ("prototxt", network.prototxt), ("caffemodel", network.weights), ("record", record),
-            ) if isinstance(path, str | Path)
-        ]  # fmt: skip
+        files = files_of(network, record)
         if record is not None:
             _check_record(record, network)
         return cls(
             network, pictures, None if photos is None else Album.of(photos),
-            None if record is None else Path(record), tuple(files),
+            None if record is None else Path(record), files,
         )  # fmt: skip
 
     @property
@@ -195,6 +190,12 @@ class Subject:
             network, pixels = self.network, self.images[number].pixels
             self._blobs[number] = run_image(network, self._net, pixels, network.geometry.named_blobs)
         return self._blobs[number]
+
+
+def files_of(network: Network, record: PathLike | None) -> tuple[File, ...]:
+    """Those that a report of `network` is made of. Raises InputError if one cannot be read."""
+    paths = {"prototxt": network.prototxt, "caffemodel": network.weights, "record": record}
+    return tuple(File.of(what, path) for what, path in paths.items() if isinstance(path, str | Path))
 
 
 def _check_record(path: PathLike, network: Network) -> None:

@@ -49,7 +49,7 @@ class Search:
         self._blob = measured.tops[0] if measured.tops else ""
         part = network.part(self._blob) if measured.tops else network
         self._shape = part.room.shape(part.geometry.blob(self._blob)) if measured.tops else ()
-        self._filters = _chosen(layer, self._shape, filters)
+        self.filters = _chosen(layer, self._shape, filters)
         if count < 1:
             raise InputError(f"count is {count}: 1 or more is expected.")
         if len(part.shape) != 3:
@@ -65,7 +65,7 @@ class Search:
         self.engine = self._runner.engine
         self._count = count
         self._file: Path | None = None
-        self.standing = Standing.empty(count, len(self._filters))
+        self.standing = Standing.empty(count, len(self.filters))
         if state_file is not None:
             self.keep_in(state_file)
 
@@ -81,10 +81,10 @@ class Search:
     def _activations(self, batch: Batch) -> NDArray[np.float32]:
         """(n, F, S) of the filters that are looked at."""
         if not batch.numbers:
-            return np.empty((0, len(self._filters), 1), np.float32)
+            return np.empty((0, len(self.filters), 1), np.float32)
         values = batch.values[self._blob]
         values = values.reshape(len(batch.numbers), values.shape[2], -1)
-        return values[:, list(self._filters)] if len(self._filters) < values.shape[1] else values
+        return values[:, list(self.filters)] if len(self.filters) < values.shape[1] else values
 
     def keep_in(self, file: Path) -> None:
         """Save in `file` from now on, and go on from it if it exists.
@@ -123,16 +123,16 @@ class Search:
             idle = values <= 0
             values[idle], images[idle], units[idle] = -np.inf, NONE, NONE
         values[images == NONE] = np.nan
-        dead = tuple(f for f, row in zip(self._filters, images, strict=True) if (row == NONE).all())
+        dead = tuple(f for f, row in zip(self.filters, images, strict=True) if (row == NONE).all())
         places = np.stack(np.divmod(units, self._map[-1] if self._map else 1), axis=-1)
         places[images == NONE] = 0
         boxes = np.array([[self._cutter.box((int(y), int(x))) for y, x in row] for row in places], np.int64)
-        rows = [row for row, f in enumerate(self._filters) if cut is None or f in cut]
+        rows = [row for row, f in enumerate(self.filters) if cut is None or f in cut]
         shown, crops, gradients = self._crops(rows, images, places, on_image)
         used = sorted({int(n) for n in images.ravel()} - {NONE})
         images = np.where(images == NONE, NONE, np.searchsorted(used, images))
         return Top(
-            self.layer, self.state, self.engine, self._filters, self._labels, dead, shown, s.seen,
+            self.layer, self.state, self.engine, self.filters, self._labels, dead, shown, s.seen,
             tuple(one.reason for one in s.failed), tuple(map(self.album.name, used)), values, images, places,
             boxes, crops, self._method, gradients,
         )  # fmt: skip
@@ -149,7 +149,7 @@ class Search:
     @property
     def _labels(self) -> tuple[str, ...]:
         labels = labels_at(self.network, self.layer, self._shape[0])
-        return tuple(labels[f] for f in self._filters) if labels else ()
+        return tuple(labels[f] for f in self.filters) if labels else ()
 
     def _pixels(self, number: int) -> NDArray[np.float32]:
         return self._part.pixels(self.album.load(number), name=self.album.name(number))[None]
@@ -175,18 +175,18 @@ class Search:
             for (place, k, _), unit in zip(wanted[number], units, strict=True):
                 crops[place, k] = self._cutter.cut(view, unit, tile)
             if self._gradients is not None:
-                filters = [self._filters[rows[place]] for place, _, _ in wanted[number]]
+                filters = [self.filters[rows[place]] for place, _, _ in wanted[number]]
                 found = self._gradients(pixels, list(zip(filters, units, strict=True)))
                 for (place, k, _), unit, gradient in zip(wanted[number], units, found, strict=True):
                     gradients[place, k] = self._cutter.cut_gradient(gradient, unit, tile)
             if on_image is not None:
                 on_image(done, len(wanted))
-        return tuple(self._filters[row] for row in rows), crops, gradients
+        return tuple(self.filters[row] for row in rows), crops, gradients
 
     @cached_property
     def key(self) -> dict[str, Any]:
         """What decides what is found, as JSON has it."""
-        own = {"layer": self.layer, "filters": list(self._filters), "count": self._count}
+        own = {"layer": self.layer, "filters": list(self.filters), "count": self._count}
         return own | identity(self._part, self.album, self._runner)
 
 

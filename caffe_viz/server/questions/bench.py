@@ -12,7 +12,11 @@ from caffe_viz.figures import heat
 from caffe_viz.images import Album
 from caffe_viz.server.messages import Setup, Source
 from caffe_viz.server.questions.opened import Opened
+from caffe_viz.server.questions.recent import Recent
+from caffe_viz.server.questions.searching import Searching
 from caffe_viz.server.questions.uploads import Uploads
+
+SEARCHES = 2  # whose nets are kept; of others the standing is on disk
 
 
 class Bench:
@@ -21,6 +25,7 @@ class Bench:
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
         self.uploads = Uploads()
+        self._searches: Recent[Searching] = Recent(SEARCHES, lambda _: 1)
         self._opened = [Opened(network, self.uploads) for network in setup.networks]
 
     def put(self, image: str, source: Source) -> None:
@@ -30,9 +35,7 @@ class Bench:
     def open(self, number: int) -> Opened:
         """One of the networks. Raises InputError if there are not so many."""
         if number >= len(self._opened):
-            raise InputError(
-                "there is no second network: start the server with --other to have one beside it."
-            )
+            raise InputError("there is no second network: start the server with --beside WEIGHTS.")
         return self._opened[number]
 
     @cached_property
@@ -44,8 +47,17 @@ class Bench:
             )
         return Album.of(*self.setup.photos)
 
+    def searching(self, number: int, layer: str) -> Searching:
+        """The search of the photographs for a layer of one of the networks; raises as `Searching`."""
+        opened = self.open(number)
+
+        def begin() -> Searching:
+            return Searching(opened.leading(opened.blob(layer)), layer, self.photos, self._folder)
+
+        return self._searches.get((number, layer), begin)
+
     @cached_property
-    def folder(self) -> Path:
+    def _folder(self) -> Path:
         """Where searches are kept; a temporary folder, if no other is given."""
         if self.setup.folder is not None:
             return self.setup.folder

@@ -33,7 +33,7 @@ class Opened:
     """All of it is loaded when it is first used; whatever is wrong with it is an InputError or RunError."""
 
     def __init__(self, network: Network, uploads: Uploads) -> None:
-        self._given, self._uploads = network, uploads
+        self.given, self._uploads = network, uploads
         self._blobs: Recent[Blobs] = Recent(BLOBS, lambda blobs: sum(a.nbytes for a in blobs.values()))
         self._nets: Recent[Any] = Recent(PROBES, lambda _: 1)
         self._probes: Recent[RememberingProbe] = Recent(PROBES, lambda _: 1)
@@ -43,34 +43,37 @@ class Opened:
     @cached_property
     def network(self) -> Network:
         """It, with the input that an image goes into."""
-        return _taking(self._given)
+        return _taking(self.given)
 
     @cached_property
     def stored(self) -> Mapping[str, Stored]:
         """Layer -> its weights."""
-        return stored_layers(self._given)
+        return stored_layers(self.given)
 
     @property
     def engine(self) -> str:
         """caffe or torch."""
-        return backend.chosen(self._given.engine, self._given.device, self._given.message)
+        return backend.chosen(self.given.engine, self.given.device, self.given.message)
 
     def layer(self, name: str) -> LayerGeometry:
-        """The layer of that name. Raises InputError with the near ones if there is none."""
+        """The layer of that name, or else the one that makes the blob of that name."""
+        layers = self.network.geometry.layers
+        if name not in {one.name for one in layers}:
+            makers = [one for one in layers if name in one.tops]
+            return makers[0] if makers else self.network.geometry.layer(name)
         return self.network.geometry.layer(name)
 
     def blob(self, layer: str) -> str:
         """What a layer makes: its first blob, after layers in place; or else the blob of that name."""
-        geometry = self.network.geometry
-        if layer in geometry.named_blobs and layer not in {one.name for one in geometry.layers}:
-            return layer
-        if not (tops := self.layer(layer).tops):
+        tops = self.layer(layer).tops
+        if not tops:
             raise InputError(f"layer {layer!r} makes no blob.")
-        return tops[0]
+        return layer if self.layer(layer).name != layer else tops[0]
 
     def blobs(self, image: str, blob: str) -> Blobs:
         """What an image makes of `blob`, and of all that is computed with it: (C, ..) or (K,)."""
-        network, key = self._leading(blob)
+        network = self.leading(blob)
+        key = "" if network is self.network else blob
 
         def run() -> Blobs:
             pixels = self.pixels(image, network)
@@ -105,8 +108,8 @@ class Opened:
         return labels_at(self.network, layer, count)
 
     def probe(self, target: str, layer: str = "") -> RememberingProbe:
-        """For gradients of a target ("": the likeliest class), by way of maps of `layer` ("": the default)."""
-        network = self._given
+        """For gradients of a target ("": the likeliest class), by way of `layer` ("": the default)."""
+        network = self.given
         blobs = asked_blobs(network, [target] if target else None, layer or None)
         answers = [head.answer for head in network.heads if blobs and set(blobs) <= self._before(head.answer)]
         key = tuple(answers[:1]) or blobs  # one probe for all that is before an answer
@@ -116,27 +119,23 @@ class Opened:
         """(C, H, W), or other axes, in units of the input of this network or a part of it."""
         return network.pixels(self._uploads.array(image), name=self._uploads.name(image))
 
-    def seen(self, image: str) -> Array:
-        """The image as the net sees it, (h, w, 3) RGB in 0..1; drawn, where the input is no picture."""
-        return self.draw(self.pixels(image, self.network))
-
-    def draw(self, pixels: Array) -> Array:
-        """What goes into the net, (h, w, 3) RGB in 0..1."""
-        colours = self.network.colours
+    def draw(self, pixels: Array, network: Network) -> Array:
+        """What goes into the net, (h, w, 3) RGB in 0..1; tiles or bars, where it is no picture."""
+        colours = network.colours
         return draw_input(pixels, colours, stretched if colours is None else _clipped)
 
-    def _leading(self, blob: str) -> tuple[Network, str]:
-        """The network, or where several inputs could be the image, what leads to `blob`; and a key for it."""
+    def leading(self, blob: str) -> Network:
+        """The network, or where several inputs could be the image, what of it leads to `blob`."""
         if self.network.has_image:
-            return self.network, ""
+            return self.network
         if blob not in self._parts:
-            self._parts[blob] = _taking(self._given.part(blob))
-        return self._parts[blob], blob
+            self._parts[blob] = _taking(self.given.part(blob))
+        return self._parts[blob]
 
     def _before(self, answer: str) -> Set[str]:
         """All blobs that `answer` is made of."""
         if answer not in self._made_of:
-            message = self._given.part(answer).message
+            message = self.given.part(answer).message
             self._made_of[answer] = {top for layer in message.layer for top in layer.top}
         return self._made_of[answer]
 
