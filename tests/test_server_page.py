@@ -58,7 +58,7 @@ def parameters(page: Any) -> dict[str, str]:
 def test_it_begins_with_the_first_filters_and_the_first_image(visit: Any) -> None:
     page = visit()
     settled(page)
-    assert page.title() == "conv1 – CaffeNet_CIFAR10 – caffe_viz"
+    assert re.fullmatch("conv1 . CaffeNet_CIFAR10 . caffe_viz", page.title())
     assert page.get_by_role("heading", name="Maps of conv1").is_visible()
     assert page.locator(MAPS).count() == 32
     assert "token" not in page.url

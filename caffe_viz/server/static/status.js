@@ -69,5 +69,6 @@ function show() {
   bar.hidden = !(task?.step?.total > 0);
   if (!bar.hidden) Object.assign(bar, { max: task.step.total, value: task.step.done });
   stop.hidden = !task?.cancel;
+  root.classList.toggle("idle", text === "");
   root.classList.toggle("bad", !task && last.bad);
 }
