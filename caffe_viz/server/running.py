@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import errno
 import socket
 import threading
@@ -34,7 +33,7 @@ STOP_SECONDS = 10.0
 
 
 class Server:
-    """The live view, which listens until `stop`; a context manager that ends so.
+    """The live view, which listens until `stop`; a context manager that ends so, as the process does.
 
     Raises:
         RunError: the workers cannot be started.
@@ -48,7 +47,6 @@ class Server:
         self._thread = threading.Thread(target=self._run, name="caffe-viz serve", daemon=True)
         self._thread.start()
         self._began.result()
-        atexit.register(self.stop)
 
     @property
     def address(self) -> str:
@@ -75,7 +73,6 @@ class Server:
 
     def stop(self) -> None:
         """End it and its workers at once; what is under way fails."""
-        atexit.unregister(self.stop)
         if self._loop is not None:
             with suppress(RuntimeError):  # the loop has ended
                 self._loop.call_soon_threadsafe(self._ending.set)
