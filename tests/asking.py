@@ -68,11 +68,19 @@ def steps(bench: Bench, toy: Toy) -> Iterator[Step]:
     """Its result depends on all steps, in this order."""
     random, total = np.random.default_rng(toy.n), 0.0
     for k in range(STEPS):
-        if toy.gated:
-            bench.pass_gate(f"steps-{toy.n}-{k}")
+        while toy.gated and not (bench.folder / f"steps-{toy.n}-{k}").exists():
+            time.sleep(0.002)
+            yield Step(k, STEPS)
         bench.did(f"steps {toy.n} {k}")
         total = total / 2 + random.random()
         yield Step(k + 1, STEPS, Answer({"total": total}, arrays={"total": np.array(total)}))
+
+
+def stuck(bench: Bench, toy: Toy) -> Iterator[Step]:
+    """Its only step takes long."""
+    bench.did(f"stuck {toy.n}")
+    bench.pass_gate(f"stuck-{toy.n}")
+    yield Step(1, 1, Answer({"pid": os.getpid()}))
 
 
 def photo(bench: Bench, toy: Toy) -> Answer:
@@ -141,6 +149,7 @@ QUESTIONS = MappingProxyType(
         "silent": Question(Toy, silent),
         "warned": Question(Toy, warned),
         "steps": Question(Toy, steps, patient=True),
+        "stuck": Question(Toy, stuck, patient=True),
         "failing": Question(Toy, failing, patient=True),
         "endless": Question(Toy, endless, patient=True),
         "search": Question(Toy, steps, patient=True, background=True),

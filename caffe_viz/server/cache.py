@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import OrderedDict
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +16,7 @@ from caffe_viz.server.messages import Given, Picture
 
 IN_MEMORY, ON_DISK = 256_000_000, 1_000_000_000  # bytes
 ENDING = ".answer"
+TIDY = 0.9  # of the bytes on disk, to which a full folder is emptied
 
 
 class Cache:
@@ -57,6 +59,7 @@ class _Folder:
 
     def __init__(self, folder: Path, limit: int) -> None:
         self._folder, self._limit = folder, limit
+        self._size = sum(size for _, size, _ in self._files())
 
     def get(self, key: str) -> Given | None:
         path = self._path(key)
@@ -72,23 +75,29 @@ class _Folder:
         if len(written) <= self._limit:
             with suppress(RunError):  # a full disk: it is computed again
                 write_whole(self._path(key), written)
-                self._tidy()
+                self._size += len(written)
+                if self._size > self._limit:
+                    self._tidy()
 
     def _path(self, key: str) -> Path:
         return self._folder / f"{hashlib.sha256(key.encode()).hexdigest()}{ENDING}"
 
     def _tidy(self) -> None:
-        files = []
-        for path in self._folder.glob(f"*{ENDING}"):
-            with suppress(FileNotFoundError):  # another server's
-                found = path.stat()
-                files.append((found.st_mtime_ns, found.st_size, path))
-        left = sum(size for _, size, _ in files) - self._limit
-        for _, size, path in sorted(files):
-            if left <= 0:
+        """Remove the oldest, some more than is needed: to look at all files takes time."""
+        files = sorted(self._files())
+        self._size = sum(size for _, size, _ in files)
+        for _, size, path in files:
+            if self._size <= TIDY * self._limit:
                 break
             path.unlink(missing_ok=True)
-            left -= size
+            self._size -= size
+
+    def _files(self) -> Iterator[tuple[int, int, Path]]:
+        """When each was used, its size, and its path; other servers may remove some meanwhile."""
+        for path in self._folder.glob(f"*{ENDING}"):
+            with suppress(OSError):
+                found = path.stat()
+                yield found.st_mtime_ns, found.st_size, path
 
 
 def _written(given: Given) -> bytes:

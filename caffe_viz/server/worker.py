@@ -17,7 +17,7 @@ from caffe_viz.server.messages import Failed, Setup
 from caffe_viz.server.questions import QUESTIONS, Bench, Question
 from caffe_viz.server.turns import Turns, reason
 
-GRACE = 5.0  # seconds in which a step may end once the server is gone
+GRACE = 2.0  # seconds in which a step may end once the server is gone
 
 
 def main() -> None:
