@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from caffe_viz.errors import CaffeVizError, InputError
-from caffe_viz.figures import heat
+from caffe_viz.figures import heat, map_tiles
 from caffe_viz.images import Album
 from caffe_viz.server.messages import Setup, Source
 from caffe_viz.server.questions.opened import Opened
@@ -67,6 +67,7 @@ class Bench:
     def warm(self) -> None:
         """Load what the first question would wait for; what is wrong is said to those who ask."""
         heat([[0.0, 1.0]])  # imports the colours
+        map_tiles([[[0.0, 1.0]]])  # and the fonts
         for opened in self._opened:
             with suppress(CaffeVizError):
                 opened.warm()
