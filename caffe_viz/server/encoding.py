@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from caffe_viz.images import display_rgb, jpeg_bytes, png_bytes
+from caffe_viz.images import jpeg_bytes, png_bytes
 from caffe_viz.report.shelf import Shot
 from caffe_viz.server.messages import Answer, Given, Picture
+
+FAST = 1  # how hard zlib tries: somebody waits for the picture
 
 
 def encode(answer: Answer, notes: Sequence[str], *, data: bool = False) -> Given:
@@ -37,10 +39,10 @@ def npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:
 
 
 def _picture(shot: Shot) -> Picture:
-    rgb = display_rgb(shot.rgb)
-    kind, written = ("jpeg", jpeg_bytes) if shot.photo else ("png", png_bytes)
+    rgb = np.asarray(shot.rgb)
+    data = jpeg_bytes(rgb) if shot.photo else png_bytes(rgb, FAST)
     height, width = rgb.shape[:2]
-    return Picture(written(rgb), kind, width, height, shot.alt, shot.name)
+    return Picture(data, "jpeg" if shot.photo else "png", width, height, shot.alt, shot.name)
 
 
 def _plain(value: Any) -> Any:

@@ -12,7 +12,7 @@ from caffe_viz.processes import Ended, Worker
 from caffe_viz.server.messages import Ask, Began, Drop, Failed, Finished, Progress, Setup
 
 TRIES = 2  # of workers that end before they have begun anything
-STOP_WAIT = 3.0  # seconds in which a worker may end by itself
+STOP_WAIT = 1.0  # seconds in which a worker may end by itself: who stops a server does not wait
 
 
 class Seat:
