@@ -281,6 +281,7 @@ class TestInPython:
         )
         assert done.stderr == ""
         pids = [int(pid) for pid in done.stdout.split()]
+        assert len(pids) >= 2
         deadline = time.monotonic() + LONG
         while any(map(psutil.pid_exists, pids)):
             assert time.monotonic() < deadline
