@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from caffe_viz.attribution import METHODS, PASSES, Attribution, Run, attributing, centre
+from caffe_viz.attribution import METHODS, PASSES, Attribution, Reads, Run, attributing, centre
 from caffe_viz.attribution.targets import find_target, likeliest_class
 from caffe_viz.errors import InputError, RunError, near
 from caffe_viz.figures import heat, signed_colours
@@ -48,7 +48,7 @@ def long_attribution(bench: Bench, asked: questions.Attribution) -> Iterator[Ste
         for share in run:
             yield Step(share, 1.0)
     except (InputError, RunError) as error:
-        if asked.layer and isinstance(error, InputError):
+        if asked.layer and METHODS[asked.method].reads is Reads.LAYER and isinstance(error, InputError):
             raise
         refused = {"refused": str(error), "score": None, "layer": "", "state": "", "empty": True}
         yield Step(1.0, 1.0, Answer(facts | refused))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
@@ -38,7 +38,7 @@ class Opened:
         self._nets: Recent[Any] = Recent(PROBES, lambda _: 1)
         self._probes: Recent[RememberingProbe] = Recent(PROBES, lambda _: 1)
         self._parts: dict[str, Network] = {}
-        self._made_of: dict[str, Set[str]] = {}
+        self._made_of: dict[str, frozenset[str]] = {}
 
     @cached_property
     def network(self) -> Network:
@@ -111,9 +111,11 @@ class Opened:
         """For gradients of a target ("": the likeliest class), by way of `layer` ("": the default)."""
         network = self.given
         blobs = asked_blobs(network, [target] if target else None, layer or None)
-        answers = [head.answer for head in network.heads if blobs and set(blobs) <= self._before(head.answer)]
-        key = tuple(answers[:1]) or blobs  # one probe for all that is before an answer
-        return self._probes.get(key, lambda: RememberingProbe(_taking(network.part(*key))))
+        if self.network.has_image:  # one probe for all that is before an answer
+            answers = [head.answer for head in network.heads]
+            before = [answer for answer in answers if blobs and self._before(answer).issuperset(blobs)]
+            blobs = tuple(before[:1]) or blobs
+        return self._probes.get(blobs, lambda: RememberingProbe(_taking(network.part(*blobs))))
 
     def pixels(self, image: str, network: Network) -> Array:
         """(C, H, W), or other axes, in units of the input of this network or a part of it."""
@@ -132,11 +134,11 @@ class Opened:
             self._parts[blob] = _taking(self.given.part(blob))
         return self._parts[blob]
 
-    def _before(self, answer: str) -> Set[str]:
+    def _before(self, answer: str) -> frozenset[str]:
         """All blobs that `answer` is made of."""
         if answer not in self._made_of:
             message = self.given.part(answer).message
-            self._made_of[answer] = {top for layer in message.layer for top in layer.top}
+            self._made_of[answer] = frozenset(top for layer in message.layer for top in layer.top)
         return self._made_of[answer]
 
 
