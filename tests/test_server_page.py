@@ -60,10 +60,10 @@ def test_it_begins_with_the_first_filters_and_the_first_image(visit: Any) -> Non
     settled(page)
     assert re.fullmatch("conv1 . CaffeNet_CIFAR10 . caffe_viz", page.title())
     assert page.get_by_role("heading", name="Maps of conv1").is_visible()
-    assert page.locator(MAPS).count() == 32
+    assert page.locator(MAPS).count() == 48
     assert "token" not in page.url
     assert parameters(page)["layer"] == "conv1"
-    assert "32 maps of 32 x 32" in page.locator("#maps").inner_text()
+    assert "48 maps of 32 x 32" in page.locator("#maps").inner_text()
     assert page.locator("#layers [aria-current]").count() == 2  # in the graph, in the list
 
 
