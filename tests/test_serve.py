@@ -7,10 +7,12 @@ import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +26,7 @@ from commands import ran, refused
 import caffe_viz as cv
 from caffe_viz import shipped
 from caffe_viz.errors import InputError, RunError
+from caffe_viz.network import Network
 from caffe_viz.server import running
 
 CAT = shipped.example()
@@ -295,3 +298,150 @@ def test_the_demo_names_a_command_that_there_is(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.chdir(root)
     assert os.access(demo.program(), os.X_OK)
+
+
+OWN_LAYER = """
+from caffe_viz.engine import layer
+from caffe_viz.geometry.table import Out
+
+
+@layer("Doubled", shapes=lambda param, bottoms: Out(bottoms))
+def doubled(call, bottoms, params):
+    return 2 * bottoms[0]
+"""
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[httpx.Client]:
+    """A browser at a server with all its questions."""
+    with cv.serve(NET, [CAT], port=0) as server, browser(server.address) as client:
+        yield client
+
+
+@pytest.fixture
+def cat(client: httpx.Client) -> str:
+    image: str = client.get("/api/network").json()["images"][0]["id"]
+    return image
+
+
+def restarts(client: httpx.Client) -> int:
+    return sum(worker["restarts"] for worker in client.get("/api/status").json()["workers"])
+
+
+class TestUploads:
+    def test_a_photograph(self, client: httpx.Client) -> None:
+        reply = client.post("/api/images?name=photo.png", content=CAT.read_bytes())
+        found = reply.json()
+        assert (found["name"], found["width"], found["height"]) == ("photo.png", 451, 300)
+        answer = client.get("/api/answer", params={"image": found["id"]}).json()
+        assert len(answer["facts"]["heads"][0]["values"]) == 10
+
+    def test_a_decompression_bomb(self, client: httpx.Client) -> None:
+        """Few bytes, many pixels: it is refused before it is unpacked, and no worker is lost."""
+        data = png(60_000, 60_000)
+        assert len(data) < 2**20
+        reply = client.post("/api/images?name=bomb.png", content=data)
+        assert reply.status_code == 400
+        assert "million pixels" in reply.json()["error"]
+        assert restarts(client) == 0
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            b"<svg onload=alert(1)>", b"#!/bin/sh\nid\n", b"\x89PNG\r\n\x1a\n", CAT.read_bytes()[:2000],
+            b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"GIF89a" + bytes(30), b"\x93NUMPY\x01\x00", b"PK\x03\x04",
+        ],
+    )  # fmt: skip
+    def test_what_is_no_image(self, client: httpx.Client, data: bytes) -> None:
+        reply = client.post("/api/images?name=x.png", content=data)
+        assert reply.status_code == 400
+        assert reply.json()["error"].startswith("x.png")
+        assert "\n" not in reply.json()["error"]
+        assert restarts(client) == 0
+
+    def test_the_largest_and_one_that_is_larger(self, client: httpx.Client) -> None:
+        most = client.get("/api/network").json()["limits"]["bytes"]
+        data = CAT.read_bytes()
+        reply = client.post("/api/images?name=x.png", content=data + bytes(most - len(data)))
+        assert (reply.status_code, reply.json()["width"]) == (200, 451)
+        reply = client.post("/api/images?name=x.png", content=data + bytes(most - len(data) + 1))
+        assert reply.status_code == 413
+        assert "32 MiB" in reply.json()["error"]
+
+
+def test_a_growing_ascent_that_is_left_and_asked_again(client: httpx.Client) -> None:
+    """What it shows comes while it climbs; left, it stops; asked again it goes on."""
+    params = {"objective": "conv3:16", "steps": 2048, "method": "plain"}
+    first = progress(client, params)
+    wait_for(lambda: not client.get("/api/status").json()["workers"][1]["busy"])
+    assert progress(client, params)["done"] >= first["done"]
+
+
+def progress(client: httpx.Client, params: dict[str, Any]) -> Any:
+    """The first progress of an ascent that has a picture."""
+    with client.stream("GET", "/api/ascent/events", params=params) as stream:
+        assert stream.status_code == 200
+        for line in stream.iter_lines():
+            assert not line.startswith("event: failed")
+            if line.startswith("data: ") and (found := json.loads(line[6:])).get("pictures"):
+                return found
+    raise AssertionError("it ended")
+
+
+def wait_for(true: Any) -> None:
+    deadline = time.monotonic() + LONG
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_worker_that_dies_costs_one_request(client: httpx.Client, cat: str) -> None:
+    me = psutil.Process()
+    before, kept = restarts(client), {p.pid for p in me.children()}
+    with client.stream(
+        "GET", "/api/ascent/events", params={"objective": "conv2:5", "steps": 2048, "method": "plain"}
+    ) as stream:
+        lines = stream.iter_lines()
+        assert any(line == "event: progress" for line in lines)
+        for process in me.children():
+            process.kill()
+        assert any(line == "event: failed" for line in lines)
+    wait_for(lambda: restarts(client) == before + 2)
+    assert client.get("/api/maps", params={"image": cat, "layer": "conv1"}).status_code == 200
+    assert kept.isdisjoint(p.pid for p in me.children())
+
+
+def test_layers_of_the_users_own(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(OWN_LAYER)
+    text = Path(str(shipped.files(NET)[0])).read_text()
+    text += 'layer { name: "twice" type: "Doubled" bottom: "prob" top: "twice" }\n'
+    (tmp_path / "deploy.prototxt").write_text(text)
+    network = Network(tmp_path / "deploy.prototxt", shipped.files(NET)[1], layers=tmp_path / "own.py")
+    with cv.serve(network, [CAT], port=0) as server, browser(server.address) as client:
+        image = client.get("/api/network").json()["images"][0]["id"]
+        reply = client.get("/api/maps", params={"image": image, "layer": "twice"})
+        assert reply.status_code == 200, reply.text
+        assert reply.json()["facts"]["count"] == 10
+
+
+def test_ctrl_c_while_a_worker_is_at_work() -> None:
+    with command("--example") as process, browser(process.address) as client:
+        params = {"objective": "conv3:16", "steps": 2048, "method": "plain"}
+        with client.stream("GET", "/api/ascent/events", params=params) as stream:
+            lines = stream.iter_lines()
+            assert any(line == "event: progress" for line in lines)
+            code, _, said = process.ended(signal.SIGINT)
+            assert any(line == "event: failed" for line in lines)
+    assert (code, said) == (0, "")
+
+
+def png(width: int, height: int) -> bytes:
+    """A file of one colour that says so of its size."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    rows = zlib.compressobj(9)
+    data = b"".join(rows.compress(bytes(1 + (width + 7) // 8)) for _ in range(height)) + rows.flush()
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", data) + chunk(b"IEND", b"")

@@ -18,13 +18,16 @@ from caffe_viz.server.asked import Asked
 class Setup:
     """What a worker is about: one network or two, the many photographs, the record of a training.
 
-    `folder` is where unfinished searches and what they found are kept.
+    `folder` is where unfinished searches and what they found are kept; `layers` and `permits` are what layer
+    types of one's own need.
     """
 
     networks: tuple[Network, ...]
     photos: tuple[Path, ...] = ()
     record: Path | None = None
     folder: Path | None = None
+    layers: tuple[Path, ...] = ()
+    permits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

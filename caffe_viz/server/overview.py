@@ -8,8 +8,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from PIL import Image
-
 from caffe_viz.ascent import METHODS as ASCENTS
 from caffe_viz.attribution import METHODS, PASSES
 from caffe_viz.errors import CaffeVizError
@@ -18,6 +16,7 @@ from caffe_viz.network import Network
 from caffe_viz.report.subject import Subject
 from caffe_viz.server.guard import MOST_BYTES
 from caffe_viz.server.library import Library
+from caffe_viz.server.questions.uploads import LIMITS
 from caffe_viz.surgery import with_batch
 from caffe_viz.views.classified import described
 from caffe_viz.views.structured import show_structure
@@ -42,7 +41,7 @@ def overview(subjects: Sequence[Subject], library: Library, command: str) -> dic
         "photos": subjects[0].photos is not None,
         "record": subjects[0].record is not None,
         "command": command,
-        "limits": {"bytes": MOST_BYTES, "pixels": Image.MAX_IMAGE_PIXELS},
+        "limits": {"bytes": MOST_BYTES, "pixels": LIMITS.pixels},
     }
 
 

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 from platformdirs import user_cache_path
 
 from caffe_viz.errors import InputError, RunError
+from caffe_viz.geometry.python_layers import permits_of
+from caffe_viz.layers_file import loaded_files
 from caffe_viz.network import Network, PathLike
 from caffe_viz.report.subject import Subject
 from caffe_viz.server.access import Access
@@ -162,9 +164,10 @@ def started(
     network, album = network.album(images) if _some(images) else (network, None)
     subjects = tuple(Subject.of(one, (), photos, record) for one in (network, *_beside(network, beside)))
     folder = None if cache is None else Path(cache)
+    permits = {word: paths for one in subjects for word, paths in permits_of(one.network.whole).items()}
     setup = Setup(
         tuple(replace(one.network) for one in subjects), () if photos is None else (Path(photos),),
-        subjects[0].record, folder or user_cache_path("caffe_viz") / "serve",
+        subjects[0].record, folder or user_cache_path("caffe_viz") / "serve", loaded_files(), permits,
     )  # fmt: skip
     board = Board(Pool(setup), Cache(folder=folder), QUESTIONS)
     app = create_app(View(subjects, Library(album), board, QUESTIONS, command))

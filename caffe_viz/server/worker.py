@@ -12,6 +12,8 @@ from functools import partial
 from typing import IO, Any
 
 from caffe_viz.errors import CaffeVizError, InputError
+from caffe_viz.geometry.python_layers import PERMITS
+from caffe_viz.layers_file import load_layers
 from caffe_viz.processes import pipes, send
 from caffe_viz.server.messages import Failed, Setup
 from caffe_viz.server.questions import QUESTIONS, Bench, Question
@@ -30,7 +32,10 @@ def serve(questions: Mapping[str, Question], bench: Callable[[Setup], Bench]) ->
     orders, answers = pipes()
     tell = partial(send, answers)
     try:
-        turns = Turns(bench(pickle.load(orders)), questions, tell)
+        setup: Setup = pickle.load(orders)
+        load_layers(setup.layers)
+        PERMITS.update(setup.permits)
+        turns = Turns(bench(setup), questions, tell)
         _work(turns, _arriving(orders))
     except (EOFError, BrokenPipeError):
         os._exit(0)  # the parent is gone
