@@ -21,7 +21,9 @@ export function mount(root, { networks, command }) {
 
 function choice(networks) {
   const select = h("select", { change: () => go({ net: select.value }) },
-    networks.map(({ name, weights }, k) => h("option", { value: k }, `${k + 1}: ${[name, weights].filter(Boolean).join(", ")}`)));
+    networks.map(({ name, weights }, k) => h("option", { value: k }, `${k + 1}: ${file(weights) || name}`)));
   subscribe(["net"], () => { select.value = state.net; });
   return h("label", {}, "Network ", select);
 }
+
+const file = (path) => path?.split(/[/\\]/).at(-1);

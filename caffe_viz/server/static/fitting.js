@@ -1,5 +1,5 @@
 // How large tiles are, so that all of them are seen at once where that is possible.
-const LARGEST = 160, SMALLEST = 24; // px of the longer side
+const LARGEST = 160, SMALLEST = 25; // px of the longer side: large enough for fingers
 const THIN = 12; // px, of the shorter side
 const CRISP = 3; // times larger: there, squares of different sizes would be seen
 const GAP = 4, LINE = 14; // px between tiles, and of the number below one

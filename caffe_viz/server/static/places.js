@@ -30,10 +30,12 @@ export function mount(root, network) {
     about.textContent = [`${number(seen)} photos looked at`, sofar, when].filter(Boolean).join(", ")
       + (silent && !sofar ? ": it is active in none of them." : ".");
     crops.replaceChildren(...pictures.map((picture, k) =>
-      figure({ ...picture, data: k === 0 ? data : "", caption: places[k] ? `${places[k].image}: ${number(places[k].value)}` : "" })));
+      figure({ ...picture, data: k === 0 ? data : "", caption: caption(places[k]) })));
   }
 
   subscribe(["net", "layer", "unit"], show);
   // A tab that nobody looks at lets others search.
   document.addEventListener("visibilitychange", () => (document.hidden ? search?.cancel() : network.photos && show()));
 }
+
+const caption = ({ image, value }) => `${number(value)} in ${image.split("/").at(-1)}`;

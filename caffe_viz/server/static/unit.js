@@ -52,17 +52,17 @@ export function mount(root, network) {
 }
 
 const described = (answer) => [
-  h("div", { class: "views" }, answer.pictures.map((picture, k) =>
+  h("div", { class: "views" }, answer.pictures.slice(0, answer.facts.dead ? 2 : 3).map((picture, k) =>
     figure({ ...picture, caption: CAPTIONS[k], data: k === 0 ? answer.data : "" }))),
-  answer.facts.dead ? quiet("It is not active anywhere in this image.") : "",
+  answer.facts.dead ? quiet("It is not active anywhere in this image. What it likes is below.") : "",
   facts(rows(answer.facts)),
   ...answer.facts.notes.map(quiet),
 ].filter(Boolean);
 
-function rows({ min, mean, max, zeros, at, box, field, shape: [, ...map] }) {
+function rows({ min, mean, max, zeros, dead, at, box, field, shape: [, ...map] }) {
   const where = [
-    ["strongest at", `row ${at[0]}, column ${at[1]} of its map`],
-    box && ["which sees", `rows ${box[0]} to ${box[2]}, columns ${box[1]} to ${box[3]} of the image`],
+    !dead && ["strongest at", `row ${at[0]}, column ${at[1]} of its map`],
+    !dead && box && ["which sees", `rows ${box[0]} to ${box[2]}, columns ${box[1]} to ${box[3]} of the image`],
     field && ["each place sees", `${sides(field.size)} pixels, one place every ${sides(field.stride)}`],
   ];
   const values = [
