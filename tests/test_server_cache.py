@@ -42,8 +42,16 @@ def test_it_never_holds_more_than_its_limit() -> None:
         assert cache.size <= 1000
         assert cache.size == sum(found.size for key in map(str, range(7)) if (found := cache.get(key)))
     assert cache.get(str(299 % 7))
-    cache.put("5", answer(1001))  # takes the place of the old one, but is too large
-    assert cache.get("5") is None
+
+
+def test_one_that_is_too_large_is_not_kept_nor_what_it_replaces() -> None:
+    cache = Cache(1000)
+    cache.put("a", answer(500))
+    cache.put("b", answer(500))
+    cache.put("a", answer(1001))
+    assert cache.get("a") is None
+    assert cache.get("b") == answer(500)
+    assert cache.size == 500
 
 
 def test_a_folder_keeps_them_for_the_next_server(tmp_path: Path) -> None:
@@ -70,6 +78,8 @@ def test_the_folder_is_bounded_and_the_least_used_goes(tmp_path: Path) -> None:
     assert len(list(folder.iterdir())) == 3
     cache.put("e", answer(4 * one))  # larger than all that it may take
     assert len(list(folder.iterdir())) == 3
+    Cache(0, folder, 2 * one).put("e", answer(300))  # those of an earlier server count
+    assert len(list(folder.iterdir())) == 1
 
 
 def _file(folder: Path, key: str) -> bytes:

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from asking import PATIENCE, QUESTIONS, STEPS, Bench, Toy, ask, lines, steps
 from test_processes import gone, until
+from toy_questions import PATIENCE, QUESTIONS, STEPS, Bench, Toy, ask, lines, steps
 
 from caffe_viz.errors import InputError, RunError
 from caffe_viz.server.board import Board, Queued, Underway
@@ -34,7 +34,7 @@ class Live:
     def __init__(self, folder: Path, **options: Any) -> None:
         self.folder = folder
         self.loop = asyncio.new_event_loop()
-        pool = Pool(Setup((), folder=folder), program="asking", **options)
+        pool = Pool(Setup((), folder=folder), program="toy_questions", **options)
         self.board = Board(pool, Cache(), QUESTIONS)
         self.run(self.board.start())
 
@@ -394,7 +394,7 @@ def test_after_the_end_no_process_is_left(tmp_path: Path) -> None:
 SERVER = """
 import asyncio, sys
 from pathlib import Path
-from asking import ask
+from toy_questions import ask
 from test_server_pool import Live
 live = Live(Path(sys.argv[1]))
 live.run(live.facts(ask("square", 1, gated=True)))

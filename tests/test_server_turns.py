@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from asking import QUESTIONS, STEPS, Bench, ask, lines
 from PIL import Image
+from toy_questions import QUESTIONS, STEPS, Bench, ask, lines
 
 from caffe_viz.server import turns
 from caffe_viz.server.messages import Ask, Began, Drop, Failed, Finished, Given, Progress, Setup, Source
@@ -167,6 +167,15 @@ def test_the_background_goes_on_without_anybody(desk: Desk) -> None:
     assert len(lines(desk.folder)) == STEPS + 1
 
 
+def test_what_nobody_looks_at_is_not_encoded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.asked(ask("search"), ask("steps", data=True)).turns(2).take(Drop("search-0"))
+    monkeypatch.setattr(
+        turns, "encode", lambda answer, notes, data: pytest.fail("encoded") if not data else Given("{}")
+    )
+    desk.all()
+    assert desk.given("steps-0/data") == Given("{}")
+
+
 def test_dropped_before_it_began(desk: Desk) -> None:
     desk.asked(ask("square", 1), ask("square", 2), ask("search", 3))
     desk.take(Drop("square-1"))
@@ -215,7 +224,7 @@ def test_only_a_few_are_kept_the_oldest_goes(desk: Desk) -> None:
     [
         ("wrong", "there is no layer 'x'.", True),
         ("failing", "the engine failed.", False),
-        ("faulty", "KeyError: 'n' (asking.py, line ", False),
+        ("faulty", "KeyError: 'n' (toy_questions.py, line ", False),
         ("endless", "RuntimeError: endless ended without an answer", False),
     ],
 )
