@@ -74,9 +74,9 @@ function controls(network, methods) {
 }
 
 function drawn({ facts, pictures, data }) {
-  const { target, score, method, layer, refused, empty } = facts;
+  const { target, label, score, method, layer, refused, empty } = facts, name = label || target;
   if (refused) return [h("p", { class: "notice" }, `${method} does not fit here: ${refused}`)];
-  const what = empty ? `No pixel speaks for ${target}: the map is 0 everywhere.` : `Bright pixels speak for ${target}.`;
+  const what = empty ? `No pixel speaks for ${name}: the map is 0 everywhere.` : `Bright pixels speak for ${name}.`;
   const how = [method, layer && `by the maps of ${layer}`, `score ${number(score)}`].filter(Boolean).join(", ");
   const shown = within(pictures[HEAT], WIDE, HIGH);
   const heat = pictures[SEEN] ? layered({ below: pictures[SEEN], above: pictures[HEAT], data, shown, caption: "over the image" })

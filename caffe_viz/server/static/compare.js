@@ -64,17 +64,17 @@ function fill(choice, way, possible) {
 
 async function answers(place, sides) {
   await asked(place, sides.map(({ net, image }, k) => ["answer", { net, image }, `compared answer ${k}`]), "comparing the answers", ([first, second]) =>
-    first.facts.heads.map((head, k) => table(head, second.facts.heads[k], sides)));
+    first.facts.heads.map((head, k) => table(head, second.facts.heads[k])));
 }
 
 // The likeliest of both.
-function table(first, second, sides) {
+function table(first, second) {
   if (!second) return "";
   const label = (one) => one.label || `class ${one.number}`;
   const classes = new Map([first, second].flatMap(({ classes }) => classes.slice(0, SHOWN)).map((one) => [one.number, label(one)]));
   const rows = [...classes].map(([k, name]) => [name, first.values[k] ?? null, second.values[k] ?? null]);
   return h("table", { class: "guesses" }, h("caption", {}, `${first.unit} of the likeliest classes`),
-    h("thead", {}, h("tr", {}, ["class", ...sides.map(({ name }) => name), "difference"].map((name) => h("th", { scope: "col" }, name)))),
+    h("thead", {}, h("tr", {}, ["class", "first", "second", "difference"].map((name) => h("th", { scope: "col" }, name)))),
     h("tbody", {}, rows.map(([name, one, other]) => h("tr", {}, h("th", { scope: "row" }, name),
       [one, other, one === null || other === null ? null : one - other].map((value) => h("td", { class: "value" }, number(value)))))));
 }

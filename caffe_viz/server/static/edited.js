@@ -21,10 +21,13 @@ export function draw(canvas, image, { angle, x, y, crop, strokes }) {
 }
 
 function cover(pen, { size, points }) {
+  const [[x, y]] = points;
   pen.lineWidth = size;
   pen.lineCap = pen.lineJoin = "round";
   pen.beginPath();
-  pen.moveTo(...points[0]);
+  pen.arc(x, y, size / 2, 0, 2 * Math.PI); // a line of no length is not drawn
+  pen.fill();
+  pen.beginPath();
   for (const point of points) pen.lineTo(...point);
   pen.stroke();
 }
