@@ -6,11 +6,7 @@ import { complain } from "./status.js";
 
 export function mount(root, network) {
   const graph = root.querySelector("#graph");
-  const list = h("ul", { class: "list" });
-  const all = h("details", {}, h("summary", {}, "All layers as a list"), list);
-  const search = h("input", { type: "search", autocomplete: "off", placeholder: "name or type", id: "layer-search" });
-  const found = h("span", { role: "status", class: "quiet" });
-  graph.before(h("p", { class: "control" }, h("label", { for: "layer-search" }, "Find "), search, found), all);
+  const [list, all, search, found] = [".list", "details", "#layer-search", "[role=status]"].map((part) => root.querySelector(part));
   if (!graph.firstElementChild) {
     graph.append(quiet("There is no graph: Graphviz is not installed on the computer that runs caffe-viz."));
     all.open = true;

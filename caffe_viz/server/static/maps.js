@@ -28,9 +28,11 @@ export function mount(root) {
     const { net, layer, image } = state;
     try {
       const answer = await ask("maps", { net, layer, image }, { slot: "maps", says: `computing the maps of ${layer}` });
-      if (!answer || !(await tiles.show(answer, `maps of ${layer}`))) return;
+      if (!answer || !(await tiles.load(answer))) return;
       shown = answer;
       describe();
+      tiles.draw(answer, title.textContent);
+      arrange();
     } catch (error) {
       empty(failed(error));
     }
@@ -45,7 +47,6 @@ export function mount(root) {
     wanted.max = facts.count - 1;
     saves.replaceChildren(...pictures.slice(0, 1).map(({ src, name }) => h("a", { href: src, download: name, "aria-label": "save the picture of the maps" }, "save")),
       data ? h("a", { href: data, download: state.layer, "aria-label": "save the data of the maps" }, "data") : "");
-    arrange();
   }
 
   function empty(why) {

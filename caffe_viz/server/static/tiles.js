@@ -22,13 +22,22 @@ export class Tiles {
   }
 
   // Once the picture of all maps is there, so that nothing flickers. -> false if another answer came meanwhile.
-  async show({ facts, pictures }, label) {
+  async show(answer, label) {
+    if (!(await this.load(answer))) return false;
+    this.draw(answer, label);
+    return true;
+  }
+
+  async load({ pictures: [sheet] }) {
     const turn = (this.turn = {});
-    await loaded(pictures[0].src);
-    if (this.turn !== turn) return false;
+    await loaded(sheet.src);
+    return this.turn === turn;
+  }
+
+  draw({ facts, pictures: [sheet] }, label) {
     const cells = facts.tile[0] * facts.tile[1] === 1;
     const kept = this.facts && this.cells === cells && this.items.length === facts.shown;
-    Object.assign(this, { facts, cells, sheet: pictures[0], worded: cells && facts.count <= WORDS });
+    Object.assign(this, { facts, cells, sheet, worded: cells && facts.count <= WORDS });
     this.group.setAttribute("aria-label", label);
     this.group.classList.toggle("vector", cells);
     this.group.classList.toggle("words", this.worded);
@@ -36,7 +45,6 @@ export class Tiles {
     for (const [unit, item] of this.items.entries()) cells ? this.#shade(unit, item) : item.setAttribute("aria-label", `map ${this.#name(unit)}`);
     if (!this.group.isConnected) this.place.replaceChildren(this.group, this.readout);
     this.#fit();
-    return true;
   }
 
   // `order`: the numbers of the units as they come, or null for 0, 1, 2, ...
