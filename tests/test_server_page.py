@@ -216,11 +216,11 @@ def test_values_of_a_vector(visit: Any, activations: Any) -> None:
 
 
 def test_the_panel_of_a_unit(visit: Any, activations: Any) -> None:
-    page = visit("?layer=conv3&unit=16")
+    page = visit("?layer=conv3&unit=6")
     settled(page)
     for part in ("#seen", "#kernel", "#gradients"):
         shown(page, part)
-    array = activations.arrays["conv3"][16]
+    array = activations.arrays["conv3"][6]
     words = page.locator("#seen").inner_text()
     low, high, mean = map(float, re.findall(r"values\s+(\S+) to (\S+), on average (\S+)", words)[0])
     assert [low, high, mean] == pytest.approx([array.min(), array.max(), array.mean()], rel=1e-3)
