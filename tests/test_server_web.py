@@ -20,11 +20,13 @@ import pytest
 from asgi_calls import Reply, call, called, scope
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from kinds import KINDS
+from test_videos import film, number_of
 
 import caffe_viz
 from caffe_viz import shipped
 from caffe_viz.errors import InputError, RunError
-from caffe_viz.images import Album, Labels, png_bytes
+from caffe_viz.images import Album, Labels, load_image, png_bytes
 from caffe_viz.network import Network
 from caffe_viz.report.subject import Subject
 from caffe_viz.server.access import Access
@@ -214,6 +216,21 @@ class TestNetwork:
 
     def test_status_is_the_board_s(self, app: Any) -> None:
         assert get(app, "/api/status").json == {"workers": [], "cached": 0}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_networks_of_every_kind(kind: str, tmp_path: Path, board: Table) -> None:
+    """Whatever they take and give, the page can be told of them."""
+    folder = KINDS[kind].write(tmp_path)
+    network = Network(folder / "deploy.prototxt", folder / "net.caffemodel")
+    view = View((Subject.of(network),), Library(None), board, ASKED)  # type: ignore[arg-type]
+    app = Guard(create_app(view), Access("127.0.0.1", 8642, "s3cret"))
+    assert get(app, "/").status == 200
+    (found,) = get(app, "/api/network").json["networks"]
+    assert KINDS[kind].layer in [layer["name"] for layer in found["layers"]]
+    assert all(
+        layer["shape"] is None or layer["units"] == (layer["shape"] or [0])[0] for layer in found["layers"]
+    )
 
 
 class TestQuestions:
@@ -543,6 +560,15 @@ class TestLibrary:
         path.unlink()
         with pytest.raises(InputError, match=r"a\.png"):
             library.source(known.id)
+
+
+def test_frames_of_a_video_are_in_the_strip(tmp_path: Path) -> None:
+    """Each as a picture of its own, decoded when it is asked for."""
+    path = film(tmp_path / "a.avi", "mpeg4")
+    library = Library(Album.of(f"{path}#3:6"))
+    assert [one.name for one in library.strip] == ["a.avi#3", "a.avi#4", "a.avi#5"]
+    source = library.source(library.strip[1].id)
+    assert number_of(load_image(source.name, source.data)) == 4
 
 
 class Tags(HTMLParser):

@@ -71,7 +71,8 @@ class Server:
 
     def wait(self) -> None:
         """Until it is stopped, by another thread or by Ctrl-C here."""
-        self._over.wait()
+        while not self._over.wait(0.5):  # a signal just before a wait without end would not be seen
+            pass
 
     def stop(self) -> None:
         """End it and its workers at once; what is under way fails."""
@@ -89,8 +90,9 @@ class Server:
         self.stop()
 
     def __repr__(self) -> str:
-        state = "has ended" if self._over.is_set() else "listens; .address opens it, .stop() ends it"
-        return f"the live view at {self._access.origin} {state}"
+        if self._over.is_set():
+            return f"the live view at {self._access.origin} has ended"
+        return f"the live view: open {self.address} (.stop() ends it)"
 
     def _run(self) -> None:
         try:
@@ -159,10 +161,9 @@ def started(
     from caffe_viz.server.web import create_app
 
     network = Network.of(net)
-    if network.weights is None:
-        network.need_weights()
+    network.need_weights()
     network, album = network.album(images) if _some(images) else (network, None)
-    subjects = tuple(Subject.of(one, (), photos, record) for one in (network, *_beside(network, beside)))
+    subjects = (Subject.of(network, (), photos, record), *_beside(network, beside, photos))
     folder = None if cache is None else Path(cache)
     permits = {word: paths for one in subjects for word, paths in permits_of(one.network.whole).items()}
     setup = Setup(
@@ -219,11 +220,13 @@ def _some(images: Any) -> bool:
     return not (hasattr(images, "__len__") and len(images) == 0)
 
 
-def _beside(network: Network, given: Any) -> list[Network]:
+def _beside(network: Network, given: Any, photos: PathLike | None) -> list[Subject]:
     """The second network, if there is one."""
     if given is None:
         return []
-    return [replace(network, weights=given)] if isinstance(given, str | Path) else [Network.of(given)]
+    second = replace(network, weights=given) if isinstance(given, str | Path) else Network.of(given)
+    second.need_weights()
+    return [Subject.of(second, (), photos)]
 
 
 def _uvicorn(app: Any) -> uvicorn.Server:
