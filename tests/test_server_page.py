@@ -45,6 +45,7 @@ def activations() -> Any:
 
 def shown(page: Any, selector: str) -> None:
     """Waits until the pictures there have arrived."""
+    page.locator(selector).scroll_into_view_if_needed()
     page.locator(f"{selector} img").first.wait_for()
     page.evaluate(f"Promise.all([...document.querySelectorAll('{selector} img')].map((i) => i.decode()))")
 
@@ -114,6 +115,14 @@ def test_an_address_of_no_layer_is_said(visit: Any) -> None:
     settled(page)
     assert "no layer conv77" in page.locator("#status").inner_text()
     assert parameters(page).keys() == {"layer", "image"}
+
+
+def test_an_address_of_no_unit_is_said(visit: Any) -> None:
+    for unit in ("9999", "-1", "x"):
+        page = visit(f"?layer=conv3&unit={unit}")
+        settled(page)
+        assert f"no unit {unit}: its units are 0 to 95" in page.locator("#status").inner_text()
+        assert parameters(page).keys() == {"layer", "image"}
 
 
 def test_search_by_keyboard(visit: Any) -> None:
@@ -192,6 +201,41 @@ def test_maps_by_strength(visit: Any, activations: Any) -> None:
     assert (np.diff(means) <= 1e-4).all()
 
 
+def test_brighter_maps(visit: Any, activations: Any, tmp_path: Path) -> None:
+    page = visit("?layer=conv3")
+    settled(page)
+    tile = page.locator(MAPS).nth(6).locator(".map")
+
+    def mean() -> float:
+        (tmp_path / "tile.png").write_bytes(tile.screenshot())
+        return float(load_image(tmp_path / "tile.png").mean())
+
+    before = mean()
+    slider = page.get_by_label("Brightness")
+    slider.focus()
+    for _ in range(2):
+        page.keyboard.press("ArrowRight")
+    assert mean() > 1.5 * before
+    assert (
+        f"white is {activations.arrays['conv3'].max() / 2:.4g} and more" in page.locator("#maps").inner_text()
+    )
+    assert parameters(page)["bright"] == "2"
+
+
+def test_the_image_and_its_answer_can_be_hidden(visit: Any) -> None:
+    page = visit("?layer=conv3")
+    settled(page)
+    answer, before = page.locator("#answers"), page.locator("#maps").bounding_box()["height"]
+    page.get_by_role("button", name="Image and answer").click()
+    assert answer.is_hidden()
+    assert page.locator("#maps").bounding_box()["height"] > before + 200
+    again = visit(page.url[page.url.index("?") :])
+    settled(again)
+    assert again.locator("#answers").is_hidden()
+    again.get_by_role("navigation").get_by_role("link", name="Answer").click()
+    assert again.locator("#answers").is_visible()
+
+
 def test_all_maps_are_seen_at_once(visit: Any) -> None:
     for size in (DESK, {"width": 1200, "height": 850}):
         page = visit("?layer=conv3", viewport=size)
@@ -230,6 +274,22 @@ def test_the_panel_of_a_unit(visit: Any, activations: Any) -> None:
     assert "3 x 3" in page.locator("#kernel").inner_text()
     captions = page.locator("#gradients figcaption").all_inner_texts()
     assert [caption.split("\n")[0].split(" save")[0] for caption in captions] == ["gradient", "guided backpropagation", "deconvnet"]  # fmt: skip
+
+
+def test_pixels_of_the_strongest_place_and_of_the_whole_map(visit: Any, activations: Any) -> None:
+    page = visit("?layer=conv3&unit=6")
+    settled(page)
+    array = activations.arrays["conv3"][6]
+    row, column = np.unravel_index(array.argmax(), array.shape)
+    with page.expect_request("**/api/attribution?*") as asked:
+        page.locator("#gradients").scroll_into_view_if_needed()
+    assert f"target=conv3%3A6%3A{row}%2C{column}&" in asked.value.url
+    shown(page, "#gradients")
+    with page.expect_request("**/api/attribution?*") as asked:
+        page.locator("#gradients select").select_option("map")
+    assert "target=conv3%3A6&" in asked.value.url
+    settled(page)
+    assert page.locator("#gradients .failed").count() == 0
 
 
 def test_neighbours_of_a_unit(visit: Any) -> None:

@@ -17,11 +17,16 @@ export function mount(root, network) {
   stepping(layers);
   subscribe(["net"], () => fill(list, layers()));
   subscribe(["net", "layer", "image", "unit"], () => mark(root, graph));
-  complete(({ net, layer }) => {
+  complete(({ net, layer, unit }) => {
     const which = network.networks[net] ? net : "0", known = network.networks[which].layers;
-    if (known.some(({ name }) => name === layer)) return { net: which };
-    if (layer) complain(`This network has no layer ${layer}.`);
-    return { net: which, layer: first(known), unit: "" };
+    const found = known.find(({ name }) => name === layer);
+    if (!found) {
+      if (layer) complain(`This network has no layer ${layer}.`);
+      return { net: which, layer: first(known), unit: "" };
+    }
+    if (unit === "" || (/^\d+$/.test(unit) && Number(unit) < found.units)) return { net: which };
+    complain(`Layer ${layer} has no unit ${unit}: its units are 0 to ${found.units - 1}.`);
+    return { net: which, unit: "" };
   });
 }
 

@@ -4,6 +4,7 @@ import * as answers from "./answers.js";
 import * as api from "./api.js";
 import * as ascent from "./ascent.js";
 import * as attribution from "./attribution.js";
+import * as band from "./band.js";
 import * as compare from "./compare.js";
 import * as copying from "./copying.js";
 import { failed } from "./dom.js";
@@ -32,6 +33,7 @@ const MODULES = [
   [compare, "compare"],
   [training, "training"],
   [title, "name"],
+  [band, "tools"],
   [about, "tools"],
   [copying, "tools"],
   [report, "tools"],

@@ -1,6 +1,9 @@
 // The state of the view, which is the query of the page's address: all of it text, "" where nothing is chosen.
 const DEFAULTS = {
   net: "0", layer: "", unit: "", order: "number",
+  bright: "1", // how many times brighter the maps are shown
+  spot: "", // what of a unit pixels drive: "map", its whole map; "": its strongest place
+  band: "", // "hidden": without the image and the answer
   image: "", other: "", // `other`: a second image beside it
   beside: "", // what is compared: "images", "networks"; "": what there is
   target: "", method: "grad-cam", reads: "", // of the attribution; `reads`: the layer whose maps a CAM reads

@@ -17,7 +17,7 @@ export function mount(root, network) {
   seen.before(h("p", { class: "control steps", hidden: true }, before, after));
   const steps = root.querySelector(".steps"), parts = [...root.querySelectorAll("section")];
   kernel.mount(root.querySelector("#kernel"), network);
-  pixels.mount(root.querySelector("#gradients"), network);
+  const driving = pixels.mount(root.querySelector("#gradients"));
   places.mount(root.querySelector("#places"), network);
 
   const units = () => network.networks[Number(state.net)].layers.find(({ name }) => name === state.layer)?.units ?? 0;
@@ -29,6 +29,7 @@ export function mount(root, network) {
   async function show() {
     const chosen = state.unit !== "";
     for (const part of [steps, ...parts]) part.hidden = !chosen;
+    root.querySelector("#gradients").hidden = !chosen || !state.image;
     before.disabled = Number(state.unit) <= 0;
     after.disabled = Number(state.unit) >= units() - 1;
     title.textContent = chosen ? `Unit ${state.unit} of ${state.layer}` : "Unit";
@@ -39,6 +40,7 @@ export function mount(root, network) {
       const answer = await ask("unit", { net, layer, image, unit }, { says: `looking at unit ${unit} of ${layer}` });
       if (!answer) return;
       seen.replaceChildren(...described(answer));
+      driving.of(answer.facts);
       title.textContent = [`Unit ${unit} of ${layer}`, answer.facts.label].filter(Boolean).join(": ");
       say(title.textContent);
     } catch (error) {
