@@ -56,7 +56,8 @@ export function mount(root, network) {
 // In the grammar of attribute --target.
 const targetOf = ({ head }, place, n) => (place ? `${head}:${n}` : String(n));
 
-const named = ({ label, number: n }) => label || `class ${n}`;
+// Of "great white shark, white shark" the first.
+const named = ({ label, number: n }) => label.split(",")[0].trim() || `class ${n}`;
 
 function best({ unit, classes: [first] }) {
   return first ? `${named(first)}, ${unit} ${number(first.value)}` : "";
@@ -83,7 +84,7 @@ function gone(classes, values, last) {
 }
 
 function row(one, scale, target, before) {
-  const open = button(named(one), () => go({ target }), { "data-target": target, title: `class ${one.number}` });
+  const open = button(named(one), () => go({ target }), { "data-target": target, title: `class ${one.number} ${one.label}`.trim() });
   return h("tr", {}, h("th", { scope: "row" }, open), h("td", { class: "bar", "aria-hidden": "true" }, bar(one.value, scale)),
     h("td", { class: "value" }, short(one.value)), before !== undefined && before !== null ? changed(before, one.value) : "");
 }

@@ -74,7 +74,7 @@ function controls(network, methods) {
 }
 
 function drawn({ facts, pictures, data }) {
-  const { target, label, score, method, layer, refused, empty } = facts, name = label || target;
+  const { target, label, score, method, layer, refused, empty } = facts, name = label.split(",")[0] || target;
   if (refused) return [h("p", { class: "notice" }, `${method} does not fit here: ${refused}`)];
   const what = empty ? `No pixel speaks for ${name}: the map is 0 everywhere.` : `Bright pixels speak for ${name}.`;
   const how = [method, layer && `by the maps of ${layer}`, `score ${number(score)}`].filter(Boolean).join(", ");

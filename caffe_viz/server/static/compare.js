@@ -70,7 +70,7 @@ async function answers(place, sides) {
 // The likeliest of both.
 function table(first, second) {
   if (!second) return "";
-  const label = (one) => one.label || `class ${one.number}`;
+  const label = (one) => one.label.split(",")[0] || `class ${one.number}`;
   const classes = new Map([first, second].flatMap(({ classes }) => classes.slice(0, SHOWN)).map((one) => [one.number, label(one)]));
   const rows = [...classes].map(([k, name]) => [name, first.values[k] ?? null, second.values[k] ?? null]);
   return h("table", { class: "guesses" }, h("caption", {}, `${first.unit} of the likeliest classes`),
