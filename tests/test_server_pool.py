@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from test_processes import gone, until
 from toy_questions import PATIENCE, QUESTIONS, STEPS, Bench, Toy, ask, lines, steps
 
 from caffe_viz.errors import InputError, RunError
+from caffe_viz.processes import Ended, Worker
 from caffe_viz.server.board import Board, Queued, Underway
 from caffe_viz.server.cache import Cache
 from caffe_viz.server.messages import Ask, Failed, Finished, Setup, Source
@@ -183,21 +185,26 @@ def test_one_that_is_dropped_in_the_queue_is_never_begun(live: Live) -> None:
 
 
 def test_the_place_in_the_queue_is_told_as_it_changes(live: Live) -> None:
-    async def events(asked: Ask) -> list[Any]:
-        return [event async for event in live.board.follow(asked)]
+    found: list[Any] = []
+
+    async def follow(asked: Ask) -> None:
+        async for event in live.board.follow(asked):
+            found.append(event)
 
     async def scenario() -> None:
         busy = [live.begun(ask("square", n, gated=True)) for n in (500, 501)]
         await live.logged("square 500")
-        follower = asyncio.ensure_future(events(ask("square", 502)))
-        await live.until(lambda: live.worker("quick")["waiting"] == 2)
+        follower = asyncio.ensure_future(follow(ask("square", 502, gated=True)))
+        await live.until(lambda: Queued(2) in found)
         live.open("square-500")
         await busy[0]
-        await live.logged("square 501")
+        await live.until(lambda: Queued(1) in found)
         live.open("square-501")
-        *queued, underway, finished = await follower
-        assert queued == [Queued(2), Queued(1)]
-        assert underway == Underway(0.0, 1.0)
+        await live.until(lambda: Underway(0.0, 1.0) in found)
+        live.open("square-502")
+        await follower
+        finished = found.pop()
+        assert found == [Queued(2), Queued(1), Underway(0.0, 1.0)]
         assert json.loads(finished.given.facts)["square"] == 502**2
 
     live.run(scenario())
@@ -369,26 +376,40 @@ def test_workers_that_cannot_begin_are_not_started_for_ever(
 
 
 def test_after_the_end_no_process_is_left(tmp_path: Path) -> None:
-    """That of one that hangs neither; those who wait are told."""
+    """One that does nothing any more neither. Those who wait are told."""
     live = Live(tmp_path)
 
     async def scenario() -> None:
-        waiting = [live.begun(ask("square", 1, gated=True)), live.begun(ask("square", 2))]
-        await live.logged("square 1")
+        pid = (await live.facts(ask("square", 1)))["pid"]
+        waiting = [live.begun(ask("square", 2, gated=True)), live.begun(ask("square", 3))]
+        await live.logged("square 2")
+        await live.until(lambda: len(lines(tmp_path, "pids")) == 2)
+        os.kill(pid, signal.SIGSTOP)
         await live.board.stop()
         for one in waiting:
             with pytest.raises(RunError, match="ended"):
                 await one
         with pytest.raises(RunError, match="has stopped"):
-            await live.facts(ask("square", 3))
+            await live.facts(ask("square", 4))
 
     live.run(scenario())
     live.stop()
-    pids = lines(tmp_path, "pids")
-    assert len(pids) == 2
-    for pid in pids:
+    for pid in lines(tmp_path, "pids"):
         with pytest.raises(ProcessLookupError):
             os.kill(int(pid), 0)
+
+
+def test_a_worker_tidies_up_at_its_end(tmp_path: Path) -> None:
+    heard: queue.Queue[Any] = queue.Queue()
+    worker = Worker("toy_questions", lambda _, value: heard.put(value))
+    worker.send(Setup((), folder=tmp_path))
+    worker.send(ask("tidying"))
+    until(lambda: "tidying 0" in lines(tmp_path))
+    worker.close()
+    while not isinstance(end := heard.get(timeout=PATIENCE), Ended):
+        pass
+    assert end == Ended("exit code 0")
+    assert lines(tmp_path)[-1] == "tidied"
 
 
 SERVER = """

@@ -38,6 +38,8 @@ class Bench:
         self.images: dict[str, Source] = {}
         with (self.folder / "pids").open("a") as file:
             file.write(f"{os.getpid()}\n")
+
+    def warm(self) -> None:
         if (self.folder / "unloadable").exists():
             raise InputError("the network cannot be loaded.")
         if (self.folder / "fatal").exists():
@@ -81,6 +83,17 @@ def stuck(bench: Bench, toy: Toy) -> Iterator[Step]:
     bench.did(f"stuck {toy.n}")
     bench.pass_gate(f"stuck-{toy.n}")
     yield Step(1, 1, Answer({"pid": os.getpid()}))
+
+
+def tidying(bench: Bench, toy: Toy) -> Iterator[Step]:
+    """It would go on for ever."""
+    try:
+        while True:
+            bench.did(f"tidying {toy.n}")
+            time.sleep(0.01)
+            yield Step(0, 1)
+    finally:
+        bench.did("tidied")
 
 
 def photo(bench: Bench, toy: Toy) -> Answer:
@@ -150,6 +163,7 @@ QUESTIONS = MappingProxyType(
         "warned": Question(Toy, warned),
         "steps": Question(Toy, steps, patient=True),
         "stuck": Question(Toy, stuck, patient=True),
+        "tidying": Question(Toy, tidying, patient=True),
         "failing": Question(Toy, failing, patient=True),
         "endless": Question(Toy, endless, patient=True),
         "search": Question(Toy, steps, patient=True, background=True),

@@ -35,12 +35,16 @@ def serve(questions: Mapping[str, Question], bench: Callable[[Setup], Bench]) ->
         setup: Setup = pickle.load(orders)
         load_layers(setup.layers)
         PERMITS.update(setup.permits)
-        turns = Turns(bench(setup), questions, tell)
+        made = bench(setup)
+        made.warm()
+        turns = Turns(made, questions, tell)
         _work(turns, _arriving(orders))
+        del made, turns  # and their temporary files
     except (EOFError, BrokenPipeError):
-        os._exit(0)  # the parent is gone
+        pass  # the parent is gone
     except CaffeVizError as error:
         tell(Failed("", reason(error), isinstance(error, InputError)))
+    os._exit(0)  # Python takes seconds to put libraries away
 
 
 def _work(turns: Turns, messages: queue.SimpleQueue[Any]) -> None:
