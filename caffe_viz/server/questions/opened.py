@@ -83,10 +83,15 @@ class Opened:
         return self._blobs.get((key, image), run)
 
     def warm(self) -> None:
-        """Load the net and the probe of its first answer."""
-        if self.network.has_image:
-            self._nets.get("", self.network.load)
-            self.probe("")
+        """Load the net and the probe of its first answer, and run both: the first pass is the slowest."""
+        network = self.network
+        if not network.has_image:
+            return
+        zeros = np.zeros(network.shape, np.float32)
+        run_image(network, self._nets.get("", network.load), zeros, network.geometry.named_blobs)
+        probe = self.probe("")
+        first = next(layer.top[0] for layer in probe.layers() if probe.image in layer.bottom)
+        probe.pull(zeros[None], first, np.ones((1, *probe.shape(first)), np.float32), [probe.image])
 
     def maps(self, image: str, layer: str) -> Array:
         """What an image makes of a layer: (C, ..) or (K,)."""
