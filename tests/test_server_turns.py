@@ -156,19 +156,8 @@ def test_the_background_goes_on_only_when_there_is_nothing_else(desk: Desk) -> N
     ]  # fmt: skip
 
 
-def test_the_background_goes_on_without_anybody(desk: Desk) -> None:
-    desk.asked(ask("search")).turns(2).asked(ask("square")).take(Drop("search-0"))
-    desk.all()
-    assert len(lines(desk.folder)) == STEPS + 1
-    assert desk.began == ["search-0", "square-0", "search-0"]
-    assert not any(isinstance(one, Finished) and one.ticket == "search-0" for one in desk.said)
-    desk.asked(ask("search")).all()
-    assert desk.facts("search-0")["total"]
-    assert len(lines(desk.folder)) == STEPS + 1
-
-
 def test_what_nobody_looks_at_is_not_encoded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    desk.asked(ask("search"), ask("steps", data=True)).turns(2).take(Drop("search-0"))
+    desk.asked(ask("steps", data=True))
     monkeypatch.setattr(
         turns, "encode", lambda answer, notes, data: pytest.fail("encoded") if not data else Given("{}")
     )

@@ -34,11 +34,6 @@ class _Task:
     answer: Answer | None = None
     notes: dict[str, None] = field(default_factory=dict)  # in order, each once
 
-    @property
-    def ticket(self) -> str:
-        """One of those that wait; of a background where nobody does, that of who asked."""
-        return next(iter(self.wanted), self.ask.ticket)
-
     def note(
         self,
         message: Warning | str,
@@ -86,15 +81,13 @@ class Turns:
         if self._waiting:
             self._begin(self._waiting.pop(next(iter(self._waiting))))
         else:
-            self._advance(
-                min(self._running.values(), key=lambda task: task.background)
-            )  # the first of equals
+            tasks = self._running.values()
+            self._advance(next((task for task in tasks if not task.background), next(iter(tasks))))
 
     def _leave(self, task: _Task, ticket: str) -> None:
-        if task.wanted.pop(ticket, None) is None or task.wanted or task.background:
-            return
-        _keep(self._suspended, self._running.pop(task.ask.key), SUSPENDED)
-        self._switch("")
+        if task.wanted.pop(ticket, None) is not None and not task.wanted:
+            _keep(self._suspended, self._running.pop(task.ask.key), SUSPENDED)
+            self._switch("")
 
     def _begin(self, ask: Ask) -> None:
         self._switch(ask.ticket)
@@ -130,7 +123,7 @@ class Turns:
 
     def _advance(self, task: _Task) -> None:
         self._running[task.ask.key] = self._running.pop(task.ask.key)  # now the last
-        self._switch(task.ticket)
+        self._switch(next(iter(task.wanted)))
         with self._working_on(task):
             step = next(task.steps, None)
             if step is None:
@@ -173,7 +166,7 @@ class Turns:
             except Exception as error:
                 self._running.pop(task.ask.key, None)
                 self._busy = ""
-                for ticket in task.wanted or (task.ticket,):
+                for ticket in task.wanted:
                     self._tell(Failed(ticket, reason(error), isinstance(error, InputError)))
 
     def _switch(self, ticket: str) -> None:
