@@ -57,7 +57,7 @@ class Job:
 
     def advance(self, progress: Progress) -> None:
         """A worker has come so far."""
-        if self._progress is None or progress.done < self._first[1]:  # in a new worker it begins again
+        if self._progress is None or progress.done < self._progress.done:  # in a new worker it begins again
             self._first = (time.monotonic(), progress.done)
         self._progress = progress
         self._given = progress.given or self._given
