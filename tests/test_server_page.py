@@ -43,10 +43,10 @@ def activations() -> Any:
     return cv.show_activations(pages.cifar(), CAT)
 
 
-def shown(page: Any, selector: str) -> None:
-    """Waits until the pictures there have arrived."""
+def shown(page: Any, selector: str, count: int = 1) -> None:
+    """Scrolls there, and waits until so many pictures have arrived."""
     page.locator(selector).scroll_into_view_if_needed()
-    page.locator(f"{selector} img").first.wait_for()
+    page.locator(f"{selector} img").nth(count - 1).wait_for()
     page.evaluate(f"Promise.all([...document.querySelectorAll('{selector} img')].map((i) => i.decode()))")
 
 
@@ -262,8 +262,8 @@ def test_values_of_a_vector(visit: Any, activations: Any) -> None:
 def test_the_panel_of_a_unit(visit: Any, activations: Any) -> None:
     page = visit("?layer=conv3&unit=6")
     settled(page)
-    for part in ("#seen", "#kernel", "#gradients"):
-        shown(page, part)
+    for part, pictures in (("#seen", 3), ("#kernel", 1), ("#gradients", 3)):
+        shown(page, part, pictures)
     array = activations.arrays["conv3"][6]
     words = page.locator("#seen").inner_text()
     low, high, mean = map(float, re.findall(r"values\s+(\S+) to (\S+), on average (\S+)", words)[0])
@@ -306,12 +306,13 @@ def test_neighbours_of_a_unit(visit: Any) -> None:
 
 def test_a_layer_without_weights_says_so(visit: Any) -> None:
     page = visit("?layer=pool1&unit=3")
-    settled(page)
-    assert page.get_by_text("This layer has no weights.").is_visible()
+    page.locator("#kernel").scroll_into_view_if_needed()
+    page.get_by_text("This layer has no weights.").wait_for()
 
 
 def test_places_in_the_photographs(visit: Any) -> None:
     page = visit("?layer=conv3&unit=6")
+    page.locator("#places").scroll_into_view_if_needed()
     page.get_by_text("4 photos looked at").wait_for()
     shown(page, "#places")
     captions = page.locator("#places figcaption").all_inner_texts()
@@ -449,7 +450,8 @@ def test_a_server_that_is_gone_is_said(visit: Any) -> None:
 def test_without_photos_and_graph_it_says_how(visit: Any, hostile: Server) -> None:
     page = visit("?unit=1", server=hostile)
     settled(page)
-    assert "--photos" in page.locator("#places").inner_text()
+    page.locator("#places").scroll_into_view_if_needed()
+    page.get_by_text("--photos FOLDER").wait_for()
 
 
 def test_hostile_names_are_text(visit: Any, hostile: Server) -> None:
