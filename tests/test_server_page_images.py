@@ -10,7 +10,7 @@ from typing import Any
 
 import pages
 import pytest
-from pages import CAT, PATIENCE, settled
+from pages import CAT, DESK, PATIENCE, PHONE, settled
 
 from caffe_viz.images import load_image, save_png
 
@@ -330,7 +330,7 @@ def test_all_methods_are_there_and_say_where_they_do_not_fit(desk: Any) -> None:
     expect(desk.locator("#attribution .notice")).to_contain_text("cam does not fit here: ")
     desk.get_by_label("Method").first.select_option("layer-cam")
     desk.locator("#attribution").get_by_label("Maps of").select_option("conv2")
-    expect(desk.locator("#attribution .place")).to_contain_text("layer-cam, by the maps of conv2")
+    expect(desk.locator("#attribution .why")).to_contain_text("layer-cam, maps of conv2")
     assert {"method": "layer-cam", "reads": "conv2"}.items() <= parameters(desk).items()
 
 
@@ -346,13 +346,13 @@ def test_the_strength_of_the_map(desk: Any) -> None:
 def test_a_method_that_takes_long(desk: Any) -> None:
     desk.get_by_label("Method").first.select_option("occlusion")
     expect(desk.locator("#attribution .moving")).to_be_visible()
-    expect(desk.locator("#attribution .place")).to_contain_text("occlusion, ")
+    expect(desk.locator("#attribution .why")).to_contain_text("occlusion, ")
     arrived(desk, "#attribution .heats")
     expect(desk.locator("#attribution .moving")).to_be_hidden()
     desk.get_by_label("Method").first.select_option("score-cam")
     desk.locator("#attribution").get_by_role("button", name="Stop").click()
     desk.get_by_role("button", name="Go on").click()
-    expect(desk.locator("#attribution .place")).to_contain_text("score-cam, ")
+    expect(desk.locator("#attribution .why")).to_contain_text("score-cam, ")
 
 
 def climbed(page: Any, place: str) -> None:
@@ -527,3 +527,29 @@ def test_by_keyboard_alone(desk: Any) -> None:
     assert desk.evaluate("document.activeElement.getAttribute('aria-pressed')") == "true"
     settled(desk)
     assert desk.evaluate("document.activeElement.getAttribute('aria-pressed')") == "true"
+
+
+@pytest.mark.parametrize(("scheme", "size"), [("light", DESK), ("dark", PHONE)], ids=["desk", "phone"])
+def test_axe_finds_no_barrier(visit: Any, scheme: str, size: dict[str, int]) -> None:
+    """With everything open: an edit, changes, colours, an ascent, an objective, two networks, a training."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    page = visit(
+        "?layer=conv1&unit=3&method=gradient-x-input&climbing=1&objective=cat&steps=2&climb=plain",
+        color_scheme=scheme, viewport=size,
+    )  # fmt: skip
+    settled(page)
+    page.get_by_role("radio", name="tac.png").check()
+    for name in ("#compare", "#training"):
+        page.locator(name).scroll_into_view_if_needed()
+    climbed(page, "#ascent")
+    climbed(page, "#objective")
+    page.locator("#training .film").wait_for()
+    page.get_by_role("button", name="Edit", exact=True).click()
+    for summary in page.get_by_text("How", exact=True).all():
+        summary.click()
+    settled(page)
+    rules = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+    found = Axe().run(page, options=rules)
+    assert not found.response["violations"], found.generate_report()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

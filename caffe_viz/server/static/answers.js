@@ -72,7 +72,7 @@ function table({ head, unit, values, classes }, last, target) {
   const scale = unit === "probability" ? [0, 1] : range(rows);
   const heads = last ? ["class", "", "now", "before", "change"] : ["class", "", unit];
   return h("table", { class: "guesses" }, h("caption", { class: "hidden" }, `${unit} of each class, by ${head}`),
-    h("thead", {}, h("tr", {}, heads.map((name) => h("th", { scope: "col" }, name)))),
+    h("thead", {}, h("tr", {}, heads.map((name) => (name ? h("th", { scope: "col" }, name) : h("td"))))),
     h("tbody", {}, rows.map((one) => row(one, scale, target(one.number), last && (last.values[one.number] ?? null)))));
 }
 

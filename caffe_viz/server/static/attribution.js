@@ -5,28 +5,35 @@ import { figure, layered, strength, within } from "./pictures.js";
 import { Running } from "./running.js";
 import { go, state, subscribe } from "./state.js";
 
-const [HEAT, SEEN, COLOURS] = [0, 1, 2]; // the pictures of an answer
 const [WIDE, HIGH] = [176, 176]; // px on the screen
 
 export function mount(root, network) {
   const methods = new Map(network.methods.attribution.map((method) => [method.name, method]));
-  const place = h("div", { class: "place heat-place" });
+  const place = h("div", { class: "heats" }), words = h("div");
+  const draw = (answer) => {
+    place.replaceChildren(...pictured(answer));
+    words.replaceChildren(...worded(answer.facts));
+  };
+  const empty = (why) => {
+    place.replaceChildren();
+    words.replaceChildren(why);
+  };
   const running = new Running(() => {
     const on = button("Go on", show);
-    place.replaceChildren(on);
+    empty(on);
     on.focus();
   });
-  root.append(h("div", { class: "why" }, place, h("div", {}, controls(network, methods), running.element)));
+  root.append(h("div", { class: "why" }, place, h("div", {}, words, running.element, controls(network, methods))));
 
   function show() {
     running.clear();
-    if (!state.image) return place.replaceChildren(quiet("Choose an image first."));
+    if (!state.image) return empty(quiet("Choose an image first."));
     const { net, image, target, method, reads } = state;
     const params = { net, image, target, method, layer: readsLayer(methods.get(method)) ? reads : "" };
     const says = `computing ${method}`;
     if (!methods.get(method)?.long) return quick(params, says);
-    place.replaceChildren(quiet(`${method} takes many passes through the network.`));
-    running.start("attribution-long", params, { answer: (answer) => place.replaceChildren(...drawn(answer)) }, { says });
+    empty(quiet(`${method} takes many passes through the network.`));
+    running.start("attribution-long", params, { answer: draw }, { says });
   }
 
   async function quick(params, says) {
@@ -34,9 +41,9 @@ export function mount(root, network) {
     try {
       const answer = await ask("attribution", params, { says });
       if (!answer) return;
-      place.replaceChildren(...drawn(answer));
+      draw(answer);
     } catch (error) {
-      place.replaceChildren(failed(error));
+      empty(failed(error));
     }
     place.removeAttribute("aria-busy");
   }
@@ -73,14 +80,19 @@ function controls(network, methods) {
   return h("div", {}, form, h("p", { class: "control" }, h("label", {}, "Method ", method), layer, strength()));
 }
 
-function drawn({ facts, pictures, data }) {
-  const { target, label, score, method, layer, refused, empty } = facts, name = label.split(",")[0] || target;
+function worded({ target, label, score, method, layer, refused, empty }) {
+  const name = label.split(",")[0] || target;
   if (refused) return [h("p", { class: "notice" }, `${method} does not fit here: ${refused}`)];
   const what = empty ? `No pixel speaks for ${name}: the map is 0 everywhere.` : `Bright pixels speak for ${name}.`;
-  const how = [method, layer && `by the maps of ${layer}`, `score ${number(score)}`].filter(Boolean).join(", ");
-  const shown = within(pictures[HEAT], WIDE, HIGH);
-  const heat = pictures[SEEN] ? layered({ below: pictures[SEEN], above: pictures[HEAT], data, shown, caption: "over the image" })
-    : figure({ ...pictures[HEAT], data, shown, caption: "the map" });
-  const colours = pictures[COLOURS] && figure({ ...pictures[COLOURS], shown, caption: "which colours raise the score" });
-  return [h("div", { class: "heats" }, heat, colours ?? ""), h("p", { role: "status" }, what), quiet(how)];
+  return [h("p", { role: "status" }, what), quiet([method, layer && `maps of ${layer}`, `score ${number(score)}`].filter(Boolean).join(", "))];
+}
+
+function pictured({ pictures, data }) {
+  const [heat, seen, colours] = pictures;
+  if (!heat) return [];
+  const shown = within(heat, WIDE, HIGH);
+  return [
+    seen ? layered({ below: seen, above: heat, data, shown, caption: "over the image" }) : figure({ ...heat, data, shown, caption: "the map" }),
+    colours ? figure({ ...colours, shown, caption: "which colours raise the score" }) : "",
+  ];
 }

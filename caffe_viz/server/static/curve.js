@@ -4,7 +4,7 @@ import { h, number } from "./dom.js";
 const NAMESPACE = "http://www.w3.org/2000/svg";
 const [WIDE, HIGH] = [200, 60];
 
-// `lines`: one list of values for each; `total`: how many values there will be.
+// `lines`: of each the value at the start and after every step, of which there will be `total`.
 export function curve(lines, total, says) {
   const all = lines.flat().filter((value) => value !== null);
   if (all.length < 2) return h("div");
@@ -16,7 +16,7 @@ export function curve(lines, total, says) {
 }
 
 function points(line, total, [low, high]) {
-  const x = (k) => (WIDE * k) / Math.max(1, total - 1);
+  const x = (k) => (WIDE * k) / total;
   const y = (value) => HIGH - (HIGH * (value - low)) / (high - low || 1);
   return line.map((value, k) => value === null ? "" : `${x(k).toFixed(1)},${y(value).toFixed(1)}`).filter(Boolean).join(" ");
 }

@@ -11,8 +11,11 @@ export class Running {
   #moving = h("span", { class: "moving", hidden: true });
   #why = h("div", { role: "alert" });
 
+  #stopped;
+
   constructor(stopped) {
-    this.#moving.append(this.#bar, this.#words, button("Stop", () => { this.clear(); stopped(); }));
+    this.#stopped = stopped;
+    this.#moving.append(this.#bar, this.#words, button("Stop", () => this.#now?.task.cancel()));
     this.element = h("div", { class: "running" }, this.#moving, this.#why);
   }
 
@@ -22,14 +25,22 @@ export class Running {
     this.#moving.hidden = false;
     this.#bar.removeAttribute("value");
     this.#words.textContent = "waiting for its turn";
-    const mine = this.#now = {};
+    const mine = this.#now = { over: false };
     const ours = (take) => (value) => { if (this.#now === mine) take(value); };
+    const last = (take) => ours((value) => { mine.over = true; take(value); });
     mine.task = follow(question, params, {
       progress: ours((step) => { this.#show(step); progress?.(step); }),
-      answer: ours(answer),
-      failed: ours((error) => this.#why.replaceChildren(failed(error))),
-      ended: ours(() => { this.#now = null; this.#moving.hidden = true; }),
+      answer: last(answer),
+      failed: last((error) => this.#why.replaceChildren(failed(error))),
+      ended: ours(() => this.#end(mine)),
     }, options);
+  }
+
+  // Neither an answer nor an error came: the reader has stopped it, here or in the line below.
+  #end({ over }) {
+    this.#now = null;
+    this.#moving.hidden = true;
+    if (!over) this.#stopped();
   }
 
   clear() {
