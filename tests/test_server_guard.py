@@ -8,6 +8,7 @@ import re
 import socket
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -66,10 +67,12 @@ class TestToken:
 
     def test_a_link_in_another_site_works_too(self) -> None:
         """Its browser sends no cookie along a redirection, so a page of ours leads on."""
-        reply = asked('/?token=s3cret&layer="><script>', ("Sec-Fetch-Site", "cross-site"))
+        reply = asked('/?token=s3cret&layer="><script>&unit=1', ("Sec-Fetch-Site", "cross-site"))
         assert reply.status == 200
         assert "set-cookie" in reply.headers
-        assert '<meta http-equiv="refresh" content="0; url=/?layer=%22%3E%3Cscript%3E">' in reply.text
+        assert (
+            '<meta http-equiv="refresh" content="0; url=/?layer=%22%3E%3Cscript%3E&amp;unit=1">' in reply.text
+        )
 
     def test_with_a_cookie_an_old_token_is_no_matter(self) -> None:
         assert asked("/?token=old&layer=conv1", COOKIE).headers["location"] == "/?layer=conv1"
@@ -180,7 +183,7 @@ class TestOtherSites:
             [], [("Origin", "http://evil.example")], [("Origin", "null")], [("Origin", f"https://{HERE}")],
             [("Origin", "http://127.0.0.1:9999")], [("Origin", "http://localhost:8642")], [("Sec-Fetch-Site", "none")],
             [("Sec-Fetch-Site", "cross-site")], [("Sec-Fetch-Site", "same-site")],
-            [OWN, ("Origin", "http://evil.example")], [OWN, ("Sec-Fetch-Site", "cross-site")], [("Origin", "")],
+            [OWN, ("Origin", "http://evil.example")], [("Origin", f"http://{HERE}"), ("Origin", "http://evil.example")], [OWN, ("Sec-Fetch-Site", "cross-site")], [("Origin", "")],
         ],
     )  # fmt: skip
     def test_no_other_may(self, headers: list[tuple[str, str]]) -> None:
@@ -278,6 +281,26 @@ class TestBodies:
         assert reply.status == 413
         assert "1 MiB" in reply.json["error"]
 
+    def test_nothing_of_it_is_kept(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(guard, "MOST_BYTES", 2**20)
+        left = [100]
+
+        async def receive() -> Any:
+            left[0] -= 1
+            return {"type": "http.request", "body": bytes(2**20), "more_body": left[0] > 0}
+
+        async def send(message: Any) -> None:
+            pass
+
+        asked = scope("POST", b"/api/images", b"", [("Host", HERE), COOKIE, OWN])
+        tracemalloc.start()
+        try:
+            asyncio.run(Guard(echo, ACCESS)(asked, receive, send))
+            assert left == [0]
+            assert tracemalloc.get_traced_memory()[1] < 10 * 2**20
+        finally:
+            tracemalloc.stop()
+
     def test_one_that_never_ends(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(guard, "BODY_SECONDS", 0.05)
         sent = []
@@ -302,11 +325,17 @@ class TestBodies:
         async def receive() -> Any:
             return parts.pop(0)
 
-        async def nothing(*_: Any) -> None:
-            raise AssertionError
+        reached = []
+
+        async def app(*_: Any) -> None:
+            reached.append("the application")
+
+        async def send(message: Any) -> None:
+            reached.append("the client")
 
         asked = scope("POST", b"/api/images", b"", [("Host", HERE), COOKIE, OWN])
-        asyncio.run(Guard(nothing, ACCESS)(asked, receive, nothing))
+        asyncio.run(Guard(app, ACCESS)(asked, receive, send))
+        assert not reached
 
     def test_a_stranger_s_is_not_read(self) -> None:
         async def nothing() -> None:

@@ -123,7 +123,7 @@ class Exchange:
 
     async def receive(self) -> Message:
         if self._body is None:
-            return {"type": "http.disconnect"} if self._ended else await self._receive()
+            return await self._receive()
         body, self._body = self._body, None
         return {"type": "http.request", "body": body, "more_body": False}
 
@@ -143,8 +143,10 @@ async def _whole(receive: Receive) -> bytes:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise Gone
-        size += len(message.get("body", b""))
-        parts = [*parts, message.get("body", b"")] if size <= MOST_BYTES else []
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > MOST_BYTES:
+            parts.clear()
         if not message.get("more_body"):
             break
     if size > MOST_BYTES:
