@@ -447,8 +447,8 @@ def test_a_server_that_is_gone_is_said(visit: Any) -> None:
     assert page.locator(MAPS).count() == 64
 
 
-def test_without_photos_and_graph_it_says_how(visit: Any, hostile: Server) -> None:
-    page = visit("?unit=1", server=hostile)
+def test_without_photos_it_says_how(visit: Any, hostile: Server) -> None:
+    page = visit("?layer=prob&unit=1", server=hostile)
     settled(page)
     page.locator("#places").scroll_into_view_if_needed()
     page.get_by_text("--photos FOLDER").wait_for()
@@ -488,8 +488,8 @@ def test_axe_finds_no_barrier(visit: Any, scheme: str, size: dict[str, int]) -> 
 
 
 def test_a_phone_needs_no_sideways_scrolling(visit: Any, hostile: Server) -> None:
-    for options in ({}, {"server": hostile}):
-        page = visit("?unit=0", viewport=PHONE, has_touch=True, **options)
+    for query, options in (("?layer=conv3&unit=6", {}), ("?layer=prob&unit=1", {"server": hostile})):
+        page = visit(query, viewport=PHONE, has_touch=True, **options)
         settled(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
