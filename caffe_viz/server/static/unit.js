@@ -40,7 +40,7 @@ export function mount(root, network) {
     const { net, layer, image, unit } = state;
     try {
       const answer = await ask("unit", { net, layer, image, unit }, { says: `looking at unit ${unit} of ${layer}` });
-      if (!answer) return;
+      if (!answer || layer !== state.layer || unit !== state.unit) return;
       seen.replaceChildren(...described(answer));
       driving.of(answer.facts);
       title.textContent = [`Unit ${unit} of ${layer}`, answer.facts.label].filter(Boolean).join(": ");
