@@ -32,6 +32,7 @@ from caffe_viz.server import running
 CAT = shipped.example()
 NET = "caffenet_cifar10"
 LONG = 120.0  # seconds, on a slow machine
+CLIMB = "ascent?objective={}&steps=2048&method=plain"  # to follow
 
 
 class Process:
@@ -370,19 +371,19 @@ class TestUploads:
 
 def test_a_growing_ascent_that_is_left_and_asked_again(client: httpx.Client) -> None:
     """What it shows comes while it climbs; left, it stops; asked again it goes on."""
-    params = {"objective": "conv3:16", "steps": 2048, "method": "plain"}
-    first = progress(client, params)
+    climb = CLIMB.format("conv3:16")
+    first = progress(client, climb)
     wait_for(lambda: not client.get("/api/status").json()["workers"][1]["busy"])
-    assert progress(client, params)["done"] >= first["done"]
+    assert progress(client, climb)["done"] >= first["done"]
 
 
-def progress(client: httpx.Client, params: dict[str, Any]) -> Any:
+def progress(client: httpx.Client, ask: str) -> Any:
     """The first progress of an ascent that has a picture."""
-    with client.stream("GET", "/api/ascent/events", params=params) as stream:
+    with client.stream("GET", "/api/events", params={"ask": ask}) as stream:
         assert stream.status_code == 200
         for line in stream.iter_lines():
             assert not line.startswith("event: failed")
-            if line.startswith("data: ") and (found := json.loads(line[6:])).get("pictures"):
+            if line.startswith("data: ") and (found := json.loads(line[6:])["told"]).get("pictures"):
                 return found
     raise AssertionError("it ended")
 
@@ -397,9 +398,7 @@ def wait_for(true: Any) -> None:
 def test_a_worker_that_dies_costs_one_request(client: httpx.Client, cat: str) -> None:
     me = psutil.Process()
     before, kept = restarts(client), {p.pid for p in me.children()}
-    with client.stream(
-        "GET", "/api/ascent/events", params={"objective": "conv2:5", "steps": 2048, "method": "plain"}
-    ) as stream:
+    with client.stream("GET", "/api/events", params={"ask": CLIMB.format("conv2:5")}) as stream:
         lines = stream.iter_lines()
         assert any(line == "event: progress" for line in lines)
         for process in me.children():
@@ -424,13 +423,15 @@ def test_layers_of_the_users_own(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_while_a_worker_is_at_work() -> None:
-    with command("--example") as process, browser(process.address) as client:
-        params = {"objective": "conv3:16", "steps": 2048, "method": "plain"}
-        with client.stream("GET", "/api/ascent/events", params=params) as stream:
-            lines = stream.iter_lines()
-            assert any(line == "event: progress" for line in lines)
-            code, _, said = process.ended(signal.SIGINT)
-            assert any(line == "event: failed" for line in lines)
+    with (
+        command("--example") as process,
+        browser(process.address) as client,
+        client.stream("GET", "/api/events", params={"ask": CLIMB.format("conv3:16")}) as stream,
+    ):
+        lines = stream.iter_lines()
+        assert any(line == "event: progress" for line in lines)
+        code, _, said = process.ended(signal.SIGINT)
+        assert any(line == "event: failed" for line in lines)
     assert (code, said) == (0, "")
 
 

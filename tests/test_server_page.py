@@ -351,7 +351,9 @@ def test_pictures_are_large_and_saved(visit: Any, activations: Any, tmp_path: Pa
 def test_send_as_a_page(visit: Any, hostile: Server, tmp_path: Path) -> None:
     page = visit("?layer=prob", server=hostile)
     settled(page)
-    page.route("**/api/report/**", lambda route: route.continue_(url=f"{route.request.url}&budget=0"))
+    page.route(
+        "**/api/events?ask=report*", lambda route: route.continue_(url=f"{route.request.url}%26budget%3D0")
+    )
     page.get_by_role("button", name="Send as a page").click()
     link = page.get_by_role("link", name="Save the page")
     link.wait_for()
@@ -413,6 +415,41 @@ def test_what_takes_long_is_followed_and_cancelled(visit: Any) -> None:
     assert len(found[0]) == 1
     assert "conv99" in found[1]
     assert page.locator("#status").get_by_role("button").is_hidden()
+
+
+def test_one_stream_has_all_that_a_tab_follows(visit: Any) -> None:
+    """Eight questions, though a browser has six connections to a server; one is left while another goes on."""
+    page = visit("?layer=conv3")
+    settled(page)
+    streams = list[str]()
+    page.on("request", lambda request: "/events" in request.url and streams.append(request.url))
+    found = page.evaluate("""async () => {
+      const { follow, network } = await import("/static/api.js");
+      const climb = (unit) => {
+        const one = { done: [], wake: null };
+        one.next = () => new Promise((resolve) => { one.wake = resolve; });
+        const { cancel } = follow("ascent", { objective: `conv3:${unit}`, steps: 2048 }, {
+          progress: ({ done }) => { one.done.push(done); one.wake?.(); },
+          failed: (error) => { throw error; },
+        }, { slot: `climb ${unit}` });
+        return Object.assign(one, { cancel });
+      };
+      const busy = async () => (await (await fetch("/api/status")).json()).workers[1];
+      const [first, second, ...others] = [0, 1, 2, 3, 4, 5, 6, 7].map(climb);
+      while (!(first.done.at(-1) > 0)) await first.next();
+      await network();
+      const before = first.done.at(-1);
+      first.cancel();
+      while (!(second.done.at(-1) > 0)) await second.next();
+      const then = first.done.at(-1), again = climb(0);
+      while (!(again.done.at(-1) > 0)) await again.next();
+      const after = again.done.at(-1);
+      [again, second, ...others].forEach(({ cancel }) => cancel());
+      while ((await busy()).busy || (await busy()).waiting) await new Promise((resolve) => setTimeout(resolve, 20));
+      return { before, then, after };
+    }""")
+    assert found["before"] == found["then"] <= found["after"]
+    assert [url.count("ask=") for url in streams] == [8, 7, 8]
 
 
 def test_the_newest_question_wins(visit: Any) -> None:

@@ -9,7 +9,7 @@ import re
 import sys
 import zipfile
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
@@ -26,11 +26,11 @@ from test_videos import film, number_of
 
 import caffe_viz
 from caffe_viz import shipped
-from caffe_viz.errors import InputError, RunError
+from caffe_viz.errors import CaffeVizError, InputError, RunError
 from caffe_viz.images import Album, Labels, load_image, png_bytes
 from caffe_viz.network import Network
 from caffe_viz.report.subject import Subject
-from caffe_viz.server import web
+from caffe_viz.server import following, web
 from caffe_viz.server.access import Access
 from caffe_viz.server.asked import Ascent, Attribution, Difference, OfLayer, OfUnit, Report, Thumbnail
 from caffe_viz.server.board import Queued, Underway
@@ -64,6 +64,8 @@ class Table:
     asks: list[Ask] = field(default_factory=list)
     waiting: int = 0
     stuck: bool = False
+    endless: bool = False
+    told: int = 0
 
     @contextmanager
     def _one(self, ask: Ask) -> Iterator[None]:
@@ -93,11 +95,14 @@ class Table:
             yield Queued(2)
             yield Underway(1, 4)
             yield Underway(2, 4, 1.5, Given('{"title": "a"}', PICTURES[:1]))
+            while self.endless:
+                self.told += 1
+                yield Underway(self.told, 4)
             if self.stuck:
                 await asyncio.Event().wait()
             try:
                 yield Finished(ask.ticket, self.end(ask))
-            except (InputError, RunError) as error:
+            except CaffeVizError as error:
                 yield Failed(ask.ticket, str(error))
 
     def status(self) -> dict[str, Any]:
@@ -310,11 +315,12 @@ class TestQuestions:
     def test_what_is_asked_wrong_is_one_line(
         self, app: Any, board: Table, cat: str, query: str, said: str
     ) -> None:
-        for address in ("", "/events", "/picture/0", "/data"):
+        for address in ("", "/picture/0", "/data"):
             reply = get(app, f"/api/maps{address}?{query.replace('{cat}', cat)}")
             assert reply.status == 400
             assert said in reply.json["error"]
             assert "\n" not in reply.json["error"]
+        assert followed(app, f"maps?{query.replace('{cat}', cat)}") == [(0, "failed", reply.json)]
         assert not board.asks
 
     def test_a_second_network_of_a_difference(self, app: Any, cat: str) -> None:
@@ -322,9 +328,10 @@ class TestQuestions:
         assert (reply.status, "--beside" in reply.json["error"]) == (400, True)
 
     def test_an_image_that_is_gone(self, app: Any, board: Table) -> None:
-        for address in ("", "/events", "/picture/0", "/data"):
+        for address in ("", "/picture/0", "/data"):
             reply = get(app, f"/api/maps{address}?image={'0' * 64}&layer=conv1")
             assert (reply.status, "drop or choose it again" in reply.json["error"]) == (404, True)
+        assert followed(app, f"maps?image={'0' * 64}&layer=conv1") == [(0, "failed", reply.json)]
         assert not board.asks
 
     def test_refusals_and_failures(self, app: Any, board: Table, cat: str) -> None:
@@ -360,7 +367,7 @@ class TestQuestions:
         assert post(app, "/api/maps", b"").status == 405
 
     def test_head(self, app: Any, board: Table, cat: str) -> None:
-        reply = call(app, "/api/ascent/events?objective=conv1:3", "HEAD", HEADERS)
+        reply = call(app, events("ascent?objective=conv1:3"), "HEAD", HEADERS)
         assert (reply.status, reply.body) == (200, b"")
         assert not board.waiting
 
@@ -380,57 +387,121 @@ class TestQuestions:
 
 class TestEvents:
     def test_progress_and_the_answer(self, app: Any, cat: str) -> None:
-        reply = get(app, f"/api/unit/events?image={cat}&layer=conv1&unit=2")
-        assert reply.headers["content-type"].startswith("text/event-stream")
-        events = read(reply.text)
-        assert [name for name, _ in events] == ["queued", "progress", "progress", "answer"]
-        assert events[0][1] == {"place": 2}
-        assert events[1][1] == {"done": 1, "total": 4, "remaining": None, "facts": None, "pictures": []}
-        shown = events[2][1]
+        asked = f"unit?image={cat}&layer=conv1&unit=2"
+        assert get(app, events(asked)).headers["content-type"].startswith("text/event-stream")
+        found = followed(app, asked)
+        assert [(ask, name) for ask, name, _ in found] == [
+            (0, "queued"), (0, "progress"), (0, "progress"), (0, "answer"),
+        ]  # fmt: skip
+        assert found[0][2] == {"place": 2}
+        assert found[1][2] == {"done": 1, "total": 4, "remaining": None, "facts": None, "pictures": []}
+        shown = found[2][2]
         assert (shown["done"], shown["remaining"], shown["facts"]) == (2, 1.5, {"title": "a"})
         assert shown["pictures"][0]["src"] == "data:image/png;base64,cG5n"
         answer = get(app, f"/api/unit?image={cat}&layer=conv1&unit=2").json
-        assert events[3][1] == answer
+        assert found[3][2] == answer
 
-    def test_a_failure(self, app: Any, board: Table) -> None:
-        board.ends["ascent"] = RunError("the worker\nended")
-        events = read(get(app, "/api/ascent/events?objective=conv1:3").text)
-        assert events[-1] == ("failed", {"error": "the worker ended"})
-
-    @pytest.mark.parametrize("address", ["/events", ""])
-    def test_a_browser_that_leaves_is_counted_out(self, app: Any, board: Table, address: str) -> None:
-        board.stuck = True
-
-        async def leave() -> None:
-            gone, asked = asyncio.Event(), [{"type": "http.request", "body": b"", "more_body": False}]
-
-            async def receive() -> Any:
-                if asked:
-                    return asked.pop()
-                await gone.wait()
-                return {"type": "http.disconnect"}
-
-            async def send(message: Any) -> None:
-                pass
-
-            target = scope("GET", f"/api/ascent{address}".encode(), b"objective=conv1:3", HEADERS)
-            task = asyncio.create_task(app(target, receive, send))
-            while not board.waiting:
-                await asyncio.sleep(0.001)
-            gone.set()
-            await asyncio.wait_for(task, 60)
-
-        asyncio.run(leave())
+    def test_several_questions_of_which_each_fails_by_itself(
+        self, app: Any, board: Table, cat: str, caplog: Any
+    ) -> None:
+        board.ends |= {"ascent": RunError("the worker\nended"), "report": ZeroDivisionError("by\nzero")}
+        layer = 'a/../"b" +&=?<é'
+        found = followed(
+            app, f"unit?{urlencode({'image': cat, 'layer': layer, 'unit': 7})}", "ascent?objective=conv1:3",
+            "ascend?objective=conv1:3", "ascent?objective=&objective=conv1:3&steps=x", "report", "", "maps",
+        )  # fmt: skip
+        ends = {ask: (name, told) for ask, name, told in found if name in ("answer", "failed")}
+        assert sorted(ends) == list(range(7))
+        assert ends[0][1]["facts"]["asked"]["layer"] == layer
+        errors = [told["error"] for _, told in (ends[k] for k in range(1, 7))]
+        assert errors[0] == "the worker ended"
+        assert errors[1] == "there is no question 'ascend'. Did you mean 'ascent'?"
+        assert errors[2].startswith("steps: ")
+        assert errors[3] == "ZeroDivisionError: by zero (a fault of caffe_viz itself)"
+        assert errors[4].startswith("there is no question ''. There are: image, ")
+        assert errors[5].startswith("image: ")
+        assert "Traceback" in caplog.text
+        assert [name for ask, name, _ in found if ask == 1] == ["queued", "progress", "progress", "failed"]
         assert board.waiting == 0
 
+    def test_how_many(self, app: Any, board: Table) -> None:
+        asked = [f"ascent?objective=conv1:{k}" for k in range(17)]
+        assert len([name for _, name, _ in followed(app, *asked[:16]) if name == "answer"]) == 16
+        for refused in (asked, []):
+            reply = get(app, events(*refused))
+            assert (reply.status, reply.json["error"].startswith("ask: ")) == (400, True)
 
-def read(text: str) -> list[tuple[str, Any]]:
-    """Events of a stream."""
+    def test_something_is_sent_while_nothing_happens(
+        self, app: Any, board: Table, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(following, "QUIET_SECONDS", 0.001)
+        board.stuck = True
+        asyncio.run(left(app, events("ascent?objective=conv1:3"), lambda sent: b":\n\n" in sent))
+        assert board.waiting == 0
+
+    @pytest.mark.parametrize(
+        ("target", "waiting"),
+        [
+            ("/api/ascent?objective=conv1:3", 1),
+            ("/api/events?ask=ascent%3Fobjective%3Dconv1:3&ask=ascent%3Fobjective%3Dconv1:4", 2),
+        ],
+    )
+    def test_a_browser_that_leaves_is_counted_out(
+        self, app: Any, board: Table, target: str, waiting: int
+    ) -> None:
+        board.stuck = True
+        asyncio.run(left(app, target, lambda _: board.waiting == waiting))
+        assert board.waiting == 0
+
+    def test_one_that_leaves_while_it_reads_too_slowly(self, app: Any, board: Table) -> None:
+        """What is sent waits for ever: nothing more is asked of the board meanwhile, and it is counted out."""
+        board.endless = True
+        stalled = lambda sent: b"progress" in sent  # noqa: E731
+        asyncio.run(left(app, events(*["ascent?objective=conv1:3"] * 2), stalled, stalls=stalled))
+        assert board.waiting == 0
+        assert board.told < 12
+
+
+def events(*asks: str) -> str:
+    """The address that follows questions."""
+    return f"/api/events?{urlencode([('ask', ask) for ask in asks])}"
+
+
+def followed(app: Any, *asks: str) -> list[tuple[int, str, Any]]:
+    """What was told of each question, by its number."""
     found = []
-    for block in text.split("\n\n")[:-1]:
+    for block in get(app, events(*asks)).text.split("\n\n")[:-1]:
         name, data = block.split("\n")
-        found.append((name.removeprefix("event: "), json.loads(data.removeprefix("data: "))))
+        told = json.loads(data.removeprefix("data: "))
+        found.append((told["ask"], name.removeprefix("event: "), told["told"]))
     return found
+
+
+async def left(
+    app: Any, target: str, enough: Callable[[bytes], bool], stalls: Callable[[bytes], bool] = lambda _: False
+) -> None:
+    """A browser that leaves as soon as it has had `enough`; where it `stalls`, what is sent to it waits."""
+    gone, asked = asyncio.Event(), [{"type": "http.request", "body": b"", "more_body": False}]
+    sent = b""
+
+    async def receive() -> Any:
+        if asked:
+            return asked.pop()
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        nonlocal sent
+        sent += message.get("body", b"")
+        if stalls(sent):
+            await asyncio.Event().wait()
+
+    path, _, query = target.encode().partition(b"?")
+    task = asyncio.create_task(app(scope("GET", path, query, HEADERS), receive, send))
+    while not enough(sent):
+        await asyncio.sleep(0.001)
+    gone.set()
+    await asyncio.wait_for(task, 60)
 
 
 class TestKeys:
@@ -689,8 +760,9 @@ def test_no_request_names_a_file(app: Any, watch: Watch, cat: str) -> None:
             for name, parameters in names.items():
                 for parameter in parameters:
                     query = urlencode({n: usual[n] for n in parameters if n in usual} | {parameter: path})
-                    for address in ("", "/events", "/picture/0", "/data"):
+                    for address in ("", "/picture/0", "/data"):
                         await called(app, f"/api/{name}{address}?{query}", "GET", HEADERS)
+                    await called(app, events(path, f"{path}?{query}", f"{name}?{query}"), "GET", HEADERS)
 
     asyncio.run(ask_all())  # modules that are imported when they are used first
     with watch:
@@ -704,7 +776,8 @@ USUAL = {
 }  # fmt: skip
 NAMES = sorted({name for question in ASKED.values() for name in question.asked.model_fields})
 NUMBERS = ["0", "1", "-1", "nan", "1e999", "9" * 30, "true", ""]
-ADDRESSES = ("", "/events", "/picture/0", "/picture/7", "/data", "/", "/..", "//")
+EVENTS = "events"
+ADDRESSES = ("", EVENTS, "/picture/0", "/picture/7", "/data", "/", "/..", "//")
 OTHERS = (
     "/",
     "/api/network",
@@ -726,7 +799,12 @@ def target(question: str, address: str, other: str, changes: list[tuple[str, str
     """A question as it may be asked, or another address, with some parameters changed or new."""
     fields = ASKED[question].asked.model_fields
     given = {name: value for name, value in USUAL.items() if name in fields} | dict(changes)
-    return f"{other or f'/api/{question}{address}'}?{urlencode(given)}"
+    query = urlencode(given)
+    return (
+        events(f"{other or question}?{query}")
+        if address == EVENTS
+        else f"{other or f'/api/{question}{address}'}?{query}"
+    )
 
 
 ALL = list(HealthCheck)

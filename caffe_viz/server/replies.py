@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from caffe_viz.errors import CaffeVizError, InputError
@@ -35,17 +36,25 @@ def answer_text(ask: Ask, given: Given) -> str:
     )  # fmt: skip
 
 
-def event_text(ask: Ask, event: Event) -> str:
-    """An event for text/event-stream."""
+def told(ask: Ask, event: Event) -> tuple[str, str]:
+    """The name of an event, and what it says as JSON."""
     if isinstance(event, Queued):
-        name, text = "queued", json.dumps({"place": event.place})
-    elif isinstance(event, Underway):
-        name, text = "progress", _progress_text(event)
-    elif isinstance(event, Finished):
-        name, text = "answer", answer_text(ask, event.given)
-    else:
-        name, text = "failed", json.dumps({"error": _line(event.reason)})
-    return f"event: {name}\ndata: {text}\n\n"
+        return "queued", json.dumps({"place": event.place})
+    if isinstance(event, Underway):
+        return "progress", _progress_text(event)
+    if isinstance(event, Finished):
+        return "answer", answer_text(ask, event.given)
+    return "failed", json.dumps({"error": _line(event.reason)})
+
+
+def refusal(error: Exception) -> tuple[str, str]:
+    """The same, where a question cannot be asked."""
+    return "failed", json.dumps({"error": _why(error)})
+
+
+def event_text(number: int, name: str, said: str) -> str:
+    """An event for text/event-stream, about the question of this number there."""
+    return f"event: {name}\ndata: {_object(ask=str(number), told=said)}\n\n"
 
 
 def picture_reply(one: Picture, tag: str) -> Response:
@@ -105,15 +114,24 @@ def _line(text: str) -> str:
     return " ".join(text.split())
 
 
+def _why(error: Exception) -> str:
+    """Why there is no answer, in one line."""
+    if isinstance(error, CaffeVizError):
+        return _line(str(error))
+    if isinstance(error, RequestValidationError | ValidationError):
+        first = error.errors()[0]
+        return _line(f"{first['loc'][-1]}: {first['msg']}.")
+    return f"{_line(f'{type(error).__name__}: {error}')} (a fault of caffe_viz itself)"
+
+
 async def _say_refusal(request: Request, error: Exception) -> Response:
     """What was asked wrong is 4xx, what went wrong here 503."""
     status = 404 if isinstance(error, Unknown) else 400 if isinstance(error, InputError) else 503
-    return JSONResponse({"error": _line(str(error))}, status)
+    return JSONResponse({"error": _why(error)}, status)
 
 
-async def _say_invalid(request: Request, error: Any) -> Response:
-    first = error.errors()[0]
-    return JSONResponse({"error": _line(f"{first['loc'][-1]}: {first['msg']}.")}, 400)
+async def _say_invalid(request: Request, error: Exception) -> Response:
+    return JSONResponse({"error": _why(error)}, 400)
 
 
 async def _say_missing(request: Request, error: Any) -> Response:
@@ -121,8 +139,7 @@ async def _say_missing(request: Request, error: Any) -> Response:
 
 
 async def _say_fault(request: Request, error: Exception) -> Response:
-    words = _line(f"{type(error).__name__}: {error}")
-    return JSONResponse({"error": f"{words} (a fault of caffe_viz itself)"}, 500)
+    return JSONResponse({"error": _why(error)}, 500)
 
 
 SAYING: Mapping[type[Exception], Callable[[Request, Any], Awaitable[Response]]] = {

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import aclosing
+from collections.abc import Callable, Coroutine
 from operator import getitem
 from typing import Annotated, Any, TypeVar
 
 from fastapi import FastAPI, Query, Request, Response
-from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException
 
 from caffe_viz.errors import InputError
 from caffe_viz.server.asked import Thumbnail
-from caffe_viz.server.board import Board
-from caffe_viz.server.messages import Ask
+from caffe_viz.server.following import Asks, EventStream, followed
 from caffe_viz.server.overview import overview, page
 from caffe_viz.server.questions import Question
 from caffe_viz.server.replies import (
     SAYING,
     answer_text,
     data_reply,
-    event_text,
     file_reply,
     picture_reply,
     unchanged,
@@ -78,6 +75,10 @@ def create_app(view: View) -> FastAPI:
             {"id": image.id, "name": image.name, "width": size["width"], "height": size["height"]}
         )
 
+    @app.get("/api/events")
+    async def events(ask: Asks) -> Response:
+        return EventStream(followed(view, ask))
+
     for name, question in view.questions.items():
         _enter(app, view, name, question)
     return app
@@ -90,10 +91,6 @@ def _enter(app: FastAPI, view: View, name: str, question: Question) -> None:
         ask = await view.ask(name, asked)
         given = await _unless_gone(request, view.board.answer(ask))
         return Response(answer_text(ask, given), media_type="application/json")
-
-    async def events(asked: Any) -> Response:
-        ask = await view.ask(name, asked)
-        return StreamingResponse(_stream(view.board, ask), media_type="text/event-stream")
 
     async def picture(request: Request, number: int, asked: Any) -> Response:
         tag = f"{view.key(name, asked)[:32]}-{number}"
@@ -113,19 +110,12 @@ def _enter(app: FastAPI, view: View, name: str, question: Question) -> None:
         return data_reply(ask, given)
 
     functions: dict[str, Callable[..., Coroutine[Any, Any, Response]]] = {
-        "": answer, "/events": events, "/picture/{number}": picture, "/data": data,
+        "": answer, "/picture/{number}": picture, "/data": data,
     }  # fmt: skip
     parameters = getitem(Annotated, (question.asked, Query()))
     for path, function in functions.items():
         function.__annotations__ = {"request": Request, "number": int, "asked": parameters}
         app.get(f"/api/{name}{path}")(function)
-
-
-async def _stream(board: Board, ask: Ask) -> AsyncIterator[str]:
-    """What becomes of a question; where the browser leaves, this is closed and counted out."""
-    async with aclosing(board.follow(ask)) as events:
-        async for event in events:
-            yield event_text(ask, event)
 
 
 async def _unless_gone(request: Request, answer: Coroutine[Any, Any, T]) -> T:

@@ -4,7 +4,8 @@ import { address, Failure } from "./api.js";
 import { TOOLS } from "./brushes.js";
 import { button, h, quiet } from "./dom.js";
 import { draw, UNCHANGED } from "./edited.js";
-import { newest, settled } from "./settling.js";
+import { newest } from "./newest.js";
+import { settled } from "./settling.js";
 import { go, state, subscribe } from "./state.js";
 import { complain } from "./status.js";
 
