@@ -10,7 +10,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from PIL import Image
 
+import caffe_viz as cv
 from caffe_viz.deploying import preprocess_near
 from caffe_viz.figures import contact_sheet
 from caffe_viz.files import write_whole
@@ -54,6 +56,8 @@ PICTURES = {
     "googlenet.svg": ("draw prototxt/googlenet/deploy.prototxt", "structure.svg"),
     "attribution_cat.png": (f"attribute {NET} {CAT} --target cat --method all", "cat_fc8_3_sheet.png"),
 }
+# What the live view shows at these addresses, until nothing moves any more.
+VIEWS = {"serve.png": "layer=conv3&unit=31&climbing=1&pictures=3"}
 SERIES = {"invert_cat.png": ("conv1", "conv3", "conv5", "fc6", "fc8")}
 COLOURS = 256  # of a palette: a third of the bytes, and no eye sees it
 
@@ -63,12 +67,14 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=DOCS, help="folder [default: docs]")
     parser.add_argument("names", nargs="*", help="these only, as conv1_weights.png or tour.ipynb")
     given = parser.parse_args()
-    known = [*PICTURES, "tour.ipynb"]
+    known = [*PICTURES, *VIEWS, "tour.ipynb"]
     if unknown := set(given.names) - set(known):
         parser.error(f"{', '.join(sorted(unknown))}: there are {', '.join(known)}")
     for name in given.names or known:
         if name in PICTURES:
             draw(name, given.output)
+        elif name in VIEWS:
+            write_whole(given.output / name, small_png(view(VIEWS[name])))
         else:
             execute(given.output)
         print(given.output / name, flush=True)
@@ -105,17 +111,34 @@ def beside(paths: Sequence[Path], layers: Sequence[str]) -> bytes:
     return png_bytes(sheet.rgb)
 
 
-def screenshot(path: Path) -> bytes:
-    """What a page shows of its images, in Chromium."""
+@contextmanager
+def chromium(width: int, height: int) -> Iterator[Any]:
+    """An empty page."""
     from playwright.sync_api import sync_playwright
 
     browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
     with sync_playwright() as p:
-        page = p.chromium.launch(executable_path=browser, args=["--no-sandbox"]).new_page(
-            viewport={"width": 1100, "height": 980}, reduced_motion="reduce"
+        yield p.chromium.launch(executable_path=browser, args=["--no-sandbox"]).new_page(
+            viewport={"width": width, "height": height}, reduced_motion="reduce"
         )
+
+
+def screenshot(path: Path) -> bytes:
+    """What a page shows of its images, in Chromium."""
+    with chromium(1100, 980) as page:
         page.goto(f"{path.as_uri()}#images")
         page.wait_for_timeout(2000)  # pictures are decoded as they come into view
+        return bytes(page.screenshot())
+
+
+def view(query: str) -> bytes:
+    """The live view of the shipped network, at an address of its own."""
+    with cv.serve("caffenet_cifar10", ROOT / CAT.split()[1]) as server, chromium(1400, 1000) as page:
+        page.goto(f"{server.address}&{query}")
+        page.wait_for_selector("#ascent a[href*='/data']", timeout=120_000)  # at its end
+        page.evaluate("import('/static/settling.js').then(({ settled }) => settled())")
+        page.locator("#ascent").scroll_into_view_if_needed()
+        page.wait_for_timeout(1000)  # pictures are decoded as they come into view
         return bytes(page.screenshot())
 
 
