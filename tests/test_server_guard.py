@@ -12,11 +12,14 @@ import tracemalloc
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from asgi_calls import Reply, call, scope
 
 uvicorn = pytest.importorskip("uvicorn")
+
+from uvicorn.server import ServerState  # noqa: E402
 
 from caffe_viz.server import connections, guard  # noqa: E402
 from caffe_viz.server.access import Access  # noqa: E402
@@ -384,17 +387,23 @@ def everything(client: socket.socket) -> bytes:
     return found
 
 
-@pytest.fixture
-def server() -> Iterator[Listening]:
+@contextlib.contextmanager
+def listens(app: Any) -> Iterator[Listening]:
     listener = listening("127.0.0.1", 0)
     port = listener.getsockname()[1]
-    running = _uvicorn(Guard(echo, Access("127.0.0.1", port, "s3cret")))
+    running = _uvicorn(Guard(app, Access("127.0.0.1", port, "s3cret")))
     thread = threading.Thread(target=running.run, args=([listener],), daemon=True)
     thread.start()
     yield Listening(port)
     running.should_exit = True
     thread.join(30)
     assert not thread.is_alive()
+
+
+@pytest.fixture
+def server() -> Iterator[Listening]:
+    with listens(echo) as server:
+        yield server
 
 
 def test_half_a_head_is_waited_for_only_so_long(server: Listening, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -436,6 +445,56 @@ def test_a_whole_head_stops_the_clock(server: Listening, monkeypatch: pytest.Mon
         time.sleep(0.7)  # longer than the clock that must not run
         client.sendall(b" i")
         assert everything(client).endswith(b"\r\nhello an i\r\n0\r\n\r\n")
+
+
+def test_who_does_not_read_is_waited_for_only_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer without end, of which nothing is read: it is left, as where a browser goes."""
+    monkeypatch.setattr(connections, "READ_SECONDS", 0.2)
+    over = threading.Event()
+
+    async def endless(_: Any, receive: Any, send: Any) -> None:
+        async def leaves() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+
+        leaving = asyncio.create_task(leaves())
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while not leaving.done():
+            await send({"type": "http.response.body", "body": bytes(2**16), "more_body": True})
+        over.set()
+
+    with listens(endless) as server, server.connect() as client:
+        client.sendall(server.head())
+        assert over.wait(60)
+
+
+def test_who_reads_slowly_is_waited_for() -> None:
+    """As long as some of what waits is read each time that one looks; afterwards nothing is looked at."""
+    loop, transport, clocks = Mock(), Mock(), list[Mock]()
+    loop.call_later.side_effect = lambda *_: clocks.append(Mock()) or clocks[-1]
+    connection = connections.Connection(_uvicorn(echo).config, ServerState(), {}, loop)
+    connection.connection_made(transport)
+    clocks.clear()
+
+    def look(waiting: int) -> None:
+        transport.get_write_buffer_size.return_value = waiting
+        (_, looks, before), _ = loop.call_later.call_args
+        looks(before)
+
+    transport.get_write_buffer_size.return_value = 1000
+    connection.pause_writing()
+    look(999)
+    look(998)
+    assert len(clocks) == 3
+    assert not transport.abort.called
+    connection.resume_writing()
+    assert clocks[-1].cancel.called
+    connection.pause_writing()
+    look(998)
+    assert transport.abort.called
+    assert len(clocks) == 4
+    connection.connection_lost(None)
+    assert clocks[-1].cancel.called
 
 
 def test_half_a_body_is_waited_for_only_so_long(server: Listening, monkeypatch: pytest.MonkeyPatch) -> None:

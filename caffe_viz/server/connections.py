@@ -1,4 +1,4 @@
-"""Limits of connections: uvicorn itself waits without end for the head of a request."""
+"""Limits of connections: uvicorn itself waits without end for a head, and for who reads no answer."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEAD_SECONDS = 10.0  # for the head of a request to arrive
+READ_SECONDS = 30.0  # in which some of an answer that waits must be read
 MOST = 128  # at once
 
 
 class Connection(H11Protocol):
-    """Closed where a request's head takes too long, or where there are too many already."""
+    """Closed where a request's head takes too long, its answer is not read, or there are too many already."""
 
     _clock: asyncio.TimerHandle | None = None
+    _reading: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -30,6 +32,31 @@ class Connection(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._stop()
+        self._read()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._await_reading()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._read()
+
+    def _await_reading(self) -> None:
+        left = self.transport.get_write_buffer_size()
+        self._reading = self.loop.call_later(READ_SECONDS, self._look, left)
+
+    def _look(self, before: int) -> None:
+        """It may be slow, but it must read."""
+        if self.transport.get_write_buffer_size() < before:
+            self._await_reading()
+        else:
+            self.transport.abort()
+
+    def _read(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading = None
 
     def _watch(self) -> None:
         """The clock runs from the first moment until the head is there."""

@@ -19,9 +19,7 @@ from caffe_viz.server.replies import event_text, refusal, told
 from caffe_viz.server.view import View
 
 LOG = logging.getLogger("caffe_viz")
-QUIET_SECONDS = (
-    15.0  # after which something is sent all the same: else nobody learns who is gone
-)
+QUIET_SECONDS = 15.0  # then something is sent all the same: else nobody learns who is gone
 STILL_HERE = ":\n\n"  # which browsers skip
 
 Asks = Annotated[list[str], Query(min_length=1, max_length=16)]  # each as "ascent?objective=conv3:16"
