@@ -80,6 +80,14 @@ def chosen(engine: str = "auto", device: str = CPU, net: NetParameter | None = N
     return name
 
 
+def need_device(device: str) -> None:
+    """Raises InputError where torch does not know a device, or it is not there; the CPU is."""
+    if device != CPU:
+        from caffe_viz.engine import modes
+
+        modes.device(device)
+
+
 def _has_torch() -> bool:
     return find_spec("torch") is not None
 

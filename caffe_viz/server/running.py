@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from platformdirs import user_cache_path
 
+from caffe_viz.backend import need_device
 from caffe_viz.errors import InputError, RunError
 from caffe_viz.geometry.python_layers import permits_of
 from caffe_viz.layers_file import loaded_files
@@ -162,6 +163,7 @@ def started(
 
     network = Network.of(net)
     network.need_weights()
+    need_device(network.device)
     network, album = network.album(images) if _some(images) else (network, None)
     subjects = (Subject.of(network, (), photos, record), *_beside(network, beside, photos))
     folder = None if cache is None else Path(cache)
