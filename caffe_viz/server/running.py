@@ -163,9 +163,10 @@ def started(
 
     network = Network.of(net)
     network.need_weights()
-    need_device(network.device)
     network, album = network.album(images) if _some(images) else (network, None)
     subjects = (Subject.of(network, (), photos, record), *_beside(network, beside, photos))
+    for one in subjects:
+        need_device(one.network.device)
     folder = None if cache is None else Path(cache)
     permits = {word: paths for one in subjects for word, paths in permits_of(one.network.whole).items()}
     setup = Setup(
