@@ -1,0 +1,203 @@
+"""Pieces done by the processes of a dask cluster."""
+
+from __future__ import annotations
+
+import pickle
+import queue
+import time
+import uuid
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Generic
+
+from caffe_viz.errors import InputError, RunError
+from caffe_viz.tasks import member, parcels
+from caffe_viz.tasks.work import Death, Piece, Report, Work
+
+LOOK_EVERY = 1.0  # seconds between two looks at how many workers there are
+SENT = 3  # times that a machine is sent the same
+STOP_WAIT = 20.0  # seconds in which pieces that are asked to stop hand over what they have
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The processes that a dask `client` is connected to.
+
+    Raises:
+        InputError: it is no client that is connected, or one of asyncio's.
+    """
+
+    client: Any
+
+    def __post_init__(self) -> None:
+        for name in ("submit", "run", "subscribe_topic"):
+            if not hasattr(self.client, name):
+                kind = type(self.client).__name__
+                raise InputError(f"cluster is a {kind}: give a dask.distributed.Client.")
+        if self.client.asynchronous:
+            raise InputError("the dask client is asynchronous: give one that is not.")
+        if self.client.status != "running":
+            raise InputError(f"the dask client is {self.client.status}.")
+
+    def __len__(self) -> int:
+        """Of its workers, at this moment."""
+        return len(self.client.nthreads())
+
+    def running(self, work: Work[Piece, Report]) -> Running[Piece, Report]:
+        """A Run of `work` there."""
+        return Running(self.client, work)
+
+
+@dataclass(frozen=True)
+class _Told:
+    """An event of the scheduler."""
+
+    message: Mapping[str, Any]
+
+
+@dataclass
+class Running(Generic[Piece, Report]):
+    """A Run on a cluster: as many pieces are there as it has workers, the others wait here.
+
+    So the memory of client and scheduler does not grow with the pieces, and a worker's death is blamed on the
+    piece that it was at, not on those that waited for it.
+    """
+
+    client: Any
+    work: Work[Piece, Report]
+    name: str = field(default_factory=lambda: f"caffe-viz-{uuid.uuid4().hex[:12]}")
+    pids: tuple[int, ...] = ()  # none of this machine
+    _futures: dict[str, tuple[Any, Piece]] = field(default_factory=dict)  # by key
+    _again: deque[Piece] = field(default_factory=deque)
+    _heard: queue.Queue[Any] = field(default_factory=queue.Queue)
+    _served: dict[tuple[str, str], list[int]] = field(default_factory=dict)  # see _send
+    _room: int = 1
+    _looked: float = -LOOK_EVERY
+    _count: int = 0
+
+    def __enter__(self) -> Running[Piece, Report]:
+        self._parcel = parcels.packed(self.work)
+        for topic in (self.name, "all"):
+            self.client.subscribe_topic(topic, lambda event: self._heard.put(_Told(event[1])))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(Exception):  # the scheduler may be gone
+            for topic in (self.name, "all"):
+                self.client.unsubscribe_topic(topic)
+            if self._futures:
+                self._end()
+                self.client.cancel([future for future, _ in self._futures.values()], force=True)
+        self._futures.clear()
+
+    def run(self, pieces: Iterable[Piece]) -> Iterator[Report | Death]:
+        waiting = iter(pieces)
+        while True:
+            self._fill(waiting)
+            if not self._futures:
+                return
+            with suppress(queue.Empty):
+                yield from self._taken(self._heard.get(timeout=LOOK_EVERY))
+
+    def stop(self) -> Iterator[Report]:
+        self._end()
+        until = time.monotonic() + STOP_WAIT
+        while self._futures and (left := until - time.monotonic()) > 0:
+            with suppress(queue.Empty):
+                for report in self._taken(self._heard.get(timeout=left)):
+                    if not isinstance(report, Death):
+                        yield report
+            self._again.clear()
+
+    def _end(self) -> None:
+        self.client.run(member.end, self.name, wait=True, on_error="ignore")
+
+    def _fill(self, waiting: Iterator[Piece]) -> None:
+        """Submit as many pieces as there are workers for."""
+        if time.monotonic() - self._looked > LOOK_EVERY:
+            self._room, self._looked = max(1, len(self.client.nthreads())), time.monotonic()
+        while len(self._futures) < self._room:
+            try:
+                piece = self._again.popleft() if self._again else next(waiting)
+            except StopIteration:
+                return
+            self._submit(piece)
+
+    def _submit(self, piece: Piece) -> None:
+        from caffe_viz import __version__
+
+        self._count += 1
+        key = f"{self.name}-{self._count}"
+        data = pickle.dumps(piece, protocol=pickle.HIGHEST_PROTOCOL)
+        future = self.client.submit(
+            member.do, self.name, __version__, self._parcel.digest, data, key=key, pure=False
+        )
+        self._futures[key] = future, piece
+        future.add_done_callback(self._heard.put)
+
+    def _taken(self, heard: Any) -> Iterator[Report | Death]:
+        if isinstance(heard, _Told):
+            yield from self._told(heard.message)
+            return
+        future, piece = self._futures.pop(heard.key, (None, None))
+        if future is None or piece is None:
+            return
+        if heard.status == "error":
+            raise self._error(piece, heard.exception())
+        if heard.status != "finished":  # the scheduler has lost it, perhaps with all it knew
+            if self.client.status not in ("running", "connecting"):
+                raise RunError("the connection to the cluster is lost.")
+            self._again.append(piece)
+            yield Death(piece, "the scheduler was gone")
+            return
+        answer: member.Answer = heard.result()
+        if isinstance(answer, member.Failed):
+            raise answer.error
+        if isinstance(answer, member.Lacks):
+            self._send(answer, int(heard.key.rpartition("-")[2]))
+            self._again.append(piece)
+            return
+        yield from answer
+
+    def _told(self, message: Mapping[str, Any]) -> Iterator[Report | Death]:
+        """Reports on the way, and deaths, of pieces that are not done."""
+        if "report" in message:
+            if message["piece"] in self._futures:
+                yield pickle.loads(message["report"])
+        elif message.get("action") == "remove-worker" and not message.get("expected"):
+            for key in message.get("processing-tasks", ()):
+                if key in self._futures:
+                    yield Death(self._futures[key][1], f"that at {message['worker']}")
+
+    def _send(self, lacks: member.Lacks, number: int) -> None:
+        """A parcel to a machine, once for all pieces that were submitted before it came."""
+        sent = self._served.setdefault((lacks.machine, lacks.digest), [])
+        if sent and number <= sent[-1]:
+            return
+        if len(sent) >= SENT:
+            raise RunError(f"{lacks.machine} cannot keep what it is sent: is its disk full?")
+        path = self._parcel.files[lacks.digest]
+        size, first = path.stat().st_size, 0
+        for part in parcels.parts(path):
+            last = first + len(part) >= size
+            found = self.client.run(
+                parcels.receive, lacks.digest, first, part, last, workers=[lacks.address], on_error="return"
+            )
+            error = found.get(lacks.address, OSError())
+            if isinstance(error, RunError):
+                raise RunError(f"worker {lacks.address}: {error}")
+            if error is not None:  # it died: another one will ask
+                return
+            first += len(part)
+        sent.append(self._count)
+
+    def _error(self, piece: Piece, error: BaseException | None) -> RunError:
+        name = self.work.named(piece)
+        if type(error).__name__ == "KilledWorker":
+            tries = getattr(error, "allowed_failures", 0) + 1
+            return RunError(f"{tries} workers died of {name}, one after another; try less at once.")
+        if isinstance(error, ModuleNotFoundError):
+            return RunError(f"a worker cannot do this: {error}; caffe-viz must be installed there too.")
+        return RunError(f"{name}: {type(error).__name__}: {error}")
