@@ -73,7 +73,7 @@ def _to_open() -> _Opened:
 class Album:
     """Images by number. `digest` tells albums apart by the names and sizes of their files.
 
-    It can be pickled: elsewhere it reads the same paths there.
+    It can be pickled: in another process it reads the same paths.
     """
 
     entries: tuple[Entry, ...]
@@ -154,13 +154,6 @@ class Album:
         """The images from `first` on, before `last`."""
         return Album(self.entries[first:last], self._opened)
 
-    def need_files(self) -> None:
-        """Raises RunError if a folder, archive or video of these images is not on this machine."""
-        for place in {entry.file if entry.member or entry.frame is not None else entry.file.parent
-                      for entry in self.entries}:  # fmt: skip
-            if not place.exists():
-                raise RunError(f"{place} is not on {socket.gethostname()}: images are read where the net runs.")
-
     def __reduce__(self) -> tuple[Any, ...]:
         return _elsewhere, (tuple(entry._replace(file=entry.file.absolute()) for entry in self.entries),)
 
@@ -175,9 +168,18 @@ class Album:
 
 
 def _elsewhere(entries: tuple[Entry, ...]) -> Album:
-    """An album in another process, in which all albums share the files that they open."""
-    return Album(entries, _Opened(_Files(lambda p: _shared(zipfile.ZipFile, p, *_version(p))),
-                                  _Files(lambda p: _shared(Video, p, *_version(p)))))  # fmt: skip
+    """An album in another process, in which all albums share the files that they open.
+
+    Raises:
+        RunError: a folder, an archive or a video is not on this machine.
+    """
+    alone = (e.file.parent if e.frame is None and not e.member else e.file for e in entries)
+    for place in dict.fromkeys(alone):
+        if not place.exists():
+            raise RunError(f"{place} is not on {socket.gethostname()}: images are read where the net runs.")
+    shared = (_Files[Any](lambda path, kind=kind: _shared(kind, path, *_version(path)))  # type: ignore[misc]
+              for kind in (zipfile.ZipFile, Video))  # fmt: skip
+    return Album(entries, _Opened(*shared))
 
 
 @lru_cache(maxsize=8)

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Generic
 
+import caffe_viz
 from caffe_viz.errors import InputError, RunError
 from caffe_viz.tasks import member, parcels
 from caffe_viz.tasks.work import Death, Piece, Report, Work
@@ -126,13 +127,11 @@ class Running(Generic[Piece, Report]):
             self._submit(piece)
 
     def _submit(self, piece: Piece) -> None:
-        from caffe_viz import __version__
-
         self._count += 1
         key = f"{self.name}-{self._count}"
         data = pickle.dumps(piece, protocol=pickle.HIGHEST_PROTOCOL)
         future = self.client.submit(
-            member.do, self.name, __version__, self._parcel.digest, data, key=key, pure=False
+            member.do, self.name, caffe_viz.__version__, self._parcel.digest, data, key=key, pure=False
         )
         self._futures[key] = future, piece
         future.add_done_callback(self._heard.put)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
+import caffe_viz
 from caffe_viz.errors import CaffeVizError, RunError
 from caffe_viz.tasks.parcels import Absent, folder, unpacked
 from caffe_viz.tasks.stopping import stop
@@ -49,12 +50,11 @@ def do(run: str, version: str, digest: str, piece: bytes) -> Answer:
     """The reports of a piece of the work in a parcel, for a run."""
     from distributed import get_worker
 
-    from caffe_viz import __version__
-
     global _now
     address = get_worker().address
-    if version != __version__:
-        return Failed(RunError(f"worker {address} has caffe_viz {__version__}, and this is {version}."))
+    if version != caffe_viz.__version__:
+        own = caffe_viz.__version__
+        return Failed(RunError(f"worker {address} has caffe_viz {own}, and this is {version}."))
     with _turn:
         if run in _stopped:
             return ()

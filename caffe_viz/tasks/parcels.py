@@ -140,8 +140,8 @@ def _fields(network: Network) -> dict[str, Any]:
     out = {f.name: getattr(network, f.name) for f in fields(network) if f.name not in OWN}
     out["prototxt"] = network.given
     for name in ("layers", "python_path"):
-        given = out[name]
-        out[name] = [str(Path(one).absolute()) for one in ([given] if isinstance(given, str | Path) else given)]
+        paths = [out[name]] if isinstance(out[name], str | Path) else out[name]
+        out[name] = [str(Path(path).absolute()) for path in paths]
     if isinstance(network.weights, str | Path):
         out["weights"] = _File(Path(network.weights))
     return out

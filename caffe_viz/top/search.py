@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,8 @@ from caffe_viz.errors import InputError
 from caffe_viz.images import Album
 from caffe_viz.network import Network
 from caffe_viz.resuming import SAVE_EVERY, identity
-from caffe_viz.streaming import Batch, Progress, Runner, need_one
+from caffe_viz.streaming import Batch, OnImages, Progress, need_one, passed_over
+from caffe_viz.tasks import Cluster, Death, Here, Pictures, Run, Tell, cut
 from caffe_viz.top.crops import PIXELS, Cutter
 from caffe_viz.top.gradients import UnitGradients
 from caffe_viz.top.result import Top
@@ -23,6 +26,34 @@ from caffe_viz.top.standing import NONE, Standing
 from caffe_viz.units import labels_at
 
 RECTIFIERS = ("ReLU", "ReLU6")
+
+
+@dataclass(frozen=True)
+class Highest(OnImages):
+    """As of `tasks.Work`: the standing of `filters`, those of the one blob, in some images."""
+
+    filters: tuple[int, ...] = ()
+    count: int = 1
+
+    def open(self) -> Callable[[Pictures], Iterator[Standing]]:
+        self.runner  # noqa: B018  # loads the net
+        return self._standings
+
+    def gathered(self, reports: Iterator[Standing], tell: Tell[Standing]) -> Sequence[Standing]:
+        none = Standing.empty(self.count, len(self.filters))
+        return [reduce(Standing.joined, reports, none)]
+
+    def _standings(self, some: Pictures) -> Iterator[Standing]:
+        for batch in self.batches(some):
+            yield Standing.of(self.count, batch, self._activations(batch))
+
+    def _activations(self, batch: Batch) -> NDArray[np.float32]:
+        """(n, F, S) of the filters that are looked at."""
+        if not batch.numbers:
+            return np.empty((0, len(self.filters), 1), np.float32)
+        values = batch.values[self.blobs[0]]
+        values = values.reshape(len(batch.numbers), values.shape[2], -1)
+        return values[:, list(self.filters)] if len(self.filters) < values.shape[1] else values
 
 
 class Search:
@@ -43,6 +74,7 @@ class Search:
     def __init__(
         self, network: Network, layer: str, album: Album, filters: Sequence[int] | None = None, *,
         count: int = 9, state: str = "", state_file: Path | None = None, gradient: str = "",
+        cluster: Any = None,
     ) -> None:  # fmt: skip
         measured = network.geometry.layer(layer)
         self._blob = measured.tops[0] if measured.tops else ""
@@ -58,10 +90,11 @@ class Search:
         self._map = self._shape[1:]
         shape = part.shape[0], part.shape[1], part.shape[2]
         self._cutter = Cutter(measured.field if len(self._map) == 2 else None, shape, part.pictures)
-        self._runner = Runner(network, self._blob, images=len(album))
+        self._work = Highest(network, (self._blob,), len(album), filters=self._filters, count=count)
+        self._cluster = None if cluster is None else Cluster(cluster)
         self._method = gradient
         self._gradients = UnitGradients(part, self._blob, gradient) if gradient else None
-        self.engine = self._runner.engine
+        self.engine = self._work.runner.engine
         self._file = state_file
         self._key = self._make_key(count) if state_file else {}
         resumed = state_file is not None and state_file.exists()
@@ -72,20 +105,25 @@ class Search:
 
     def __iter__(self) -> Iterator[Progress]:
         total, saved = len(self.album), time.monotonic()
-        for batch in self._runner.stream(self._pixels, range(self.standing.seen, total)):
-            self.standing = self.standing.after(batch.numbers, self._activations(batch), batch.failed)
-            if time.monotonic() - saved > SAVE_EVERY:
-                self.save()
-                saved = time.monotonic()
-            yield batch.progress(self.standing.seen, total)
+        with self._running() as run:
+            for found in run.run(self._pieces()):
+                if isinstance(found, Death):
+                    yield Progress(self.standing.seen, total, f"a worker died ({found.reason})")
+                    continue
+                self.standing = self.standing.joined(found)
+                if time.monotonic() - saved > SAVE_EVERY:
+                    self.save()
+                    saved = time.monotonic()
+                yield Progress(self.standing.seen, total, passed_over(found.failed))
 
-    def _activations(self, batch: Batch) -> NDArray[np.float32]:
-        """(n, F, S) of the filters that are looked at."""
-        if not batch.numbers:
-            return np.empty((0, len(self._filters), 1), np.float32)
-        values = batch.values[self._blob]
-        values = values.reshape(len(batch.numbers), values.shape[2], -1)
-        return values[:, list(self._filters)] if len(self._filters) < values.shape[1] else values
+    def _running(self) -> Run[Pictures, Standing]:
+        if self._cluster is None:
+            return Here(self._work)
+        return self._cluster.running(self._work.of_engine(self.engine))
+
+    def _pieces(self) -> Iterator[Pictures]:
+        size = None if self._cluster is None else self._work.piece(len(self._cluster))
+        return cut(self.album, self.standing.done.missing(len(self.album)), size)
 
     def save(self) -> None:
         """Write what is found so far, where a state file was given."""
@@ -171,7 +209,7 @@ class Search:
 
     def _make_key(self, count: int) -> dict[str, Any]:
         own = {"layer": self.layer, "filters": list(self._filters), "count": count}
-        return own | identity(self._part, self.album, self._runner)
+        return own | identity(self._part, self.album, self._work.runner)
 
 
 def _chosen(layer: str, shape: tuple[int, ...], filters: Sequence[int] | None) -> tuple[int, ...]:
