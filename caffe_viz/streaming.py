@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from caffe_viz.backend import engine_name, load_net
 from caffe_viz.errors import InputError
+from caffe_viz.images import Album
 from caffe_viz.network import Network
 from caffe_viz.probe import forward_alone
 from caffe_viz.surgery import with_batch
-from caffe_viz.tasks import Death, Pictures, Ranges
+from caffe_viz.tasks import Cluster, Death, Here, Pictures, Ranges, Run, Tell, cut, stop
 
 Array = NDArray[np.float32]
 
@@ -212,7 +213,10 @@ class OnImages:
 
     def batches(self, some: Pictures) -> Iterator[Batch]:
         """The blobs of some of the images."""
-        yield from self.runner.stream(lambda n: self.pixels(some, n), some.numbers, self.views)
+        for batch in self.runner.stream(lambda n: self.pixels(some, n), some.numbers, self.views):
+            yield batch
+            if stop.asked:
+                return
 
     def piece(self, workers: int, bytes_of_one: int = 1) -> int:
         """How many images a piece should have where there are so many workers: whole batches."""
@@ -232,3 +236,32 @@ class OnImages:
 
     def __getstate__(self) -> dict[str, Any]:
         return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+class Batched(OnImages):
+    """As of `tasks.Work`: the reports are batches."""
+
+    def open(self) -> Callable[[Pictures], Iterator[Batch]]:
+        self.runner  # noqa: B018  # loads the net
+        return self.batches
+
+    def gathered(self, reports: Iterator[Batch], tell: Tell[Batch]) -> Sequence[Batch]:
+        return [joined(list(reports))]
+
+
+def reports(
+    work: Any, album: Album, done: Ranges, cluster: Cluster | None, bytes_of_one: int = 1
+) -> Iterator[Any]:
+    """What `work` finds in the images that are not `done`: here in order, on a cluster in any.
+
+    A piece has results of `bytes_of_one` for each image.
+    """
+    missing = done.missing(len(album))
+    if cluster is None:
+        run: Run[Pictures, Any] = Here(work)
+        pieces = cut(album, missing)
+    else:
+        run = cluster.running(work.of_engine(work.runner.engine))
+        pieces = cut(album, missing, work.piece(len(cluster), bytes_of_one))
+    with run:
+        yield from run.run(pieces)

@@ -202,6 +202,8 @@ def ascend(
         RunError: the engine is not installed.
     """
     recipe = Recipe.of(method, **changes)
+    if cluster is not None and jobs is not None:
+        raise InputError("jobs are processes of this machine; a cluster has its own workers: leave jobs out.")
     given = weights if isinstance(weights, NetParameter) else read_weights(weights, net)
     own = auxiliary_net(net, layer, batch=max(BATCH, pictures), neuron=bool(neuron), image=image)
     # Here, not in the workers, so that a missing engine is told before any of them starts.

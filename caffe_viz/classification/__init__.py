@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -17,8 +17,8 @@ from caffe_viz.errors import InputError, about
 from caffe_viz.images import Album
 from caffe_viz.images.arrays import as_picture
 from caffe_viz.network import Network
-from caffe_viz.streaming import Batch, OnImages, in_order, joined
-from caffe_viz.tasks import Cluster, Death, Here, Pictures, Run, Tell, cut
+from caffe_viz.streaming import Batch, Batched, in_order, reports
+from caffe_viz.tasks import Cluster, Pictures, Ranges
 
 __all__ = ["Answer", "Classifier", "Guess", "class_heads", "likeliest", "which_answer"]
 
@@ -50,15 +50,8 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Scored(OnImages):
+class Scored(Batched):
     """As of `tasks.Work`: batches whose values (n, K) are the means over the views."""
-
-    def open(self) -> Callable[[Pictures], Iterator[Batch]]:
-        self.runner  # noqa: B018  # loads the net
-        return self.batches
-
-    def gathered(self, reports: Iterator[Batch], tell: Tell[Batch]) -> Sequence[Batch]:
-        return [joined(list(reports))]
 
     def batches(self, some: Pictures) -> Iterator[Batch]:
         for batch in super().batches(some):
@@ -116,19 +109,8 @@ class Classifier:
         )
 
     def __iter__(self) -> Iterator[Answer]:
-        for batch in in_order(self._batches()):
+        for batch in in_order(reports(self._work, self.album, Ranges(), self._cluster)):
             yield from self._answers(batch)
-
-    def _batches(self) -> Iterator[Batch | Death]:
-        everything, cluster = [range(len(self.album))], self._cluster
-        if cluster is None:
-            run: Run[Pictures, Batch] = Here(self._work)
-            pieces = cut(self.album, everything)
-        else:
-            run = cluster.running(self._work.of_engine(self.engine))
-            pieces = cut(self.album, everything, self._work.piece(len(cluster)))
-        with run:
-            yield from run.run(pieces)
 
     @cached_property
     def doubts(self) -> tuple[str, ...]:

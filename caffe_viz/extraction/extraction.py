@@ -14,9 +14,9 @@ from caffe_viz.errors import InputError, near
 from caffe_viz.images import Album
 from caffe_viz.network import Network
 from caffe_viz.resuming import identity
-from caffe_viz.streaming import Batch, OnImages, joined
+from caffe_viz.streaming import Batch, Batched, reports
 from caffe_viz.surgery import input_shapes, leading_to
-from caffe_viz.tasks import Cluster, Death, Here, Pictures, Ranges, Run, Tell, cut
+from caffe_viz.tasks import Cluster, Death, Pictures, Ranges
 
 Array = NDArray[np.float32]
 Shape = tuple[int, ...]
@@ -40,7 +40,7 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Rowed(OnImages):
+class Rowed(Batched):
     """As of `tasks.Work`: batches whose values are the rows (n, ...) of `shapes`."""
 
     pool: str | None = None
@@ -51,13 +51,6 @@ class Rowed(OnImages):
         room, geometry = self.part.room, self.part.geometry
         full = {blob: room.shape(geometry.blob(blob)) or (1,) for blob in self.blobs}
         return {blob: shape[:1] for blob, shape in full.items()} if self.pool else full
-
-    def open(self) -> Callable[[Pictures], Iterator[Batch]]:
-        self.runner  # noqa: B018  # loads the net
-        return self.batches
-
-    def gathered(self, reports: Iterator[Batch], tell: Tell[Batch]) -> Sequence[Batch]:
-        return [joined(list(reports))]
 
     def batches(self, some: Pictures) -> Iterator[Batch]:
         for batch in super().batches(some):
@@ -110,16 +103,8 @@ class Extraction:
 
     def batches(self, done: Ranges) -> Iterator[Batch | Death]:
         """Of the images that are not `done`, in any order on a cluster; values are (n, ...) of `shapes`."""
-        missing, cluster = done.missing(len(self.album)), self._cluster
-        if cluster is None:
-            run: Run[Pictures, Batch] = Here(self._work)
-            pieces = cut(self.album, missing)
-        else:
-            run = cluster.running(self._work.of_engine(self.engine))
-            bytes_of_one = 4 * sum(int(np.prod(shape)) for shape in self.shapes.values())
-            pieces = cut(self.album, missing, self._work.piece(len(cluster), bytes_of_one))
-        with run:
-            yield from run.run(pieces)
+        bytes_of_one = 4 * sum(int(np.prod(shape)) for shape in self.shapes.values())
+        return reports(self._work, self.album, done, self._cluster, bytes_of_one)
 
 
 def _need_image(part: Network, blob: str) -> None:

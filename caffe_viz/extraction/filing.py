@@ -35,7 +35,7 @@ class Filing:
         try:
             for batch in self.extraction.batches(spool.done):
                 if isinstance(batch, Death):
-                    yield Progress(spool.seen, total, f"a worker died ({batch.reason})")
+                    yield Progress(spool.seen, total, str(batch))
                     continue
                 spool.append(batch)
                 if time.monotonic() - saved > SAVE_EVERY:

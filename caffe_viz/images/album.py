@@ -167,6 +167,18 @@ class Album:
             raise InputError(f"{entry.name} cannot be unpacked: {reason}.") from None
 
 
+class _Elsewhere(Album):
+    """An album in another process; its errors say the names that the images have where they were listed."""
+
+    def load(self, number: int) -> Floats:
+        entry = self.entries[number]
+        try:
+            return super().load(number)
+        except InputError as error:
+            name = entry.name if entry.frame is None else entry.name.removesuffix(f"#{entry.frame}")
+            raise InputError(str(error).replace(str(entry.file), name)) from None
+
+
 def _elsewhere(entries: tuple[Entry, ...]) -> Album:
     """An album in another process, in which all albums share the files that they open.
 
@@ -179,7 +191,7 @@ def _elsewhere(entries: tuple[Entry, ...]) -> Album:
             raise RunError(f"{place} is not on {socket.gethostname()}: images are read where the net runs.")
     shared = (_Files[Any](lambda path, kind=kind: _shared(kind, path, *_version(path)))  # type: ignore[misc]
               for kind in (zipfile.ZipFile, Video))  # fmt: skip
-    return Album(entries, _Opened(*shared))
+    return _Elsewhere(entries, _Opened(*shared))
 
 
 @lru_cache(maxsize=8)

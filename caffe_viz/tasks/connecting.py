@@ -47,21 +47,32 @@ def connected(address: str) -> Iterator[Any]:
         yield client
 
 
-def dashboard(client: Any) -> str:
-    """Where the cluster can be watched, in words."""
-    if find_spec("bokeh") is None and "127.0.0.1" in client.dashboard_link:
-        return "no dashboard: it needs a package, pip install bokeh"
-    return f"dashboard: {client.dashboard_link}"
+def in_words(client: Any) -> str:
+    """How many workers there are, and where they can be watched."""
+    count = len(client.nthreads())
+    told = f"cluster: {count:,} worker{'' if count == 1 else 's'}"
+    several = [threads for threads in client.nthreads().values() if threads > 1]
+    if several:
+        told += f", {len(several):,} with several threads, of which one is used: give them --nthreads 1"
+    if client.cluster is not None and not _draws():
+        return f"{told}; no dashboard, which needs a package: pip install bokeh"
+    return f"{told}; dashboard: {client.dashboard_link}"
 
 
 def _local(processes: int) -> Any:
-    """Of one thread each, which neither spill to disk nor pause: a batch has the size that it has."""
+    """Of one thread each, which neither pause nor spill to disk: a batch has the size that it has."""
     from distributed import LocalCluster
 
     return LocalCluster(
         n_workers=processes, threads_per_worker=1, processes=True, memory_limit=0,
-        dashboard_address="127.0.0.1:0" if find_spec("bokeh") else None, silence_logs=logging.CRITICAL,
+        dashboard_address="127.0.0.1:0" if _draws() else None, silence_logs=logging.CRITICAL,
+        preload=["caffe_viz.tasks.deaf"],
     )  # fmt: skip
+
+
+def _draws() -> bool:
+    """Whether a dashboard can be drawn here."""
+    return find_spec("bokeh") is not None
 
 
 def _line(error: Exception) -> str:

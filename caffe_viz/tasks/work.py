@@ -18,6 +18,9 @@ class Death(NamedTuple):
     piece: Any
     reason: str
 
+    def __str__(self) -> str:
+        return f"a worker died ({self.reason}); another takes over {self.piece}"
+
 
 class Work(Protocol[Piece_contra, Report]):
     """What all pieces have in common, as a value that can be pickled."""

@@ -17,8 +17,8 @@ from caffe_viz.errors import InputError
 from caffe_viz.images import Album
 from caffe_viz.network import Network
 from caffe_viz.resuming import SAVE_EVERY, identity
-from caffe_viz.streaming import Batch, OnImages, Progress, need_one, passed_over
-from caffe_viz.tasks import Cluster, Death, Here, Pictures, Run, Tell, cut
+from caffe_viz.streaming import Batch, OnImages, Progress, need_one, passed_over, reports
+from caffe_viz.tasks import Cluster, Death, Pictures, Tell
 from caffe_viz.top.crops import PIXELS, Cutter
 from caffe_viz.top.gradients import UnitGradients
 from caffe_viz.top.result import Top
@@ -39,9 +39,9 @@ class Highest(OnImages):
         self.runner  # noqa: B018  # loads the net
         return self._standings
 
-    def gathered(self, reports: Iterator[Standing], tell: Tell[Standing]) -> Sequence[Standing]:
+    def gathered(self, made: Iterator[Standing], tell: Tell[Standing]) -> Sequence[Standing]:
         none = Standing.empty(self.count, len(self.filters))
-        return [reduce(Standing.joined, reports, none)]
+        return [reduce(Standing.joined, made, none)]
 
     def _standings(self, some: Pictures) -> Iterator[Standing]:
         for batch in self.batches(some):
@@ -105,25 +105,15 @@ class Search:
 
     def __iter__(self) -> Iterator[Progress]:
         total, saved = len(self.album), time.monotonic()
-        with self._running() as run:
-            for found in run.run(self._pieces()):
-                if isinstance(found, Death):
-                    yield Progress(self.standing.seen, total, f"a worker died ({found.reason})")
-                    continue
-                self.standing = self.standing.joined(found)
-                if time.monotonic() - saved > SAVE_EVERY:
-                    self.save()
-                    saved = time.monotonic()
-                yield Progress(self.standing.seen, total, passed_over(found.failed))
-
-    def _running(self) -> Run[Pictures, Standing]:
-        if self._cluster is None:
-            return Here(self._work)
-        return self._cluster.running(self._work.of_engine(self.engine))
-
-    def _pieces(self) -> Iterator[Pictures]:
-        size = None if self._cluster is None else self._work.piece(len(self._cluster))
-        return cut(self.album, self.standing.done.missing(len(self.album)), size)
+        for found in reports(self._work, self.album, self.standing.done, self._cluster):
+            if isinstance(found, Death):
+                yield Progress(self.standing.seen, total, str(found))
+                continue
+            self.standing = self.standing.joined(found)
+            if time.monotonic() - saved > SAVE_EVERY:
+                self.save()
+                saved = time.monotonic()
+            yield Progress(self.standing.seen, total, passed_over(found.failed))
 
     def save(self) -> None:
         """Write what is found so far, where a state file was given."""

@@ -138,7 +138,7 @@ def _in_memory(network: Network, extraction: Extraction, tell: Callable[[Progres
     batches, done = list[Batch](), 0
     for batch in extraction.batches(Ranges()):
         if isinstance(batch, Death):
-            tell(Progress(done, len(album), f"a worker died ({batch.reason})"))
+            tell(Progress(done, len(album), str(batch)))
             continue
         batches.append(batch)
         done += batch.size
