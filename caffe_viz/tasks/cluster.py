@@ -6,8 +6,10 @@ import pickle
 import queue
 import time
 import uuid
+from asyncio import CancelledError
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import CancelledError as FuturesCancelledError
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Generic
@@ -118,7 +120,7 @@ class Running(Generic[Piece, Report]):
     def _fill(self, waiting: Iterator[Piece]) -> None:
         """Submit as many pieces as there are workers for."""
         if time.monotonic() - self._looked > LOOK_EVERY:
-            self._room, self._looked = max(1, len(self.client.nthreads())), time.monotonic()
+            self._look()
         while len(self._futures) < self._room:
             try:
                 piece = self._again.popleft() if self._again else next(waiting)
@@ -126,13 +128,27 @@ class Running(Generic[Piece, Report]):
                 return
             self._submit(piece)
 
+    def _look(self) -> None:
+        """How many workers there are; raises RunError where there is no scheduler any more."""
+        with suppress(OSError):  # it may come back
+            self._room = max(1, len(self.client.nthreads()))
+        self._need_client()
+        self._looked = time.monotonic()
+
+    def _need_client(self) -> None:
+        if self.client.status not in ("running", "connecting"):
+            raise RunError("the connection to the cluster is lost.")
+
     def _submit(self, piece: Piece) -> None:
         self._count += 1
         key = f"{self.name}-{self._count}"
         data = pickle.dumps(piece, protocol=pickle.HIGHEST_PROTOCOL)
-        future = self.client.submit(
-            member.do, self.name, caffe_viz.__version__, self._parcel.digest, data, key=key, pure=False
-        )
+        given = self.name, caffe_viz.__version__, self._parcel.digest, data
+        try:
+            future = self.client.submit(member.do, *given, key=key, pure=False)
+        except RuntimeError:
+            self._need_client()
+            raise
         self._futures[key] = future, piece
         future.add_done_callback(self._heard.put)
 
@@ -145,13 +161,12 @@ class Running(Generic[Piece, Report]):
             return
         if heard.status == "error":
             raise self._error(piece, heard.exception())
-        if heard.status != "finished":  # the scheduler has lost it, perhaps with all it knew
-            if self.client.status not in ("running", "connecting"):
-                raise RunError("the connection to the cluster is lost.")
+        try:
+            answer: member.Answer = heard.result()
+        except (CancelledError, FuturesCancelledError, OSError):  # with the scheduler all is gone that it had
             self._again.append(piece)
             yield Death(piece, "the scheduler was gone")
             return
-        answer: member.Answer = heard.result()
         if isinstance(answer, member.Failed):
             raise answer.error
         if isinstance(answer, member.Lacks):
