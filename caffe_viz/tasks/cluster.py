@@ -146,7 +146,7 @@ class Running(Generic[Piece, Report]):
         given = self.name, caffe_viz.__version__, self._parcel.digest, data
         try:
             future = self.client.submit(member.do, *given, key=key, pure=False)
-        except RuntimeError:
+        except Exception:  # dask has several for a client that was closed meanwhile
             self._need_client()
             raise
         self._futures[key] = future, piece

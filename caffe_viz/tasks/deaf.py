@@ -1,4 +1,4 @@
-"""Loaded by processes that are started here: Ctrl-C, which a terminal sends to all, is their parent's affair."""
+"""Loaded by the processes of local:N: Ctrl-C, which a terminal sends to all, is their parent's affair."""
 
 from __future__ import annotations
 
