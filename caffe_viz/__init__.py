@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from caffe_viz.published import download
     from caffe_viz.recording import Record, Recorder
     from caffe_viz.report import make_report
+    from caffe_viz.server import serve
     from caffe_viz.surgery import auxiliary_net
     from caffe_viz.tiling import vis_square
     from caffe_viz.training import load_solver
@@ -71,6 +72,7 @@ _PUBLIC = {
     "published": ("download",),
     "recording": ("Record", "Recorder"),
     "report": ("make_report",),
+    "server": ("serve",),
     "surgery": ("auxiliary_net",),
     "tiling": ("vis_square",),
     "training": ("load_solver",),
@@ -105,7 +107,7 @@ __all__ = [
     "Record", "Recorder", "RunError", "State", "ascend", "auxiliary_net", "check", "classify",
     "compare_weights", "convert", "deploy", "detect", "download", "dream", "explore", "features",
     "forward", "gradient", "invert", "load_image", "load_net", "load_solver", "make_report", "maximize",
-    "measure", "preprocess_near", "read_net", "read_objective", "read_weights", "segment", "shapes",
+    "measure", "preprocess_near", "read_net", "read_objective", "read_weights", "segment", "serve", "shapes",
     "show_activations", "show_attribution", "show_evaluation", "show_evolution", "show_gradients",
     "show_log", "show_structure", "show_weights", "top_images", "torch_module", "vis_square", "write_net",
     "write_weights",

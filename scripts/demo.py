@@ -23,6 +23,14 @@ COMMANDS = (
 )
 
 
+def program() -> str:
+    """What starts `caffe-viz` in the environment that runs this script."""
+    path = Path(sys.executable).with_name("caffe-viz")
+    if not path.exists():
+        return "caffe-viz"
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
 def main() -> int:
     start = time.monotonic()
     for command in COMMANDS:
@@ -34,6 +42,7 @@ def main() -> int:
         if code:
             return code
     print(f"\nThe pictures are in {ROOT / 'out'}; caffenet_cifar10_report.html is the page that shows them.")
+    print(f"To work with the network in a browser: {program()} serve caffenet_cifar10 --example")
     return 0
 
 

@@ -15,7 +15,7 @@ from caffe_viz.errors import InputError, RunError
 from caffe_viz.netdef import NetParameter, make_blob, parse_net
 from caffe_viz.network import Network
 from caffe_viz.parity import apart
-from caffe_viz.probe import RULES, Probe, last_writer, need_maxima
+from caffe_viz.probe import RULES, Probe, RememberingProbe, last_writer, need_maxima
 
 SPLIT = """
 force_backward: true
@@ -297,6 +297,26 @@ def test_any_number_of_images(probe: Probe, toy: Any) -> None:
         np.testing.assert_allclose(probe.forward(images[:k], ["fc"])["fc"], values[:k], rtol=1e-4, atol=1e-6)
         _, some = probe.pull(images[:k], "fc", ones[:k], ["data"])
         np.testing.assert_allclose(some["data"], grads["data"][:k], rtol=1e-4, atol=1e-6)
+
+
+def test_what_is_remembered_changes_no_number(engine: str, toy: Any) -> None:
+    network = Network(*toy.toy(), engine=engine)
+    plain, remembering = Probe(network), RememberingProbe(network)
+    images = np.concatenate([toy.image(k) for k in range(3)])
+    rng = np.random.default_rng(0)
+    for _ in range(80):
+        some = images if rng.random() < 0.1 else images[(k := rng.integers(2)) : k + 1]
+        blob, wrt = rng.choice(BLOBS), rng.choice(["data", "conv1_before_relu1"])
+        expected = plain.forward(some, [blob])
+        np.testing.assert_array_equal(remembering.forward(some, [blob])[blob], expected[blob])
+        if rng.random() < 0.5 and blob != wrt:
+            seed, rule = np.ones_like(expected[blob]), str(rng.choice(list(RULES)))
+            for one, other in zip(
+                plain.pull(some, blob, seed, [wrt], rule),
+                remembering.pull(some, blob, seed, [wrt], rule),
+                strict=True,
+            ):
+                np.testing.assert_array_equal(one[wrt], other[wrt], err_msg=f"{blob} {wrt} {rule}")
 
 
 def test_a_probe_shares_the_parameters_of_a_net(engine: str, toy: Any) -> None:

@@ -24,7 +24,7 @@ TASKS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[att
 # Of these there is none unless it is given.
 NOTHING = {
     "weights", "variant", "layers", "stage", "input", "objective", "mask", "guide", "image", "photos", "record",
-    "write", "snapshot", "data", "prototxt",
+    "write", "snapshot", "data", "prototxt", "beside",
 }  # fmt: skip
 # Either these or another option, or nothing.
 ALONE = {"aux --layer", "ascend --layer", "dream --layer", "preprocess --output", "top --gradient"}

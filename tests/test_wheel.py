@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
+import httpx
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -53,6 +56,10 @@ def test_the_wheel_holds_the_networks_and_one_image_and_is_small(wheel: Path) ->
     assert {f"caffe_viz/{p.relative_to(REPOSITORY)}" for p in of_networks if "out" not in p.parts} <= set(
         names
     )
+    package = REPOSITORY / "caffe_viz"
+    of_pages = [*package.glob("*/static/*"), *package.glob("*/templates/*")]
+    assert len(of_pages) > 10
+    assert {str(p.relative_to(REPOSITORY)) for p in of_pages} <= set(names)
     assert [n for n in names if n.startswith("caffe_viz/examples/")] == ["caffe_viz/examples/cat.png"]
     assert {name.split("/")[0].split("-")[0] for name in names} == {"caffe_viz"}
     assert not [name for name in names if name.endswith(".pyc")]
@@ -71,3 +78,21 @@ def test_a_report_of_the_example(site: Path, tmp_path: Path) -> None:
     assert "caffe-viz report caffenet_cifar10 --example" in page
     assert "cat.png" in page
     assert "deer" in page  # a label
+
+
+def test_the_live_view_of_the_example(site: Path, tmp_path: Path) -> None:
+    """Its page and what that is made of come from the wheel too."""
+    found = os.environ | {"PYTHONPATH": str(site)}
+    line = [sys.executable, site / "bin" / "caffe-viz", "serve", "caffenet_cifar10", "--example", "--json"]
+    with subprocess.Popen(line, cwd=tmp_path, env=found, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            address = json.loads(process.stdout.readline())["address"]
+            with httpx.Client(follow_redirects=True, timeout=60) as client:
+                assert client.get(address).status_code == 200
+                assert client.get(httpx.URL(address).join("/static/main.js")).status_code == 200
+                assert "cat.png" in client.get(httpx.URL(address).join("/api/network")).text
+        finally:
+            process.send_signal(signal.SIGINT)
+    assert process.returncode == 0
+    assert not list(tmp_path.iterdir())

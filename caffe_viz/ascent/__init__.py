@@ -21,7 +21,7 @@ from caffe_viz.ascent.recipe import DREAM, INVERT, METHODS, Recipe
 from caffe_viz.ascent.result import Ascent
 from caffe_viz.ascent.transforms import RandomAffine, RandomBlur, RandomGrayscale, Roll
 from caffe_viz.ascent.units import Units
-from caffe_viz.ascent.worker import Batch, Job, Tick
+from caffe_viz.ascent.worker import Batch, Job, Tick, climbs, ticks
 from caffe_viz.backend import chosen as chosen_engine
 from caffe_viz.checking import announce, check_messages, raise_for
 from caffe_viz.errors import InputError
@@ -85,6 +85,16 @@ class Ascending:
         running = self._run()
         self._running = weakref.ref(running)
         return running
+
+    def watched(self) -> Iterator[Progress]:
+        """Climb in this process, batch by batch; at any time, `result` is what it has made so far.
+
+        It may be left for other work and gone on with; the end is the same.
+        """
+        climb_of = climbs(self.job)
+        for batch in self.batches:
+            for tick in ticks(self.job, batch, climb_of(batch), watched=True):
+                yield self._progress(tick)
 
     def stop(self) -> None:
         """End it before its time; whoever leaves the loop by `break` need not call this."""

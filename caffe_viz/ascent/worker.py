@@ -30,6 +30,7 @@ from caffe_viz.surgery import Auxiliary
 from caffe_viz.tasks import Tell, stop
 
 REPORT_EVERY = 0.25  # seconds
+SHOW_EVERY = 0.2  # to somebody who watches
 Batch = tuple[int, ...]  # places of goals
 
 
@@ -128,15 +129,18 @@ def _serve(orders: IO[bytes], answers: IO[bytes]) -> None:
             send(answers, tick)
 
 
-def ticks(job: Job, batch: Batch, climb: Climb) -> Iterator[Tick]:
-    """What a worker tells of a climb: how far it is now and then, its frames, at the end what it made."""
-    reported = time.monotonic()
+def ticks(job: Job, batch: Batch, climb: Climb, *, watched: bool = False) -> Iterator[Tick]:
+    """What a worker tells of a climb: how far it is now and then, its frames, at the end what it made.
+
+    Of a climb that is `watched`, each tick has what it made so far.
+    """
+    reported, every = time.monotonic(), SHOW_EVERY if watched else REPORT_EVERY
     for done in climb:
         ends = done == job.evaluations or stop.asked  # asked once: it may change below
         frame = climb.frame() if _frame_due(job, done) else None
-        if ends or frame is not None or time.monotonic() - reported > REPORT_EVERY:
+        if ends or frame is not None or time.monotonic() - reported > every:
             reported = time.monotonic()
-            yield Tick(batch, done, climb.snapshot() if ends else None, frame)
+            yield Tick(batch, done, climb.snapshot() if ends or watched else None, frame)
         if ends:
             break
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 
 import numpy as np
 
@@ -10,12 +10,24 @@ from caffe_viz.attribution.cost import PASSES
 from caffe_viz.attribution.job import Job, Settings
 from caffe_viz.attribution.pooled import class_maps
 from caffe_viz.attribution.results import Attribution, centre
+from caffe_viz.attribution.steps import Run, Steps, T
 from caffe_viz.attribution.table import METHODS, Method, Reads
 from caffe_viz.attribution.targets import Array, Target, find_layer, find_target, likeliest_class
 from caffe_viz.errors import InputError, near
 from caffe_viz.probe import Probe
 
-__all__ = ["METHODS", "PASSES", "Attribution", "Reads", "Settings", "attribute", "centre"]
+__all__ = [
+    "METHODS",
+    "PASSES",
+    "Attribution",
+    "Reads",
+    "Run",
+    "Settings",
+    "Steps",
+    "attribute",
+    "attributing",
+    "centre",
+]
 
 
 def attribute(
@@ -38,6 +50,23 @@ def attribute(
     Raises:
         InputError: no such method, target or layer; images of another shape; or a net that CAM does not fit.
     """
+    run = Run(attributing(probe, images, targets, method, layer, names=names, settings=settings))
+    for share in run:
+        on_progress(share)
+    return run.made
+
+
+def attributing(
+    probe: Probe,
+    images: Array,
+    targets: Sequence[int | str] | None = None,
+    method: str = "grad-cam",
+    layer: str | None = None,
+    *,
+    names: Sequence[str] = (),
+    settings: Settings | None = None,
+) -> Steps[Attribution]:
+    """`attribute` step by step, for those who do other things meanwhile; raises as that does."""
     if method not in METHODS:
         raise InputError(f"method {method!r} is unknown.{near(method, METHODS)}")
     inputs = np.asarray(images, np.float32)
@@ -52,10 +81,11 @@ def attribute(
     for (_, name), some in groups.items():
         job = Job(
             probe, inputs[[asked[m][0] for m in some]], tuple(asked[m][1] for m in some), name,
-            settings or Settings(), _share(on_progress, len(rows), len(some), len(asked)),
+            settings or Settings(),
         )  # fmt: skip
-        rows.update(zip(some, zip(*_explained(job, METHODS[method]), strict=True), strict=True))
-        job.report(1)
+        found = yield from _within(_explained(job, METHODS[method]), len(rows), len(some), len(asked))
+        rows.update(zip(some, zip(*found, strict=True), strict=True))
+        yield len(rows) / len(asked)
     stacks = (np.stack(some) for some in zip(*(rows[m] for m in sorted(rows)), strict=True))
     scores, values, completeness = stacks
     place = [i for i, _ in asked]
@@ -70,14 +100,23 @@ def attribute(
     )  # fmt: skip
 
 
-def _explained(job: Job, method: Method) -> tuple[Array, Array, Array]:
+def _explained(job: Job, method: Method) -> Steps[tuple[Array, Array, Array]]:
     """Scores, values and completeness of one job."""
     scores = job.scores(job.images, job.targets)
-    values = method.function(job)
+    found = method.function(job)
+    values = (yield from found) if isinstance(found, Generator) else found
     if not method.complete:
         return scores, values, np.full_like(scores, np.nan)
     gained = scores - job.scores(np.zeros_like(job.images), job.targets)
     return scores, values, np.abs(values.reshape(len(values), -1).sum(1, dtype=np.float64) - gained)
+
+
+def _within(steps: Steps[T], done: int, count: int, of: int) -> Steps[T]:
+    """Steps of `count` parts of the work as shares of all of it."""
+    run = Run(steps)
+    for share in run:
+        yield (done + share * count) / of
+    return run.made
 
 
 def _asked(probe: Probe, images: Array, targets: Sequence[int | str] | None) -> list[tuple[int, Target]]:
@@ -95,7 +134,3 @@ def _layer(probe: Probe, method: str, given: str | None, target: Target) -> str:
     if reads is Reads.LAYER:
         return find_layer(probe, given, target)
     return class_maps(probe, target) if reads is Reads.CLASS else ""
-
-
-def _share(report: Callable[[float], None], done: int, count: int, of: int) -> Callable[[float], None]:
-    return lambda share: report((done + share * count) / of)

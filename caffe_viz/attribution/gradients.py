@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from caffe_viz.attribution.job import Job
+from caffe_viz.attribution.steps import Steps
 from caffe_viz.attribution.targets import Array
 
 
@@ -35,7 +36,7 @@ def _gradient(job: Job, rule: str) -> Array:
     return job.pull(job.images, job.targets, job.probe.image, rule)[1]
 
 
-def smoothgrad(job: Job) -> Array:
+def smoothgrad(job: Job) -> Steps[Array]:
     """The mean gradient over noisy copies of the image. Source: Smilkov and others, arXiv:1706.03825."""
     s = job.settings
     out = np.zeros(job.images.shape, np.float64)
@@ -47,11 +48,11 @@ def smoothgrad(job: Job) -> Array:
             noise = rng.normal(0, deviation, (count, *image.shape)).astype(np.float32)
             found = job.pull(image + noise, [target] * count, job.probe.image)[1]
             out[m] += found.sum(0, dtype=np.float64) / s.samples
-            job.report((m + part.stop / s.samples) / len(job.images))
+            yield (m + part.stop / s.samples) / len(job.images)
     return out.astype(np.float32)
 
 
-def integrated_gradients(job: Job) -> Array:
+def integrated_gradients(job: Job) -> Steps[Array]:
     """The image times the mean gradient on the way from the zero blob, the training's mean image, to it.
 
     Midpoints of equal steps. All values sum up to the score less that of the zero blob (completeness).
@@ -65,5 +66,5 @@ def integrated_gradients(job: Job) -> Array:
             there = way[part].reshape(-1, *[1] * image.ndim) * image
             found = job.pull(there, [target] * len(there), job.probe.image)[1]
             out[m] += found.sum(0, dtype=np.float64) / steps
-            job.report((m + part.stop / steps) / len(job.images))
+            yield (m + part.stop / steps) / len(job.images)
     return np.asarray(out * job.images, np.float32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,17 +44,13 @@ class Settings:
 
 @dataclass(frozen=True)
 class Job:
-    """`images` (M, C, H, W), one of `targets` for each, all of one blob; `layer` is the blob that CAMs read.
-
-    `report` is told which share of the work is done.
-    """
+    """`images` (M, C, H, W), one of `targets` for each, all of one blob; `layer`: the blob that CAMs read."""
 
     probe: Probe
     images: Array
     targets: tuple[Target, ...]
     layer: str
     settings: Settings
-    report: Callable[[float], None]
 
     def parts(self, count: int) -> Iterator[slice]:
         """`count` in batches that fit into memory."""

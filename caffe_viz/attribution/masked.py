@@ -8,11 +8,12 @@ import numpy as np
 
 from caffe_viz.attribution.cams import to_image, upsampled, weighted
 from caffe_viz.attribution.job import Job
+from caffe_viz.attribution.steps import Steps
 from caffe_viz.attribution.targets import Array, Target
 from caffe_viz.errors import InputError
 
 
-def score_cam(job: Job) -> Array:
+def score_cam(job: Job) -> Steps[Array]:
     """max(0, sum of w A), w the softmax over maps of the scores of the image behind each map.
 
     A map, resized to the image and brought to 0..1, multiplies it. Every mask changes the image, so all
@@ -32,13 +33,13 @@ def score_cam(job: Job) -> Array:
             masks -= masks.min(places, keepdims=True)
             masks /= np.maximum(masks.max(places, keepdims=True), np.finfo(np.float32).tiny)
             scores[k] = job.scores(image * masks[:, None], [target] * len(k))
-            job.report((m + part.stop / len(living)) / len(job.images))
+            yield (m + part.stop / len(living)) / len(job.images)
         weights = np.exp(scores - scores.max())
         out.append(np.maximum(weighted(maps[None], weights[None] / weights.sum()), 0)[0])
     return to_image(job, np.stack(out))
 
 
-def occlusion(job: Job) -> Array:
+def occlusion(job: Job) -> Steps[Array]:
     """How much the score drops when a square becomes zero, the training's mean; the mean over the squares.
 
     Squares reach into the border, so that every pixel is hidden; of sequences (C, T) they are stretches of
@@ -49,10 +50,13 @@ def occlusion(job: Job) -> Array:
             f"the input is {job.images.shape[1:]}, no image (C, H, W) and no sequence (C, T): "
             f"use a method of gradients."
         )
-    return np.stack([_occluded(job, m) for m in range(len(job.images))])[:, None]
+    out = np.empty((len(job.images), 1, *job.images.shape[2:]), np.float32)
+    for m in range(len(job.images)):
+        out[m, 0] = yield from _occluded(job, m)
+    return out
 
 
-def _occluded(job: Job, m: int) -> Array:
+def _occluded(job: Job, m: int) -> Steps[Array]:
     image, target = job.images[m], job.targets[m]
     windows = _windows(job, image.shape[1:])
     whole = float(job.scores(image[None], [target])[0])
@@ -62,7 +66,7 @@ def _occluded(job: Job, m: int) -> Array:
         for window, score in zip(windows[part], _scores(job, hidden, target), strict=True):
             drops[window] += whole - float(score)
             covered[window] += 1
-        job.report((m + part.stop / len(windows)) / len(job.images))
+        yield (m + part.stop / len(windows)) / len(job.images)
     return np.asarray(drops / covered, np.float32)
 
 

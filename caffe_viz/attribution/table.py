@@ -10,6 +10,7 @@ import numpy as np
 
 from caffe_viz.attribution import cams, gradients, masked
 from caffe_viz.attribution.job import Job
+from caffe_viz.attribution.steps import Steps
 from caffe_viz.attribution.targets import Array
 
 
@@ -26,10 +27,11 @@ class Reads(Enum):
 class Method:
     """`function` gives (M, C, H, W) or (M, 1, H, W); `reduce` makes (M, H, W) of it, or (M, ..) of others.
 
-    `complete`: its values sum up to the score less that of the zero image.
+    A `function` that takes long gives them in steps. `complete`: its values sum up to the score less that
+    of the zero image.
     """
 
-    function: Callable[[Job], Array]
+    function: Callable[[Job], Array | Steps[Array]]
     reads: Reads
     reduce: Callable[[Array], Array]
     complete: bool = False

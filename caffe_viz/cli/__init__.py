@@ -3,7 +3,7 @@
 # Importing them enters their commands, in the order of the help.
 # isort: off
 from caffe_viz.cli import files, drawing, engines, ascending, preprocessing, images, dense  # noqa: F401
-from caffe_viz.cli import attribution, evaluation, features, comparing, training, reporting  # noqa: F401
+from caffe_viz.cli import attribution, evaluation, features, comparing, training, reporting, serving  # noqa: F401
 from caffe_viz.cli import extracting, deploying, exporting, converting  # noqa: F401
 
 # isort: on

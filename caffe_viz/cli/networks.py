@@ -6,6 +6,7 @@ entered here once is an argument or option of every command that takes it.
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -228,6 +229,16 @@ def as_option(name: str, value: object) -> Iterator[str]:
         yield option
         if one is not True:
             yield f"{one:g}" if isinstance(one, float) else str(one)
+
+
+def command_line(function: Callable[..., Any], net: Definition, **options: object) -> str:
+    """The line that asks a command for the same, without what is the default."""
+    words = ["caffe-viz", function.__name__, *net.words()]
+    usual = signature(function).parameters
+    for name, value in options.items():
+        if value != usual[name].default:
+            words += as_option(name, value)
+    return shlex.join(words)
 
 
 def meanings(variants: Sequence[str] | None) -> dict[str, str]:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import shlex
 import sys
-from inspect import signature
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from caffe_viz.cli.app import INTERRUPTED
-from caffe_viz.cli.networks import MaybeRunning, as_option, command
+from caffe_viz.cli.networks import MaybeRunning, command, command_line
 from caffe_viz.cli.options import Json, Output
 from caffe_viz.cli.parts import print_files, progress_bar
 
@@ -45,8 +43,8 @@ def report(
     from caffe_viz.report.subject import Subject
 
     network = net.given()
-    asked = _command(
-        net, image=image, photos=photos, record=record, budget=budget, folder=folder, output=output
+    asked = command_line(
+        report, net, image=image, photos=photos, record=record, budget=budget, folder=folder, output=output
     )
     subject = Subject.of(network, image or (), photos, record)
     if image or photos:
@@ -71,13 +69,3 @@ def report(
     if reporting.unfinished and not as_json:
         print(f"no time yet for {'; '.join(reporting.unfinished)}", file=sys.stderr)
         print("the same command goes on; --budget gives more seconds", file=sys.stderr)
-
-
-def _command(net: MaybeRunning, **options: object) -> str:
-    """The command line that asks for the same, without what is the default."""
-    words = ["caffe-viz", "report", *net.words()]
-    usual = signature(report).parameters
-    for name, value in options.items():
-        if value != usual[name].default:
-            words += as_option(name, value)
-    return shlex.join(words)

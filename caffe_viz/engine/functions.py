@@ -70,6 +70,11 @@ class NetFunction:
             pulled[name] = _array(gradient)
         return {name: _array(values[name].detach()) for name in wrt}, pulled
 
+    @property
+    def remembering(self) -> RememberingFunction:
+        """The same, for nets whose parameters stay."""
+        return RememberingFunction(self._net)
+
     def _values(self, given: Mapping[str, Tensor], blobs: Iterable[str]) -> dict[str, Tensor]:
         found = self._module(given, blobs=list(dict.fromkeys(blobs)))
         assert isinstance(found, dict)
@@ -97,6 +102,30 @@ class NetFunction:
         finally:
             for one in hooks:
                 one.remove()
+
+
+class RememberingFunction(NetFunction):
+    """It keeps what it has computed of the last inputs of one row, as one image is."""
+
+    def __init__(self, net: Net) -> None:
+        super().__init__(net)
+        self._given: Mapping[str, Array] = {}
+        self._kept: dict[str, Array] = {}
+
+    def forward(self, inputs: Mapping[str, Array], blobs: Iterable[str]) -> dict[str, Array]:
+        """As of `NetFunction`."""
+        names = list(blobs)
+        if any(len(values) != 1 for values in inputs.values() if np.ndim(values)):
+            return super().forward(inputs, names)
+        if not _same(inputs, self._given):
+            self._given, self._kept = {name: np.array(values) for name, values in inputs.items()}, {}
+        if missing := [name for name in names if name not in self._kept]:
+            self._kept |= super().forward(inputs, missing)
+        return {name: np.array(self._kept[name]) for name in names}
+
+
+def _same(given: Mapping[str, Array], others: Mapping[str, Array]) -> bool:
+    return given.keys() == others.keys() and all(np.array_equal(given[name], others[name]) for name in given)
 
 
 def _gradients(top: Tensor, below: Sequence[Tensor], seed: Tensor) -> Sequence[Tensor | None]:

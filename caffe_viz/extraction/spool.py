@@ -147,7 +147,8 @@ class Spool:
             done = Ranges.read([(first, last) for first, last, _ in pieces])
             failed = [Failed(int(number), str(reason)) for number, reason in state["failed"]]
             rows = len(done) - len(failed)
-            whole = not rows or all(os.path.getsize(self._files[b]) >= rows * self._size(b) for b in self.shapes)
+            sizes = {blob: os.path.getsize(self._files[blob]) for blob in self.shapes if rows}
+            whole = all(size >= rows * self._size(blob) for blob, size in sizes.items())
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(
                 f"{self.folder} holds no unfinished features ({type(error).__name__}): {ADVICE}."

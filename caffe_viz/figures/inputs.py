@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from caffe_viz.figures.blocks import as_slices, block, columns_for, side_by_side, tile_of
+from caffe_viz.images import Preprocess
 from caffe_viz.images.pixels import Floats
 from caffe_viz.tiling import grid
 
@@ -14,6 +17,21 @@ GAP = 2
 FEW = 24  # wide channels that are below each other
 HEIGHT, LONGEST = 96, 1200  # of the bars of a vector
 BAR, LINE, GROUND = (0.0, 0.45, 0.7), 0.6, 1.0  # as in plots, blue on white, and a grey line at 0
+
+
+def draw_input(image: Floats, colours: Preprocess | None, toned: Callable[[Floats], Floats]) -> Floats:
+    """(C, ..) in units of the input -> (h, w, 3) RGB in 0..1: an image, or the frames of a volume.
+
+    Without `colours`, channels are tiles; a vector is bars. `toned` brings values (.., H, W, 3 or 1) to 0..1.
+    """
+    if image.ndim == 1:
+        return bars(image)
+    if colours is None:
+        return channels(toned(image.reshape(-1, 1, 1)).reshape(image.shape))
+    if image.ndim == 3:
+        return toned(colours.in_rgb(image))
+    shown = colours.in_rgb(image.swapaxes(0, 1))
+    return frames(toned(shown.reshape(-1, *shown.shape[2:])).reshape(shown.shape))
 
 
 def channels(values: Floats) -> Floats:

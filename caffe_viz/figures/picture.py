@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,7 @@ from caffe_viz.images.pixels import Floats
 DPI = 100
 GREY = "0.35"  # of captions and axes, on white
 SIZE = 8.0  # points of captions and labels
+_within: ContextVar[bool] = ContextVar("plain_style", default=False)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -90,7 +92,13 @@ def rasterise(figure: Any) -> Picture:
 
 @contextmanager
 def plain_style() -> Iterator[None]:
-    """Matplotlib's defaults, whatever the user has set, with the few changes that all plots share."""
+    """Matplotlib's defaults, whatever the user has set, with the few changes that all plots share.
+
+    Within another, it is free: many short texts are measured in one.
+    """
+    if _within.get():
+        yield
+        return
     from matplotlib import style
 
     changes: dict[str, Any] = {
@@ -99,8 +107,12 @@ def plain_style() -> Iterator[None]:
         "ytick.labelcolor": GREY, "axes.spines.top": False, "axes.spines.right": False,
         "axes.unicode_minus": True, "axes.formatter.useoffset": False,
     }  # fmt: skip
-    with style.context(["default", changes]):
-        yield
+    token = _within.set(True)
+    try:
+        with style.context(["default", changes]):
+            yield
+    finally:
+        _within.reset(token)
 
 
 def clean(words: str) -> str:
@@ -111,18 +123,21 @@ def clean(words: str) -> str:
 @cache
 def text_width(words: str, size: float = SIZE) -> float:
     """Pixels that `words` take in a picture."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from matplotlib.font_manager import FontProperties
 
-    with plain_style():
-        canvas: Any = FigureCanvasAgg(Figure(dpi=DPI))
-        renderer = canvas.get_renderer()
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Glyph .* missing")
-            return float(
-                renderer.get_text_width_height_descent(clean(words), FontProperties(size=size), False)[0]
-            )
+    with plain_style(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")
+        found = _renderer().get_text_width_height_descent(clean(words), FontProperties(size=size), False)
+        return float(found[0])
+
+
+@cache
+def _renderer() -> Any:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    canvas: Any = FigureCanvasAgg(Figure(dpi=DPI))
+    return canvas.get_renderer()
 
 
 LONGEST = 300  # characters of a title that are measured at all

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from caffe_viz.errors import InputError, near
 from caffe_viz.figures.blocks import as_slices, block, columns_for, is_flat, side_by_side, tile_of
-from caffe_viz.figures.picture import Picture, Text, shorten, text_width, write_on
+from caffe_viz.figures.picture import Picture, Text, plain_style, shorten, text_width, write_on
 from caffe_viz.images import display_rgb, resized
 from caffe_viz.images.pixels import RED_GREEN_BLUE, Floats
 from caffe_viz.tiling import enlarge, finite, grid, normalise
@@ -259,6 +259,7 @@ def _framed(sheet: Floats, left: int, top: int, bottom: int, width: int = 0) -> 
     return np.pad(sheet, [(top, bottom), (left, right), (0, 0)], constant_values=1)
 
 
+@plain_style()  # many texts are measured
 def _labelled(
     sheet: Floats,
     rows: Sequence[tuple[str, int]],

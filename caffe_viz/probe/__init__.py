@@ -3,6 +3,7 @@
 from caffe_viz.probe.dissected import Probe
 from caffe_viz.probe.passes import Gradients, forward, forward_alone, gradient, input_data, last_writer
 from caffe_viz.probe.pooling import need_maxima
+from caffe_viz.probe.remembering import RememberingProbe
 from caffe_viz.probe.states import relu_state
 from caffe_viz.probe.walk import RULES
 
@@ -10,6 +11,7 @@ __all__ = [
     "RULES",
     "Gradients",
     "Probe",
+    "RememberingProbe",
     "forward",
     "forward_alone",
     "gradient",

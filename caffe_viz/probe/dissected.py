@@ -48,8 +48,12 @@ class Probe:
         if not isinstance(net, Network):
             self.net.share_with(net)
         self.engine = engine_name(self.net)
-        self._passes = net_function(self.net) if embedded else CaffePasses(self.net, made.image_layer)
+        self._passes = self._made_passes(made.image_layer)
         self._fill()
+
+    def _made_passes(self, layer: str) -> Any:
+        """What runs the net; in real Caffe its image is of `layer`."""
+        return net_function(self.net) if self.engine == "torch" else CaffePasses(self.net, layer)
 
     @property
     def image(self) -> str:

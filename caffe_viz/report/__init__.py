@@ -37,7 +37,8 @@ class Reporting:
 
     Parts that need seconds are made first, then for `budget` seconds those that take long. The same call
     goes on where an earlier one ended. `beside`: pictures lie in a folder beside the
-    page, not in it. `command` is what the page says it was made by.
+    page, not in it. `command` is what the page says it was made by. Of what takes long, the layer `first` is
+    made before others.
 
     Raises:
         InputError: a file cannot be read, Caffe would abort on the net, or the folder holds something else.
@@ -53,6 +54,7 @@ class Reporting:
         budget: float = BUDGET,
         beside: bool = False,
         command: str = "",
+        first: str = "",
     ) -> None:
         from caffe_viz.report.page import need_jinja2
 
@@ -65,7 +67,7 @@ class Reporting:
         self.path = Path(folder) / f"{stem}.html"
         self.shelf = Shelf(Path(folder) / f"{stem}_parts", subject.identity)
         self._budget, self._deadline, self._written = budget, float("inf"), float("-inf")
-        self._plan = Plan(subject, self.shelf, lambda: time.monotonic() > self._deadline)
+        self._plan = Plan(subject, self.shelf, lambda: time.monotonic() > self._deadline, first)
 
     def __iter__(self) -> Iterator[Progress]:
         needed = list(self._plan.needed())

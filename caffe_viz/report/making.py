@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -16,12 +15,11 @@ from caffe_viz.comparing.changes import side_of
 from caffe_viz.comparing.filters import Stored
 from caffe_viz.errors import InputError, RunError
 from caffe_viz.figures import heat, signed_colours
-from caffe_viz.figures.blocks import visible
-from caffe_viz.files import safe_name
 from caffe_viz.geometry import LayerGeometry, measure
 from caffe_viz.network import Array
 from caffe_viz.probe import relu_state
 from caffe_viz.report.shelf import Made, Shelf, Shot
+from caffe_viz.report.showing import SIDE, enlarged, file_name, json_number, plain, stem
 from caffe_viz.report.subject import Subject
 from caffe_viz.surgery import auxiliary_net, with_batch
 from caffe_viz.views import show_evolution
@@ -29,13 +27,12 @@ from caffe_viz.views.attributed import SIGNED
 from caffe_viz.views.kernels import draw_weights, has_kernels
 from caffe_viz.views.maximized import Maximized
 from caffe_viz.views.objectives import climbed
-from caffe_viz.views.streams import draw, has_maps, statistics
+from caffe_viz.views.streams import draw, has_maps, statistics, strengths
 from caffe_viz.views.structured import show_structure
 from caffe_viz.views.topmost import searched, searching
 
 BINS = 60  # of histograms
 GUESSES = 5
-SIDE, THICK = 224, 24  # pixels that small images are enlarged to, and of the thin side of flat ones
 PIXELS = 4_000_000  # of one picture of maps
 PLACES = 9  # of highest activation, for each filter
 METHOD, STEPS = "natural", 64  # of an ascent
@@ -81,7 +78,7 @@ def weights(subject: Subject, layer: LayerGeometry) -> Made:
     what = "kernels" if has_kernels(stored) else "weights"
     picture = draw_weights(stored, subject.network.preprocess.channel_order)
     return Made(
-        facts | {"drawn": what}, (Shot(picture.rgb, f"{what} of {layer.name}", _file(layer.name, what)),)
+        facts | {"drawn": what}, (Shot(picture.rgb, f"{what} of {layer.name}", file_name(layer.name, what)),)
     )
 
 
@@ -90,9 +87,9 @@ def answer(subject: Subject, number: int) -> Made:
     network, image = subject.network, subject.images[number]
     shots = []
     if network.pictures is not None:
-        rgb = _enlarged(network.pictures.to_display(image.pixels[None])[0])
+        rgb = enlarged(network.pictures.to_display(image.pixels[None])[0])
         shots.append(
-            Shot(rgb, f"{image.name} as the net sees it", _file(_stem(image.name), "input"), photo=True)
+            Shot(rgb, f"{image.name} as the net sees it", file_name(stem(image.name), "input"), photo=True)
         )
     facts: dict[str, Any] = {"guesses": [], "unit": "", "why": ""}
     head = network.heads[0]
@@ -101,7 +98,7 @@ def answer(subject: Subject, number: int) -> Made:
         why = f"the net ends in {head.answer}, {values.shape}: no value for each class."
         return Made(facts | {"why": why}, tuple(shots))
     guesses = likeliest(values.ravel(), network.labels_of(head), GUESSES)
-    facts["guesses"] = [(guess.number, guess.label, _number(guess.value)) for guess in guesses]
+    facts["guesses"] = [(guess.number, guess.label, json_number(guess.value)) for guess in guesses]
     facts["unit"] = "probability" if head.values == "probabilities" else "score"
     return Made(facts, tuple(shots))
 
@@ -115,11 +112,11 @@ def activation(subject: Subject, number: int, layer: LayerGeometry, blob: str) -
     picture = draw(array, title, subject.network.labels.of(len(array)), first)
     rows = array.reshape(len(array), -1)
     facts = {
-        "blob": blob, "state": state, "statistics": list(map(_plain, statistics(blob, array)[2:])),
-        "strength": [_number(v) for v in rows.mean(1, dtype=np.float64)],
+        "blob": blob, "state": state, "statistics": list(map(plain, statistics(blob, array)[2:])),
+        "strength": [json_number(v) for v in strengths(array)],
         "silent": int((rows == 0).all(1).sum()) if has_maps(array) else 0,
     }  # fmt: skip
-    name = _file(f"{blob}_{_stem(image.name)}", "activation")
+    name = file_name(f"{blob}_{stem(image.name)}", "activation")
     return Made(facts, (Shot(picture.rgb, f"activations of {title} for {image.name}", name),))
 
 
@@ -143,12 +140,12 @@ def attribution(subject: Subject, number: int, method: str, late: Callable[[], b
     facts = {
         "refused": "",
         "target": a.targets[0],
-        "score": _number(a.scores[0]),
+        "score": json_number(a.scores[0]),
         "layer": f"{a.layer} {a.state}".strip(),
         "empty": not np.isfinite(place[0]),
     }
     alt = f"{method} for {a.targets[0]} in {image.name}"
-    return Made(facts, (Shot(_enlarged(picture), alt, _file(_stem(image.name), method)),))
+    return Made(facts, (Shot(enlarged(picture), alt, file_name(stem(image.name), method)),))
 
 
 def ascent(subject: Subject, layer: LayerGeometry, filters: Sequence[int], late: Callable[[], bool]) -> Made:
@@ -166,22 +163,26 @@ def ascent(subject: Subject, layer: LayerGeometry, filters: Sequence[int], late:
     for _ in climbing:
         if late():
             raise OutOfTime
-    found = climbing.result
-    shown = Maximized(found, network)
+    return ascended(Maximized(climbing.result, network))
+
+
+def ascended(shown: Maximized) -> Made:
+    """The images of an ascent, one picture each."""
+    found = shown.ascent
     shots = [
         Shot(
-            _enlarged(picture.rgb, SIDE // 2),
+            enlarged(picture.rgb, SIDE // 2),
             f"input that maximises {title}",
-            _file(layer.name, f"{number}_ascent"),
-            photo=network.pictures is not None,
+            file_name(found.layer, f"{number}_ascent"),
+            photo=shown.network.pictures is not None,
         )
         for (number, picture), title in zip(shown.pictures.items(), shown.titles, strict=True)
     ]
     facts = {
-        "titles": [title.removeprefix(f"{layer.name} ") for title in shown.titles],
-        "values": [_number(value) for value in found.values],
+        "titles": [title.removeprefix(f"{found.layer} ") for title in shown.titles],
+        "values": [json_number(value) for value in found.values],
         "dead": list(found.dead),
-        "method": f"{METHOD}, {STEPS} steps",
+        "method": f"{found.method}, {found.curve.shape[1] - 1} steps",
     }
     return Made(facts, tuple(shots))
 
@@ -213,7 +214,8 @@ def places(
     if not top.shown:
         return Made(facts)
     return Made(
-        facts, (Shot(found.sheet.rgb, f"places that activate {layer.name} most", _file(layer.name, "top")),)
+        facts,
+        (Shot(found.sheet.rgb, f"places that activate {layer.name} most", file_name(layer.name, "top")),),
     )
 
 
@@ -229,7 +231,11 @@ def training(subject: Subject) -> Made:
         layer = found.kept[0]
         moments = found.moments
         shots += [
-            Shot(frame.rgb, f"kernels of {layer} after iteration {moment}", _file(layer, f"{moment}_kernels"))
+            Shot(
+                frame.rgb,
+                f"kernels of {layer} after iteration {moment}",
+                file_name(layer, f"{moment}_kernels"),
+            )
             for frame, moment in zip(found.film(layer), moments, strict=True)
         ]
     facts = {
@@ -254,25 +260,3 @@ def _distribution(array: Array) -> dict[str, Any]:
         "mean": float(good.mean(dtype=np.float64)), "deviation": float(good.std(dtype=np.float64)),
         "zeros": int(flat.size - np.count_nonzero(flat)), "counts": counts.tolist(),
     }  # fmt: skip
-
-
-def _enlarged(rgb: Any, side: int = SIDE) -> Array:
-    array = np.asarray(rgb, np.float32)
-    return visible(array, max(1, round(side / max(array.shape[:2]))), THICK)
-
-
-def _stem(path: str) -> str:
-    return PurePath(path).stem
-
-
-def _file(name: str, what: str) -> str:
-    return safe_name(f"{name}_{what}"[-100:])
-
-
-def _plain(value: Any) -> Any:
-    return _number(value) if isinstance(value, float) else value
-
-
-def _number(value: Any) -> float | None:
-    """For JSON, which has no NaN."""
-    return float(f"{float(value):.6g}") if np.isfinite(value) else None

@@ -51,10 +51,14 @@ class Pace:
 
 
 class Plan:
-    """The parts of `subject`: those that every report has, and those that are made while there is time."""
+    """The parts of `subject`: those that every report has, and those that are made while there is time.
 
-    def __init__(self, subject: Subject, shelf: Shelf, late: Callable[[], bool]) -> None:
+    Among these, those of the layer `first` come first.
+    """
+
+    def __init__(self, subject: Subject, shelf: Shelf, late: Callable[[], bool], first: str = "") -> None:
         self.subject, self.shelf, self._late, self._pace = subject, shelf, late, Pace()
+        self._first = first
         self._macs: dict[int, int] = {}  # of an ascent, by layer
 
     def needed(self) -> Iterator[Part]:
@@ -77,6 +81,7 @@ class Plan:
     def extra(self) -> Iterator[Part]:
         """What takes long, the most telling first."""
         layers = spread([x for x in self.subject.layers if self.has_filters(x) and self.subject.runs])
+        layers.sort(key=lambda layer: layer.name != self._first)
         most = max((_filters(layer) for layer in layers), default=0)
         for start in range(0, max(most, 1), FILTERS):
             for number, layer in enumerate(layers):

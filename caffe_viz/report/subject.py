@@ -19,8 +19,9 @@ from caffe_viz.geometry.fields import Shape
 from caffe_viz.images import Album
 from caffe_viz.netdef import LayerParameter, NetParameter, StoredLayer
 from caffe_viz.network import Array, Network, PathLike
-from caffe_viz.probe import Probe, forward
+from caffe_viz.probe import Probe
 from caffe_viz.views import show_evolution
+from caffe_viz.views.streams import run_image
 
 
 @dataclass(frozen=True)
@@ -90,17 +91,12 @@ class Subject:
         pixels = [network.pixels(album.load(k), name=album.name(k)) for k in numbers if album]
         names = short_names([album.name(k) for k in numbers if album])
         pictures = tuple(map(Image, names, pixels))
-        files = [
-            File.of(what, path)
-            for what, path in (
-                ("prototxt", network.prototxt), ("caffemodel", network.weights), ("record", record),
-            ) if isinstance(path, str | Path)
-        ]  # fmt: skip
+        files = files_of(network, record)
         if record is not None:
             _check_record(record, network)
         return cls(
             network, pictures, None if photos is None else Album.of(photos),
-            None if record is None else Path(record), tuple(files),
+            None if record is None else Path(record), files,
         )  # fmt: skip
 
     @property
@@ -191,13 +187,15 @@ class Subject:
         """What image `number` makes of each blob, (C, H, W) or (K,), after layers that work in place."""
         if number not in self._blobs:
             self._blobs.clear()  # one image's blobs may take much memory
-            network, pixels = self.network, self.images[number].pixels[None]
-            rows = network.room.together(pixels, network.geometry.blobs[network.data])
-            found = forward(self._net, {network.data: rows}, network.geometry.named_blobs)
-            self._blobs[number] = {
-                n: network.room.apart(a)[0] if a.ndim > 1 else a.reshape(-1) for n, a in found.items()
-            }
+            network, pixels = self.network, self.images[number].pixels
+            self._blobs[number] = run_image(network, self._net, pixels, network.geometry.named_blobs)
         return self._blobs[number]
+
+
+def files_of(network: Network, record: PathLike | None) -> tuple[File, ...]:
+    """Those that a report of `network` is made of. Raises InputError if one cannot be read."""
+    paths = {"prototxt": network.prototxt, "caffemodel": network.weights, "record": record}
+    return tuple(File.of(what, path) for what, path in paths.items() if isinstance(path, str | Path))
 
 
 def _check_record(path: PathLike, network: Network) -> None:

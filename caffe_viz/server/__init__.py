@@ -1,1 +1,7 @@
 """The live view: a network in the browser, unit by unit."""
+
+from __future__ import annotations
+
+from caffe_viz.server.running import Server, serve
+
+__all__ = ["Server", "serve"]

@@ -63,7 +63,7 @@ class Access:
         return any(name == self.cookie and self.is_token(value) for name, _, value in pairs)
 
     def is_called(self, headers: Headers) -> bool:
-        """Whether it was asked for under a name of its own, as no page is whose name was made to lead here."""
+        """Whether it was asked for under a name of its own, not one that somebody made to lead here."""
         given = list(values(headers, b"host"))
         found = HOST.fullmatch(given[0].lower()) if len(given) == 1 else None
         if found is None or int(found["port"] or 80) != self.port:

@@ -1,50 +1,35 @@
-"""Who waits for which answer: the same question of several tabs is one, and one that nobody waits for goes."""
+"""Who waits for which answer: what several tabs ask is one question, and one that nobody waits for goes."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
+from caffe_viz.errors import InputError, RunError
 from caffe_viz.server.cache import Cache
-from caffe_viz.server.messages import Ask, Failed, Finished, Given
+from caffe_viz.server.jobs import Event, Job, Queued, Underway
+from caffe_viz.server.messages import Ask, Began, Failed, Finished, Given, Progress
 from caffe_viz.server.pool import Pool
 from caffe_viz.server.questions import Question
 
-
-@dataclass(frozen=True)
-class Queued:
-    """Not begun; `place` 1 is the next."""
-
-    place: int
-
-
-@dataclass(frozen=True)
-class Underway:
-    """How far it is, and in how many seconds it will be done, if that is known; `given` only if it is new."""
-
-    done: float
-    total: float
-    remaining: float | None = None
-    given: Given | None = None
-
-
-Event = Queued | Underway | Finished | Failed
+__all__ = ["Board", "Event", "Queued", "Underway"]
 
 
 class Board:
-    """Questions to a pool of workers, their answers from the cache where it has them."""
+    """Questions to a pool of workers, and answers from the cache where it has them."""
 
     def __init__(self, pool: Pool, cache: Cache, questions: Mapping[str, Question]) -> None:
-        raise NotImplementedError
+        self._pool, self._cache, self._questions = pool, cache, questions
+        self._jobs: dict[str, Job] = {}  # without an end, by ticket, in the order in which they were asked
 
     async def start(self) -> None:
         """Start the workers."""
-        raise NotImplementedError
+        await self._pool.start(self._hear)
 
     async def stop(self) -> None:
-        """End the workers; who waits still gets a failure."""
-        raise NotImplementedError
+        """End the workers; what is waited for fails."""
+        await self._pool.stop()
 
     async def answer(self, ask: Ask) -> Given:
         """The answer.
@@ -53,18 +38,104 @@ class Board:
             InputError: it was asked wrong.
             RunError: there is none: a worker died, or gave up.
         """
-        raise NotImplementedError
+        with self._waiting_for(ask) as job:
+            await job.ended.wait()
+        if isinstance(job.end, Finished):
+            return job.end.given
+        assert job.end is not None
+        raise (InputError if job.end.asked_wrong else RunError)(job.end.reason)
 
-    def follow(self, ask: Ask) -> AsyncGenerator[Event, None]:
+    async def follow(self, ask: Ask) -> AsyncGenerator[Event, None]:
         """What becomes of a question, until it is Finished or Failed.
 
-        Close it (`contextlib.aclosing`) where the loop may be left before its end: that counts the waiter out.
+        Close it (`contextlib.aclosing`) where the loop may be left before: that counts the waiter out.
         """
-        raise NotImplementedError
+        told: Event | None = None
+        seen: Given | None = None
+        with self._waiting_for(ask) as job:
+            while job.end is None:
+                changed = job.changed
+                event = job.underway(seen) if job.begun else Queued(self._place(job))
+                if event != told:
+                    yield event
+                    told, seen = event, getattr(event, "given", None) or seen
+                await changed.wait()
+            yield job.end
 
     def status(self) -> dict[str, Any]:
         """For /api/status: {workers: [{name, alive, busy, waiting, restarts}], cached}.
 
         `busy` is the name of a question or "", `waiting` the number of those that have not begun.
         """
-        raise NotImplementedError
+        workers = [
+            {
+                "name": seat.name,
+                "alive": seat.alive,
+                "busy": self._jobs[seat.busy].ask.question if seat.busy in self._jobs else "",
+                "waiting": len(self._queue(patient=patient)),
+                "restarts": seat.restarts,
+            }
+            for patient, seat in self._pool.seats.items()
+        ]
+        return {"workers": workers, "cached": self._cache.size}
+
+    @contextmanager
+    def _waiting_for(self, ask: Ask) -> Iterator[Job]:
+        job = self._jobs.get(ask.ticket) or self._open(ask)
+        job.waiters += 1
+        try:
+            yield job
+        finally:
+            job.waiters -= 1
+            goes_on = job.begun and job.question.background
+            if job.end is None and not job.waiters and not goes_on:
+                del self._jobs[ask.ticket]
+                self._pool.drop(ask.ticket)
+                self._move_up()
+
+    def _open(self, ask: Ask) -> Job:
+        job = Job(ask, self._questions[ask.question])
+        if (given := self._cache.get(ask.ticket)) is not None:
+            job.finish(Finished(ask.ticket, given))
+        else:
+            self._jobs[ask.ticket] = job
+            self._pool.ask(ask, patient=job.question.patient)
+        return job
+
+    def _hear(self, message: Began | Progress | Finished | Failed) -> None:
+        if isinstance(message, Finished):  # whether or not anybody still waits
+            self._cache.put(message.ticket, message.given)
+        if (job := self._jobs.get(message.ticket)) is not None:
+            HEARD[type(message)](self, job, message)
+
+    def _begin(self, job: Job, _: Began) -> None:
+        job.begin()
+        self._move_up()
+
+    def _advance(self, job: Job, progress: Progress) -> None:
+        job.advance(progress)
+
+    def _end(self, job: Job, end: Finished | Failed) -> None:
+        del self._jobs[end.ticket]
+        job.finish(end)
+        self._move_up()
+
+    def _queue(self, *, patient: bool) -> list[Job]:
+        return [job for job in self._jobs.values() if not job.begun and job.question.patient == patient]
+
+    def _place(self, job: Job) -> int:
+        return 1 + self._queue(patient=job.question.patient).index(job)
+
+    def _move_up(self) -> None:
+        """Those that follow a question in the queue look at its place."""
+        for job in self._jobs.values():
+            if not job.begun:
+                job.change()
+
+
+HEARD: dict[type, Callable[[Board, Job, Any], None]] = {
+    Began: Board._begin,
+    Progress: Board._advance,
+    Finished: Board._end,
+    Failed: Board._end,
+}

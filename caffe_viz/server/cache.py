@@ -2,28 +2,121 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 
-from caffe_viz.server.messages import Given
+from caffe_viz.errors import RunError
+from caffe_viz.files import write_whole
+from caffe_viz.server.messages import Given, Picture
 
 IN_MEMORY, ON_DISK = 256_000_000, 1_000_000_000  # bytes
+ENDING = ".answer"
+TIDY = 0.9  # of the bytes on disk, to which a full folder is emptied
 
 
 class Cache:
     """Up to `limit` bytes of answers, and up to `on_disk` bytes in `folder`; the least used ones go first."""
 
     def __init__(self, limit: int = IN_MEMORY, folder: Path | None = None, on_disk: int = ON_DISK) -> None:
-        raise NotImplementedError
-
-    @property
-    def size(self) -> int:
-        """Bytes in memory."""
-        raise NotImplementedError
+        self.limit, self.size = limit, 0  # bytes in memory
+        self._answers: OrderedDict[str, Given] = OrderedDict()
+        self._folder = None if folder is None else _Folder(folder, on_disk)
 
     def get(self, key: str) -> Given | None:
         """The answer that was put under `key`, or None."""
-        raise NotImplementedError
+        if key in self._answers:
+            self._answers.move_to_end(key)
+            return self._answers[key]
+        given = None if self._folder is None else self._folder.get(key)
+        if given is not None:
+            self._remember(key, given)
+        return given
 
     def put(self, key: str, given: Given) -> None:
         """Keep an answer; one that is too large, or that the folder cannot take, is left out."""
-        raise NotImplementedError
+        self._remember(key, given)
+        if self._folder is not None:
+            self._folder.put(key, given)
+
+    def _remember(self, key: str, given: Given) -> None:
+        old = self._answers.pop(key, None)
+        self.size -= old.size if old else 0
+        if given.size > self.limit:
+            return
+        self._answers[key] = given
+        self.size += given.size
+        while self.size > self.limit:
+            self.size -= self._answers.popitem(last=False)[1].size
+
+
+class _Folder:
+    """Answers as files, one each; those of an earlier server are there too."""
+
+    def __init__(self, folder: Path, limit: int) -> None:
+        self._folder, self._limit = folder, limit
+        self._size = sum(size for _, size, _ in self._files())
+
+    def get(self, key: str) -> Given | None:
+        path = self._path(key)
+        try:
+            given = _read(path.read_bytes())
+            path.touch()
+        except (OSError, ValueError, KeyError, TypeError):  # not there, or damaged
+            return None
+        return given
+
+    def put(self, key: str, given: Given) -> None:
+        written = _written(given)
+        if len(written) <= self._limit:
+            with suppress(RunError):  # a full disk: it is computed again
+                write_whole(self._path(key), written)
+                self._size += len(written)
+                if self._size > self._limit:
+                    self._tidy()
+
+    def _path(self, key: str) -> Path:
+        return self._folder / f"{hashlib.sha256(key.encode()).hexdigest()}{ENDING}"
+
+    def _tidy(self) -> None:
+        """Remove the oldest, some more than is needed: to look at all files takes time."""
+        files = sorted(self._files())
+        self._size = sum(size for _, size, _ in files)
+        for _, size, path in files:
+            if self._size <= TIDY * self._limit:
+                break
+            path.unlink(missing_ok=True)
+            self._size -= size
+
+    def _files(self) -> Iterator[tuple[int, int, Path]]:
+        """When each was used, its size, and its path; other servers may remove some meanwhile."""
+        for path in self._folder.glob(f"*{ENDING}"):
+            with suppress(OSError):
+                found = path.stat()
+                yield found.st_mtime_ns, found.st_size, path
+
+
+def _written(given: Given) -> bytes:
+    """A digest of the rest, a line of JSON, the pictures and the data."""
+    pictures = [{**asdict(one), "data": len(one.data)} for one in given.pictures]
+    about = json.dumps({"facts": given.facts, "ending": given.ending, "pictures": pictures}).encode()
+    body = b"".join([about, b"\n", *(one.data for one in given.pictures), given.data])
+    return hashlib.sha256(body).digest() + body
+
+
+def _read(data: bytes) -> Given:
+    """What `_written` wrote. Raises ValueError, KeyError or TypeError for anything else."""
+    digest, body = data[:32], data[32:]
+    if hashlib.sha256(body).digest() != digest:
+        raise ValueError("damaged")
+    line, _, rest = body.partition(b"\n")
+    about, pictures, start = json.loads(line), [], 0
+    for one in about["pictures"]:
+        end = start + one["data"]
+        pictures.append(Picture(**{**one, "data": rest[start:end]}))
+        start = end
+    return Given(about["facts"], tuple(pictures), rest[start:], about["ending"])

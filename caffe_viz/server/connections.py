@@ -1,4 +1,4 @@
-"""Connections of clients that are slow or many: uvicorn itself waits for the head of a request without end."""
+"""Limits of connections: uvicorn itself waits without end for the head of a request."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
-"""What stands before the application: who may ask, how much and how long they may send, what browsers may do."""
+"""What stands before the application: who may ask, how much they may send, what browsers may do."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from html import escape
@@ -12,6 +13,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from caffe_viz.server.access import Access, values
 
+LOG = logging.getLogger("caffe_viz")
 MOST_BYTES = 32 * 2**20  # of a request's body
 BODY_SECONDS = 30.0  # for it to arrive
 METHODS = ("GET", "HEAD", "POST")
@@ -22,7 +24,10 @@ POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )  # fmt: skip
-HEADERS = [
+JSON = (b"content-type", b"application/json")
+HTML = (b"content-type", b"text/html; charset=utf-8")
+HEADERS = [  # of every answer, where it does not say otherwise
+    (b"cache-control", b"no-store"),
     (b"content-security-policy", POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -82,7 +87,10 @@ class Guard:
         else:
             exchange = Exchange(body, receive, send, scope["method"] == "HEAD")
             method = "GET" if exchange.head else scope["method"]
-            await self.app({**scope, "method": method}, exchange.receive, exchange.send)
+            try:
+                await self.app({**scope, "method": method}, exchange.receive, exchange.send)
+            except Exception:  # which the application has answered
+                LOG.exception("a fault of caffe_viz itself, at %s", scope["path"])
 
     def _checked(self, scope: Message) -> Callable[[Send], Awaitable[None]] | None:
         """None where the application may answer; what to answer where the token is shown."""
@@ -115,7 +123,7 @@ class Exchange:
 
     async def receive(self) -> Message:
         if self._body is None:
-            return {"type": "http.disconnect"} if self._ended else await self._receive()
+            return await self._receive()
         body, self._body = self._body, None
         return {"type": "http.request", "body": body, "more_body": False}
 
@@ -135,8 +143,10 @@ async def _whole(receive: Receive) -> bytes:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise Gone
-        size += len(message.get("body", b""))
-        parts = [*parts, message.get("body", b"")] if size <= MOST_BYTES else []
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > MOST_BYTES:
+            parts.clear()
         if not message.get("more_body"):
             break
     if size > MOST_BYTES:
@@ -162,13 +172,15 @@ def _entry(access: Access, path: str, scope: Message) -> Callable[[Send], Awaita
     our own page leads on.
     """
     cookie = f"{access.cookie}={access.token}; Path=/; HttpOnly; SameSite=Strict"
-    headers = [(b"set-cookie", cookie.encode()), (b"cache-control", b"no-store")]
+    headers = [(b"set-cookie", cookie.encode())]
     foreign = "cross-site" in values(scope["headers"], b"sec-fetch-site")
 
     async def enter(send: Send) -> None:
         if foreign:
-            lead = f'<meta http-equiv="refresh" content="0; url={escape(path)}">'
-            await _answer(send, 200, _html(f'<a href="{escape(path)}">Go on to the live view</a>', lead), headers)
+            place = escape(path)
+            lead = f'<meta http-equiv="refresh" content="0; url={place}">'
+            words = _html(f'<a href="{place}">Go on to the live view</a>', lead)
+            await _answer(send, 200, words, [*headers, HTML])
         else:
             await _answer(send, 303, b"", [*headers, (b"location", path.encode("latin-1"))])
 
@@ -179,10 +191,10 @@ async def _refuse(scope: Message, send: Send, refused: Refused) -> None:
     """As JSON to the page, as a page to people. Nothing more is read of such a connection."""
     reason = str(refused)
     if scope["path"].startswith("/api/"):
-        body, kind = json.dumps({"error": reason}).encode(), b"application/json"
+        body, kind = json.dumps({"error": reason}).encode(), JSON
     else:
-        body, kind = _html(escape(reason)), b"text/html; charset=utf-8"
-    headers = [(b"content-type", kind), (b"cache-control", b"no-store"), (b"connection", b"close")]
+        body, kind = _html(escape(reason)), HTML
+    headers = [kind, (b"connection", b"close")]
     if refused.status == 405:
         headers.append((b"allow", ", ".join(METHODS).encode()))
     await _answer(send, refused.status, body, headers)

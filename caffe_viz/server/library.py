@@ -1,4 +1,4 @@
-"""The images that the page knows, by id: those that the server was started with, and those that were uploaded."""
+"""Images by id: those that the server was started with, and those that were uploaded."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ class Known:
 class Library:
     """`album` is the strip; of what is uploaded, the latest `limit` bytes are kept.
 
-    The id of an upload is the SHA-256 of its bytes, that of an image of the strip one of its file's name, size
-    and time, so that the strip need not be read at the start.
+    The id of an upload is the SHA-256 of its bytes, that of an image of the strip one of its file's name,
+    size and time: the strip need not be read at the start.
     """
 
     def __init__(self, album: Album | None, limit: int = UPLOADS) -> None:
         self._album, self._limit = album, limit
         entries = () if album is None else album.entries
         names = short_names([entry.name for entry in entries])
-        listed = [Listed(k, name, _stamp(entry)) for k, (name, entry) in enumerate(zip(names, entries, strict=True))]
+        listed = [Listed(k, names[k], _stamp(entry)) for k, entry in enumerate(entries)]
         self._listed = {_id(entries[one.number], one.stamp): one for one in listed}
         self._uploads = OrderedDict[str, Source]()
 
@@ -92,7 +92,8 @@ def _stamp(entry: Entry) -> tuple[int, int]:
 
 
 def _id(entry: Entry, stamp: tuple[int, int]) -> str:
-    return hashlib.sha256(repr((str(entry.file.absolute()), entry.member, entry.frame, stamp)).encode()).hexdigest()
+    told = (str(entry.file.absolute()), entry.member, entry.frame, stamp)
+    return hashlib.sha256(repr(told).encode()).hexdigest()
 
 
 def _clean(name: str) -> str:

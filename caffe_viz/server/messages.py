@@ -18,13 +18,16 @@ from caffe_viz.server.asked import Asked
 class Setup:
     """What a worker is about: one network or two, the many photographs, the record of a training.
 
-    `folder` is where unfinished searches and what they found are kept.
+    `folder` is where unfinished searches and what they found are kept; `layers` and `permits` are what layer
+    types of one's own need.
     """
 
     networks: tuple[Network, ...]
     photos: tuple[Path, ...] = ()
     record: Path | None = None
     folder: Path | None = None
+    layers: tuple[Path, ...] = ()
+    permits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -90,13 +93,8 @@ class Drop:
 
 
 @dataclass(frozen=True)
-class Ready:
-    """The worker has loaded what it needs, and takes questions."""
-
-
-@dataclass(frozen=True)
 class Began:
-    """From now on, until the next message of this kind, the worker is busy with this one."""
+    """The worker is busy with this one, until its end or the next message of this kind; "" is none."""
 
     ticket: str
 
@@ -152,7 +150,10 @@ class Finished:
 
 @dataclass(frozen=True)
 class Failed:
-    """Why there is none, in a line; `asked_wrong`: another question would have one (InputError)."""
+    """Why there is none, in a line; `asked_wrong`: another question would have one (InputError).
+
+    Of the ticket "": why the worker cannot begin at all.
+    """
 
     ticket: str
     reason: str

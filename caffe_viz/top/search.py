@@ -6,7 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, reduce
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,7 @@ class Search:
         self._blob = measured.tops[0] if measured.tops else ""
         part = network.part(self._blob) if measured.tops else network
         self._shape = part.room.shape(part.geometry.blob(self._blob)) if measured.tops else ()
-        self._filters = _chosen(layer, self._shape, filters)
+        self.filters = _chosen(layer, self._shape, filters)
         if count < 1:
             raise InputError(f"count is {count}: 1 or more is expected.")
         if len(part.shape) != 3:
@@ -90,18 +90,16 @@ class Search:
         self._map = self._shape[1:]
         shape = part.shape[0], part.shape[1], part.shape[2]
         self._cutter = Cutter(measured.field if len(self._map) == 2 else None, shape, part.pictures)
-        self._work = Highest(network, (self._blob,), len(album), filters=self._filters, count=count)
+        self._work = Highest(network, (self._blob,), len(album), filters=self.filters, count=count)
         self._cluster = None if cluster is None else Cluster(cluster)
         self._method = gradient
         self._gradients = UnitGradients(part, self._blob, gradient) if gradient else None
         self.engine = self._work.runner.engine
-        self._file = state_file
-        self._key = self._make_key(count) if state_file else {}
-        resumed = state_file is not None and state_file.exists()
-        self.standing = (
-            Standing.load(state_file, self._key) if state_file and resumed
-            else Standing.empty(count, len(self._filters))
-        )  # fmt: skip
+        self._count = count
+        self._file: Path | None = None
+        self.standing = Standing.empty(count, len(self.filters))
+        if state_file is not None:
+            self.keep_in(state_file)
 
     def __iter__(self) -> Iterator[Progress]:
         total, saved = len(self.album), time.monotonic()
@@ -115,18 +113,32 @@ class Search:
                 saved = time.monotonic()
             yield Progress(self.standing.seen, total, passed_over(found.failed))
 
+    def keep_in(self, file: Path) -> None:
+        """Save in `file` from now on, and go on from it if it exists.
+
+        Raises:
+            InputError: it is that of another search.
+        """
+        key, self._file = self.key, file
+        if file.exists():
+            self.standing = Standing.load(file, key)
+
     def save(self) -> None:
         """Write what is found so far, where a state file was given."""
         if self._file is not None:
-            self.standing.save(self._file, self._key)
+            self.standing.save(self._file, self.key)
 
     def forget(self) -> None:
         """Remove the state file: the result is safe."""
         if self._file is not None:
             self._file.unlink(missing_ok=True)
 
-    def result(self, on_image: Callable[[int, int], None] | None = None) -> Top:
+    def result(
+        self, on_image: Callable[[int, int], None] | None = None, cut: Sequence[int] | None = None
+    ) -> Top:
         """What was found, with crops, for which images are read again; `on_image` is told (done, total).
+
+        Crops are of the filters `cut` (None: all).
 
         Raises:
             InputError: no image could be used, or one cannot be read any more.
@@ -138,15 +150,16 @@ class Search:
             idle = values <= 0
             values[idle], images[idle], units[idle] = -np.inf, NONE, NONE
         values[images == NONE] = np.nan
-        dead = tuple(f for f, row in zip(self._filters, images, strict=True) if (row == NONE).all())
+        dead = tuple(f for f, row in zip(self.filters, images, strict=True) if (row == NONE).all())
         places = np.stack(np.divmod(units, self._map[-1] if self._map else 1), axis=-1)
         places[images == NONE] = 0
         boxes = np.array([[self._cutter.box((int(y), int(x))) for y, x in row] for row in places], np.int64)
-        shown, crops, gradients = self._crops(images, places, on_image)
+        rows = [row for row, f in enumerate(self.filters) if cut is None or f in cut]
+        shown, crops, gradients = self._crops(rows, images, places, on_image)
         used = sorted({int(n) for n in images.ravel()} - {NONE})
         images = np.where(images == NONE, NONE, np.searchsorted(used, images))
         return Top(
-            self.layer, self.state, self.engine, self._filters, self._labels, dead, shown, s.seen,
+            self.layer, self.state, self.engine, self.filters, self._labels, dead, shown, s.seen,
             tuple(one.reason for one in s.failed), tuple(map(self.album.name, used)), values, images, places,
             boxes, crops, self._method, gradients,
         )  # fmt: skip
@@ -163,18 +176,18 @@ class Search:
     @property
     def _labels(self) -> tuple[str, ...]:
         labels = labels_at(self.network, self.layer, self._shape[0])
-        return tuple(labels[f] for f in self._filters) if labels else ()
+        return tuple(labels[f] for f in self.filters) if labels else ()
 
     def _pixels(self, number: int) -> NDArray[np.float32]:
         return self._part.pixels(self.album.load(number), name=self.album.name(number))[None]
 
     def _crops(
-        self, images: NDArray[np.int64], places: NDArray[np.int64],
+        self, rows: Sequence[int], images: NDArray[np.int64], places: NDArray[np.int64],
         on_image: Callable[[int, int], None] | None,
     ) -> tuple[tuple[int, ...], NDArray[np.uint8], NDArray[np.uint8]]:  # fmt: skip
         """The filters that are shown, crops of their places and of gradients; each image is read once."""
         count = images.shape[1]
-        living = [row for row in range(len(images)) if (images[row] != NONE).any()]
+        living = [row for row in rows if (images[row] != NONE).any()]
         tile = self._cutter.tile(len(living) * count)
         rows = living[: max(1, PIXELS // (count * tile[0] * tile[1]))]
         crops = np.full((len(rows), count, *tile, 3), 255, np.uint8)
@@ -189,16 +202,18 @@ class Search:
             for (place, k, _), unit in zip(wanted[number], units, strict=True):
                 crops[place, k] = self._cutter.cut(view, unit, tile)
             if self._gradients is not None:
-                filters = [self._filters[rows[place]] for place, _, _ in wanted[number]]
+                filters = [self.filters[rows[place]] for place, _, _ in wanted[number]]
                 found = self._gradients(pixels, list(zip(filters, units, strict=True)))
                 for (place, k, _), unit, gradient in zip(wanted[number], units, found, strict=True):
                     gradients[place, k] = self._cutter.cut_gradient(gradient, unit, tile)
             if on_image is not None:
                 on_image(done, len(wanted))
-        return tuple(self._filters[row] for row in rows), crops, gradients
+        return tuple(self.filters[row] for row in rows), crops, gradients
 
-    def _make_key(self, count: int) -> dict[str, Any]:
-        own = {"layer": self.layer, "filters": list(self._filters), "count": count}
+    @cached_property
+    def key(self) -> dict[str, Any]:
+        """What decides what is found, as JSON has it."""
+        own = {"layer": self.layer, "filters": list(self.filters), "count": self._count}
         return own | identity(self._part, self.album, self._work.runner)
 
 

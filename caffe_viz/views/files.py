@@ -61,7 +61,7 @@ def show_weights(net: Any, layer: str | None = None, filters: Sequence[int] | No
         InputError: no such layer or filter, or the layer has one value for each channel.
     """
     network = Network.of(net)
-    layers = _stored(network)
+    layers = stored_layers(network)
     chosen = layer or first_drawn(network)
     if chosen not in layers:
         raise InputError(f"no weights of a layer {chosen!r}.{near(chosen, layers)}")
@@ -74,7 +74,7 @@ def first_drawn(network: Network) -> str:
     Raises:
         InputError: there is neither.
     """
-    layers = _stored(network)
+    layers = stored_layers(network)
     for drawn in (has_kernels, is_matrix):
         for name, stored in layers.items():
             if drawn(stored):
@@ -82,7 +82,7 @@ def first_drawn(network: Network) -> str:
     raise InputError("no layer of the weights has kernels, or a matrix, that could be drawn.")
 
 
-def _stored(network: Network) -> dict[str, Stored]:
+def stored_layers(network: Network) -> dict[str, Stored]:
     """Layer -> its weights, with what the net says about it."""
     known, seen = {one.name: one for one in network.whole.layer}, _seen(network)
     path = str(network.weights) if isinstance(network.weights, str | Path) else "the weights"

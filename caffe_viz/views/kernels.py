@@ -23,7 +23,7 @@ def draw_weights(stored: Stored, channel_order: str, filters: Sequence[int] | No
         InputError: no such filter, or the layer has one value for each channel.
     """
     name, kind = stored.layer.name, stored.message.type
-    array = _outputs(stored)
+    array = outputs(stored)
     numbers = list(range(len(array)) if filters is None else filters)
     for number in numbers:
         if not 0 <= number < len(array):
@@ -36,7 +36,7 @@ def draw_weights(stored: Stored, channel_order: str, filters: Sequence[int] | No
     return figures.kernel_tiles(array, channel_order=channel_order, filters=numbers, unit=unit)
 
 
-def _outputs(stored: Stored) -> Array:
+def outputs(stored: Stored) -> Array:
     """(O, I, ..) of kernels, (O, C, H, W) or others of the axes that each unit sees, or a matrix (O, I).
 
     Raises:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from caffe_viz import figures, tables
-from caffe_viz.ascent import Ascent, Fourier, Progress, Recipe, Units, ascend, colours_of
+from caffe_viz.ascent import Ascending, Ascent, Fourier, Progress, Recipe, Units, ascend, colours_of
 from caffe_viz.errors import InputError
 from caffe_viz.figures import Picture
 from caffe_viz.files import safe_name
@@ -49,17 +49,12 @@ class Maximized(Rich):
         Images and volumes between black and white are shown as they are, others stretched. Channels that are
         no colours are tiles, the frames of a volume are beside each other, and a vector is bars.
         """
-        if image.ndim == 1:
-            return figures.bars(image)
         colours = self.network.colours
-        if colours is None:
-            values = image.reshape(-1, 1, 1)
-            values = Units.of(None, 1).share(values) if self.ascent.bounded else values
-            return figures.channels(self._toned(values).reshape(image.shape))
-        if image.ndim == 3:
-            return self._toned(colours.in_rgb(image))
-        shown = colours.in_rgb(image.swapaxes(0, 1))
-        return figures.frames(self._toned(shown.reshape(-1, *shown.shape[2:])).reshape(shown.shape))
+        return figures.draw_input(image, colours, self._share if colours is None else self._toned)
+
+    def _share(self, values: Array) -> Array:
+        """Of values that are no colours."""
+        return self._toned(Units.of(None, 1).share(values) if self.ascent.bounded else values)
 
     def _toned(self, values: Array) -> Array:
         """(H, W, C) in 0..1."""
@@ -202,17 +197,10 @@ def maximize(
         InputError: as `ascend`.
     """
     whole = Network.of(net)
-    whole.check()
-    network = climbed(whole, layer, inputs)
-    if isinstance(layer, Objective):
-        layer = with_photographs(network, layer, size)
-    first = None if start is None else network.pixels(start, size)
     album = None if photos is None else Album.of(*([photos] if isinstance(photos, str | Path) else photos))
-    climbing = ascend(
-        network.message, network.trained, layer, filters, method=_with_colours(method, album),
-        image=network.data, inputs=network.beside(network.message),
-        preprocess=network.colours, start=first, mask=_grey(mask), size=size, engine=network.engine,
-        device=network.device, **options,
+    network, climbing = climbing_of(
+        whole, layer, filters, start=start, size=size, inputs=inputs,
+        method=_with_colours(method, album), mask=_grey(mask), **options,
     )  # fmt: skip
     try:
         for progress in climbing:
@@ -226,6 +214,33 @@ def maximize(
         climbing.stop()
         return Maximized(climbing.result, network, interrupted=True)
     return Maximized(climbing.result, network, topmost=topmost)
+
+
+def climbing_of(
+    whole: Network,
+    layer: str | Objective,
+    filters: Sequence[int] | None = None,
+    *,
+    start: PathLike | Array | None = None,
+    size: tuple[int, int] | None = None,
+    inputs: Any = (),
+    **options: Any,
+) -> tuple[Network, Ascending]:
+    """The part of a network that is climbed, and its ascent, made ready; as of `maximize`.
+
+    Raises:
+        InputError: as `ascend`.
+    """
+    whole.check()
+    network = climbed(whole, layer, inputs)
+    if isinstance(layer, Objective):
+        layer = with_photographs(network, layer, size)
+    return network, ascend(
+        network.message, network.trained, layer, filters, image=network.data,
+        inputs=network.beside(network.message), preprocess=network.colours,
+        start=None if start is None else network.pixels(start, size), size=size, engine=network.engine,
+        device=network.device, **options,
+    )  # fmt: skip
 
 
 def _with_colours(method: str | Recipe, album: Album | None) -> Recipe:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,11 @@ def statistics(name: str, array: Array, *more: str) -> tuple[Any, ...]:
     flat = array.astype(np.float64).ravel()
     numbers = (flat.min(), flat.mean(), flat.max(), np.sqrt(np.mean(flat**2)), np.mean(flat != 0))
     return (name, shape_text(array.shape), *(float(f"{v:.6g}") for v in numbers), *more)
+
+
+def strengths(array: Array) -> Array:
+    """(C, ..) -> the mean of each channel (C,)."""
+    return np.asarray(array.reshape(len(array), -1).mean(1, dtype=np.float64))
 
 
 LONGEST = 4096  # values in a line of a map: a longer one is drawn as a vector
@@ -114,13 +119,8 @@ def show_activations(net: Any, image: Any, blobs: Sequence[str] | None = None) -
     names = list(blobs or whole.geometry.named_blobs)
     network, pixels = one_image(whole.part(*names), image)
     engine = network.load() if net is whole else net
-    shape, rows = engine.blobs[network.data].data.shape, network.room.rows
-    room = Room(rows, shape[0] // rows)
-    inputs = {network.data: room.together(pixels[None], shape) if rows > 1 else pixels[None]}
-    if net is not whole:
-        inputs |= network.beside(network.message)
-    arrays = probe.forward(engine, inputs, names)
-    shown = {name: room.apart(a)[0] if a.ndim > 1 else a.ravel() for name, a in arrays.items()}
+    others = {} if net is whole else network.beside(network.message)
+    shown = run_image(network, engine, pixels, names, others)
     ends = [head.answer for head in whole.heads[::-1] if head.answer in shown] or names[-1:]
     labels = {name: whole.labels.of(array.size) for name, array in shown.items()}
     labels |= {head.answer: whole.labels_of(head) for head in whole.heads}
@@ -131,6 +131,20 @@ def show_activations(net: Any, image: Any, blobs: Sequence[str] | None = None) -
         backend.engine_name(engine),
         tuple(name for name in ends if shown[name].squeeze().ndim < 2),
     )
+
+
+def run_image(
+    network: Network, net: Any, pixels: Array, blobs: Iterable[str], others: Mapping[str, Array] | None = None
+) -> dict[str, Array]:
+    """What `net`, a `caffe.Net` of `network`, makes of an image (C, H, W): blob -> (C, ..) or (K,).
+
+    `others` are values of other inputs. Raises InputError if there is no such blob.
+    """
+    shape, rows = net.blobs[network.data].data.shape, network.room.rows
+    room = Room(rows, shape[0] // rows)
+    image = room.together(pixels[None], shape) if rows > 1 else pixels[None]
+    found = probe.forward(net, {network.data: image, **(others or {})}, blobs)
+    return {name: room.apart(a)[0] if a.ndim > 1 else a.ravel() for name, a in found.items()}
 
 
 def one_image(network: Network, given: Any) -> tuple[Network, Array]:

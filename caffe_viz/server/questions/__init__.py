@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from caffe_viz.server.asked import Asked
+from caffe_viz.server import asked
 from caffe_viz.server.messages import Answer, Step
+from caffe_viz.server.questions import ascents, attributions, images, maps, pages, places, units
 from caffe_viz.server.questions.bench import Bench
 
 __all__ = ["QUESTIONS", "Bench", "Question"]
@@ -21,10 +22,23 @@ class Question:
     and may be left for others between two steps; those in the `background` wait until nothing else is asked.
     """
 
-    asked: type[Asked]
+    asked: type[asked.Asked]
     answer: Callable[[Bench, Any], Answer | Iterator[Step]]
     patient: bool = False
     background: bool = False
 
 
-QUESTIONS: Mapping[str, Question] = {}
+QUESTIONS: Mapping[str, Question] = {
+    "image": Question(asked.Thumbnail, images.image),
+    "answer": Question(asked.OfImage, images.answer),
+    "maps": Question(asked.OfLayer, maps.maps),
+    "difference": Question(asked.Difference, maps.difference),
+    "unit": Question(asked.OfUnit, units.unit),
+    "kernel": Question(asked.Weights, units.kernel),
+    "attribution": Question(asked.Attribution, attributions.attribution),
+    "attribution-long": Question(asked.Attribution, attributions.long_attribution, patient=True),
+    "ascent": Question(asked.Ascent, ascents.ascent, patient=True),
+    "places": Question(asked.Places, places.places, patient=True, background=True),
+    "training": Question(asked.Asked, pages.training),
+    "report": Question(asked.Report, pages.report, patient=True),
+}

@@ -1,8 +1,22 @@
-"""What a worker holds: networks, nets, probes and the last images, each loaded when it is used."""
+"""What a worker holds: networks, images, photographs, searches, each loaded when it is used."""
 
 from __future__ import annotations
 
+import tempfile
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+
+from caffe_viz.errors import CaffeVizError, InputError
+from caffe_viz.figures import heat, map_tiles
+from caffe_viz.images import Album
 from caffe_viz.server.messages import Setup, Source
+from caffe_viz.server.questions.opened import Opened
+from caffe_viz.server.questions.recent import Recent
+from caffe_viz.server.questions.searching import Searching
+from caffe_viz.server.questions.uploads import Uploads
+
+SEARCHES = 2  # whose nets are kept; of others the standing is on disk
 
 
 class Bench:
@@ -10,8 +24,50 @@ class Bench:
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
-        self._sources: dict[str, Source] = {}
+        self.uploads = Uploads()
+        self._searches: Recent[Searching] = Recent(SEARCHES, lambda _: 1)
+        self._opened = [Opened(network, self.uploads) for network in setup.networks]
 
     def put(self, image: str, source: Source) -> None:
         """Remember the file of an image by its id; it is decoded when a question needs it."""
-        self._sources[image] = source
+        self.uploads.put(image, source)
+
+    def open(self, number: int) -> Opened:
+        """One of the networks. Raises InputError if there are not so many."""
+        if number >= len(self._opened):
+            raise InputError("there is no second network: start the server with --beside WEIGHTS.")
+        return self._opened[number]
+
+    @cached_property
+    def photos(self) -> Album:
+        """The many photographs. Raises InputError if there are none, or they cannot be found."""
+        if not self.setup.photos:
+            raise InputError(
+                "there are no photographs: start the server with --photos FOLDER to search some."
+            )
+        return Album.of(*self.setup.photos)
+
+    def searching(self, number: int, layer: str) -> Searching:
+        """The search of the photographs for a layer of one of the networks; raises as `Searching`."""
+        opened = self.open(number)
+
+        def begin() -> Searching:
+            return Searching(opened.leading(opened.blob(layer)), layer, self.photos, self._folder)
+
+        return self._searches.get((number, layer), begin)
+
+    @cached_property
+    def _folder(self) -> Path:
+        """Where searches are kept; a temporary folder, if no other is given."""
+        if self.setup.folder is not None:
+            return self.setup.folder
+        self._temporary = tempfile.TemporaryDirectory(prefix="caffe-viz-")
+        return Path(self._temporary.name)
+
+    def warm(self) -> None:
+        """Load what the first question would wait for; what is wrong is said to those who ask."""
+        heat([[0.0, 1.0]])  # imports the colours
+        map_tiles([[[0.0, 1.0]]])  # and the fonts
+        for opened in self._opened:
+            with suppress(CaffeVizError):
+                opened.warm()

@@ -1,5 +1,5 @@
 // The images that can be chosen: those the server began with, and what has come to this page.
-import { address, upload } from "./api.js";
+import { address, ask, upload } from "./api.js";
 
 const SIDE = 96; // px of a thumbnail
 
@@ -17,6 +17,15 @@ export const onMore = (callback) => callbacks.push(callback);
 export const all = () => listed.map((id) => ({ id, name: nameOf(id) }));
 export const nameOf = (id) => names.get(id) ?? "the image of this address";
 export const call = (id, name) => names.set(id, name);
+
+// What an image is called that an address has brought. Raises Failure.
+export async function named(id) {
+  if (names.has(id)) return nameOf(id);
+  const answer = await ask("image", { image: id, side: SIDE }, { slot: `name of ${id}` });
+  if (answer) call(id, answer.facts.name);
+  return nameOf(id);
+}
+
 export const thumbnail = (id) => address("image/picture/0", { image: id, side: SIDE });
 
 // A file, a frame or an edit to the server -> its id. `keep`: it is one to choose again. Raises Failure.

@@ -1,8 +1,9 @@
 // Questions to the server.
-import { working } from "./status.js";
+import { complain, working } from "./status.js";
 
-const STOPPED = "The server does not answer. It may have been stopped: start caffe-viz serve again and open the address it prints.";
-const SHUT = "The server does not know this browser any more: open the address that caffe-viz serve printed last.";
+// For the status line what to do; where an answer is missing, the first sentence.
+const STOPPED = ["The server does not answer.", "Was it stopped? Start caffe-viz serve again and open the address that it prints."];
+const SHUT = ["The server does not know this browser any more.", "Open the address that caffe-viz serve printed last."];
 
 // What a person reads where an answer is missing.
 export class Failure extends Error {}
@@ -84,11 +85,16 @@ async function reply(url, options) {
   const response = await fetch(url, { credentials: "same-origin", ...options }).catch(lost);
   if (response.ok) return response;
   const said = await response.json().catch(() => ({}));
-  throw new Failure(response.status === 403 ? SHUT : said.error ?? `The server answered ${response.status}.`);
+  throw response.status === 403 ? hopeless(SHUT) : new Failure(said.error ?? `The server answered ${response.status}.`);
 }
 
 function lost(error) {
-  throw error.name === "AbortError" ? error : new Failure(STOPPED);
+  throw error.name === "AbortError" ? error : hopeless(STOPPED);
+}
+
+function hopeless([what, todo]) {
+  complain(`${what} ${todo}`);
+  return new Failure(what);
 }
 
 // text/event-stream by fetch: EventSource hides why a server refuses, and asks again by itself.
@@ -107,7 +113,7 @@ async function events(url, signal, take) {
       ended ||= event === "answer" || event === "failed";
     }
   }
-  if (!ended) throw new Failure(STOPPED);
+  if (!ended) throw hopeless(STOPPED);
 }
 
 function fields(block) {

@@ -14,12 +14,13 @@ const REASONS = {
 };
 
 export function mount(root) {
-  const video = h("video", { muted: true, playsinline: true, "aria-label": "what the webcam sees" });
-  const rate = h("output", { class: "rate" }), shown = h("div", { class: "webcam", hidden: true }, video, h("p", {}, rate));
+  const video = h("video", { muted: true, playsinline: true }); // its frames are shown where the image is
+  const rate = h("span", { class: "rate" });
   const turn = button("Start the webcam", () => (stream ? stop() : begin()));
   const why = h("div", { role: "alert" });
   let stream = null;
-  root.append(h("p", { class: "control" }, turn), why, shown);
+  root.querySelector(".control").append(turn, rate);
+  root.append(why);
 
   async function begin() {
     why.replaceChildren();
@@ -62,7 +63,6 @@ export function mount(root) {
   }
 
   function show() {
-    shown.hidden = !stream;
     turn.textContent = stream ? "Stop the webcam" : "Start the webcam";
     rate.textContent = "";
   }

@@ -33,3 +33,10 @@ export function number(value) {
 }
 
 export const percent = (share) => `${number(Math.round(share * 1000) / 10)} %`;
+
+// Where all stands in one column, the section that has changed is brought before the reader's eyes.
+export function reveal(section) {
+  if (!matchMedia("(max-width: 63.99rem)").matches) return;
+  section.scrollIntoView();
+  section.focus({ preventScroll: true });
+}

@@ -2,47 +2,43 @@
 import * as album from "./album.js";
 import { ask, Failure } from "./api.js";
 import * as camera from "./camera.js";
-import { button, failed, h, number, quiet } from "./dom.js";
+import { failed, h, number, quiet } from "./dom.js";
 import * as edit from "./edit.js";
-import { figure } from "./pictures.js";
-import { go, state, subscribe } from "./state.js";
+import { figure, within } from "./pictures.js";
+import * as second from "./second.js";
+import { complete, go, state, subscribe } from "./state.js";
 import { complain, say } from "./status.js";
 
-const WIDE = 256; // px on the screen
+const SIDE = 512; // px of what is shown
+const [WIDE, HIGH] = [192, 160]; // px on the screen
 
 export function mount(root, network) {
   album.open(network.images);
   const current = h("div", { class: "current" }), strip = h("div", { class: "strip" });
-  const tools = h("div", { class: "control" }), camera_ = h("div"), edit_ = h("div"), second = h("p", { class: "control" });
-  tools.append(chooser(network.limits));
-  root.append(current, tools, quiet("You can also drop an image anywhere on this page, or paste one."), strip, second, camera_, edit_);
-  camera.mount(camera_);
-  edit.mount(edit_);
+  const choices = h("div", { class: "choices" }, strip, h("div", { class: "control" }, chooser(network.limits)));
+  root.append(h("div", { class: "image" }, current, choices));
+  camera.mount(choices);
+  edit.mount(root, choices.querySelector(".control"));
+  choices.append(quiet("Or drop an image anywhere on this page, or paste one."));
+  second.mount(choices);
   stripOf(strip);
-  beside(second);
   dropping(network.limits);
   pasting(network.limits);
+  complete(({ image }) => (image ? {} : { image: album.all()[0]?.id ?? "" }));
   subscribe(["image"], () => show(current));
 }
 
 async function show(place) {
-  if (!state.image) return begin(place);
+  if (!state.image) return place.replaceChildren(quiet("No image yet."));
   try {
-    const answer = await ask("image", { image: state.image, side: 512 }, { says: "reading the image" });
+    const answer = await ask("image", { image: state.image, side: SIDE }, { says: "reading the image" });
     if (!answer) return;
     const { facts: { name, width, height }, pictures: [picture] } = answer;
     album.call(state.image, name);
-    place.replaceChildren(figure({ ...picture, shown: WIDE, caption: `${name}, ${width} x ${height} ` }));
+    place.replaceChildren(figure({ ...picture, shown: within(picture, WIDE, HIGH), caption: `${name}, ${width} x ${height}` }));
   } catch (error) {
     place.replaceChildren(failed(error));
   }
-}
-
-// The first image there is.
-function begin(place) {
-  const [first] = album.all();
-  if (first) go({ image: first.id }, { replace: true });
-  else place.replaceChildren(quiet("No image yet."));
 }
 
 // Files to the server: the first is shown, all are in the strip.
@@ -115,20 +111,4 @@ function stripOf(place) {
 function thumbnail({ id, name }) {
   const input = h("input", { type: "radio", name: "image", value: id, "aria-label": name, change: () => go({ image: id }) });
   return h("label", { title: name }, input, h("img", { src: album.thumbnail(id), alt: "", loading: "lazy", width: 64, height: 64 }));
-}
-
-function beside(place) {
-  const select = h("select", { change: () => go({ other: select.value }) });
-  const swap = button("Swap", () => go({ image: state.other, other: state.image }), { hidden: true });
-  const pin = button("Keep this one to compare", () => go({ other: state.image }));
-  place.append(h("label", {}, "Second image ", select), swap, pin);
-  const show = () => {
-    const images = album.all();
-    if (state.other && !images.some(({ id }) => id === state.other)) images.push({ id: state.other, name: album.nameOf(state.other) });
-    select.replaceChildren(...[{ id: "", name: "none" }, ...images].map(({ id, name }) => h("option", { value: id }, name)));
-    select.value = state.other;
-    swap.hidden = !state.other;
-  };
-  album.onMore(show);
-  subscribe(["other"], show);
 }

@@ -2,6 +2,7 @@
 import { ask } from "./api.js";
 import { facts, failed, number, percent, quiet } from "./dom.js";
 import { figure } from "./pictures.js";
+import { whenSeen } from "./seen.js";
 import { state, subscribe } from "./state.js";
 
 export function mount(root, network) {
@@ -20,7 +21,7 @@ export function mount(root, network) {
     }
   }
 
-  subscribe(["net", "layer", "unit"], show);
+  subscribe(["net", "layer", "unit"], whenSeen(root, show));
 }
 
 const rows = ({ shape, bias, min, mean, max, norm, zeros }) => [

@@ -1,26 +1,32 @@
 // The layers: the graph, a search, a list.
-import { h, quiet } from "./dom.js";
+import { h, quiet, reveal } from "./dom.js";
 import { key } from "./keys.js";
-import { go, state, subscribe } from "./state.js";
+import { complete, go, state, subscribe } from "./state.js";
+import { complain } from "./status.js";
 
 export function mount(root, network) {
   const graph = root.querySelector("#graph");
-  const list = h("ul", { class: "list" });
-  const all = h("details", {}, h("summary", {}, "All layers as a list"), list);
-  const search = h("input", { type: "search", autocomplete: "off", placeholder: "name or type", id: "layer-search" });
-  const found = h("span", { role: "status", class: "quiet" });
-  graph.before(h("p", { class: "control" }, h("label", { for: "layer-search" }, "Find "), search, found), all);
+  const [list, all, search, found] = [".list", "details", "#layer-search", "[role=status]"].map((part) => root.querySelector(part));
   if (!graph.firstElementChild) {
     graph.append(quiet("There is no graph: Graphviz is not installed on the computer that runs caffe-viz."));
     all.open = true;
   }
   const layers = () => network.networks[Number(state.net)].layers;
+  root.addEventListener("click", (event) => event.target.closest('a[href^="?"]') && reveal(document.getElementById("maps")));
   searching({ search, list, all, found });
   stepping(layers);
   subscribe(["net"], () => fill(list, layers()));
   subscribe(["net", "layer", "image", "unit"], () => mark(root, graph));
-  subscribe(["net", "layer"], () => {
-    if (!layers().some(({ name }) => name === state.layer)) go({ layer: first(layers()) }, { replace: true });
+  complete(({ net, layer, unit }) => {
+    const which = network.networks[net] ? net : "0", known = network.networks[which].layers;
+    const found = known.find(({ name }) => name === layer);
+    if (!found) {
+      if (layer) complain(`This network has no layer ${layer}.`);
+      return { net: which, layer: first(known), unit: "" };
+    }
+    if (unit === "" || (/^\d+$/.test(unit) && Number(unit) < found.units)) return { net: which };
+    complain(`Layer ${layer} has no unit ${unit}: its units are 0 to ${found.units - 1}.`);
+    return { net: which, unit: "" };
   });
 }
 

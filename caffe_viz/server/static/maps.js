@@ -1,59 +1,51 @@
 // All maps of the layer for the image, as a grid of buttons; each opens its unit.
 import { ask } from "./api.js";
-import { failed, h, number, percent, quiet } from "./dom.js";
+import { failed, h, quiet, reveal } from "./dom.js";
+import { mapbar, vector } from "./mapbar.js";
 import { go, state, subscribe } from "./state.js";
 import { Tiles } from "./tiles.js";
 
+const HOW = "Choose an image above, drop one on this page or paste one: then you see here what each filter of this layer makes of it.";
+
 export function mount(root) {
-  const title = root.querySelector("h2");
-  const about = h("p", { class: "quiet" }), saves = h("span", { class: "saves" }), place = h("div", { class: "place" });
-  const order = h("select", { change: () => go({ order: order.value }, { replace: true }) },
-    h("option", { value: "number" }, "number"), h("option", { value: "strength" }, "strength"));
-  const wanted = h("input", { type: "number", min: 0, value: "", inputmode: "numeric" });
-  const open = h("form", { submit: (event) => { event.preventDefault(); if (wanted.value !== "") go({ unit: wanted.value }); } },
-    h("label", {}, "Open number ", wanted), " ", h("button", {}, "Open"));
-  const control = h("div", { class: "control", hidden: true }, h("label", {}, "Order by ", order), open, saves);
-  root.append(about, control, place);
-  const tiles = new Tiles(place, (unit) => go({ unit }));
-  let shown = null;
+  const title = root.querySelector("h2"), place = h("div", { class: "place" });
+  const bar = mapbar(choose, place), tiles = new Tiles(place, choose);
+  root.append(...bar.elements, place);
+  let strength = null; // of each unit that is shown
+
+  function choose(unit) {
+    go({ unit });
+    reveal(document.getElementById("unit"));
+  }
 
   async function show() {
-    title.textContent = state.layer ? `Maps of ${state.layer}` : "Maps";
-    if (!state.layer || !state.image) return empty(quiet("Choose an image above, drop one on this page or paste one: then you see here what each filter of this layer makes of it."));
-    place.setAttribute("aria-busy", "true");
     const { net, layer, image } = state;
+    if (!image) return empty(quiet(HOW));
+    place.setAttribute("aria-busy", "true");
     try {
       const answer = await ask("maps", { net, layer, image }, { slot: "maps", says: `computing the maps of ${layer}` });
-      if (!answer || !(await tiles.show(answer, `maps of ${layer}`))) return;
-      shown = answer;
-      describe();
+      if (!answer || !(await tiles.load(answer))) return;
+      title.textContent = `${vector(answer.facts) ? "Values" : "Maps"} of ${layer}`;
+      bar.show(answer, layer);
+      tiles.draw(answer, title.textContent);
+      strength = answer.facts.strength;
+      arrange();
     } catch (error) {
       empty(failed(error));
     }
     place.removeAttribute("aria-busy");
   }
 
-  function describe() {
-    const { facts, data, pictures } = shown;
-    about.textContent = words(facts);
-    control.hidden = false;
-    wanted.max = facts.count - 1;
-    saves.replaceChildren(...pictures.slice(0, 1).map(({ src, name }) => h("a", { href: src, download: name }, "save the maps")),
-      data ? h("a", { href: data, download: state.layer }, "save the data") : "");
-    arrange();
-  }
-
   function empty(why) {
-    shown = null;
-    about.textContent = "";
-    control.hidden = true;
-    place.removeAttribute("aria-busy");
+    strength = null;
+    title.textContent = `Maps of ${state.layer}`;
+    bar.hide();
     tiles.clear(why);
+    place.removeAttribute("aria-busy");
   }
 
   function arrange() {
-    order.value = state.order;
-    if (shown) tiles.arrange(state.order === "strength" ? byStrength(shown.facts.strength) : null);
+    if (strength) tiles.arrange(state.order === "strength" ? byStrength(strength) : null);
     tiles.mark(state.unit);
   }
 
@@ -63,11 +55,3 @@ export function mount(root) {
 
 // Units by the mean of their map, the largest first.
 const byStrength = (strength) => [...strength.keys()].sort((a, b) => (strength[b] ?? -Infinity) - (strength[a] ?? -Infinity));
-
-function words({ count, columns, rows, shape, state: when, low, high, statistics: s }) {
-  const maps = shape.length > 1 && shape.slice(1).some((side) => side > 1);
-  const what = maps ? `${number(count)} maps of ${shape.slice(1).join(" x ")}` : `${number(count)} values`;
-  const part = columns * rows < count ? `, of which the first ${columns * rows} are shown` : "";
-  return `${[what, when].filter(Boolean).join(", ")}${part}. Black is ${number(low)}, white is ${number(high)}; `
-    + `mean ${number(s.mean)}, rms ${number(s.rms)}; ${percent(s.nonzero)} of the values are not 0.`;
-}

@@ -16,6 +16,9 @@ export function layered({ below, above, data = "", caption = "", shown = 0 }) {
   return framed(h("span", { class: "stack" }, picture({ ...below, alt: "" }), map), { ...above, data, caption, shown });
 }
 
+// How wide a picture is on the screen that has to fit into so many px.
+export const within = ({ width, height }, wide, high) => Math.round(Math.min(wide, (high * width) / height));
+
 // A slider for how strongly all maps cover their images.
 export function strength() {
   const slider = h("input", { type: "range", min: 0, max: 100, value: 55, input: () => cover(slider) });

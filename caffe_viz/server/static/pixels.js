@@ -1,28 +1,34 @@
-// Which pixels drive a unit, by three methods that read gradients.
+// Which pixels drive a unit, by three methods that read gradients: at its strongest place, or its whole map.
 import { ask } from "./api.js";
 import { failed, h, quiet } from "./dom.js";
 import { figure } from "./pictures.js";
-import { state, subscribe } from "./state.js";
+import { whenSeen } from "./seen.js";
+import { go, state, subscribe } from "./state.js";
 
 const METHODS = { gradient: "gradient", "guided-backprop": "guided backpropagation", deconvnet: "deconvnet" };
 const HEAT = 0, COLOURS = 2; // which of the pictures of an attribution
 
+// -> {of(facts)}: shows the unit of which the question `unit` said these facts.
 export function mount(root) {
-  const title = root.firstElementChild;
   const views = h("div", { class: "views" });
-  root.append(views);
+  const spot = h("select", { change: () => go({ spot: spot.value }, { replace: true }) },
+    h("option", { value: "" }, "its strongest place"), h("option", { value: "map" }, "its whole map"));
+  const choice = h("p", { class: "control" }, h("label", {}, "Of ", spot));
+  root.append(choice, views);
   const boxes = Object.entries(METHODS).map(([method, caption]) => ({ method, caption, box: h("div") }));
+  views.append(...boxes.map(({ box }) => box));
+  let facts = null;
 
-  function show() {
-    const { net, layer, unit, image } = state;
-    if (unit === "") return;
-    if (!image) return root.replaceChildren(title, quiet("Choose an image first."));
-    root.replaceChildren(title, views);
-    views.replaceChildren(...boxes.map(({ box }) => box));
-    for (const one of boxes) explain(one, { net, image, target: `${layer}:${unit}`, method: one.method });
-  }
+  const show = whenSeen(root, () => {
+    const { net, image } = state, { layer, unit, at, shape } = facts;
+    const place = shape.length === 3 && state.spot === "" ? `:${at.join(",")}` : "";
+    choice.hidden = shape.length !== 3;
+    spot.value = state.spot;
+    for (const one of boxes) explain(one, { net, image, target: `${layer}:${unit}${place}`, method: one.method });
+  });
 
-  subscribe(["net", "layer", "unit", "image"], show);
+  subscribe(["spot"], () => facts && show());
+  return { of: (told) => { facts = told; show(); } };
 }
 
 async function explain({ method, caption, box }, params) {

@@ -2,6 +2,7 @@
 import { follow } from "./api.js";
 import { failed, h, number, quiet } from "./dom.js";
 import { figure } from "./pictures.js";
+import { whenSeen } from "./seen.js";
 import { state, subscribe } from "./state.js";
 
 const HOW = "Start caffe-viz serve with --photos FOLDER to see which parts of your photos activate this unit most.";
@@ -30,10 +31,13 @@ export function mount(root, network) {
     about.textContent = [`${number(seen)} photos looked at`, sofar, when].filter(Boolean).join(", ")
       + (silent && !sofar ? ": it is active in none of them." : ".");
     crops.replaceChildren(...pictures.map((picture, k) =>
-      figure({ ...picture, data: k === 0 ? data : "", caption: places[k] ? `${places[k].image}: ${number(places[k].value)}` : "" })));
+      figure({ ...picture, data: k === 0 ? data : "", caption: caption(places[k]) })));
   }
 
-  subscribe(["net", "layer", "unit"], show);
+  const change = whenSeen(root, show);
+  subscribe(["net", "layer", "unit"], change);
   // A tab that nobody looks at lets others search.
-  document.addEventListener("visibilitychange", () => (document.hidden ? search?.cancel() : network.photos && show()));
+  document.addEventListener("visibilitychange", () => (document.hidden ? search?.cancel() : network.photos && change()));
 }
+
+const caption = ({ image, value }) => `${number(value)} in ${image.split("/").at(-1)}`;

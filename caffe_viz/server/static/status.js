@@ -55,7 +55,7 @@ function left({ done, total, remaining }) {
   return [part, remaining === null || remaining === undefined ? "" : `${duration(remaining)} left`].filter(Boolean).join(", ");
 }
 
-function duration(seconds) {
+export function duration(seconds) {
   if (seconds < 60) return `${Math.max(1, Math.round(seconds))} s`;
   return seconds < 3600 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
 }
@@ -69,5 +69,6 @@ function show() {
   bar.hidden = !(task?.step?.total > 0);
   if (!bar.hidden) Object.assign(bar, { max: task.step.total, value: task.step.done });
   stop.hidden = !task?.cancel;
+  root.classList.toggle("idle", text === "");
   root.classList.toggle("bad", !task && last.bad);
 }

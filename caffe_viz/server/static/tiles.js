@@ -4,6 +4,8 @@ import { h, number } from "./dom.js";
 import { fitted } from "./fitting.js";
 
 const WORDS = 40; // a vector of up to so many values has them written in its cells
+const EDGE = 0.5; // px of a map that are left out, lest a part of its neighbour is seen
+const AROUND = 200, READOUT = 30; // px of the window that the maps do not have, and below them
 
 // `choose(unit)` when a map is clicked. What is shown is the answer of `maps` or `difference`.
 export class Tiles {
@@ -20,21 +22,29 @@ export class Tiles {
   }
 
   // Once the picture of all maps is there, so that nothing flickers. -> false if another answer came meanwhile.
-  async show({ facts, pictures }, label) {
+  async show(answer, label) {
+    if (!(await this.load(answer))) return false;
+    this.draw(answer, label);
+    return true;
+  }
+
+  async load({ pictures: [sheet] }) {
     const turn = (this.turn = {});
-    const sprite = await loaded(pictures[0].src);
-    if (this.turn !== turn) return false;
+    await loaded(sheet.src);
+    return this.turn === turn;
+  }
+
+  draw({ facts, pictures: [sheet] }, label) {
     const cells = facts.tile[0] * facts.tile[1] === 1;
-    const kept = this.facts && this.cells === cells && this.items.length === shownOf(facts);
-    Object.assign(this, { facts, cells });
+    const kept = this.facts && this.cells === cells && this.items.length === facts.shown;
+    Object.assign(this, { facts, cells, sheet, worded: cells && facts.count <= WORDS });
     this.group.setAttribute("aria-label", label);
     this.group.classList.toggle("vector", cells);
-    this.group.classList.toggle("words", cells && facts.count <= WORDS);
+    this.group.classList.toggle("words", this.worded);
     if (!kept) this.#build();
-    for (const [unit, item] of this.items.entries()) cells ? this.#shade(unit, item) : this.#draw(unit, item, sprite);
+    for (const [unit, item] of this.items.entries()) cells ? this.#shade(unit, item) : item.setAttribute("aria-label", `map ${this.#name(unit)}`);
     if (!this.group.isConnected) this.place.replaceChildren(this.group, this.readout);
     this.#fit();
-    return true;
   }
 
   // `order`: the numbers of the units as they come, or null for 0, 1, 2, ...
@@ -58,25 +68,19 @@ export class Tiles {
   }
 
   #build() {
-    const [width, height] = this.facts.tile;
-    this.items = Array.from({ length: shownOf(this.facts) }, (_, unit) => h("button", { type: "button", tabindex: -1, "data-unit": unit },
-      this.cells ? "" : h("canvas", { width, height, "aria-hidden": "true" }), h("span", { class: "number" }, String(unit))));
+    this.items = Array.from({ length: this.facts.shown }, (_, unit) => h("button", { type: "button", tabindex: -1, "data-unit": unit },
+      this.cells ? [] : [h("span", { class: "map" }), h("span", { class: "number" }, String(unit))]));
     this.group.replaceChildren(...this.items);
   }
 
-  #draw(unit, item, sprite) {
-    const { tile: [width, height], gap, columns } = this.facts;
-    const [x, y] = [(unit % columns) * (width + gap), Math.floor(unit / columns) * (height + gap)];
-    item.firstElementChild.getContext("2d").drawImage(sprite, x, y, width, height, 0, 0, width, height);
-    item.setAttribute("aria-label", `map ${this.#name(unit)}`);
-  }
-
+  // A few values are bars with their words, many are grey cells.
   #shade(unit, item) {
     const { low, high, strength } = this.facts, value = strength[unit];
-    const grey = value === null || high <= low ? 0.5 : (value - low) / (high - low);
-    item.style.backgroundColor = `rgb(${Array(3).fill(Math.round(255 * grey)).join(" ")})`;
-    item.style.color = grey > 0.5 ? "#000" : "#fff";
-    item.lastElementChild.textContent = this.group.classList.contains("words") ? this.#said(unit) : "";
+    const from = this.worded ? Math.min(low, 0) : low;
+    const part = value === null || high <= from ? 0 : Math.round((100 * (value - from)) / (high - from));
+    if (this.worded) item.style.setProperty("--part", `${part}%`);
+    else item.style.backgroundColor = `color-mix(in srgb, #fff ${part}%, #000)`;
+    if (this.worded) item.textContent = this.#said(unit);
     item.setAttribute("aria-label", this.#said(unit));
   }
 
@@ -110,19 +114,32 @@ export class Tiles {
     items[to]?.focus();
   }
 
+  // All maps are one picture, each button's background: hundreds of pictures or canvases would take too long.
   #fit() {
     if (!this.facts || this.cells) return;
-    const { tile: [width, height] } = this.facts;
-    const [wide, high, numbered] = fitted(this.items.length, [width, height], this.place.clientWidth);
+    const { tile: [width, height], gap, columns } = this.facts, { src, width: whole, height: tall } = this.sheet;
+    const [wide, high, numbered] = fitted(this.items.length, [width, height], this.place.clientWidth, this.#room());
+    const [across, down] = [wide / width, high / height];
     this.group.classList.toggle("numbered", numbered);
     this.group.classList.toggle("pixels", wide >= width);
-    this.group.style.setProperty("--wide", `${wide}px`);
-    this.group.style.setProperty("--high", `${high}px`);
+    for (const [name, value] of Object.entries({
+      "--sheet": `url(${JSON.stringify(src)})`, "--size": `${whole * across}px ${tall * down}px`,
+      "--wide": `${wide - 2 * EDGE}px`, "--high": `${high - 2 * EDGE}px`,
+    })) this.group.style.setProperty(name, value);
+    for (const [unit, item] of this.items.entries()) {
+      const [x, y] = [(unit % columns) * (width + gap), Math.floor(unit / columns) * (height + gap)];
+      item.firstElementChild.style.backgroundPosition = `${-x * across - EDGE}px ${-y * down - EDGE}px`;
+    }
+  }
+
+  // The height that there is without scrolling: that of the column, or of the window.
+  #room() {
+    const column = this.place.closest("section");
+    if (getComputedStyle(column).overflowY !== "auto") return innerHeight - AROUND;
+    const above = this.place.getBoundingClientRect().top - column.getBoundingClientRect().top + column.scrollTop;
+    return column.clientHeight - above - READOUT;
   }
 }
-
-// Of very many large maps the picture has only the first.
-const shownOf = ({ count, columns, rows }) => Math.min(count, columns * rows);
 
 async function loaded(src) {
   const image = new Image();

@@ -7,6 +7,7 @@ import { figure } from "./pictures.js";
 import * as places from "./places.js";
 import * as pixels from "./pixels.js";
 import { go, state, subscribe } from "./state.js";
+import { say } from "./status.js";
 
 const CAPTIONS = ["its map", "over the image", "what its strongest place sees"];
 
@@ -16,7 +17,7 @@ export function mount(root, network) {
   seen.before(h("p", { class: "control steps", hidden: true }, before, after));
   const steps = root.querySelector(".steps"), parts = [...root.querySelectorAll("section")];
   kernel.mount(root.querySelector("#kernel"), network);
-  pixels.mount(root.querySelector("#gradients"), network);
+  const driving = pixels.mount(root.querySelector("#gradients"));
   places.mount(root.querySelector("#places"), network);
 
   const units = () => network.networks[Number(state.net)].layers.find(({ name }) => name === state.layer)?.units ?? 0;
@@ -28,16 +29,20 @@ export function mount(root, network) {
   async function show() {
     const chosen = state.unit !== "";
     for (const part of [steps, ...parts]) part.hidden = !chosen;
+    root.querySelector("#gradients").hidden = !chosen || !state.image;
     before.disabled = Number(state.unit) <= 0;
     after.disabled = Number(state.unit) >= units() - 1;
     title.textContent = chosen ? `Unit ${state.unit} of ${state.layer}` : "Unit";
-    if (!chosen) return seen.replaceChildren(quiet("Click a map, or open one by its number: then you see here where it is active, what it looks for, and what maximises it."));
+    if (!chosen) return seen.replaceChildren(quiet("Click a map, or open one by its number: then you see here what it likes: where in the image it is active, an input that maximises it, and its weights."));
     if (!state.image) return seen.replaceChildren(quiet("Choose an image to see what this unit makes of it."));
     const { net, layer, image, unit } = state;
     try {
       const answer = await ask("unit", { net, layer, image, unit }, { says: `looking at unit ${unit} of ${layer}` });
-      if (answer) seen.replaceChildren(...described(answer));
-      if (answer?.facts.label) title.textContent += `: ${answer.facts.label}`;
+      if (!answer) return;
+      seen.replaceChildren(...described(answer));
+      driving.of(answer.facts);
+      title.textContent = [`Unit ${unit} of ${layer}`, answer.facts.label].filter(Boolean).join(": ");
+      say(title.textContent);
     } catch (error) {
       seen.replaceChildren(failed(error));
     }
@@ -49,22 +54,26 @@ export function mount(root, network) {
 }
 
 const described = (answer) => [
-  h("div", { class: "views" }, answer.pictures.map((picture, k) =>
+  h("div", { class: "views" }, answer.pictures.slice(0, answer.facts.dead ? 2 : 3).map((picture, k) =>
     figure({ ...picture, caption: CAPTIONS[k], data: k === 0 ? answer.data : "" }))),
-  answer.facts.dead ? quiet("It is not active anywhere in this image.") : "",
+  answer.facts.dead ? quiet("It is not active anywhere in this image. What it likes is below.") : "",
   facts(rows(answer.facts)),
+  ...answer.facts.notes.map(quiet),
 ].filter(Boolean);
 
-function rows({ min, mean, max, zeros, at, box, field, shape }) {
-  const found = [
+function rows({ min, mean, max, zeros, dead, at, box, field, shape: [, ...map] }) {
+  const where = [
+    !dead && ["strongest at", `row ${at[0]}, column ${at[1]} of its map`],
+    !dead && box && ["which sees", `rows ${box[0]} to ${box[2]}, columns ${box[1]} to ${box[3]} of the image`],
+    field && ["each place sees", `${sides(field.size)} pixels, one place every ${sides(field.stride)}`],
+  ];
+  const values = [
+    ["its map", map.join(" x ")],
     ["values", `${number(min)} to ${number(max)}, on average ${number(mean)}`],
     ["not active (0)", percent(zeros)],
   ];
-  if (shape?.length) found.unshift(["size of its map", shape.join(" x ")]);
-  if (at?.length) found.push(["strongest at", `row ${at[0]}, column ${at[1]}`]);
-  if (box) found.push(["which sees", `rows ${box[0]} to ${box[2]}, columns ${box[1]} to ${box[3]} of the image`]);
-  if (field) found.push(["each value sees", `${sides(field.size)} pixels, ${sides(field.stride)} apart`]);
-  return found;
+  if (map.every((side) => side === 1)) return [["its value", number(max)]];
+  return [...values, ...(at.length === 2 ? where : [])].filter(Boolean);
 }
 
-const sides = (value) => (Array.isArray(value) ? value.join(" x ") : `${value} x ${value}`);
+const sides = ([high, wide]) => `${number(high)} x ${number(wide)}`;

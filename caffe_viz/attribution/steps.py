@@ -1,0 +1,21 @@
+"""Work that is done step by step, so that others can do something in between, or end it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+Steps = Generator[float, None, T]  # yields which share of the work is done, returns what it made
+
+
+class Run(Generic[T]):
+    """Iterate for the shares of `steps`; afterwards `made` is what they returned."""
+
+    made: T
+
+    def __init__(self, steps: Steps[T]) -> None:
+        self._steps = steps
+
+    def __iter__(self) -> Iterator[float]:
+        self.made = yield from self._steps

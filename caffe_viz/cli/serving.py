@@ -1,0 +1,113 @@
+"""The command `serve`."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from caffe_viz.cli.networks import Running, command, command_line
+from caffe_viz.cli.options import Json
+
+if TYPE_CHECKING:
+    from caffe_viz.network import Network
+
+
+@command
+def serve(
+    net: Running,
+    image: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--image", "--images", help="Images to choose from: a file, a folder, a .zip; again for more."
+        ),
+    ] = None,
+    photos: Annotated[
+        Path | None,
+        typer.Option(help="Many images: the places in them that activate a unit most are looked for."),
+    ] = None,
+    beside: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="WEIGHTS", help="A second caffemodel, put beside: a snapshot, or one that was fine-tuned."
+        ),
+    ] = None,
+    beside_prototxt: Annotated[
+        Path | None,
+        typer.Option(metavar="PROTOTXT", help="The net of that one [default: the same, PROTOTXT]."),
+    ] = None,
+    record: Annotated[Path | None, typer.Option(help="The record of its training, of `train`.")] = None,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Where to listen; 0.0.0.0 is for other machines too.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="Of the address [default: 8642, or the next free one]."),
+    ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Keeps the answers for another time [default: none is kept]."),
+    ] = None,
+    browser: Annotated[bool, typer.Option("--browser", help="Open the page in a browser.")] = False,
+    as_json: Json = False,
+) -> None:
+    """The network in a browser, unit by unit: open the address that is printed. Ctrl-C ends it."""
+    from caffe_viz.server.running import started
+
+    network = net.given()
+    asked = command_line(
+        serve, net, image=image, photos=photos, beside=beside, beside_prototxt=beside_prototxt, record=record,
+        host=host, port=port, cache=cache,
+    )  # fmt: skip
+    with _until_interrupted(), started(
+        network, image or (), photos=photos, beside=_second(net, beside, beside_prototxt), record=record,
+        host=host, port=port, cache=cache, command=asked,
+    ) as server:  # fmt: skip
+        if image:
+            net.say_images(network)
+        if as_json:
+            print(
+                json.dumps({"address": server.address, "host": server.host, "port": server.port}), flush=True
+            )
+        else:
+            print(server.address)
+            reach = "other machines reach it too" if server.beyond else "for this machine only"
+            print(f"listens at {server.host}, port {server.port}, {reach}; Ctrl-C ends it", flush=True)
+        if server.beyond:
+            print(
+                f"caffe-viz: whoever reaches {server.host} and knows this address can use it, and can read "
+                f"what is sent: use it in networks that you trust.", file=sys.stderr,
+            )  # fmt: skip
+        if browser:
+            webbrowser.open(server.address)
+        server.wait()
+
+
+def _second(net: Running, weights: Path | None, prototxt: Path | None) -> Network | None:
+    """The network beside, if one is asked for."""
+    if weights is None and prototxt is None:
+        return None
+    return replace(net, prototxt=prototxt or net.prototxt, weights=weights).given()
+
+
+@contextmanager
+def _until_interrupted() -> Iterator[None]:
+    """What Ctrl-C ends, or a `kill`, has ended well."""
+
+    def end(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    usual = signal.signal(signal.SIGTERM, end)
+    try:
+        with suppress(KeyboardInterrupt):
+            yield
+    finally:
+        signal.signal(signal.SIGTERM, usual)

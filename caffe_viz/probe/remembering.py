@@ -1,0 +1,18 @@
+"""A probe that is asked several things about one image."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from caffe_viz.backend import net_function
+from caffe_viz.probe.caffe_passes import RememberingPasses
+from caffe_viz.probe.dissected import Probe
+
+
+class RememberingProbe(Probe):
+    """Of the image that it was asked about last, it computes nothing twice; its parameters must stay."""
+
+    def _made_passes(self, layer: str) -> Any:
+        if self.engine == "torch":
+            return net_function(self.net).remembering
+        return RememberingPasses(self.net, layer)

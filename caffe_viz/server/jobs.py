@@ -1,0 +1,81 @@
+"""A question that somebody waits for, and what is known of it by now."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+
+from caffe_viz.server.messages import Ask, Failed, Finished, Given, Progress
+from caffe_viz.server.questions import Question
+
+
+@dataclass(frozen=True)
+class Queued:
+    """Not begun; `place` 1 is the next."""
+
+    place: int
+
+
+@dataclass(frozen=True)
+class Underway:
+    """How far it is, and in how many seconds it will be done, if that is known; `given` only if it is new."""
+
+    done: float
+    total: float
+    remaining: float | None = None
+    given: Given | None = None
+
+
+Event = Queued | Underway | Finished | Failed
+
+
+@dataclass(eq=False)
+class Job:
+    """One question; whoever awaits `ended`, or `changed` as it is now, hears of it."""
+
+    ask: Ask
+    question: Question
+    waiters: int = 0
+    begun: bool = False
+    end: Finished | Failed | None = None
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _progress: Progress | None = None
+    _given: Given | None = None
+    _first: tuple[float, float] = (0.0, 0.0)  # when progress was heard of, and how much was done
+
+    def change(self) -> None:
+        """Wake those that follow it; they wait for another event the next time."""
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+    def begin(self) -> None:
+        """A worker is at it."""
+        self.begun = True
+        self.change()
+
+    def advance(self, progress: Progress) -> None:
+        """A worker has come so far."""
+        if self._progress is None or progress.done < self._progress.done:  # in a new worker it begins again
+            self._first = (time.monotonic(), progress.done)
+        self._progress = progress
+        self._given = progress.given or self._given
+        self.change()
+
+    def finish(self, end: Finished | Failed) -> None:
+        """There is an answer, or there will be none."""
+        self.end = end
+        self.ended.set()
+        self.change()
+
+    def underway(self, seen: Given | None) -> Underway:
+        """How far it is, for whoever has `seen` that much."""
+        if self._progress is None:
+            return Underway(0.0, 1.0)
+        done, total, given = self._progress.done, self._progress.total, self._given
+        since, before = self._first
+        remaining = None
+        if done > before:
+            remaining = max(0.0, total - done) * (time.monotonic() - since) / (done - before)
+        return Underway(done, total, remaining, None if given is seen else given)

@@ -1,0 +1,124 @@
+"""What the page is told first: the networks with their layers and answers, the images, what can be asked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from caffe_viz.ascent import METHODS as ASCENTS
+from caffe_viz.attribution import METHODS, PASSES
+from caffe_viz.errors import CaffeVizError
+from caffe_viz.geometry import LayerGeometry
+from caffe_viz.network import Network
+from caffe_viz.report.subject import Subject
+from caffe_viz.server.guard import MOST_BYTES
+from caffe_viz.server.library import Library
+from caffe_viz.server.questions.uploads import LIMITS
+from caffe_viz.surgery import with_batch
+from caffe_viz.views.classified import described
+from caffe_viz.views.structured import show_structure
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+
+def overview(subjects: Sequence[Subject], library: Library, command: str) -> dict[str, Any]:
+    """For /api/network."""
+    attribution = [
+        {"name": name, "long": name in PASSES, "reads": method.reads.name.lower()}
+        for name, method in METHODS.items()
+    ]
+    return {
+        "networks": [_network(subject) for subject in subjects],
+        "images": [{"id": one.id, "name": one.name} for one in library.strip],
+        "methods": {
+            "attribution": attribution,
+            "ascent": {name: recipe.steps for name, recipe in ASCENTS.items()},
+        },
+        "photos": subjects[0].photos is not None,
+        "record": subjects[0].record is not None,
+        "command": command,
+        "limits": {"bytes": MOST_BYTES, "pixels": LIMITS.pixels},
+    }
+
+
+def page(subject: Subject) -> bytes:
+    """The HTML of the page."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("caffe_viz.server"), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    html: str = environment.get_template("page.html").render(
+        name=subject.name, svg=_graph(subject), static="/static"
+    )
+    return html.encode()
+
+
+def _network(subject: Subject) -> dict[str, Any]:
+    network = subject.network
+    return {
+        "name": subject.name,
+        "engine": subject.engine_name,
+        "prototxt": _file(network.prototxt),
+        "weights": _file(network.weights),
+        "layers": [_layer(network, layer) for layer in subject.layers],
+        "heads": _heads(network),
+        "remarks": subject.remarks,
+        "preprocessing": described(network),
+    }
+
+
+def _layer(network: Network, layer: LayerGeometry) -> dict[str, Any]:
+    """`shape`: of the first top for one image. `climbs`: whether its units can be maximised."""
+    first = layer.top_shapes[0] if layer.top_shapes else None
+    shape = None if first is None else network.of_one(first)
+    units = shape[0] if shape else 0
+    return {
+        "name": layer.name,
+        "type": layer.type,
+        "index": layer.index,
+        "tops": list(layer.tops),
+        "shape": shape,
+        "units": units,
+        "params": sum(map(math.prod, layer.param_shapes)),
+        "maps": units > 0,
+        "climbs": units > 0 and bool(layer.bottoms),
+    }
+
+
+def _heads(network: Network) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": head.answer,
+            "count": len(head),
+            "unit": "probability" if head.squash and not head.squash.startswith("Log") else "score",
+            "labels": list(network.labels_of(head)),
+        }
+        for head in network.heads if head.of_classes
+    ]  # fmt: skip
+
+
+def _graph(subject: Subject) -> Markup | None:
+    """The graph of layers, each of which leads to itself; None where there is no Graphviz."""
+    from markupsafe import Markup
+
+    with suppress(CaffeVizError):
+        drawn = show_structure(with_batch(subject.network.whole, 1))
+        names = {layer.index: layer.name for node in drawn.graph.nodes for layer in node.layers}
+        known = {layer.name for layer in subject.layers}
+
+        def link(index: int) -> str | None:
+            return f"?layer={quote(names[index])}" if names[index] in known else None
+
+        return Markup(drawn.fragment(link))  # it has escaped what it holds
+    return None
+
+
+def _file(given: object) -> str:
+    """A path as text; "" for what is in memory."""
+    return str(given) if hasattr(given, "__fspath__") or isinstance(given, str) else ""

@@ -1,0 +1,42 @@
+"""The search of a layer for the places that activate its units most: one for all who ask for any of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from caffe_viz.images import Album
+from caffe_viz.network import Network
+from caffe_viz.report.making import PLACES
+from caffe_viz.streaming import Progress
+from caffe_viz.views.topmost import searching
+
+
+class Searching:
+    """Iterate until it is done; what it finds is kept in `folder`, and gone on from there.
+
+    Several may iterate in turns, and leave it half-way: each goes on where any has ended.
+
+    Raises:
+        InputError: no such layer, or it has no units; an image is needed, and the input takes none.
+    """
+
+    def __init__(self, network: Network, layer: str, album: Album, folder: Path) -> None:
+        network.geometry.layer(layer)  # here conv1:3 is no layer
+        self.search = searching(network, album, layer, None, PLACES, None)
+        key = json.dumps(self.search.key, sort_keys=True).encode()
+        self.search.keep_in(folder / f"places-{hashlib.sha256(key).hexdigest()[:32]}.npz")
+        self._steps = iter(self.search)
+
+    def __iter__(self) -> Iterator[Progress]:
+        try:
+            while self.search.standing.seen < len(self.search.album):
+                progress = next(self._steps, None)
+                if progress is None:  # an error has ended it
+                    self._steps = iter(self.search)
+                else:
+                    yield progress
+        finally:
+            self.search.save()

@@ -1,0 +1,242 @@
+"""A server that runs beside what else the process does, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import threading
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from platformdirs import user_cache_path
+
+from caffe_viz.errors import InputError, RunError
+from caffe_viz.geometry.python_layers import permits_of
+from caffe_viz.layers_file import loaded_files
+from caffe_viz.network import Network, PathLike
+from caffe_viz.report.subject import Subject
+from caffe_viz.server.access import Access
+
+if TYPE_CHECKING:
+    import uvicorn
+
+    from caffe_viz.server.board import Board
+
+NEEDED = ("fastapi", "jinja2", "uvicorn")
+PORT = 8642
+PORTS = 100  # that are tried from there on
+STOP_SECONDS = 10.0
+
+
+class Server:
+    """The live view, which listens until `stop`; a context manager that ends so, as the process does.
+
+    Raises:
+        RunError: the workers cannot be started.
+    """
+
+    def __init__(self, app: Any, board: Board, access: Access, listener: socket.socket) -> None:
+        self._access, self._board, self._listener = access, board, listener
+        self._uvicorn = _uvicorn(app)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ending, self._began, self._over = asyncio.Event(), Future[None](), threading.Event()
+        self._thread = threading.Thread(target=self._run, name="caffe-viz serve", daemon=True)
+        self._thread.start()
+        self._began.result()
+
+    @property
+    def address(self) -> str:
+        """What to open in a browser; its token lets that browser in."""
+        return self._access.address
+
+    @property
+    def host(self) -> str:
+        """Where it listens."""
+        return self._access.host
+
+    @property
+    def port(self) -> int:
+        return self._access.port
+
+    @property
+    def beyond(self) -> bool:
+        """Whether other machines may reach it."""
+        return self._access.beyond
+
+    def wait(self) -> None:
+        """Until it is stopped, by another thread or by Ctrl-C here."""
+        while not self._over.wait(0.5):  # a signal just before a wait without end would not be seen
+            pass
+
+    def stop(self) -> None:
+        """End it and its workers at once; what is under way fails."""
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(self._ending.set)
+        self._thread.join(STOP_SECONDS)
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        if self._over.is_set():
+            return f"the live view at {self._access.origin} has ended"
+        return f"the live view: open {self.address} (.stop() ends it)"
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        finally:
+            self._over.set()
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        try:
+            await self._board.start()
+        except Exception as error:
+            self._listener.close()
+            self._began.set_exception(error)
+            return
+        serving = asyncio.create_task(self._uvicorn.serve(sockets=[self._listener]))
+        self._began.set_result(None)
+        ending = asyncio.create_task(self._ending.wait())
+        await asyncio.wait({serving, ending}, return_when=asyncio.FIRST_COMPLETED)
+        await self._board.stop()  # first: then nothing under way keeps a connection
+        self._uvicorn.should_exit = True
+        await serving
+
+
+def serve(
+    net: Any,
+    images: Any = (),
+    *,
+    photos: PathLike | None = None,
+    beside: Any = None,
+    record: PathLike | None = None,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    cache: PathLike | None = None,
+) -> Server:
+    """The live view of `net` in a browser, by a server of this process; `address` is what to open.
+
+    `images`, files and folders, stand in its strip; `photos` is searched for the places that activate a unit
+    most. `beside` is a second network, or the weights of one with the same layers; `record` is that of a
+    training. Answers are kept in the folder `cache`, by default in memory alone. `port` is by default 8642,
+    or the next free one.
+
+    Raises:
+        InputError: a file cannot be read, Caffe would abort on the net, or nothing can listen there.
+        RunError: no engine is installed, or no library for servers.
+    """
+    return started(
+        net, images, photos=photos, beside=beside, record=record, host=host, port=port, cache=cache
+    )
+
+
+def started(
+    net: Any, images: Any = (), *, photos: PathLike | None, beside: Any, record: PathLike | None, host: str,
+    port: int | None, cache: PathLike | None, command: str = "",
+) -> Server:  # fmt: skip
+    """As `serve`; `command` is the command line that asks for the same."""
+    need_libraries()
+    from caffe_viz.server.board import Board
+    from caffe_viz.server.cache import Cache
+    from caffe_viz.server.guard import Guard
+    from caffe_viz.server.library import Library
+    from caffe_viz.server.messages import Setup
+    from caffe_viz.server.pool import Pool
+    from caffe_viz.server.questions import QUESTIONS
+    from caffe_viz.server.view import View
+    from caffe_viz.server.web import create_app
+
+    network = Network.of(net)
+    network.need_weights()
+    network, album = network.album(images) if _some(images) else (network, None)
+    subjects = (Subject.of(network, (), photos, record), *_beside(network, beside, photos))
+    folder = None if cache is None else Path(cache)
+    permits = {word: paths for one in subjects for word, paths in permits_of(one.network.whole).items()}
+    setup = Setup(
+        tuple(replace(one.network) for one in subjects), () if photos is None else (Path(photos),),
+        subjects[0].record, folder or user_cache_path("caffe_viz") / "serve", loaded_files(), permits,
+    )  # fmt: skip
+    board = Board(Pool(setup), Cache(folder=folder), QUESTIONS)
+    app = create_app(View(subjects, Library(album), board, QUESTIONS, command))
+    listener = listening(host, port)
+    access = Access(host, listener.getsockname()[1])
+    return Server(Guard(app, access), board, access, listener)
+
+
+def need_libraries() -> None:
+    """Raises RunError if one is not installed."""
+    if any(find_spec(name) is None for name in NEEDED):
+        raise RunError(f"the live view needs {', '.join(NEEDED)}: pip install 'caffe-viz[app]'.")
+
+
+def listening(host: str, port: int | None) -> socket.socket:
+    """A socket that listens; without `port` at the first free one from 8642 on.
+
+    Raises:
+        InputError: the port is in use, or the host is not this machine.
+    """
+    try:
+        family, _, _, _, place = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0]
+    except OSError:
+        raise InputError(f"host {host!r} has no address: give 127.0.0.1, or one of this machine's.") from None
+    tried = (port,) if port is not None else range(PORT, PORT + PORTS)
+    for number in tried:
+        # The protocol is named: asyncio sets TCP_NODELAY on such sockets only, and answers wait for nothing.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((place[0], number, *place[2:]))
+            listener.listen()
+        except OSError as error:
+            listener.close()
+            reason = error
+        else:
+            return listener
+    raise _cannot_listen(host, port, reason)
+
+
+def _cannot_listen(host: str, port: int | None, error: OSError) -> InputError:
+    what = f"{host} port {port or f'{PORT} and those after it'}"
+    if error.errno == errno.EADDRINUSE:
+        return InputError(f"{what}: something listens there already; give another port.")
+    return InputError(f"{what}: nothing can listen there: {error.strerror or error}.")
+
+
+def _some(images: Any) -> bool:
+    return not (hasattr(images, "__len__") and len(images) == 0)
+
+
+def _beside(network: Network, given: Any, photos: PathLike | None) -> list[Subject]:
+    """The second network, if there is one."""
+    if given is None:
+        return []
+    second = replace(network, weights=given) if isinstance(given, str | Path) else Network.of(given)
+    second.need_weights()
+    return [Subject.of(second, (), photos)]
+
+
+def _uvicorn(app: Any) -> uvicorn.Server:
+    import uvicorn
+
+    from caffe_viz.server.connections import Connection
+
+    config = uvicorn.Config(
+        app, http=Connection, ws="none", lifespan="off", loop="asyncio", interface="asgi3",
+        log_config=None, log_level="critical", access_log=False, proxy_headers=False, server_header=False,
+        timeout_keep_alive=30, timeout_graceful_shutdown=1, h11_max_incomplete_event_size=2**16,
+    )  # fmt: skip
+    return uvicorn.Server(config)

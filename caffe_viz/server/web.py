@@ -1,0 +1,151 @@
+"""The application: what has which address."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import aclosing
+from operator import getitem
+from typing import Annotated, Any, TypeVar
+
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
+from starlette.exceptions import HTTPException
+
+from caffe_viz.errors import InputError
+from caffe_viz.server.asked import Thumbnail
+from caffe_viz.server.board import Board
+from caffe_viz.server.messages import Ask
+from caffe_viz.server.overview import overview, page
+from caffe_viz.server.questions import Question
+from caffe_viz.server.replies import (
+    SAYING,
+    answer_text,
+    data_reply,
+    event_text,
+    file_reply,
+    picture_reply,
+    unchanged,
+)
+from caffe_viz.server.static_files import STATIC
+from caffe_viz.server.view import View
+
+Name = Annotated[str, Query(max_length=1000)]
+T = TypeVar("T")
+
+
+class Left(Exception):
+    """The client is gone, and waits for no answer."""
+
+
+def create_app(view: View) -> FastAPI:
+    """The application, to stand behind a guard."""
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    for error, say in {**SAYING, Left: _say_nothing}.items():
+        app.add_exception_handler(error, say)
+    html = page(view.subjects[0])
+    known = overview(view.subjects, view.library, view.command)
+
+    @app.get("/")
+    async def first_page() -> Response:
+        return HTMLResponse(html)
+
+    @app.get("/static/{name}")
+    async def static(request: Request, name: str) -> Response:
+        if name not in STATIC:
+            raise HTTPException(404)
+        file = STATIC[name]
+        return unchanged(request, file.tag) or file_reply(file.data, file.type, file.tag)
+
+    @app.get("/api/network")
+    async def network() -> Response:
+        return JSONResponse(known)
+
+    @app.get("/api/status")
+    async def status() -> Response:
+        return JSONResponse(view.board.status())
+
+    @app.post("/api/images")
+    async def upload(request: Request, name: Name = "image") -> Response:
+        data = await request.body()
+        if not data:
+            raise InputError("the upload is empty: send the bytes of an image's file.")
+        image = view.library.add(name, data)
+        ask = await view.ask("image", Thumbnail(image=image.id))
+        size = json.loads((await _unless_gone(request, view.board.answer(ask))).facts)
+        return JSONResponse(
+            {"id": image.id, "name": image.name, "width": size["width"], "height": size["height"]}
+        )
+
+    for name, question in view.questions.items():
+        _enter(app, view, name, question)
+    return app
+
+
+def _enter(app: FastAPI, view: View, name: str, question: Question) -> None:
+    """The addresses of one question, whose parameters are those of `question.asked`."""
+
+    async def answer(request: Request, asked: Any) -> Response:
+        ask = await view.ask(name, asked)
+        given = await _unless_gone(request, view.board.answer(ask))
+        return Response(answer_text(ask, given), media_type="application/json")
+
+    async def events(asked: Any) -> Response:
+        ask = await view.ask(name, asked)
+        return StreamingResponse(_stream(view.board, ask), media_type="text/event-stream")
+
+    async def picture(request: Request, number: int, asked: Any) -> Response:
+        tag = f"{view.key(name, asked)[:32]}-{number}"
+        if same := unchanged(request, tag):
+            return same
+        ask = await view.ask(name, asked)
+        pictures = (await _unless_gone(request, view.board.answer(ask))).pictures
+        if not 0 <= number < len(pictures):
+            raise HTTPException(404)
+        return picture_reply(pictures[number], tag)
+
+    async def data(request: Request, asked: Any) -> Response:
+        ask = await view.ask(name, asked, data=True)
+        given = await _unless_gone(request, view.board.answer(ask))
+        if not given.ending:
+            raise HTTPException(404)
+        return data_reply(ask, given)
+
+    functions: dict[str, Callable[..., Coroutine[Any, Any, Response]]] = {
+        "": answer, "/events": events, "/picture/{number}": picture, "/data": data,
+    }  # fmt: skip
+    parameters = getitem(Annotated, (question.asked, Query()))
+    for path, function in functions.items():
+        function.__annotations__ = {"request": Request, "number": int, "asked": parameters}
+        app.get(f"/api/{name}{path}")(function)
+
+
+async def _stream(board: Board, ask: Ask) -> AsyncIterator[str]:
+    """What becomes of a question; where the browser leaves, this is closed and counted out."""
+    async with aclosing(board.follow(ask)) as events:
+        async for event in events:
+            yield event_text(ask, event)
+
+
+async def _unless_gone(request: Request, answer: Coroutine[Any, Any, T]) -> T:
+    """The answer. Raises Left where the client went before it came; then it is waited for no more."""
+    waiting, leaving = asyncio.create_task(answer), asyncio.create_task(_gone(request))
+    try:
+        await asyncio.wait({waiting, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not waiting.done():
+            raise Left
+        return waiting.result()
+    finally:
+        waiting.cancel()
+        leaving.cancel()
+        await asyncio.gather(waiting, leaving, return_exceptions=True)
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _say_nothing(request: Request, error: Exception) -> Response:
+    return Response(status_code=499)

@@ -1,0 +1,96 @@
+"""The live view in headless Chromium: fixtures, which a module of tests takes over by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from caffe_viz.deploying import preprocess_near
+from caffe_viz.images import load_image, save_png
+from caffe_viz.network import Network
+from caffe_viz.parity import seeded_weights
+from caffe_viz.server import Server, serve
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: make test")
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+CAT = REPOSITORY / "examples" / "cat.png"
+CIFAR = REPOSITORY / "prototxt" / "caffenet_cifar10"
+PHONE, DESK = {"width": 390, "height": 844}, {"width": 1400, "height": 900}
+PATIENCE = 120_000  # ms: no test depends on how fast the machine is
+
+
+def cifar() -> Network:
+    """The trained network that the project ships."""
+    prototxt = CIFAR / "deploy.prototxt"
+    return Network(prototxt, CIFAR / "caffenet_cifar10.caffemodel", preprocess_near(prototxt))
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Any]:
+    """Headless Chromium."""
+    with playwright.sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """caffenet_cifar10 with two images, four photographs, the record of its training, a network beside it."""
+    folder = tmp_path_factory.mktemp("served")
+    photos = folder / "photos"
+    photos.mkdir()
+    cat = load_image(CAT)
+    save_png(folder / "tac.png", cat[:, ::-1])
+    for number, photo in enumerate((cat, cat[::-1], cat[:, ::-1], cat[40:200, 40:200])):
+        save_png(photos / f"photo {number}.png", photo)
+    network = cifar()
+    beside = Network(network.prototxt, seeded_weights(network.message, 1), network.preprocess)
+    record = REPOSITORY / "examples" / "caffenet_cifar10.record"
+    with serve(
+        network, [CAT, folder / "tac.png"], photos=photos, beside=beside, record=record, cache=folder / "kept"
+    ) as server:
+        yield server
+
+
+@pytest.fixture
+def visit(browser: Any, served: Server) -> Iterator[Any]:
+    """Opens the view; at the end nothing may have been asked of other hosts, thrown or shown by alert().
+
+    `refusing`: that the server refuses something is part of the test.
+    """
+    contexts, asked, errors = list[Any](), list[str](), list[str]()
+
+    def opened(query: str = "", *, server: Server = served, refusing: bool = False, **options: Any) -> Any:
+        context = browser.new_context(**{"viewport": DESK, "reduced_motion": "reduce", **options})
+        context.set_default_timeout(PATIENCE)
+        contexts.append(context)
+        page = context.new_page()
+
+        def said(message: Any) -> None:
+            if not (refusing and message.text.startswith("Failed to load resource")):
+                errors.append(message.text)
+
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", said)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("dialog", lambda dialog: (errors.append(dialog.message), dialog.dismiss()))
+        page.goto(f"{server.address}{query.replace('?', '&', 1)}")
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    ours = ("http://127.0.0.1:", "data:", "blob:")
+    assert not [url for url in asked if not url.startswith(ours)]
+    assert not errors
+
+
+def settled(page: Any) -> None:
+    """Waits until the image, the maps and all that follows the address are on the screen."""
+    page.locator(".tiles").first.wait_for()
+    page.evaluate("import('/static/settling.js').then((module) => module.settled())")

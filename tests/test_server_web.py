@@ -1,0 +1,784 @@
+"""The addresses of the live view, with a board that answers from a table: no worker is at work here."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import re
+import sys
+import zipfile
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
+
+import pytest
+from asgi_calls import Reply, call, called, scope
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from kinds import KINDS
+from test_videos import film, number_of
+
+import caffe_viz
+from caffe_viz import shipped
+from caffe_viz.errors import InputError, RunError
+from caffe_viz.images import Album, Labels, load_image, png_bytes
+from caffe_viz.network import Network
+from caffe_viz.report.subject import Subject
+from caffe_viz.server import web
+from caffe_viz.server.access import Access
+from caffe_viz.server.asked import Ascent, Attribution, Difference, OfLayer, OfUnit, Report, Thumbnail
+from caffe_viz.server.board import Queued, Underway
+from caffe_viz.server.guard import Guard
+from caffe_viz.server.library import Library, Unknown
+from caffe_viz.server.messages import Ask, Failed, Finished, Given, Picture
+from caffe_viz.server.questions import QUESTIONS, Question
+from caffe_viz.server.static_files import STATIC
+from caffe_viz.server.view import View
+from caffe_viz.server.web import create_app
+
+CAT = shipped.example()
+HOST, SELF = "127.0.0.1:8642", ("Sec-Fetch-Site", "same-origin")
+HEADERS = [("Host", HOST), ("Cookie", "caffe-viz-8642=s3cret"), SELF]
+PICTURES = (
+    Picture(b"png", "png", 3, 2, "maps of conv1", 'maps "of"\r\nconv1/../x'),
+    Picture(b"jpeg", "jpeg", 5, 4, "<b>", "cat"),
+)
+ASKED = {  # kinds of questions, whatever QUESTIONS has
+    "image": Question(Thumbnail, print), "maps": Question(OfLayer, print), "unit": Question(OfUnit, print),
+    "difference": Question(Difference, print), "attribution": Question(Attribution, print),
+    "ascent": Question(Ascent, print, patient=True), "report": Question(Report, print, patient=True),
+}  # type: ignore[arg-type]  # fmt: skip
+
+
+@dataclass
+class Table:
+    """A board: `ends` has by question what is raised or given; `waiting` counts who waits."""
+
+    ends: dict[str, Given | Exception] = field(default_factory=dict)
+    asks: list[Ask] = field(default_factory=list)
+    waiting: int = 0
+    stuck: bool = False
+
+    @contextmanager
+    def _one(self, ask: Ask) -> Iterator[None]:
+        self.asks.append(ask)
+        self.waiting += 1
+        try:
+            yield
+        finally:
+            self.waiting -= 1
+
+    def end(self, ask: Ask) -> Given:
+        facts = json.dumps({"width": 40, "height": 30, "asked": ask.asked.model_dump()})
+        usual = Given(facts, (), b"arrays", "npz") if ask.data else Given(facts, PICTURES, b"", "npz")
+        found = self.ends.get(ask.question, usual)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    async def answer(self, ask: Ask) -> Given:
+        with self._one(ask):
+            if self.stuck:
+                await asyncio.Event().wait()
+            return self.end(ask)
+
+    async def follow(self, ask: Ask) -> AsyncIterator[Any]:
+        with self._one(ask):
+            yield Queued(2)
+            yield Underway(1, 4)
+            yield Underway(2, 4, 1.5, Given('{"title": "a"}', PICTURES[:1]))
+            if self.stuck:
+                await asyncio.Event().wait()
+            try:
+                yield Finished(ask.ticket, self.end(ask))
+            except (InputError, RunError) as error:
+                yield Failed(ask.ticket, str(error))
+
+    def status(self) -> dict[str, Any]:
+        return {"workers": [], "cached": 0}
+
+
+@pytest.fixture(scope="module")
+def subject() -> Subject:
+    return Subject.of("caffenet_cifar10")
+
+
+@pytest.fixture
+def board() -> Table:
+    return Table()
+
+
+@pytest.fixture
+def view(subject: Subject, board: Table) -> View:
+    return View((subject,), Library(Album.of(CAT)), board, ASKED, "caffe-viz serve caffenet_cifar10")  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def app(view: View) -> Any:
+    return Guard(create_app(view), Access("127.0.0.1", 8642, "s3cret"))
+
+
+@pytest.fixture
+def cat(view: View) -> str:
+    return view.library.strip[0].id
+
+
+def get(app: Any, target: str, *headers: tuple[str, str]) -> Reply:
+    return call(app, target, "GET", [*HEADERS, *headers])
+
+
+def post(app: Any, target: str, body: bytes) -> Reply:
+    return call(app, target, "POST", HEADERS, body)
+
+
+class TestPage:
+    def test_it_is_the_network_s(self, app: Any) -> None:
+        reply = get(app, "/?layer=conv1")
+        assert reply.headers["content-type"] == "text/html; charset=utf-8"
+        assert "<title>CaffeNet_CIFAR10" in reply.text or "cifar10" in reply.text.lower()
+        assert 'href="?layer=conv1"' in reply.text  # of the graph
+
+    def test_it_obeys_its_own_policy(self, app: Any) -> None:
+        """No script, style or handler is within it, and nothing is from elsewhere."""
+        html = get(app, "/").text
+        assert not re.search(r"<style|\sstyle=|\son\w+=|javascript:|https?://(?!www\.w3\.org/)", html)
+        assert re.findall(r"<script(.*?)>(.*?)</script>", html)
+        assert all(
+            "src=" in more and not inside for more, inside in re.findall(r"<script(.*?)>(.*?)</script>", html)
+        )
+
+    def test_every_file_that_it_and_its_modules_name_is_there(self, app: Any) -> None:
+        html = get(app, "/").text
+        named = set(re.findall(r'"/static/([^"]+)"', html))
+        for name, file in STATIC.items():
+            if name.endswith(".js"):
+                named |= set(re.findall(r'from "\./([^"]+)"', file.data.decode()))
+        assert {"main.js", "graph.js", "graph.css"} <= named <= set(STATIC)
+
+
+class TestStatic:
+    def test_all_of_our_files_and_those_of_the_report(self, app: Any) -> None:
+        folder = Path(caffe_viz.__file__).parent / "server" / "static"
+        assert {path.name for path in folder.iterdir()} <= set(STATIC)
+        for name, file in STATIC.items():
+            reply = get(app, f"/static/{name}")
+            assert (reply.status, reply.body) == (200, file.data)
+            kind = "text/javascript" if name.endswith(".js") else "text/css"
+            assert reply.headers["content-type"].startswith(kind)
+        assert b".cvg-drawing {" in STATIC["graph.css"].data  # what structure/svg.py writes
+
+    def test_a_browser_that_has_one_is_not_sent_it_again(self, app: Any) -> None:
+        tag = get(app, "/static/main.js").headers["etag"]
+        reply = get(app, "/static/main.js", ("If-None-Match", tag))
+        assert (reply.status, reply.body, reply.headers["etag"]) == (304, b"", tag)
+        assert get(app, "/static/graph.js", ("If-None-Match", tag)).status == 200
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "nothing.js", "", ".", "..", "../web.py", "..%2fweb.py", "%2e%2e/%2e%2e/web.py", "..%5cweb.py", "main.js/",
+            "main.js%00.css", "%2fetc%2fpasswd", "/etc/passwd", "....//web.py", "main.js%2f..%2f..%2fweb.py", "MAIN.JS",
+        ],
+    )  # fmt: skip
+    def test_nothing_else(self, app: Any, name: str) -> None:
+        reply = get(app, f"/static/{name}")
+        assert reply.status == 404
+        assert list(reply.json) == ["error"]
+
+
+class TestNetwork:
+    def test_what_the_page_is_told(self, app: Any, cat: str) -> None:
+        found = get(app, "/api/network").json
+        (network,) = found["networks"]
+        conv1 = next(layer for layer in network["layers"] if layer["name"] == "conv1")
+        assert conv1 == {
+            "name": "conv1", "type": "Convolution", "index": 1, "tops": ["conv1"], "shape": [48, 32, 32], "units": 48,
+            "params": 48 * 3 * 7 * 7 + 48, "maps": True, "climbs": True,
+        }  # fmt: skip
+        data = network["layers"][0]
+        assert (data["maps"], data["climbs"]) == (True, False)
+        (head,) = network["heads"]
+        assert (head["count"], head["unit"], head["labels"][3]) == (10, "probability", "cat")
+        assert network["engine"] in ("caffe", "torch")
+        assert network["preprocessing"].startswith("BGR")
+        assert found["images"] == [{"id": cat, "name": "cat.png"}]
+        assert found["methods"]["ascent"]["natural"] > 0
+        methods = {one["name"]: one for one in found["methods"]["attribution"]}
+        assert methods["occlusion"]["long"]
+        assert methods["grad-cam"] == {"name": "grad-cam", "long": False, "reads": "layer"}
+        assert (found["photos"], found["record"]) == (False, False)
+        assert found["command"] == "caffe-viz serve caffenet_cifar10"
+        assert found["limits"]["bytes"] == 32 * 2**20
+
+    def test_status_is_the_board_s(self, app: Any) -> None:
+        assert get(app, "/api/status").json == {"workers": [], "cached": 0}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_networks_of_every_kind(kind: str, tmp_path: Path, board: Table) -> None:
+    """Whatever they take and give, the page can be told of them."""
+    folder = KINDS[kind].write(tmp_path)
+    network = Network(folder / "deploy.prototxt", folder / "net.caffemodel")
+    view = View((Subject.of(network),), Library(None), board, ASKED)  # type: ignore[arg-type]
+    app = Guard(create_app(view), Access("127.0.0.1", 8642, "s3cret"))
+    assert get(app, "/").status == 200
+    (found,) = get(app, "/api/network").json["networks"]
+    assert KINDS[kind].layer in [layer["name"] for layer in found["layers"]]
+    assert all(
+        layer["shape"] is None or layer["units"] == (layer["shape"] or [0])[0] for layer in found["layers"]
+    )
+
+
+class TestQuestions:
+    def test_parameters_are_those_of_the_question(self, app: Any, board: Table, cat: str) -> None:
+        layer = 'a/../"b" +&<é'
+        reply = get(app, f"/api/unit?{urlencode({'image': cat, 'layer': layer, 'unit': 7})}")
+        assert reply.status == 200
+        (ask,) = board.asks
+        assert ask.asked == OfUnit(image=cat, layer=layer, unit=7)
+        assert (ask.question, ask.data, list(ask.images)) == ("unit", False, [cat])
+        assert ask.images[cat].name == "cat.png"
+        assert ask.images[cat].data == CAT.read_bytes()
+        assert reply.json["facts"]["asked"]["layer"] == layer
+        assert reply.json["key"] == ask.key
+
+    def test_pictures_and_data_have_addresses(self, app: Any, board: Table, cat: str) -> None:
+        query = urlencode({"image": cat, "layer": "conv 1&"})
+        found = get(app, f"/api/maps?{query}").json
+        first, second = found["pictures"]
+        assert first == {
+            "src": f"/api/maps/picture/0?{query}", "width": 3, "height": 2, "alt": "maps of conv1",
+            "name": PICTURES[0].name,
+        }  # fmt: skip
+        reply = get(app, first["src"])
+        assert (reply.body, reply.headers["content-type"]) == (b"png", "image/png")
+        assert reply.headers["content-disposition"] == 'inline; filename="maps--of---conv1-..-x.png"'
+        reply = get(app, second["src"])
+        assert (reply.body, reply.headers["content-type"]) == (b"jpeg", "image/jpeg")
+        assert reply.headers["content-disposition"] == 'inline; filename="cat.jpg"'
+        reply = get(app, found["data"])
+        assert (reply.body, reply.headers["content-type"]) == (b"arrays", "application/zip")
+        assert reply.headers["content-disposition"] == 'attachment; filename="maps-conv-1-.npz"'
+        assert [ask.data for ask in board.asks] == [False, False, False, True]
+        assert len({ask.key for ask in board.asks}) == 1
+
+    def test_where_there_is_no_data_there_is_no_address(self, app: Any, board: Table, cat: str) -> None:
+        board.ends["maps"] = Given("{}")
+        assert get(app, f"/api/maps?image={cat}&layer=a").json["data"] == ""
+        assert get(app, f"/api/maps/data?image={cat}&layer=a").status == 404
+
+    def test_a_page_is_saved_and_never_shown_under_our_address(self, app: Any, board: Table) -> None:
+        board.ends["report"] = Given("{}", (), b"<script>", "html")
+        found = get(app, "/api/report").json
+        assert found["data"] == "/api/report/data"
+        reply = get(app, found["data"])
+        assert reply.headers["content-disposition"] == 'attachment; filename="report.html"'
+        assert "script-src 'self'" in reply.headers["content-security-policy"]
+
+    @pytest.mark.parametrize("number", ["2", "-1", "99999999999999999999", "1.5", "x", "", "0/", "%00"])
+    def test_pictures_that_are_not_there(self, app: Any, cat: str, number: str) -> None:
+        reply = get(app, f"/api/maps/picture/{number}?image={cat}&layer=a")
+        assert reply.status in (400, 404)
+        assert "\n" not in reply.json["error"]
+
+    def test_a_browser_that_has_a_picture_costs_nobody_anything(
+        self, app: Any, board: Table, cat: str
+    ) -> None:
+        target = f"/api/maps/picture/0?image={cat}&layer=conv1"
+        tag = get(app, target).headers["etag"]
+        board.asks.clear()
+        assert get(app, target, ("If-None-Match", tag)).status == 304
+        assert not board.asks
+        for other in (target.replace("/0?", "/1?"), target.replace("conv1", "conv2")):
+            assert get(app, other, ("If-None-Match", tag)).status == 200
+
+    @pytest.mark.parametrize(
+        ("query", "said"),
+        [
+            ("layer=a", "image: "), ("image=../../etc/passwd&layer=a", "image: "), ("image=&layer=a", "image: "),
+            ("image={cat}", "layer: "), ("image={cat}&layer=", "layer: "), ("image={cat}&layer=a&net=2", "net: "),
+            ("image={cat}&layer=a&net=x", "net: "), ("image={cat}&layer=a&file=/etc/passwd", "file: "),
+            ("image={cat}&layer=a&net=1", "--beside"), ("image={cat}&layer=" + "a" * 1001, "layer: "),
+        ],
+    )  # fmt: skip
+    def test_what_is_asked_wrong_is_one_line(
+        self, app: Any, board: Table, cat: str, query: str, said: str
+    ) -> None:
+        for address in ("", "/events", "/picture/0", "/data"):
+            reply = get(app, f"/api/maps{address}?{query.replace('{cat}', cat)}")
+            assert reply.status == 400
+            assert said in reply.json["error"]
+            assert "\n" not in reply.json["error"]
+        assert not board.asks
+
+    def test_a_second_network_of_a_difference(self, app: Any, cat: str) -> None:
+        reply = get(app, f"/api/difference?image={cat}&other_image={cat}&layer=a&other_net=1")
+        assert (reply.status, "--beside" in reply.json["error"]) == (400, True)
+
+    def test_an_image_that_is_gone(self, app: Any, board: Table) -> None:
+        for address in ("", "/events", "/picture/0", "/data"):
+            reply = get(app, f"/api/maps{address}?image={'0' * 64}&layer=conv1")
+            assert (reply.status, "drop or choose it again" in reply.json["error"]) == (404, True)
+        assert not board.asks
+
+    def test_refusals_and_failures(self, app: Any, board: Table, cat: str) -> None:
+        board.ends |= {"maps": InputError("no such\nlayer"), "unit": RunError("the worker died")}
+        reply = get(app, f"/api/maps?image={cat}&layer=conv1")
+        assert (reply.status, reply.json) == (400, {"error": "no such layer"})
+        reply = get(app, f"/api/unit?image={cat}&layer=conv1&unit=0")
+        assert (reply.status, reply.json) == (503, {"error": "the worker died"})
+
+    def test_a_fault_is_told_in_one_line(self, app: Any, board: Table, cat: str, caplog: Any) -> None:
+        board.ends["maps"] = ZeroDivisionError("by\nzero")
+        reply = get(app, f"/api/maps?image={cat}&layer=conv1")
+        assert (reply.status, reply.json) == (
+            500,
+            {"error": "ZeroDivisionError: by zero (a fault of caffe_viz itself)"},
+        )
+        assert "Traceback" in caplog.text
+        assert "default-src 'none'" in reply.headers["content-security-policy"]
+
+    def test_where_there_is_nothing(self, app: Any) -> None:
+        for target in (
+            "/api/",
+            "/api/nothing",
+            "/docs",
+            "/openapi.json",
+            "/redoc",
+            "/favicon.ico",
+            "/api/maps/",
+            "//",
+        ):
+            reply = get(app, target)
+            assert (reply.status, list(reply.json)) == (404, ["error"])
+        assert post(app, "/api/maps", b"").status == 405
+
+    def test_head(self, app: Any, board: Table, cat: str) -> None:
+        reply = call(app, "/api/ascent/events?objective=conv1:3", "HEAD", HEADERS)
+        assert (reply.status, reply.body) == (200, b"")
+        assert not board.waiting
+
+    def test_the_questions_that_there_are(self, view: View, cat: str) -> None:
+        """Each can be asked at its address with what its class needs."""
+        board = Table()
+        app = Guard(
+            create_app(replace(view, board=board, questions=QUESTIONS)), Access("127.0.0.1", 8642, "s3cret")
+        )  # type: ignore[arg-type]
+        known = {"image": cat, "other_image": cat, "layer": "conv1", "unit": 1, "objective": "conv1:1"}
+        for name, question in QUESTIONS.items():
+            needed = [n for n, one in question.asked.model_fields.items() if one.is_required()]
+            reply = get(app, f"/api/{name}?{urlencode({n: known[n] for n in needed})}")
+            assert reply.status == 200, reply.text
+        assert [ask.question for ask in board.asks] == list(QUESTIONS)
+
+
+class TestEvents:
+    def test_progress_and_the_answer(self, app: Any, cat: str) -> None:
+        reply = get(app, f"/api/unit/events?image={cat}&layer=conv1&unit=2")
+        assert reply.headers["content-type"].startswith("text/event-stream")
+        events = read(reply.text)
+        assert [name for name, _ in events] == ["queued", "progress", "progress", "answer"]
+        assert events[0][1] == {"place": 2}
+        assert events[1][1] == {"done": 1, "total": 4, "remaining": None, "facts": None, "pictures": []}
+        shown = events[2][1]
+        assert (shown["done"], shown["remaining"], shown["facts"]) == (2, 1.5, {"title": "a"})
+        assert shown["pictures"][0]["src"] == "data:image/png;base64,cG5n"
+        answer = get(app, f"/api/unit?image={cat}&layer=conv1&unit=2").json
+        assert events[3][1] == answer
+
+    def test_a_failure(self, app: Any, board: Table) -> None:
+        board.ends["ascent"] = RunError("the worker\nended")
+        events = read(get(app, "/api/ascent/events?objective=conv1:3").text)
+        assert events[-1] == ("failed", {"error": "the worker ended"})
+
+    @pytest.mark.parametrize("address", ["/events", ""])
+    def test_a_browser_that_leaves_is_counted_out(self, app: Any, board: Table, address: str) -> None:
+        board.stuck = True
+
+        async def leave() -> None:
+            gone, asked = asyncio.Event(), [{"type": "http.request", "body": b"", "more_body": False}]
+
+            async def receive() -> Any:
+                if asked:
+                    return asked.pop()
+                await gone.wait()
+                return {"type": "http.disconnect"}
+
+            async def send(message: Any) -> None:
+                pass
+
+            target = scope("GET", f"/api/ascent{address}".encode(), b"objective=conv1:3", HEADERS)
+            task = asyncio.create_task(app(target, receive, send))
+            while not board.waiting:
+                await asyncio.sleep(0.001)
+            gone.set()
+            await asyncio.wait_for(task, 60)
+
+        asyncio.run(leave())
+        assert board.waiting == 0
+
+
+def read(text: str) -> list[tuple[str, Any]]:
+    """Events of a stream."""
+    found = []
+    for block in text.split("\n\n")[:-1]:
+        name, data = block.split("\n")
+        found.append((name.removeprefix("event: "), json.loads(data.removeprefix("data: "))))
+    return found
+
+
+class TestKeys:
+    """What decides an answer is in its key, and nothing else."""
+
+    ASKED = OfLayer(image="0" * 64, layer="conv1")
+
+    def test_the_same_question_of_another_server(self, view: View) -> None:
+        again = replace(view, subjects=(Subject.of("caffenet_cifar10"),), command="")
+        assert again.key("maps", self.ASKED) == view.key("maps", self.ASKED)
+
+    def test_another_question(self, view: View) -> None:
+        asked = [self.ASKED, OfLayer(image="1" * 64, layer="conv1"), OfLayer(image="0" * 64, layer="conv2")]
+        keys = {view.key(name, one) for name in ("maps", "unit") for one in asked}
+        assert len(keys) == 6
+
+    def test_another_network(self, view: View, tmp_path: Path) -> None:
+        network = Network.of("caffenet_cifar10")
+        data = bytearray(Path(str(network.weights)).read_bytes())
+        data[-100] ^= 1  # of a weight
+        other = tmp_path / "other.caffemodel"
+        other.write_bytes(data)
+        darker = replace(network.preprocess, scale=network.preprocess.scale / 2)
+        others = [replace(network, weights=other), replace(network, preprocess=darker)]
+        keys = [replace(view, subjects=(Subject.of(one),)).key("maps", self.ASKED) for one in others]
+        assert len({view.key("maps", self.ASKED), *keys}) == 3
+
+    def test_the_second_network_counts_where_it_is_asked_about(self, view: View, subject: Subject) -> None:
+        both = replace(view, subjects=(subject, subject))
+        one = Difference(image="0" * 64, other_image="0" * 64, layer="conv1")
+        keys = {both.key("difference", one.model_copy(update={"other_net": net})) for net in (0, 1)}
+        assert len(keys) == 2
+        assert both.key("maps", self.ASKED) == view.key("maps", self.ASKED)
+
+    def test_another_engine(self, view: View, engine: str) -> None:
+        other = Subject.of(replace(Network.of("caffenet_cifar10"), engine=engine))
+        same = replace(view, subjects=(other,)).key("maps", self.ASKED) == view.key("maps", self.ASKED)
+        assert same is (view.subjects[0].engine_name == engine)
+
+    def test_another_version(self, view: View, monkeypatch: pytest.MonkeyPatch) -> None:
+        before = view.key("maps", self.ASKED)
+        monkeypatch.setattr(caffe_viz, "__version__", "9")
+        assert view.key("maps", self.ASKED) != before
+
+
+class TestUploads:
+    def test_an_image_gets_an_id_and_its_size(self, app: Any, board: Table) -> None:
+        data = png_bytes([[[1, 0, 0]]])
+        reply = post(app, f"/api/images?name={quote('C:/Bilder/hünd.png')}", data)
+        digest = hashlib.sha256(data).hexdigest()
+        assert reply.json == {"id": digest, "name": "hünd.png", "width": 40, "height": 30}
+        (ask,) = board.asks
+        assert (ask.question, ask.images[digest].data) == ("image", data)
+        assert get(app, f"/api/maps?image={digest}&layer=conv1").status == 200
+
+    @pytest.mark.parametrize(
+        ("given", "kept"),
+        [
+            ("cat.png", "cat.png"), ("a/b/cat.png", "cat.png"), ("a\\b\\cat.png", "cat.png"), ("", "image"), ("..", ".."),
+            ("/", "image"), ("a\x1b[31m\n.png", "a\N{REPLACEMENT CHARACTER}[31m\N{REPLACEMENT CHARACTER}.png"),
+            ("x" * 900 + ".png", "x" * 196 + ".png"), ("  ", "image"), ("\u202egnp.exe", "\N{REPLACEMENT CHARACTER}gnp.exe"),
+        ],
+    )  # fmt: skip
+    def test_names(self, app: Any, given: str, kept: str) -> None:
+        assert post(app, f"/api/images?{urlencode({'name': given})}", b"x").json["name"] == kept
+
+    def test_nothing(self, app: Any, board: Table) -> None:
+        reply = post(app, "/api/images?name=a.png", b"")
+        assert (reply.status, "empty" in reply.json["error"], board.asks) == (400, True, [])
+        assert post(app, f"/api/images?name={'a' * 1001}", b"x").status == 400
+
+    def test_what_is_no_image_is_refused(self, app: Any, board: Table) -> None:
+        board.ends["image"] = InputError("a.png is no image of a known format.")
+        reply = post(app, "/api/images?name=a.png", b"text")
+        assert (reply.status, reply.json["error"]) == (400, "a.png is no image of a known format.")
+
+
+class TestLibrary:
+    def test_uploads_are_bounded_and_those_that_were_asked_for_stay(self) -> None:
+        library = Library(None, limit=100)
+        first, second = library.add("a", b"1" * 40), library.add("b", b"2" * 40)
+        assert library.source(first.id).data == b"1" * 40
+        third = library.add("c", b"3" * 40)
+        assert library.source(first.id).name == "a"
+        with pytest.raises(Unknown):
+            library.source(second.id)
+        large = library.add("d", b"4" * 101)  # more than all may have, but the newest stays
+        assert library.source(large.id).data == b"4" * 101
+        with pytest.raises(Unknown):
+            library.source(third.id)
+
+    def test_the_same_again_takes_no_more(self) -> None:
+        library = Library(None, limit=100)
+        for _ in range(9):
+            first = library.add("a", b"1" * 40)
+        second = library.add("b", b"2" * 40)
+        assert library.source(first.id)
+        assert library.source(second.id)
+
+    def test_the_strip_has_ids_that_another_run_has_too(self, tmp_path: Path) -> None:
+        folder = tmp_path / "photos"
+        folder.mkdir()
+        for name in ("b10.png", "b2.png"):
+            (folder / name).write_bytes(name.encode())
+        with zipfile.ZipFile(tmp_path / "more.zip", "w") as archive:
+            archive.writestr("in/c.jpg", b"packed")
+        first, second = (Library(Album.of(folder, tmp_path / "more.zip", CAT)) for _ in range(2))
+        assert [one.name for one in first.strip] == ["b2.png", "b10.png", "c.jpg", "cat.png"]
+        assert first.strip == second.strip
+        assert len({one.id for one in first.strip}) == 4
+        contents = [first.source(one.id).data for one in second.strip]
+        assert contents == [b"b2.png", b"b10.png", b"packed", CAT.read_bytes()]
+
+    def test_files_of_one_name_keep_their_folders(self, tmp_path: Path) -> None:
+        for folder in ("a", "b"):
+            (tmp_path / folder).mkdir()
+            (tmp_path / folder / "x.png").write_bytes(folder.encode())
+        names = [one.name for one in Library(Album.of(tmp_path)).strip]
+        assert [Path(name).parts[-2:] for name in names] == [("a", "x.png"), ("b", "x.png")]
+
+    def test_a_file_that_has_changed_is_said(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.png"
+        path.write_bytes(b"one")
+        library = Library(Album.of(path))
+        (known,) = library.strip
+        path.write_bytes(b"other")
+        with pytest.raises(InputError, match=r"a\.png has changed since the server began"):
+            library.source(known.id)
+        path.unlink()
+        with pytest.raises(InputError, match=r"a\.png"):
+            library.source(known.id)
+
+
+def test_frames_of_a_video_are_in_the_strip(tmp_path: Path) -> None:
+    """Each as a picture of its own, decoded when it is asked for."""
+    path = film(tmp_path / "a.avi", "mpeg4")
+    library = Library(Album.of(f"{path}#3:6"))
+    assert [one.name for one in library.strip] == ["a.avi#3", "a.avi#4", "a.avi#5"]
+    source = library.source(library.strip[1].id)
+    assert number_of(load_image(source.name, source.data)) == 4
+
+
+class Tags(HTMLParser):
+    """The tags and attributes of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+        self.attributes: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.names.append(tag)
+        self.attributes += [name for name, _ in attrs]
+
+
+HOSTILE = ['"><script>alert(1)</script>', "' onload='alert(1)", "{{ 7 * 7 }}", "</title><img src=x onerror=alert(1)>", "a/../../b", "\u202e", "%2e%2e", "?layer=x&net=1", "${7*7}"]  # fmt: skip
+
+
+def test_names_of_a_hostile_net_are_text(tmp_path: Path, board: Table) -> None:
+    """Of the net, its layers, labels and images: in the page they are escaped, elsewhere they are JSON."""
+    layers = [
+        'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 8 dim: 8 } } }'
+    ]
+    bottom = "data"
+    for name in HOSTILE:
+        quoted = json.dumps(name, ensure_ascii=False)
+        kind = 'type: "Convolution" convolution_param { num_output: 2 kernel_size: 1 }'
+        layers.append(
+            f"layer {{ name: {quoted} {kind} bottom: {json.dumps(bottom, ensure_ascii=False)} top: {quoted} }}"
+        )
+        bottom = name
+    last = json.dumps(bottom, ensure_ascii=False)
+    layers.append(f'layer {{ name: "prob" type: "Softmax" bottom: {last} top: "prob" }}')
+    text = f"name: {json.dumps(HOSTILE[3])}\n" + "\n".join(layers)
+    (tmp_path / "deploy.prototxt").write_text(text, encoding="utf-8")
+    network = Network(tmp_path / "deploy.prototxt")
+    images = tmp_path / "images"
+    images.mkdir()
+    for name in ('"><script>alert(1)<.png', "' onerror='x'.png"):
+        (images / name).write_bytes(CAT.read_bytes())
+    labelled = replace(network, preprocess=replace(network.preprocess, labels=Labels(HOSTILE[:2])))
+    view = View((Subject.of(labelled),), Library(Album.of(images)), board, ASKED)  # type: ignore[arg-type]
+    app = Guard(create_app(view), Access("127.0.0.1", 8642, "s3cret"))
+    html = get(app, "/").text
+    tags = Tags()
+    tags.feed(html)
+    assert [tags.names.count(name) for name in ("script", "img", "title")] == [
+        html.count('<script src="/static/') + html.count('<script type="module" src="/static/'), 0, html.count("<title>"),
+    ]  # fmt: skip
+    assert not {name for name in tags.attributes if name.startswith("on")}
+    assert "{{ 7 * 7 }}" in html
+    told = get(app, "/api/network")
+    assert told.headers["content-type"] == "application/json"
+    (found,) = told.json["networks"]
+    assert found["name"] == HOSTILE[3]
+    assert [layer["name"] for layer in found["layers"]][1:-1] == HOSTILE
+    assert {one["name"] for one in told.json["images"]} == {path.name for path in images.iterdir()}
+    links = [part.split('"')[0] for part in html.split('href="?layer=')[1:]]
+    assert {parse_qs(urlsplit(f"?layer={link}").query)["layer"][0] for link in links} >= {
+        HOSTILE[0],
+        HOSTILE[7],
+    }
+
+
+class Watch:
+    """What is opened, removed, listed, started or connected to while it is on; a hook stays for good."""
+
+    EVENTS = frozenset(
+        {
+            "open", "os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.listdir", "os.scandir", "os.system",
+            "subprocess.Popen", "socket.connect", "shutil.rmtree", "import", "exec",
+        }
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.on, self.seen = False, set[str]()
+        sys.addaudithook(self._note)
+
+    def _note(self, event: str, values: tuple[Any, ...]) -> None:
+        if self.on and event in self.EVENTS:
+            self.seen.add(f"{event} {values[0]}")
+
+    def __enter__(self) -> None:
+        self.seen.clear()
+        self.on = True
+
+    def __exit__(self, *_: object) -> None:
+        self.on = False
+
+
+@pytest.fixture(scope="module")
+def watch() -> Watch:
+    return Watch()
+
+
+PATHS = ["../../etc/passwd", "/etc/passwd", "..%2f..%2fetc%2fpasswd", "file:///etc/passwd", "C:\\Windows\\win.ini", str(CAT), "\x00", "CON", "~/.ssh/id_rsa", "$(id)", "`id`", "|id", "http://169.254.169.254/"]  # fmt: skip
+
+
+def test_no_request_names_a_file(app: Any, watch: Watch, cat: str) -> None:
+    """Paths in every parameter, name and header: nothing is opened but the image of the strip that is asked for."""
+    names = {name: list(question.asked.model_fields) for name, question in ASKED.items()}
+    usual = USUAL | {"other_image": cat}
+
+    async def ask_all() -> None:
+        for path in PATHS:
+            for target in (
+                f"/{quote(path)}",
+                f"/static/{quote(path)}",
+                f"/api/{quote(path)}",
+                f"/api/maps/picture/{quote(path)}",
+            ):
+                await called(
+                    app, target, "GET", [*HEADERS, ("If-None-Match", path), ("Accept-Language", path)]
+                )
+            await called(app, f"/api/images?{urlencode({'name': path})}", "POST", HEADERS, b"data")
+            for name, parameters in names.items():
+                for parameter in parameters:
+                    query = urlencode({n: usual[n] for n in parameters if n in usual} | {parameter: path})
+                    for address in ("", "/events", "/picture/0", "/data"):
+                        await called(app, f"/api/{name}{address}?{query}", "GET", HEADERS)
+
+    asyncio.run(ask_all())  # modules that are imported when they are used first
+    with watch:
+        asyncio.run(ask_all())
+    assert watch.seen == {f"open {CAT}"}
+
+
+USUAL = {
+    "image": Library(Album.of(CAT)).strip[0].id, "other_image": "f" * 64, "layer": "conv1", "unit": "1",
+    "objective": "conv1:1",
+}  # fmt: skip
+NAMES = sorted({name for question in ASKED.values() for name in question.asked.model_fields})
+NUMBERS = ["0", "1", "-1", "nan", "1e999", "9" * 30, "true", ""]
+ADDRESSES = ("", "/events", "/picture/0", "/picture/7", "/data", "/", "/..", "//")
+OTHERS = (
+    "/",
+    "/api/network",
+    "/api/status",
+    "/api/images",
+    "/static/main.js",
+    "/static/",
+    "/api",
+    "//api/network",
+)
+ANY = st.text(st.characters(codec="utf-8"), max_size=20)
+LATIN = st.text(st.characters(min_codepoint=32, max_codepoint=255), max_size=20)
+HEADER = st.sampled_from(
+    ["Origin", "Sec-Fetch-Site", "Cookie", "If-None-Match", "Content-Type", "Accept", "Range", "Host", "Expect"]
+)  # fmt: skip
+
+
+def target(question: str, address: str, other: str, changes: list[tuple[str, str]]) -> str:
+    """A question as it may be asked, or another address, with some parameters changed or new."""
+    fields = ASKED[question].asked.model_fields
+    given = {name: value for name, value in USUAL.items() if name in fields} | dict(changes)
+    return f"{other or f'/api/{question}{address}'}?{urlencode(given)}"
+
+
+ALL = list(HealthCheck)
+REQUESTS = st.tuples(
+    st.builds(
+        target,
+        st.sampled_from(sorted(ASKED)),
+        st.sampled_from(ADDRESSES),
+        st.just("") | st.just("") | st.sampled_from(OTHERS) | ANY.map(lambda text: f"/{quote(text)}"),
+        st.lists(
+            st.tuples(st.sampled_from(NAMES) | ANY, st.sampled_from([*NUMBERS, *PATHS, *HOSTILE]) | ANY),
+            max_size=2,
+        ),
+    ),
+    st.sampled_from(["GET", "GET", "GET", "POST", "HEAD", "PUT", "OPTIONS"]),
+    st.lists(
+        st.tuples(HEADER, LATIN | st.sampled_from([HOST, "same-origin", '"0"', "bytes=0-1"])), max_size=1
+    ),
+    st.binary(max_size=20),
+)
+
+
+@pytest.fixture(scope="module")
+def random_app(subject: Subject) -> Any:
+    library = Library(Album.of(CAT))
+    library.add("x", b"x")
+    view = View((subject,), library, Table(), ASKED)  # type: ignore[arg-type]
+    return Guard(create_app(view), Access("127.0.0.1", 8642, "s3cret"))
+
+
+def test_ten_thousand_random_requests(random_app: Any, watch: Watch) -> None:
+    """Every one has an answer, none of them a fault; what is refused is so in one line; no file is touched."""
+    seen: Counter[int] = Counter()  # statuses
+
+    async def ask_all(requests: list[Any]) -> None:
+        for where, method, more, body in requests:
+            reply = await called(random_app, where, method, [*HEADERS, *more], body)
+            seen[reply.status] += 1
+            assert reply.status < 500
+            assert reply.headers["x-content-type-options"] == "nosniff"
+            assert b"Traceback" not in reply.body
+            if reply.status >= 400 and where.startswith("/api/") and method != "HEAD":
+                assert "\n" not in reply.json["error"]
+
+    @settings(max_examples=250, deadline=None, derandomize=True, database=None, suppress_health_check=ALL)
+    @given(requests=st.lists(REQUESTS, min_size=40, max_size=40))
+    def ask(requests: list[Any]) -> None:
+        with watch:
+            asyncio.run(ask_all(requests))
+        assert watch.seen <= {f"open {CAT}", f"open {web.__file__}"}  # FastAPI looks up a line for its errors
+
+    ask()
+    assert sum(seen.values()) >= 10_000
+    assert seen[200] > 1000
+    assert {400, 403, 404, 405, 421} <= set(seen)
