@@ -20,6 +20,7 @@ from caffe_viz.tasks import member, parcels
 from caffe_viz.tasks.work import Death, Piece, Report, Work
 
 LOOK_EVERY = 1.0  # seconds between two looks at how many workers there are
+ROUNDS = 5  # of the deaths that the scheduler allows a piece, where others die meanwhile
 SENT = 3  # times that a machine is sent the same
 STOP_WAIT = 20.0  # seconds in which pieces that are asked to stop hand over what they have
 
@@ -53,6 +54,16 @@ class Cluster:
         return Running(self.client, work)
 
 
+@dataclass
+class _Given(Generic[Piece]):
+    """A piece that a worker has; `rounds` of it ended in deaths, and in this one workers died at `others`."""
+
+    future: Any
+    piece: Piece
+    rounds: int
+    others: int = 0
+
+
 @dataclass(frozen=True)
 class _Told:
     """An event of the scheduler."""
@@ -72,8 +83,8 @@ class Running(Generic[Piece, Report]):
     work: Work[Piece, Report]
     name: str = field(default_factory=lambda: f"caffe-viz-{uuid.uuid4().hex[:12]}")
     pids: tuple[int, ...] = ()  # none of this machine
-    _futures: dict[str, tuple[Any, Piece]] = field(default_factory=dict)  # by key
-    _again: deque[Piece] = field(default_factory=deque)
+    _given: dict[str, _Given[Piece]] = field(default_factory=dict)  # by key
+    _again: deque[tuple[Piece, int]] = field(default_factory=deque)  # with the rounds
     _heard: queue.Queue[Any] = field(default_factory=queue.Queue)
     _served: dict[tuple[str, str], list[int]] = field(default_factory=dict)  # see _send
     _room: int = 1
@@ -90,16 +101,16 @@ class Running(Generic[Piece, Report]):
         with suppress(Exception):  # the scheduler may be gone
             for topic in (self.name, "all"):
                 self.client.unsubscribe_topic(topic)
-            if self._futures:
+            if self._given:
                 self._end()
-                self.client.cancel([future for future, _ in self._futures.values()], force=True)
-        self._futures.clear()
+                self.client.cancel([one.future for one in self._given.values()], force=True)
+        self._given.clear()
 
     def run(self, pieces: Iterable[Piece]) -> Iterator[Report | Death]:
         waiting = iter(pieces)
         while True:
             self._fill(waiting)
-            if not self._futures:
+            if not self._given:
                 return
             with suppress(queue.Empty):
                 yield from self._taken(self._heard.get(timeout=LOOK_EVERY))
@@ -107,7 +118,7 @@ class Running(Generic[Piece, Report]):
     def stop(self) -> Iterator[Report]:
         self._end()
         until = time.monotonic() + STOP_WAIT
-        while self._futures and (left := until - time.monotonic()) > 0:
+        while self._given and (left := until - time.monotonic()) > 0:
             with suppress(queue.Empty):
                 for report in self._taken(self._heard.get(timeout=left)):
                     if not isinstance(report, Death):
@@ -121,12 +132,12 @@ class Running(Generic[Piece, Report]):
         """Submit as many pieces as there are workers for."""
         if time.monotonic() - self._looked > LOOK_EVERY:
             self._look()
-        while len(self._futures) < self._room:
+        while len(self._given) < self._room:
             try:
-                piece = self._again.popleft() if self._again else next(waiting)
+                again = self._again.popleft() if self._again else (next(waiting), 0)
             except StopIteration:
                 return
-            self._submit(piece)
+            self._submit(*again)
 
     def _look(self) -> None:
         """How many workers there are; raises RunError where there is no scheduler any more."""
@@ -139,7 +150,7 @@ class Running(Generic[Piece, Report]):
         if self.client.status not in ("running", "connecting"):
             raise RunError("the connection to the cluster is lost.")
 
-    def _submit(self, piece: Piece) -> None:
+    def _submit(self, piece: Piece, rounds: int) -> None:
         self._count += 1
         key = f"{self.name}-{self._count}"
         data = pickle.dumps(piece, protocol=pickle.HIGHEST_PROTOCOL)
@@ -149,41 +160,47 @@ class Running(Generic[Piece, Report]):
         except Exception:  # dask has several for a client that was closed meanwhile
             self._need_client()
             raise
-        self._futures[key] = future, piece
+        self._given[key] = _Given(future, piece, rounds)
         future.add_done_callback(self._heard.put)
 
     def _taken(self, heard: Any) -> Iterator[Report | Death]:
         if isinstance(heard, _Told):
             yield from self._told(heard.message)
             return
-        future, piece = self._futures.pop(heard.key, (None, None))
-        if future is None or piece is None:
+        given = self._given.pop(heard.key, None)
+        if given is None:
             return
+        piece, rounds = given.piece, given.rounds
         if heard.status == "error":
-            raise self._error(piece, heard.exception())
+            error = heard.exception()
+            if not given.others or rounds + 1 == ROUNDS or not _killed(error):
+                raise self._error(piece, error)
+            self._again.append((piece, rounds + 1))  # workers die of something else too
+            return
         try:
             answer: member.Answer = heard.result()
         except (CancelledError, FuturesCancelledError, OSError):  # with the scheduler all is gone that it had
-            self._again.append(piece)
+            self._again.append((piece, rounds))
             yield Death(piece, "the scheduler was gone")
             return
         if isinstance(answer, member.Failed):
             raise answer.error
         if isinstance(answer, member.Lacks):
             self._send(answer, int(heard.key.rpartition("-")[2]))
-            self._again.append(piece)
+            self._again.append((piece, rounds))
             return
         yield from answer
 
     def _told(self, message: Mapping[str, Any]) -> Iterator[Report | Death]:
         """Reports on the way, and deaths, of pieces that are not done."""
         if "report" in message:
-            if message["piece"] in self._futures:
+            if message["piece"] in self._given:
                 yield pickle.loads(message["report"])
         elif message.get("action") == "remove-worker" and not message.get("expected"):
-            for key in message.get("processing-tasks", ()):
-                if key in self._futures:
-                    yield Death(self._futures[key][1], f"that at {message['worker']}")
+            died = {key for key in message.get("processing-tasks", ()) if key in self._given}
+            for key, given in self._given.items():
+                given.others += len(died - {key})
+            yield from [Death(self._given[key].piece, f"that at {message['worker']}") for key in died]
 
     def _send(self, lacks: member.Lacks, number: int) -> None:
         """A parcel to a machine, once for all pieces that were submitted before it came."""
@@ -209,9 +226,14 @@ class Running(Generic[Piece, Report]):
 
     def _error(self, piece: Piece, error: BaseException | None) -> RunError:
         name = self.work.named(piece)
-        if type(error).__name__ == "KilledWorker":
+        if _killed(error):
             tries = getattr(error, "allowed_failures", 0) + 1
             return RunError(f"{tries} workers died of {name}, one after another; try less at once.")
         if isinstance(error, ModuleNotFoundError):
             return RunError(f"a worker cannot do this: {error}; caffe-viz must be installed there too.")
         return RunError(f"{name}: {type(error).__name__}: {error}")
+
+
+def _killed(error: BaseException | None) -> bool:
+    """Whether it says that a piece ended as many workers as dask allows."""
+    return type(error).__name__ == "KilledWorker"
