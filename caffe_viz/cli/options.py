@@ -38,7 +38,8 @@ ClusterAddress = Annotated[
     str | None,
     _of_network(
         "--cluster", metavar="ADDRESS",
-        help="Where dask runs it: tcp://HOST:PORT, a scheduler file, or local:N for N processes here.",
+        help="Where dask runs it: tcp://HOST:PORT, a scheduler file, or local:N for N processes here "
+        "[default: without dask].",
     ),
 ]  # fmt: skip
 AllowCode = Annotated[bool, _of_network("--allow-code", help="Accept layers that run code or touch files.")]
