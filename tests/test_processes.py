@@ -16,7 +16,7 @@ import pytest
 
 from caffe_viz.processes import Ended, Worker
 
-PATIENCE = 60.0  # seconds; what is waited for takes a fraction of one
+PATIENCE = 180.0  # seconds; what is waited for takes a fraction of one
 
 
 class Told:

@@ -477,6 +477,7 @@ def test_two_lengths_or_a_smuggled_request(server: Listening) -> None:
 
 def test_there_are_only_so_many_connections(server: Listening, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "MOST", 4)
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 600)  # it is not that which closes one
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(server.connect()) for _ in range(4)]
         for client in clients:

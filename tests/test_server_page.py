@@ -429,6 +429,22 @@ def test_the_newest_question_wins(visit: Any) -> None:
     assert page.locator(MAPS).count() == 96
 
 
+def test_an_answer_of_a_unit_that_was_left_is_not_shown(visit: Any) -> None:
+    page = visit("?layer=conv3")
+    settled(page)
+    held = list[Any]()
+    page.route("**/api/unit?*", lambda route: held.append(route))
+    with page.expect_request("**/api/unit?*"):
+        page.locator(MAPS).nth(6).click()
+    page.keyboard.press("]")
+    page.get_by_role("heading", name="Maps of relu3").wait_for()
+    with page.expect_response("**/api/unit?*"):
+        held[0].continue_()
+    settled(page)
+    assert page.locator("#unit h2").inner_text() == "Unit"
+    assert page.locator("#seen img").count() == 0
+
+
 def test_a_server_that_is_gone_is_said(visit: Any) -> None:
     page = visit(refusing=True)
     settled(page)

@@ -349,10 +349,12 @@ def test_a_method_that_takes_long(desk: Any) -> None:
     expect(desk.locator("#attribution .why")).to_contain_text("occlusion, ")
     arrived(desk, "#attribution .heats")
     expect(desk.locator("#attribution .moving")).to_be_hidden()
-    desk.get_by_label("Method").first.select_option("score-cam")
+    desk.get_by_label("Method").first.select_option("smoothgrad")
     desk.locator("#attribution").get_by_role("button", name="Stop").click()
     desk.get_by_role("button", name="Go on").click()
-    expect(desk.locator("#attribution .why")).to_contain_text("score-cam, ")
+    desk.locator("#status").get_by_role("button", name="Cancel").click()
+    desk.get_by_role("button", name="Go on").click()
+    expect(desk.locator("#attribution .why")).to_contain_text("smoothgrad, ")
 
 
 def climbed(page: Any, place: str) -> None:
@@ -453,7 +455,7 @@ def test_two_images(desk: Any) -> None:
     rows = [row.split() for row in compare.locator("tbody tr").all_inner_texts()]
     assert rows
     for _, first, second, difference in rows:
-        assert abs(float(first) - float(second) - float(difference)) < 1e-3
+        assert abs(float(first) - float(second) - float(difference)) < 2e-3
     compare.locator(".tiles").nth(2).locator("button").nth(5).click()
     expect(compare).to_contain_text("Unit 5 of conv1 in both")
     arrived(desk, "#compare .pair")

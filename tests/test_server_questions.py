@@ -383,6 +383,27 @@ def test_without_a_record_the_option_is_named(network: Network) -> None:
         Asking.of(network)("training")
 
 
+def test_a_net_that_cannot_be_loaded_is_told_to_those_who_ask(engine: str) -> None:
+    asking = Asking.of(replace(Network.of("lenet"), engine=engine))  # without weights
+    asking.bench.warm()
+    with pytest.raises(InputError, match="weights are needed"):
+        asking("answer", image=asking.upload(CAT))
+
+
+def test_a_warm_bench_has_run_the_net(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    asking = Asking.of(network)
+    asking.bench.warm()
+
+    def load(*_: Any) -> None:
+        raise AssertionError("it was loaded again")
+
+    monkeypatch.setattr("caffe_viz.network.load_net", load)
+    monkeypatch.setattr("caffe_viz.probe.dissected.load_net", load)
+    image = asking.upload(CAT)
+    asking("answer", image=image)
+    asking("attribution", image=image, target="conv3:5")
+
+
 def test_an_image_that_is_gone_is_said(asking: Asking) -> None:
     with pytest.raises(InputError, match="give it again"):
         asking("answer", image="0" * 64)
@@ -439,6 +460,8 @@ def test_every_kind_of_net_has_an_answer_or_a_reason(
         Network.of(folder / "deploy.prototxt"), weights=folder / "net.caffemodel", engine=engine
     )
     asking = Asking.of(network, photos=(CAT,))
+    if name != "siamese":
+        asking.bench.open(0).warm()
     image = asking.upload(folder / "image.npy", "image.npy")
     answered = set()
     for question, about in every_question(asking, image, kind.layer):

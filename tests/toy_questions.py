@@ -22,7 +22,7 @@ from caffe_viz.server.messages import Answer, Ask, Setup, Source, Step
 from caffe_viz.server.questions import Question
 from caffe_viz.server.worker import serve
 
-PATIENCE = 60.0  # seconds; what is waited for takes a fraction of one
+PATIENCE = 180.0  # seconds; what is waited for takes a fraction of one
 STEPS = 6
 
 

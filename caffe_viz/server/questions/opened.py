@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from caffe_viz import backend
 from caffe_viz.attribution.targets import asked_blobs
 from caffe_viz.comparing.filters import Stored
 from caffe_viz.errors import InputError
@@ -50,11 +49,6 @@ class Opened:
         """Layer -> its weights."""
         return stored_layers(self.given)
 
-    @property
-    def engine(self) -> str:
-        """caffe or torch."""
-        return backend.chosen(self.given.engine, self.given.device, self.given.message)
-
     def layer(self, name: str) -> LayerGeometry:
         """The layer of that name, or else the one that makes the blob of that name."""
         layers = self.network.geometry.layers
@@ -90,8 +84,11 @@ class Opened:
         zeros = np.zeros(network.shape, np.float32)
         run_image(network, self._nets.get("", network.load), zeros, network.geometry.named_blobs)
         probe = self.probe("")
-        first = next(layer.top[0] for layer in probe.layers() if probe.image in layer.bottom)
-        probe.pull(zeros[None], first, np.ones((1, *probe.shape(first)), np.float32), [probe.image])
+        for layer in probe.layers():
+            if probe.image in layer.bottom and layer.top:
+                ones = np.ones((1, *probe.shape(layer.top[0])), np.float32)
+                probe.pull(zeros[None], layer.top[0], ones, [probe.image])
+                break
 
     def maps(self, image: str, layer: str) -> Array:
         """What an image makes of a layer: (C, ..) or (K,)."""

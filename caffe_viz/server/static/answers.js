@@ -1,7 +1,7 @@
 // The likeliest classes as bars, and what changed since the last image; a class is a button: why this one?
 import * as album from "./album.js";
 import { ask } from "./api.js";
-import { button, failed, h, number, quiet } from "./dom.js";
+import { button, failed, h, number, quiet, short } from "./dom.js";
 import { figure, within } from "./pictures.js";
 import { go, state, subscribe } from "./state.js";
 
@@ -95,8 +95,6 @@ function changed(before, now) {
   return [h("td", { class: "value was" }, short(before)),
     h("td", { class: `value ${still ? "" : by > 0 ? "up" : "down"}` }, arrow, still ? "same" : `${by > 0 ? "+" : "−"}${short(Math.abs(by))}`)];
 }
-
-const short = (value) => (value === null ? "–" : Math.abs(value) < 1000 ? value.toFixed(3) : number(value));
 
 const range = (rows) => {
   const values = rows.map(({ value }) => value ?? 0);

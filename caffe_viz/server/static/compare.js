@@ -1,7 +1,7 @@
 // Two images on one network, or two networks on one image: their answers, the maps of the layer, and the difference.
 import * as album from "./album.js";
 import { ask } from "./api.js";
-import { failed, h, number, quiet } from "./dom.js";
+import { failed, h, number, quiet, short } from "./dom.js";
 import { figure, within } from "./pictures.js";
 import { whenSeen } from "./seen.js";
 import { go, state, subscribe } from "./state.js";
@@ -76,7 +76,7 @@ function table(first, second) {
   return h("table", { class: "guesses" }, h("caption", {}, `${first.unit} of the likeliest classes`),
     h("thead", {}, h("tr", {}, ["class", "first", "second", "difference"].map((name) => h("th", { scope: "col" }, name)))),
     h("tbody", {}, rows.map(([name, one, other]) => h("tr", {}, h("th", { scope: "row" }, name),
-      [one, other, one === null || other === null ? null : one - other].map((value) => h("td", { class: "value" }, number(value)))))));
+      [one, other, one === null || other === null ? null : one - other].map((value) => h("td", { class: "value" }, short(value)))))));
 }
 
 function grid(name) {

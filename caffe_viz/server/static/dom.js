@@ -32,6 +32,9 @@ export function number(value) {
   return small ? short.toExponential() : String(short);
 }
 
+// Values of one column, all with the same decimals.
+export const short = (value) => (value === null ? "–" : Math.abs(value) < 1000 ? value.toFixed(3) : number(value));
+
 export const percent = (share) => `${number(Math.round(share * 1000) / 10)} %`;
 
 // Where all stands in one column, the section that has changed is brought before the reader's eyes.

@@ -27,7 +27,7 @@ function list() {
   const rows = [...keys].map(([name, { says }]) => [h("kbd", {}, name), says]);
   const always = [
     ["Tab", "next control"], ["arrow keys", "move among the maps, the layers found, the images"],
-    ["Enter", "open the map, layer or image"], ["Esc", "close a large picture"],
+    ["+ - 0", "in the graph: larger, smaller, all of it"], ["Enter", "open the map, layer or image"], ["Esc", "close a large picture"],
   ].map(([name, says]) => [h("kbd", {}, name), says]);
   const turn = h("input", { type: "checkbox", checked: on(), change: () => localStorage.setItem(STORED, turn.checked ? "on" : "off") });
   const dialog = h("dialog", { class: "keys", "aria-labelledby": "keys-title", close: () => dialog.remove() },

@@ -36,7 +36,7 @@ export function go(changes, { replace = false } = {}) {
 }
 
 // The address of the view after `changes`.
-export function href(changes) {
+function href(changes) {
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries(next(changes))) if (value !== DEFAULTS[name]) query.set(name, value);
   return `?${query}`;

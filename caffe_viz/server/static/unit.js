@@ -9,6 +9,8 @@ import * as pixels from "./pixels.js";
 import { go, state, subscribe } from "./state.js";
 import { say } from "./status.js";
 
+const HOW = "Click a map, or open one by its number: then you see here what it likes: where in the image it is active, "
+  + "an input that maximises it, and its weights.";
 const CAPTIONS = ["its map", "over the image", "what its strongest place sees"];
 
 export function mount(root, network) {
@@ -33,12 +35,12 @@ export function mount(root, network) {
     before.disabled = Number(state.unit) <= 0;
     after.disabled = Number(state.unit) >= units() - 1;
     title.textContent = chosen ? `Unit ${state.unit} of ${state.layer}` : "Unit";
-    if (!chosen) return seen.replaceChildren(quiet("Click a map, or open one by its number: then you see here what it likes: where in the image it is active, an input that maximises it, and its weights."));
+    if (!chosen) return seen.replaceChildren(quiet(HOW));
     if (!state.image) return seen.replaceChildren(quiet("Choose an image to see what this unit makes of it."));
     const { net, layer, image, unit } = state;
     try {
       const answer = await ask("unit", { net, layer, image, unit }, { says: `looking at unit ${unit} of ${layer}` });
-      if (!answer) return;
+      if (!answer || layer !== state.layer || unit !== state.unit) return;
       seen.replaceChildren(...described(answer));
       driving.of(answer.facts);
       title.textContent = [`Unit ${unit} of ${layer}`, answer.facts.label].filter(Boolean).join(": ");
