@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from caffe_viz.backend import engine_name, load_net
 from caffe_viz.errors import InputError
+from caffe_viz.images import Album
 from caffe_viz.network import Network
 from caffe_viz.probe import forward_alone
 from caffe_viz.surgery import with_batch
+from caffe_viz.tasks import Cluster, Death, Here, Pictures, Ranges, Run, Tell, cut, stop
 
 Array = NDArray[np.float32]
 
@@ -29,6 +32,11 @@ class Failed(NamedTuple):
 
     number: int
     reason: str
+
+
+def passed_over(failed: Sequence[Failed]) -> str:
+    """What the user is told of them, a line each."""
+    return "\n".join(f"passed over: {one.reason}" for one in failed)
 
 
 def need_one(reasons: Sequence[str], seen: int) -> None:
@@ -60,9 +68,37 @@ class Batch:
         """Images that this batch took, failed ones too."""
         return len(self.numbers) + len(self.failed)
 
+    @property
+    def covered(self) -> Ranges:
+        """Their numbers, which follow each other."""
+        first = min((*self.numbers, *(one.number for one in self.failed)), default=0)
+        return Ranges.of(first, first + self.size)
+
     def progress(self, done: int, total: int) -> Progress:
         """After this batch."""
-        return Progress(done, total, "\n".join(f"passed over: {one.reason}" for one in self.failed))
+        return Progress(done, total, passed_over(self.failed))
+
+
+def joined(batches: Sequence[Batch]) -> Batch:
+    """Batches that follow each other as one, whichever came first."""
+    some = sorted(batches, key=lambda batch: batch.covered.ends)
+    numbers = tuple(number for batch in some for number in batch.numbers)
+    values = [batch.values for batch in some if batch.numbers]
+    whole = {blob: np.concatenate([one[blob] for one in values]) for blob in values[0]} if values else {}
+    return Batch(numbers, whole, tuple(failed for batch in some for failed in batch.failed))
+
+
+def in_order(batches: Iterable[Batch | Death]) -> Iterator[Batch]:
+    """Batches that come in any order by their numbers, from 0 on: each waits for those before it."""
+    waiting: dict[int, Batch] = {}
+    number = 0
+    for batch in batches:
+        if isinstance(batch, Death):
+            continue
+        waiting[batch.covered.ends[0][0]] = batch
+        while number in waiting:
+            yield (found := waiting.pop(number))
+            number += found.size
 
 
 class Runner:
@@ -140,3 +176,92 @@ class Runner:
             failed.append(Failed(good[row][0], f"blob {bad!r} has NaN or infinity for this image."))
         numbers = tuple(number for (number, _), fits in zip(good, kept, strict=True) if fits)
         return Batch(numbers, {name: values[kept] for name, values in made.items()}, tuple(sorted(failed)))
+
+
+PIECE = 256  # images that a worker of a cluster is given at once, at most
+EFFORT = 2 * 10**10  # multiply-adds of a piece: a second or some
+
+
+Same = TypeVar("Same", bound="OnImages")
+
+
+@dataclass(frozen=True)
+class OnImages:
+    """Some `blobs` of a network for each image of an album of `images`, in any process.
+
+    The images go in as they would all in one: the same ones together.
+    """
+
+    network: Network
+    blobs: tuple[str, ...]
+    images: int
+    views: int = 1
+
+    @cached_property
+    def part(self) -> Network:
+        """What of the network makes the blobs."""
+        return self.network.part(*self.blobs)
+
+    @cached_property
+    def runner(self) -> Runner:
+        """The net, loaded when it is first needed."""
+        return Runner(self.network, *self.blobs, images=self.images * self.views)
+
+    def pixels(self, some: Pictures, number: int) -> Array:
+        """(V, C, H, W) of an image."""
+        return self.part.pixels(some.load(number), name=some.name(number))[None]
+
+    def batches(self, some: Pictures) -> Iterator[Batch]:
+        """The blobs of some of the images."""
+        for batch in self.runner.stream(lambda n: self.pixels(some, n), some.numbers, self.views):
+            yield batch
+            if stop.asked:
+                return
+
+    def piece(self, workers: int, bytes_of_one: int = 1) -> int:
+        """How many images a piece should have where there are so many workers: whole batches."""
+        macs = self.views * max(self.part.geometry.macs, 1)
+        fair = -(-self.images // (4 * max(workers, 1)))
+        most = min(PIECE, EFFORT // macs, BYTES // max(bytes_of_one, 1), fair)
+        step = max(1, self.runner.batch // self.views)
+        return max(1, most // step) * step
+
+    def of_engine(self: Same, engine: str) -> Same:
+        """The same work, on that engine: another machine might choose another one."""
+        return replace(self, network=replace(self.network, engine=engine))
+
+    def named(self, piece: Pictures) -> str:
+        """As of `tasks.Work`."""
+        return str(piece)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+class Batched(OnImages):
+    """As of `tasks.Work`: the reports are batches."""
+
+    def open(self) -> Callable[[Pictures], Iterator[Batch]]:
+        self.runner  # noqa: B018  # loads the net
+        return self.batches
+
+    def gathered(self, reports: Iterator[Batch], tell: Tell[Batch]) -> Sequence[Batch]:
+        return [joined(list(reports))]
+
+
+def reports(
+    work: Any, album: Album, done: Ranges, cluster: Cluster | None, bytes_of_one: int = 1
+) -> Iterator[Any]:
+    """What `work` finds in the images that are not `done`: here in order, on a cluster in any.
+
+    A piece has results of `bytes_of_one` for each image.
+    """
+    missing = done.missing(len(album))
+    if cluster is None:
+        run: Run[Pictures, Any] = Here(work)
+        pieces = cut(album, missing)
+    else:
+        run = cluster.running(work.of_engine(work.runner.engine))
+        pieces = cut(album, missing, work.piece(len(cluster), bytes_of_one))
+    with run:
+        yield from run.run(pieces)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from caffe_viz.ascent.canvas import Fourier, Pixels, colours_of
 from caffe_viz.ascent.climb import fitted
-from caffe_viz.ascent.crew import Crew, Death
+from caffe_viz.ascent.crew import Crew
 from caffe_viz.ascent.goals import canvas_size, goals_of, octave_sizes
 from caffe_viz.ascent.optimizers import Adam, NormalizedSteps
 from caffe_viz.ascent.recipe import DREAM, INVERT, METHODS, Recipe
@@ -31,6 +31,7 @@ from caffe_viz.layers_file import loaded_files
 from caffe_viz.netdef import NetParameter, read_weights
 from caffe_viz.objectives import Objective
 from caffe_viz.surgery import auxiliary_net, held, input_shapes
+from caffe_viz.tasks import Cluster, Death, Run
 
 __all__ = [
     "DREAM",
@@ -72,7 +73,7 @@ class Ascending:
 
     job: Job
     batches: tuple[Batch, ...]
-    jobs: int
+    running: Callable[[Job], Run[Batch, Tick]]  # who climbs
     layer: str
     filters: tuple[int, ...]
     pids: tuple[int, ...] = ()
@@ -102,7 +103,7 @@ class Ascending:
             running.close()
 
     def _run(self) -> Generator[Progress, None, None]:
-        with Crew(self.job, self.jobs) as crew:
+        with self.running(self.job) as crew:
             try:
                 for event in crew.run(self.batches):
                     self.pids = crew.pids
@@ -116,9 +117,9 @@ class Ascending:
     def _progress(self, event: Tick | Death) -> Progress:
         note = ""
         if isinstance(event, Death):
-            self._ticks.pop(event.batch, None)
-            self._frames.pop(event.batch, None)
-            names = self.job.named(event.batch)
+            self._ticks.pop(event.piece, None)
+            self._frames.pop(event.piece, None)
+            names = self.job.named(event.piece)
             note = f"a worker died ({event.reason}); another takes over {names}"
         else:
             self._take(event)
@@ -187,6 +188,7 @@ def ascend(
     pictures: int = 1,
     preprocess: Preprocess | None = None,
     jobs: int | None = None,
+    cluster: Any = None,
     engine: str = "auto",
     device: str = "cpu",
     image: str | None = None,
@@ -200,7 +202,8 @@ def ascend(
     and the optimizer's `rate`. Of several `pictures` of each filter or objective, each begins differently,
     and they are kept apart by `Diversity`. The `size` (H, W) is by default the receptive field and a margin,
     at most the net's input. The same arguments give the same numbers, with any number of `jobs` (processes;
-    None: one per core, or one in all on another device than the CPU).
+    None: one per core, or one in all on another device than the CPU), or on the workers of a `cluster`, a
+    client of dask.
     Without `preprocess` the input is no picture: it begins at 0, and a pixel is 1/64 of its unit. `image` is
     the input that is climbed, where several could be; `inputs` are the values of others.
 
@@ -209,6 +212,8 @@ def ascend(
         RunError: the engine is not installed.
     """
     recipe = Recipe.of(method, **changes)
+    if cluster is not None and jobs is not None:
+        raise InputError("jobs are processes of this machine; a cluster has its own workers: leave jobs out.")
     given = weights if isinstance(weights, NetParameter) else read_weights(weights, net)
     own = auxiliary_net(net, layer, batch=max(BATCH, pictures), neuron=bool(neuron), image=image)
     # Here, not in the workers, so that a missing engine is told before any of them starts.
@@ -238,7 +243,9 @@ def ascend(
         auxiliaries, _of_layers(given, message), runner, device, _level(recipe, units), units,
         tuple(goals), beside, loaded_files(), permits_of(message),
     )  # fmt: skip
-    return Ascending(job, batches, jobs or (_cores() if device == "cpu" else 1), str(layer), numbers)
+    count = jobs or (_cores() if device == "cpu" else 1)
+    running = (lambda job: Crew(job, count)) if cluster is None else Cluster(cluster).running
+    return Ascending(job, batches, running, str(layer), numbers)
 
 
 def _level(recipe: Recipe, units: Units) -> Recipe:

@@ -5,24 +5,18 @@ from __future__ import annotations
 import queue
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from caffe_viz.ascent.worker import Batch, Job, Tick
 from caffe_viz.errors import CaffeVizError, RunError
 from caffe_viz.processes import Worker
+from caffe_viz.tasks import Death
 
 STOP_WAIT = 20.0  # seconds in which a worker that is asked to stop hands over what it has
 TRIES = 2  # of a batch, before the workers' deaths are taken to be its fault
 PROGRAM = "caffe_viz.ascent.worker"
-
-
-class Death(NamedTuple):
-    """A worker that ended before its batch did, and why."""
-
-    batch: Batch
-    reason: str
 
 
 @dataclass
@@ -49,7 +43,7 @@ class Crew:
         """The processes at work."""
         return tuple(worker.pid for worker in self._workers)
 
-    def run(self, batches: Sequence[Batch]) -> Iterator[Tick | Death]:
+    def run(self, batches: Iterable[Batch]) -> Iterator[Tick | Death]:
         """Climb all `batches`, in no fixed order.
 
         Raises:
@@ -57,7 +51,7 @@ class Crew:
             RunError: a batch killed as many workers as it was given.
         """
         waiting = deque(batches)
-        for _ in range(min(self.jobs, len(batches))):
+        for _ in range(min(self.jobs, len(waiting))):
             self._give(self._start(), waiting)
         while self._workers:
             worker, answer = self._answers.get()

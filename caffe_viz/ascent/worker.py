@@ -8,7 +8,7 @@ import signal
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -27,6 +27,7 @@ from caffe_viz.layers_file import load_layers
 from caffe_viz.netdef import NetParameter
 from caffe_viz.processes import pipes, send
 from caffe_viz.surgery import Auxiliary
+from caffe_viz.tasks import Tell, stop
 
 REPORT_EVERY = 0.25  # seconds
 SHOW_EVERY = 0.2  # to somebody who watches
@@ -61,6 +62,23 @@ class Job:
         """What the goals of a batch are called in messages."""
         return ", ".join(dict.fromkeys(self.goals[i].name for i in batch))
 
+    def open(self) -> Callable[[Batch], Iterator[Tick]]:
+        """As of `tasks.Work`: the pieces are batches, the reports ticks."""
+        load_layers(self.layers)
+        PERMITS.update(self.permits)
+        climb_of = climbs(self)
+        return lambda batch: ticks(self, batch, climb_of(batch))
+
+    def gathered(self, reports: Iterator[Tick], tell: Tell[Tick]) -> Sequence[Tick]:
+        """The ticks that have arrays; the others are told at once."""
+        kept = []
+        for tick in reports:
+            if tick.snapshot is None and tick.frame is None:
+                tell(tick)
+            else:
+                kept.append(tick)
+        return kept
+
 
 @dataclass(frozen=True)
 class Tick:
@@ -86,20 +104,6 @@ def main() -> None:
         send(answers, RunError(traceback.format_exc()))
 
 
-class _Stop:
-    """Whether the worker was asked to stop; between batches it goes at once."""
-
-    asked = idle = False
-
-    def ask(self) -> None:
-        self.asked = True
-        if self.idle:
-            os._exit(0)
-
-
-stop = _Stop()
-
-
 def climbs(job: Job) -> Callable[[Batch], Climb]:
     """What makes the climb of each batch; nets are loaded once for all."""
 
@@ -116,14 +120,12 @@ def climbs(job: Job) -> Callable[[Batch], Climb]:
 
 def _serve(orders: IO[bytes], answers: IO[bytes]) -> None:
     job: Job = pickle.load(orders)
-    load_layers(job.layers)
-    PERMITS.update(job.permits)
-    climb_of = climbs(job)
+    climbed = job.open()
     while not stop.asked:
         stop.idle = True
         batch: Batch = pickle.load(orders)
         stop.idle = False
-        for tick in ticks(job, batch, climb_of(batch)):
+        for tick in climbed(batch):
             send(answers, tick)
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,8 @@ from caffe_viz.errors import InputError, about
 from caffe_viz.images import Album
 from caffe_viz.images.arrays import as_picture
 from caffe_viz.network import Network
-from caffe_viz.streaming import Batch, Runner
+from caffe_viz.streaming import Batch, Batched, in_order, reports
+from caffe_viz.tasks import Cluster, Pictures, Ranges
 
 __all__ = ["Answer", "Classifier", "Guess", "class_heads", "likeliest", "which_answer"]
 
@@ -48,6 +49,24 @@ class Answer:
         return next(iter(self.heads.values()), ())
 
 
+@dataclass(frozen=True)
+class Scored(Batched):
+    """As of `tasks.Work`: batches whose values (n, K) are the means over the views."""
+
+    def batches(self, some: Pictures) -> Iterator[Batch]:
+        for batch in super().batches(some):
+            means = {blob: v.reshape(*v.shape[:2], -1).mean(1) for blob, v in batch.values.items()}
+            yield replace(batch, values=means)
+
+    def pixels(self, some: Pictures, number: int) -> Array:
+        if self.views == 1:
+            return super().pixels(some, number)
+        with about(some.name(number)):
+            array = some.load(number)
+            rgb = as_picture(array)
+            return ten_crops(self.network.preprocess, array if rgb is None else rgb, self.network.shape)
+
+
 class Classifier:
     """A network on the images of an album; iterate for one Answer per image, in order.
 
@@ -58,15 +77,24 @@ class Classifier:
             crop.
     """
 
-    def __init__(self, network: Network, album: Album, *, top: int = 5, oversample: bool = False) -> None:
+    def __init__(
+        self,
+        network: Network,
+        album: Album,
+        *,
+        top: int = 5,
+        oversample: bool = False,
+        cluster: Any = None,
+    ) -> None:
         self.heads = class_heads(network)
         self.network, self.album = network.part(*(head.answer for head in self.heads)), album
-        self._whole, self._top, self._views = network, top, TEN if oversample else 1
+        self._whole, self._top = network, top
         if oversample:
             need_margin(network.preprocess, self.network.shape)
-        blobs = [head.answer for head in self.heads]
-        self._runner = Runner(self.network, *blobs, images=max(len(album), FEW) * self._views)
-        self.engine = self._runner.engine
+        blobs = tuple(head.answer for head in self.heads)
+        self._work = Scored(self.network, blobs, max(len(album), FEW), TEN if oversample else 1)
+        self._cluster = None if cluster is None else Cluster(cluster)
+        self.engine = self._work.runner.engine
         self.labels = {head.answer: network.labels_of(head) for head in self.heads}
 
     @property
@@ -81,7 +109,7 @@ class Classifier:
         )
 
     def __iter__(self) -> Iterator[Answer]:
-        for batch in self._runner.stream(self._pixels, range(len(self.album)), self._views):
+        for batch in in_order(reports(self._work, self.album, Ranges(), self._cluster)):
             yield from self._answers(batch)
 
     @cached_property
@@ -98,7 +126,7 @@ class Classifier:
             sample = list(self._readable(numbers.tolist()))
             if sample:
                 found += doubts_of_input(
-                    lambda pixels: _of_two(self._runner(pixels, scores)[scores]), np.stack(sample),
+                    lambda pixels: _of_two(self._work.runner(pixels, scores)[scores]), np.stack(sample),
                     self.network.preprocess.scale, orders=len(sample) >= ENOUGH,
                 )  # fmt: skip
         return tuple(found)
@@ -112,30 +140,16 @@ class Classifier:
             if np.isfinite(pixels).all():
                 yield pixels
 
-    @property
-    def _pixels(self) -> Callable[[int], Array]:
-        network, album = self.network, self.album
-        if self._views == TEN:
-            return self._ten_crops
-        return lambda number: network.pixels(album.load(number), name=album.name(number))[None]
-
-    def _ten_crops(self, number: int) -> Array:
-        with about(self.album.name(number)):
-            array = self.album.load(number)
-            rgb = as_picture(array)
-            return ten_crops(self.network.preprocess, array if rgb is None else rgb, self.network.shape)
-
     def _answers(self, batch: Batch) -> Iterator[Answer]:
         """In the order of the numbers."""
         rows = {number: row for row, number in enumerate(batch.numbers)}
         reasons = dict(batch.failed)
-        means = {blob: v.reshape(*v.shape[:2], -1).mean(1) for blob, v in batch.values.items()}
         for number in sorted([*rows, *reasons]):
             name = self.album.name(number)
             if number in reasons:
                 yield Answer(name, {}, reasons[number])
                 continue
-            values = {blob: mean[rows[number]] for blob, mean in means.items()}
+            values = {blob: mean[rows[number]] for blob, mean in batch.values.items()}
             guesses = {blob: likeliest(values[blob], names, self._top) for blob, names in self.labels.items()}
             yield Answer(name, guesses)
 

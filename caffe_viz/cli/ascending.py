@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from caffe_viz.cli.app import INTERRUPTED
-from caffe_viz.cli.networks import Running, command
+from caffe_viz.cli.networks import Running, Spread, command
 from caffe_viz.cli.options import Filters, Image, Inputs, Json, Output, Size
 from caffe_viz.cli.parts import height_width, need_one_of, numbers, print_files, progress_bar
 from caffe_viz.cli.usage import one_of
@@ -39,7 +39,7 @@ Goal = Annotated[
 
 @command
 def ascend(
-    net: Running,
+    net: Spread,
     layer: Annotated[str | None, typer.Option(help="The layer whose filters are maximised.")] = None,
     filters: Filters = None,
     objective: Goal = None,
@@ -80,11 +80,11 @@ def ascend(
     need_folder(output)
     network = net.open()
     target = _target(network, layer, objective)
-    with progress_bar(f"{target}, {method}") as report:
+    with net.client() as cluster, progress_bar(f"{target}, {method}") as report:
         found = maximize(
             network, target, numbers(filters), method=method, steps=steps, rate=rate, pictures=pictures,
             neuron=neuron, size=height_width(size), start=start, octaves=octaves, seed=seed,
-            save_every=save_every, photos=photos, inputs=image or (), jobs=jobs,
+            save_every=save_every, photos=photos, inputs=image or (), jobs=jobs, cluster=cluster,
             on_progress=lambda p: report(p.done, p.total, p.note),
         )  # fmt: skip
     _deliver(found, output, as_json)
@@ -92,7 +92,7 @@ def ascend(
 
 @command
 def dream(
-    net: Running,
+    net: Spread,
     image: Image,
     layer: Annotated[str | None, typer.Option(help="The layer that shall find more in the image.")] = None,
     objective: Goal = None,
@@ -114,10 +114,10 @@ def dream(
     need_folder(output)
     network = net.open()
     target = _target(network, layer, objective)
-    with progress_bar(f"{image[0].name}, {target}") as report:
+    with net.client() as cluster, progress_bar(f"{image[0].name}, {target}") as report:
         found = dream(
             network, image, target, guide=guide, mask=mask, size=height_width(size), octaves=octaves,
-            steps=steps, rate=rate, seed=seed, save_every=save_every,
+            steps=steps, rate=rate, seed=seed, save_every=save_every, cluster=cluster,
             on_progress=lambda p: report(p.done, p.total, p.note),
         )  # fmt: skip
     _deliver(found, output, as_json)

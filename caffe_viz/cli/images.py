@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from caffe_viz.cli.app import INTERRUPTED
-from caffe_viz.cli.networks import Running, command
+from caffe_viz.cli.networks import Spread, command
 from caffe_viz.cli.options import Filters, Json, Output
 from caffe_viz.cli.parts import numbers, print_files, progress_bar
 from caffe_viz.errors import InputError, RunError
@@ -31,7 +31,7 @@ Images = Annotated[
 
 @command
 def classify(
-    net: Running,
+    net: Spread,
     image: Images,
     root: Annotated[
         Path | None,
@@ -52,10 +52,18 @@ def classify(
 
     Of folders that are called as classes, or a list of "path label" lines (.txt): how right the answers are.
     """
-    from caffe_viz.files import need_folder
-    from caffe_viz.views.classified import Classifying, described, settings
+    from caffe_viz.views.classified import Classifying
 
-    run = Classifying(net.open(say=False), image, top=top, oversample=oversample, root=root)
+    network = net.open(say=False)
+    with net.client() as cluster:
+        run = Classifying(network, image, top=top, oversample=oversample, root=root, cluster=cluster)
+        _classify(run, output, oversample, as_json)
+
+
+def _classify(run: Classifying, output: Path, oversample: bool, as_json: bool) -> None:
+    from caffe_viz.files import need_folder
+    from caffe_viz.views.classified import described, settings
+
     if run.accuracy is not None:
         need_folder(output)
     made = run.classifier
@@ -143,7 +151,7 @@ def _as_json(answer: Answer) -> dict[str, Any]:
 
 @command
 def top(
-    net: Running,
+    net: Spread,
     image: Images,
     layer: Annotated[
         str,
@@ -170,16 +178,18 @@ def top(
 
     need_folder(output)
     file = output / f"{safe_name(layer)}_top.unfinished.npz"
-    search = searching(net.open(), image, layer, numbers(filters), count, file, gradient)
-    if search.standing.seen:
-        print(f"{file}: going on after {search.standing.seen:,} images", file=sys.stderr)
-    try:
-        with progress_bar(f"{layer}, {len(search.album):,} images") as report:
-            found = searched(search, lambda p: report(p.done, p.total, p.note))
-    except KeyboardInterrupt:
-        done = f"{search.standing.seen:,} of {len(search.album):,} images"
-        print(f"interrupted after {done}: the same command goes on from {file}", file=sys.stderr)
-        raise typer.Exit(INTERRUPTED) from None
+    network, chosen = net.open(), numbers(filters)
+    with net.client() as cluster:
+        search = searching(network, image, layer, chosen, count, file, gradient, cluster)
+        if search.standing.seen:
+            print(f"{file}: going on after {search.standing.seen:,} images", file=sys.stderr)
+        try:
+            with progress_bar(f"{layer}, {len(search.album):,} images") as report:
+                found = searched(search, lambda p: report(p.done, p.total, p.note))
+        except KeyboardInterrupt:
+            done = f"{search.standing.seen:,} of {len(search.album):,} images"
+            print(f"interrupted after {done}: the same command goes on from {file}", file=sys.stderr)
+            raise typer.Exit(INTERRUPTED) from None
     paths = found.save(output)
     search.forget()
     if as_json:

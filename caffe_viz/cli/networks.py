@@ -7,7 +7,9 @@ entered here once is an argument or option of every command that takes it.
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cache, wraps
 from inspect import Parameter, signature
@@ -20,6 +22,7 @@ from caffe_viz.cli.example import with_example
 from caffe_viz.cli.options import (
     AllowCode,
     ChannelOrder,
+    ClusterAddress,
     Device,
     Engine,
     InputShapes,
@@ -190,6 +193,25 @@ class Running(MaybeRunning, Trained):
         if say:
             self.say_images(network)
         return network
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread(Running):
+    """The two files, to be run here or on a cluster."""
+
+    cluster: ClusterAddress = None
+
+    @contextmanager
+    def client(self) -> Iterator[Any]:
+        """The dask client of the cluster, None where there is none; says where it can be watched."""
+        if self.cluster is None:
+            yield None
+            return
+        from caffe_viz.tasks.connecting import connected, in_words
+
+        with connected(self.cluster) as client:
+            print(in_words(client), file=sys.stderr, flush=True)
+            yield client
 
 
 def options_of(kind: type[Definition]) -> dict[str, Any]:

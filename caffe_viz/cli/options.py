@@ -34,6 +34,14 @@ Engine = Annotated[
     ),
 ]
 Device = Annotated[str, _of_network(help="Of the engine torch: cpu, cuda, cuda:1.")]
+ClusterAddress = Annotated[
+    str | None,
+    _of_network(
+        "--cluster", metavar="ADDRESS",
+        help="Where dask runs it: tcp://HOST:PORT, a scheduler file, or local:N for N processes here "
+        "[default: without dask].",
+    ),
+]  # fmt: skip
 AllowCode = Annotated[bool, _of_network("--allow-code", help="Accept layers that run code or touch files.")]
 PythonPath = Annotated[
     list[Path] | None,

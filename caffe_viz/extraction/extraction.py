@@ -14,8 +14,9 @@ from caffe_viz.errors import InputError, near
 from caffe_viz.images import Album
 from caffe_viz.network import Network
 from caffe_viz.resuming import identity
-from caffe_viz.streaming import Batch, Runner
+from caffe_viz.streaming import Batch, Batched, reports
 from caffe_viz.surgery import input_shapes, leading_to
+from caffe_viz.tasks import Cluster, Death, Pictures, Ranges
 
 Array = NDArray[np.float32]
 Shape = tuple[int, ...]
@@ -38,6 +39,29 @@ class Rows:
         return {blob: (len(self.names), *shape) for blob, shape in self.shapes.items()}
 
 
+@dataclass(frozen=True)
+class Rowed(Batched):
+    """As of `tasks.Work`: batches whose values are the rows (n, ...) of `shapes`."""
+
+    pool: str | None = None
+
+    @cached_property
+    def shapes(self) -> dict[str, Shape]:
+        """Blob -> the shape of one image's row, (C, ...)."""
+        room, geometry = self.part.room, self.part.geometry
+        full = {blob: room.shape(geometry.blob(blob)) or (1,) for blob in self.blobs}
+        return {blob: shape[:1] for blob, shape in full.items()} if self.pool else full
+
+    def batches(self, some: Pictures) -> Iterator[Batch]:
+        for batch in super().batches(some):
+            yield replace(batch, values={blob: self._rows(blob, x) for blob, x in batch.values.items()})
+
+    def _rows(self, blob: str, values: Array) -> Array:
+        if self.pool:
+            values = POOLS[self.pool](values.reshape(len(values), values.shape[2], -1), axis=2)
+        return np.ascontiguousarray(values, np.float32).reshape(len(values), *self.shapes[blob])
+
+
 class Extraction:
     """`blobs` of the images of `album` after a full forward; with `pool` one number for each channel.
 
@@ -46,7 +70,13 @@ class Extraction:
     """
 
     def __init__(
-        self, network: Network, album: Album, blobs: Sequence[str], *, pool: str | None = None
+        self,
+        network: Network,
+        album: Album,
+        blobs: Sequence[str],
+        *,
+        pool: str | None = None,
+        cluster: Any = None,
     ) -> None:
         if pool is not None and pool not in POOLS:
             raise InputError(f"pool is {pool!r}.{near(pool, POOLS)}")
@@ -56,34 +86,25 @@ class Extraction:
         self.album, self.pool, self._part = album, pool, network.part(*self.blobs)
         for blob in self.blobs:
             _need_image(self._part, blob)
-        self._runner = Runner(network, *self.blobs, images=len(album))
-        self.engine = self._runner.engine
+        self._work = Rowed(network, self.blobs, len(album), pool=pool)
+        self._cluster = None if cluster is None else Cluster(cluster)
+        self.engine = self._work.runner.engine
 
-    @cached_property
+    @property
     def shapes(self) -> dict[str, Shape]:
         """Blob -> the shape of one image's row, (C, ...)."""
-        room, geometry = self._part.room, self._part.geometry
-        full = {blob: room.shape(geometry.blob(blob)) or (1,) for blob in self.blobs}
-        return {blob: shape[:1] for blob, shape in full.items()} if self.pool else full
+        return self._work.shapes
 
     @cached_property
     def key(self) -> dict[str, Any]:
         """What must be the same for an extraction to go on."""
         own = {"blobs": list(self.blobs), "pool": self.pool}
-        return own | identity(self._part, self.album, self._runner)
+        return own | identity(self._part, self.album, self._work.runner)
 
-    def batches(self, first: int = 0) -> Iterator[Batch]:
-        """From image `first` on; the values are (n, ...) of `shapes`."""
-        part, album = self._part, self.album
-        for batch in self._runner.stream(
-            lambda n: part.pixels(album.load(n), name=album.name(n))[None], range(first, len(album))
-        ):
-            yield replace(batch, values={blob: self._rows(blob, x) for blob, x in batch.values.items()})
-
-    def _rows(self, blob: str, values: Array) -> Array:
-        if self.pool:
-            values = POOLS[self.pool](values.reshape(len(values), values.shape[2], -1), axis=2)
-        return np.ascontiguousarray(values, np.float32).reshape(len(values), *self.shapes[blob])
+    def batches(self, done: Ranges) -> Iterator[Batch | Death]:
+        """Of the images that are not `done`, in any order on a cluster; values are (n, ...) of `shapes`."""
+        bytes_of_one = 4 * sum(int(np.prod(shape)) for shape in self.shapes.values())
+        return reports(self._work, self.album, done, self._cluster, bytes_of_one)
 
 
 def _need_image(part: Network, blob: str) -> None:

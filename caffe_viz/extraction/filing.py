@@ -12,6 +12,7 @@ from caffe_viz.extraction.formats import need_format, write
 from caffe_viz.extraction.spool import Spool
 from caffe_viz.resuming import SAVE_EVERY
 from caffe_viz.streaming import Progress, need_one
+from caffe_viz.tasks import Death
 
 
 class Filing:
@@ -32,7 +33,10 @@ class Filing:
     def __iter__(self) -> Iterator[Progress]:
         spool, total, saved = self.spool, len(self.extraction.album), time.monotonic()
         try:
-            for batch in self.extraction.batches(spool.seen):
+            for batch in self.extraction.batches(spool.done):
+                if isinstance(batch, Death):
+                    yield Progress(spool.seen, total, str(batch))
+                    continue
                 spool.append(batch)
                 if time.monotonic() - saved > SAVE_EVERY:
                     spool.save()
@@ -48,7 +52,8 @@ class Filing:
     def names(self) -> tuple[str, ...]:
         """Those of the images that have a row, in order."""
         failed = {number for number, _ in self.spool.failed}
-        return tuple(self.extraction.album.name(n) for n in range(self.spool.seen) if n not in failed)
+        return tuple(self.extraction.album.name(n) for first, last in self.spool.done.ends
+                     for n in range(first, last) if n not in failed)  # fmt: skip
 
     def write(self) -> None:
         """Make the file.

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import socket
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
-from caffe_viz.errors import InputError, near
+from caffe_viz.errors import InputError, RunError, near
 from caffe_viz.files import need_no_stream
 from caffe_viz.images.arrays import load_array
 from caffe_viz.images.files import load_image, png_bytes
@@ -43,19 +45,39 @@ class Entry(NamedTuple):
     told: str = ""
 
 
-class _Opened(NamedTuple):
-    """Files that hold several images."""
+Held = TypeVar("Held")
 
-    archives: dict[Path, zipfile.ZipFile]
-    videos: dict[Path, Video]
+
+class _Files(dict[Path, Held], Generic[Held]):
+    """Files that hold several images, opened when they are needed."""
+
+    def __init__(self, opened: Callable[[Path], Held]) -> None:
+        super().__init__()
+        self._opened = opened
+
+    def __missing__(self, path: Path) -> Held:
+        self[path] = self._opened(path)
+        return self[path]
+
+
+class _Opened(NamedTuple):
+    archives: _Files[zipfile.ZipFile]
+    videos: _Files[Video]
+
+
+def _to_open() -> _Opened:
+    return _Opened(_Files(zipfile.ZipFile), _Files(Video))
 
 
 @dataclass(frozen=True)
 class Album:
-    """Images by number. `digest` tells albums apart by the names and sizes of their files."""
+    """Images by number. `digest` tells albums apart by the names and sizes of their files.
+
+    It can be pickled: in another process it reads the same paths.
+    """
 
     entries: tuple[Entry, ...]
-    _opened: _Opened = field(default_factory=lambda: _Opened({}, {}), repr=False, compare=False)
+    _opened: _Opened = field(default_factory=_to_open, repr=False, compare=False)
 
     @classmethod
     def of(cls, *sources: str | Path, root: Path | None = None) -> Album:
@@ -70,7 +92,7 @@ class Album:
             InputError: a source does not exist, cannot be read or holds no image.
             RunError: videos need a library that is not installed.
         """
-        opened = _Opened({}, {})
+        opened = _to_open()
         entries: list[Entry] = []
         for source in map(Path, sources):
             found = tuple(_found(source, opened, root))
@@ -128,6 +150,13 @@ class Album:
         lines = "".join(f"{entry.size} {entry.name}\n" for entry in self.entries)
         return hashlib.sha256(lines.encode()).hexdigest()
 
+    def part(self, first: int, last: int) -> Album:
+        """The images from `first` on, before `last`."""
+        return Album(self.entries[first:last], self._opened)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _elsewhere, (tuple(entry._replace(file=entry.file.absolute()) for entry in self.entries),)
+
     def _unpacked(self, entry: Entry) -> bytes:
         if entry.size > MOST_BYTES:
             raise InputError(f"{entry.name} takes {entry.size:,} bytes unpacked, more than an image should.")
@@ -136,6 +165,43 @@ class Album:
         except Exception as error:  # a damaged archive ends in any exception
             reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
             raise InputError(f"{entry.name} cannot be unpacked: {reason}.") from None
+
+
+class _Elsewhere(Album):
+    """An album in another process; its errors say the names that the images have where they were listed."""
+
+    def load(self, number: int) -> Floats:
+        entry = self.entries[number]
+        try:
+            return super().load(number)
+        except InputError as error:
+            name = entry.name if entry.frame is None else entry.name.removesuffix(f"#{entry.frame}")
+            raise InputError(str(error).replace(str(entry.file), name)) from None
+
+
+def _elsewhere(entries: tuple[Entry, ...]) -> Album:
+    """An album in another process, in which all albums share the files that they open.
+
+    Raises:
+        RunError: a folder, an archive or a video is not on this machine.
+    """
+    alone = (e.file.parent if e.frame is None and not e.member else e.file for e in entries)
+    for place in dict.fromkeys(alone):
+        if not place.exists():
+            raise RunError(f"{place} is not on {socket.gethostname()}: images are read where the net runs.")
+    shared = (_Files[Any](lambda path, kind=kind: _shared(kind, path, *_version(path)))  # type: ignore[misc]
+              for kind in (zipfile.ZipFile, Video))  # fmt: skip
+    return _Elsewhere(entries, _Opened(*shared))
+
+
+@lru_cache(maxsize=8)
+def _shared(kind: Callable[[Path], Any], path: Path, changed: int, size: int) -> Any:
+    return kind(path)
+
+
+def _version(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_mtime_ns, found.st_size
 
 
 def _found(source: Path, opened: _Opened, root: Path | None) -> Iterator[Entry]:
@@ -167,9 +233,9 @@ def _in_folder(folder: Path) -> Iterator[Entry]:
         yield from (_entry(Path(place) / name) for name in images)
 
 
-def _in_archive(source: Path, file: Path, archives: dict[Path, zipfile.ZipFile]) -> Iterator[Entry]:
+def _in_archive(source: Path, file: Path, archives: _Files[zipfile.ZipFile]) -> Iterator[Entry]:
     try:
-        archive = archives[file] if file in archives else archives.setdefault(file, zipfile.ZipFile(file))
+        archive = archives[file]
     except (OSError, zipfile.BadZipFile) as error:
         raise InputError(f"{file} cannot be read as an archive: {error}.") from None
     inside = source.relative_to(file).as_posix()
@@ -184,8 +250,8 @@ def _in_archive(source: Path, file: Path, archives: dict[Path, zipfile.ZipFile])
         yield Entry(printable(f"{file}/{x.filename}"), x.file_size, file, x.filename)
 
 
-def _in_video(file: Path, frames: str, videos: dict[Path, Video]) -> Iterator[Entry]:
-    video = videos[file] if file in videos else videos.setdefault(file, Video(file))
+def _in_video(file: Path, frames: str, videos: _Files[Video]) -> Iterator[Entry]:
+    video = videos[file]
     name, size = printable(str(file)), file.stat().st_size
     for number in chosen(file, frames, len(video)):
         yield Entry(f"{name}#{number}", size, file, frame=number)

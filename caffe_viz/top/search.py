@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property, reduce
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from caffe_viz.errors import InputError
 from caffe_viz.images import Album
 from caffe_viz.network import Network
 from caffe_viz.resuming import SAVE_EVERY, identity
-from caffe_viz.streaming import Batch, Progress, Runner, need_one
+from caffe_viz.streaming import Batch, OnImages, Progress, need_one, passed_over, reports
+from caffe_viz.tasks import Cluster, Death, Pictures, Tell
 from caffe_viz.top.crops import PIXELS, Cutter
 from caffe_viz.top.gradients import UnitGradients
 from caffe_viz.top.result import Top
@@ -24,6 +26,34 @@ from caffe_viz.top.standing import NONE, Standing
 from caffe_viz.units import labels_at
 
 RECTIFIERS = ("ReLU", "ReLU6")
+
+
+@dataclass(frozen=True)
+class Highest(OnImages):
+    """As of `tasks.Work`: the standing of `filters`, those of the one blob, in some images."""
+
+    filters: tuple[int, ...] = ()
+    count: int = 1
+
+    def open(self) -> Callable[[Pictures], Iterator[Standing]]:
+        self.runner  # noqa: B018  # loads the net
+        return self._standings
+
+    def gathered(self, made: Iterator[Standing], tell: Tell[Standing]) -> Sequence[Standing]:
+        none = Standing.empty(self.count, len(self.filters))
+        return [reduce(Standing.joined, made, none)]
+
+    def _standings(self, some: Pictures) -> Iterator[Standing]:
+        for batch in self.batches(some):
+            yield Standing.of(self.count, batch, self._activations(batch))
+
+    def _activations(self, batch: Batch) -> NDArray[np.float32]:
+        """(n, F, S) of the filters that are looked at."""
+        if not batch.numbers:
+            return np.empty((0, len(self.filters), 1), np.float32)
+        values = batch.values[self.blobs[0]]
+        values = values.reshape(len(batch.numbers), values.shape[2], -1)
+        return values[:, list(self.filters)] if len(self.filters) < values.shape[1] else values
 
 
 class Search:
@@ -44,6 +74,7 @@ class Search:
     def __init__(
         self, network: Network, layer: str, album: Album, filters: Sequence[int] | None = None, *,
         count: int = 9, state: str = "", state_file: Path | None = None, gradient: str = "",
+        cluster: Any = None,
     ) -> None:  # fmt: skip
         measured = network.geometry.layer(layer)
         self._blob = measured.tops[0] if measured.tops else ""
@@ -59,10 +90,11 @@ class Search:
         self._map = self._shape[1:]
         shape = part.shape[0], part.shape[1], part.shape[2]
         self._cutter = Cutter(measured.field if len(self._map) == 2 else None, shape, part.pictures)
-        self._runner = Runner(network, self._blob, images=len(album))
+        self._work = Highest(network, (self._blob,), len(album), filters=self.filters, count=count)
+        self._cluster = None if cluster is None else Cluster(cluster)
         self._method = gradient
         self._gradients = UnitGradients(part, self._blob, gradient) if gradient else None
-        self.engine = self._runner.engine
+        self.engine = self._work.runner.engine
         self._count = count
         self._file: Path | None = None
         self.standing = Standing.empty(count, len(self.filters))
@@ -71,20 +103,15 @@ class Search:
 
     def __iter__(self) -> Iterator[Progress]:
         total, saved = len(self.album), time.monotonic()
-        for batch in self._runner.stream(self._pixels, range(self.standing.seen, total)):
-            self.standing = self.standing.after(batch.numbers, self._activations(batch), batch.failed)
+        for found in reports(self._work, self.album, self.standing.done, self._cluster):
+            if isinstance(found, Death):
+                yield Progress(self.standing.seen, total, str(found))
+                continue
+            self.standing = self.standing.joined(found)
             if time.monotonic() - saved > SAVE_EVERY:
                 self.save()
                 saved = time.monotonic()
-            yield batch.progress(self.standing.seen, total)
-
-    def _activations(self, batch: Batch) -> NDArray[np.float32]:
-        """(n, F, S) of the filters that are looked at."""
-        if not batch.numbers:
-            return np.empty((0, len(self.filters), 1), np.float32)
-        values = batch.values[self._blob]
-        values = values.reshape(len(batch.numbers), values.shape[2], -1)
-        return values[:, list(self.filters)] if len(self.filters) < values.shape[1] else values
+            yield Progress(self.standing.seen, total, passed_over(found.failed))
 
     def keep_in(self, file: Path) -> None:
         """Save in `file` from now on, and go on from it if it exists.
@@ -187,7 +214,7 @@ class Search:
     def key(self) -> dict[str, Any]:
         """What decides what is found, as JSON has it."""
         own = {"layer": self.layer, "filters": list(self.filters), "count": self._count}
-        return own | identity(self._part, self.album, self._runner)
+        return own | identity(self._part, self.album, self._work.runner)
 
 
 def _chosen(layer: str, shape: tuple[int, ...], filters: Sequence[int] | None) -> tuple[int, ...]:

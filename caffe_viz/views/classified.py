@@ -74,13 +74,16 @@ class Classifying:
         top: int = 5,
         oversample: bool = False,
         root: Path | None = None,
+        cluster: Any = None,
     ) -> None:
         heads = class_heads(network)
         given, album = network.album(images, *(head.answer for head in heads), root=root)
         truth, self._doubt = truth_of(given, heads, album)
         self.accuracy = None if truth is None else Accuracy(Tally(truth), given, album)
         least = 1 if truth is None else TOP
-        self.classifier = Classifier(given, album, top=max(top, least), oversample=oversample)
+        self.classifier = Classifier(
+            given, album, top=max(top, least), oversample=oversample, cluster=cluster
+        )
 
     def __iter__(self) -> Iterator[Answer]:
         for number, answer in enumerate(self.classifier):
@@ -104,18 +107,20 @@ def classify(
     top: int = 5,
     oversample: bool = False,
     root: PathLike | None = None,
+    cluster: Any = None,
 ) -> Classified:
     """The `top` classes of `images`: files, folders, .zip archives; unreadable ones in a folder are said.
 
     Those of several inputs are given as of `Network.taking`. With `oversample` the mean over ten crops:
     corners, centre and their mirror images. Where the folders are called as classes, or a list has labels
-    (a.txt, with paths in `root`), `accuracy` says how right the answers are.
+    (a.txt, with paths in `root`), `accuracy` says how right the answers are. The workers of a `cluster`, a
+    client of dask, run the net.
 
     Raises:
         InputError: no such image, none that can be read, or no net that ends in classes.
     """
     folder = None if root is None else Path(root)
-    run = Classifying(Network.of(net), images, top=top, oversample=oversample, root=folder)
+    run = Classifying(Network.of(net), images, top=top, oversample=oversample, root=folder, cluster=cluster)
     answers = tuple(replace(answer, heads={k: v[:top] for k, v in answer.heads.items()}) for answer in run)
     need_one([one.failed for one in answers if not one.guesses], len(answers))
     made = run.classifier

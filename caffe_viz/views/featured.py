@@ -15,7 +15,8 @@ from caffe_viz.extraction import Extraction, Filing, Rows, write
 from caffe_viz.geometry.results import shape_text
 from caffe_viz.network import Array, Network, PathLike
 from caffe_viz.probe import relu_state
-from caffe_viz.streaming import Failed, Progress, need_one
+from caffe_viz.streaming import Batch, Failed, Progress, joined, need_one
+from caffe_viz.tasks import Death, Ranges
 from caffe_viz.views.rich import Look, Rich
 
 MOST = 2**31  # bytes of arrays in memory
@@ -90,17 +91,19 @@ def features(
     pool: str | None = None,
     output: PathLike | None = None,
     on_progress: Callable[[Progress], None] | None = None,
+    cluster: Any = None,
 ) -> Features:
     """What `blobs` hold for each of `images`: files, folders, .zip archives, folders in those, videos.
 
     `pool` "mean" or "max" takes the places of maps together. With `output`, a file .npz, .h5, .csv or .lmdb,
-    the rows go there and not into memory; the same call goes on where an earlier one was interrupted.
+    the rows go there and not into memory; the same call goes on where an earlier one was interrupted. With
+    the workers of a `cluster`, a client of dask.
 
     Raises:
         InputError: no such blob, image or format; or as `Network.taking`.
         RunError: the file cannot be written.
     """
-    network, extraction = extracting(Network.of(net), images, blobs, pool)
+    network, extraction = extracting(Network.of(net), images, blobs, pool, cluster)
     tell = on_progress or (lambda _: None)
     if output is not None:
         return filed(network, Filing(extraction, Path(output)), tell)
@@ -108,12 +111,12 @@ def features(
 
 
 def extracting(
-    network: Network, images: Any, blobs: str | Sequence[str], pool: str | None
+    network: Network, images: Any, blobs: str | Sequence[str], pool: str | None, cluster: Any = None
 ) -> tuple[Network, Extraction]:
     """The extraction, and the network with what `images` tells of its inputs."""
     names = [blobs] if isinstance(blobs, str) else list(blobs)
     network, album = network.album(images, *names)
-    return network, Extraction(network, album, names, pool=pool)
+    return network, Extraction(network, album, names, pool=pool, cluster=cluster)
 
 
 def filed(network: Network, filing: Filing, tell: Callable[[Progress], None]) -> Features:
@@ -132,17 +135,17 @@ def _in_memory(network: Network, extraction: Extraction, tell: Callable[[Progres
         raise InputError(
             f"the blobs of {len(album):,} images take {needed / 2**30:.1f} GiB: give output=FILE, or pool."
         )
-    numbers, failed = list[int](), list[Failed]()
-    parts: dict[str, list[Array]] = {blob: [] for blob in shapes}
-    for batch in extraction.batches():
-        numbers += batch.numbers
-        failed += batch.failed
-        for blob, values in batch.values.items():
-            parts[blob].append(values)
-        tell(batch.progress(len(numbers) + len(failed), len(album)))
-    need_one([one.reason for one in failed], len(album))
-    arrays = {blob: np.concatenate(some) for blob, some in parts.items()}
-    return _features(network, extraction, tuple(map(album.name, numbers)), failed, arrays)
+    batches, done = list[Batch](), 0
+    for batch in extraction.batches(Ranges()):
+        if isinstance(batch, Death):
+            tell(Progress(done, len(album), str(batch)))
+            continue
+        batches.append(batch)
+        done += batch.size
+        tell(batch.progress(done, len(album)))
+    whole = joined(batches)
+    need_one([one.reason for one in whole.failed], len(album))
+    return _features(network, extraction, tuple(map(album.name, whole.numbers)), whole.failed, whole.values)
 
 
 def _features(

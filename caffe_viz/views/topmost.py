@@ -109,19 +109,21 @@ def top_images(
     gradient: str = "",
     state_file: PathLike | None = None,
     on_progress: Callable[[Progress], None] | None = None,
+    cluster: Any = None,
 ) -> Topmost:
     """The `count` places of highest activation of `filters` (None: all) of `layer`, one of an image.
 
     `images`: files, folders, .zip archives, folders in those. An interrupted search is saved in
     `state_file`, if given, and the same call continues it. `gradient` draws beside each crop what in it
-    activates the unit: "guided-backprop", "deconvnet" or "gradient".
+    activates the unit: "guided-backprop", "deconvnet" or "gradient". The workers of a `cluster`, a client of
+    dask, look for the places.
 
     Raises:
         InputError: no such layer, filter, image or gradient; or the state file is that of another search.
     """
     network = Network.of(net)
     file = None if state_file is None else Path(state_file)
-    search = searching(network, images, layer, filters, count, file, gradient)
+    search = searching(network, images, layer, filters, count, file, gradient, cluster)
     found = searched(search, on_progress)
     search.forget()
     return found
@@ -135,6 +137,7 @@ def searching(
     count: int,
     file: Path | None,
     gradient: str = "",
+    cluster: Any = None,
 ) -> Search:
     """A search that says whether its values are post-ReLU; `images`: an album, or as of `Network.taking`.
 
@@ -149,8 +152,9 @@ def searching(
     network, album = (network, images) if isinstance(images, Album) else network.album(images, *tops[:1])
     state = relu_state(network.message, tops[0]) if tops else ""
     return Search(
-        network, layer, album, filters, count=count, state=state, state_file=file, gradient=gradient
-    )
+        network, layer, album, filters, count=count, state=state, state_file=file, gradient=gradient,
+        cluster=cluster,
+    )  # fmt: skip
 
 
 def searched(search: Search, on_progress: Callable[[Progress], None] | None = None) -> Topmost:

@@ -1,0 +1,239 @@
+"""Pieces done by the processes of a dask cluster."""
+
+from __future__ import annotations
+
+import pickle
+import queue
+import time
+import uuid
+from asyncio import CancelledError
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import CancelledError as FuturesCancelledError
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Generic
+
+import caffe_viz
+from caffe_viz.errors import InputError, RunError
+from caffe_viz.tasks import member, parcels
+from caffe_viz.tasks.work import Death, Piece, Report, Work
+
+LOOK_EVERY = 1.0  # seconds between two looks at how many workers there are
+ROUNDS = 5  # of the deaths that the scheduler allows a piece, where others die meanwhile
+SENT = 3  # times that a machine is sent the same
+STOP_WAIT = 20.0  # seconds in which pieces that are asked to stop hand over what they have
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The processes that a dask `client` is connected to.
+
+    Raises:
+        InputError: it is no client that is connected, or one of asyncio's.
+    """
+
+    client: Any
+
+    def __post_init__(self) -> None:
+        for name in ("submit", "run", "subscribe_topic"):
+            if not hasattr(self.client, name):
+                kind = type(self.client).__name__
+                raise InputError(f"cluster is a {kind}: give a dask.distributed.Client.")
+        if self.client.asynchronous:
+            raise InputError("the dask client is asynchronous: give one that is not.")
+        if self.client.status != "running":
+            raise InputError(f"the dask client is {self.client.status}.")
+
+    def __len__(self) -> int:
+        """Of its workers, at this moment."""
+        return len(self.client.nthreads())
+
+    def running(self, work: Work[Piece, Report]) -> Running[Piece, Report]:
+        """A Run of `work` there."""
+        return Running(self.client, work)
+
+
+@dataclass
+class _Given(Generic[Piece]):
+    """A piece that a worker has; `rounds` of it ended in deaths, and in this one workers died at `others`."""
+
+    future: Any
+    piece: Piece
+    rounds: int
+    others: int = 0
+
+
+@dataclass(frozen=True)
+class _Told:
+    """An event of the scheduler."""
+
+    message: Mapping[str, Any]
+
+
+@dataclass
+class Running(Generic[Piece, Report]):
+    """A Run on a cluster: as many pieces are there as it has workers, the others wait here.
+
+    So the memory of client and scheduler does not grow with the pieces, and a worker's death is blamed on the
+    piece that it was at, not on those that waited for it.
+    """
+
+    client: Any
+    work: Work[Piece, Report]
+    name: str = field(default_factory=lambda: f"caffe-viz-{uuid.uuid4().hex[:12]}")
+    pids: tuple[int, ...] = ()  # none of this machine
+    _given: dict[str, _Given[Piece]] = field(default_factory=dict)  # by key
+    _again: deque[tuple[Piece, int]] = field(default_factory=deque)  # with the rounds
+    _heard: queue.Queue[Any] = field(default_factory=queue.Queue)
+    _served: dict[tuple[str, str], list[int]] = field(default_factory=dict)  # see _send
+    _room: int = 1
+    _looked: float = -LOOK_EVERY
+    _count: int = 0
+
+    def __enter__(self) -> Running[Piece, Report]:
+        self._parcel = parcels.packed(self.work)
+        for topic in (self.name, "all"):
+            self.client.subscribe_topic(topic, lambda event: self._heard.put(_Told(event[1])))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(Exception):  # the scheduler may be gone
+            for topic in (self.name, "all"):
+                self.client.unsubscribe_topic(topic)
+            if self._given:
+                self._end()
+                self.client.cancel([one.future for one in self._given.values()], force=True)
+        self._given.clear()
+
+    def run(self, pieces: Iterable[Piece]) -> Iterator[Report | Death]:
+        waiting = iter(pieces)
+        while True:
+            self._fill(waiting)
+            if not self._given:
+                return
+            with suppress(queue.Empty):
+                yield from self._taken(self._heard.get(timeout=LOOK_EVERY))
+
+    def stop(self) -> Iterator[Report]:
+        self._end()
+        until = time.monotonic() + STOP_WAIT
+        while self._given and (left := until - time.monotonic()) > 0:
+            with suppress(queue.Empty):
+                for report in self._taken(self._heard.get(timeout=left)):
+                    if not isinstance(report, Death):
+                        yield report
+            self._again.clear()
+
+    def _end(self) -> None:
+        self.client.run(member.end, self.name, wait=True, on_error="ignore")
+
+    def _fill(self, waiting: Iterator[Piece]) -> None:
+        """Submit as many pieces as there are workers for."""
+        if time.monotonic() - self._looked > LOOK_EVERY:
+            self._look()
+        while len(self._given) < self._room:
+            try:
+                again = self._again.popleft() if self._again else (next(waiting), 0)
+            except StopIteration:
+                return
+            self._submit(*again)
+
+    def _look(self) -> None:
+        """How many workers there are; raises RunError where there is no scheduler any more."""
+        with suppress(OSError):  # it may come back
+            self._room = max(1, len(self.client.nthreads()))
+        self._need_client()
+        self._looked = time.monotonic()
+
+    def _need_client(self) -> None:
+        if self.client.status not in ("running", "connecting"):
+            raise RunError("the connection to the cluster is lost.")
+
+    def _submit(self, piece: Piece, rounds: int) -> None:
+        self._count += 1
+        key = f"{self.name}-{self._count}"
+        data = pickle.dumps(piece, protocol=pickle.HIGHEST_PROTOCOL)
+        given = self.name, caffe_viz.__version__, self._parcel.digest, data
+        try:
+            future = self.client.submit(member.do, *given, key=key, pure=False)
+        except Exception:  # dask has several for a client that was closed meanwhile
+            self._need_client()
+            raise
+        self._given[key] = _Given(future, piece, rounds)
+        future.add_done_callback(self._heard.put)
+
+    def _taken(self, heard: Any) -> Iterator[Report | Death]:
+        if isinstance(heard, _Told):
+            yield from self._told(heard.message)
+            return
+        given = self._given.pop(heard.key, None)
+        if given is None:
+            return
+        piece, rounds = given.piece, given.rounds
+        if heard.status == "error":
+            error = heard.exception()
+            if not given.others or rounds + 1 == ROUNDS or not _killed(error):
+                raise self._error(piece, error)
+            self._again.append((piece, rounds + 1))  # workers die of something else too
+            return
+        try:
+            answer: member.Answer = heard.result()
+        except (CancelledError, FuturesCancelledError, OSError):  # with the scheduler all is gone that it had
+            self._again.append((piece, rounds))
+            yield Death(piece, "the scheduler was gone")
+            return
+        if isinstance(answer, member.Failed):
+            raise answer.error
+        if isinstance(answer, member.Lacks):
+            self._send(answer, int(heard.key.rpartition("-")[2]))
+            self._again.append((piece, rounds))
+            return
+        yield from answer
+
+    def _told(self, message: Mapping[str, Any]) -> Iterator[Report | Death]:
+        """Reports on the way, and deaths, of pieces that are not done."""
+        if "report" in message:
+            if message["piece"] in self._given:
+                yield pickle.loads(message["report"])
+        elif message.get("action") == "remove-worker" and not message.get("expected"):
+            died = {key for key in message.get("processing-tasks", ()) if key in self._given}
+            for key, given in self._given.items():
+                given.others += len(died - {key})
+            yield from [Death(self._given[key].piece, f"that at {message['worker']}") for key in died]
+
+    def _send(self, lacks: member.Lacks, number: int) -> None:
+        """A parcel to a machine, once for all pieces that were submitted before it came."""
+        sent = self._served.setdefault((lacks.machine, lacks.digest), [])
+        if sent and number <= sent[-1]:
+            return
+        if len(sent) >= SENT:
+            raise RunError(f"{lacks.machine} cannot keep what it is sent: is its disk full?")
+        path = self._parcel.files[lacks.digest]
+        size, first = path.stat().st_size, 0
+        for part in parcels.parts(path):
+            last = first + len(part) >= size
+            found = self.client.run(
+                parcels.receive, lacks.digest, first, part, last, workers=[lacks.address], on_error="return"
+            )
+            error = found.get(lacks.address, OSError())
+            if isinstance(error, RunError):
+                raise RunError(f"worker {lacks.address}: {error}")
+            if error is not None:  # it died: another one will ask
+                return
+            first += len(part)
+        sent.append(self._count)
+
+    def _error(self, piece: Piece, error: BaseException | None) -> RunError:
+        name = self.work.named(piece)
+        if _killed(error):
+            tries = getattr(error, "allowed_failures", 0) + 1
+            return RunError(f"{tries} workers died of {name}, one after another; try less at once.")
+        if isinstance(error, ModuleNotFoundError):
+            return RunError(f"a worker cannot do this: {error}; caffe-viz must be installed there too.")
+        return RunError(f"{name}: {type(error).__name__}: {error}")
+
+
+def _killed(error: BaseException | None) -> bool:
+    """Whether it says that a piece ended as many workers as dask allows."""
+    return type(error).__name__ == "KilledWorker"

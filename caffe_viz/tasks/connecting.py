@@ -1,0 +1,79 @@
+"""Addresses of clusters, as the command line takes them."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from caffe_viz.errors import InputError, RunError
+
+LOCAL = re.compile(r"local:([1-9][0-9]*)")
+REMOTE = re.compile(r"(tcp|tls|ws|wss|ucx)://.+")
+WAIT = "30s"
+
+
+@contextmanager
+def connected(address: str) -> Iterator[Any]:
+    """A dask client: of a scheduler at tcp://.., or of a scheduler file; or local:4, processes started here.
+
+    Raises:
+        InputError: it is no such address.
+        RunError: nothing answers there, or dask is not installed.
+    """
+    local, remote, file = LOCAL.fullmatch(address), REMOTE.fullmatch(address), Path(address)
+    if not (local or remote or file.is_file()):
+        raise InputError(
+            f"--cluster {address}: give tcp://HOST:PORT, a scheduler file, or local:N for N processes here."
+        )
+    try:
+        from distributed import Client
+    except ImportError:
+        raise RunError("clusters need a library: pip install 'caffe-viz[cluster]'.") from None
+    if local:
+        with _local(int(local[1])) as cluster, Client(cluster) as client:
+            yield client
+        return
+    where: dict[str, Any] = {"address": address} if remote else {"scheduler_file": str(file)}
+    try:
+        client = Client(**where, timeout=WAIT, set_as_default=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise RunError(f"--cluster {address}: no scheduler answers there ({_line(error)}).") from None
+    with client:
+        yield client
+
+
+def in_words(client: Any) -> str:
+    """How many workers there are, and where they can be watched."""
+    count = len(client.nthreads())
+    told = f"cluster: {count:,} worker{'' if count == 1 else 's'}"
+    several = [threads for threads in client.nthreads().values() if threads > 1]
+    if several:
+        told += f", {len(several):,} with several threads, of which one is used: give them --nthreads 1"
+    if client.cluster is not None and not _draws():
+        return f"{told}; no dashboard, which needs a package: pip install bokeh"
+    return f"{told}; dashboard: {client.dashboard_link}"
+
+
+def _local(processes: int) -> Any:
+    """Of one thread each, which neither pause nor spill to disk: a batch has the size that it has."""
+    from distributed import LocalCluster
+
+    return LocalCluster(
+        n_workers=processes, threads_per_worker=1, processes=True, memory_limit=0,
+        dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL,
+        preload=["caffe_viz.tasks.deaf"],
+    )  # fmt: skip
+
+
+def _draws() -> bool:
+    """Whether a dashboard can be drawn here."""
+    return find_spec("bokeh") is not None
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

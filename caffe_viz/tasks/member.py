@@ -1,0 +1,110 @@
+"""What a process of a cluster does: a piece of a work that it loads once."""
+
+from __future__ import annotations
+
+import pickle
+import socket
+import time
+import traceback
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+import caffe_viz
+from caffe_viz.errors import CaffeVizError, RunError
+from caffe_viz.tasks.parcels import Absent, folder, unpacked
+from caffe_viz.tasks.stopping import stop
+from caffe_viz.tasks.work import Work
+
+LOADED = 2  # works that a process keeps, with their nets
+TELL_EVERY = 1.0  # seconds between two reports that are sent at once
+
+
+@dataclass(frozen=True)
+class Lacks:
+    """A parcel is missing on a `machine`, to which the process at `address` belongs."""
+
+    digest: str
+    machine: str
+    address: str
+
+
+@dataclass(frozen=True)
+class Failed:
+    """What the piece raised; it would elsewhere too."""
+
+    error: CaffeVizError
+
+
+Answer = Lacks | Failed | tuple[Any, ...]
+
+_turn = Lock()  # nets are no good for two threads
+_loaded: OrderedDict[str, tuple[Work[Any, Any], Callable[[Any], Iterator[Any]]]] = OrderedDict()
+_stopped: set[str] = set()
+_now = ""  # the run of the piece under way
+
+
+def do(run: str, version: str, digest: str, piece: bytes) -> Answer:
+    """The reports of a piece of the work in a parcel, for a run."""
+    from distributed import get_worker
+
+    global _now
+    address = get_worker().address
+    if version != caffe_viz.__version__:
+        own = caffe_viz.__version__
+        return Failed(RunError(f"worker {address} has caffe_viz {own}, and this is {version}."))
+    with _turn:
+        if run in _stopped:
+            return ()
+        _now, stop.asked = run, False
+        try:
+            work, reports_of = _work(digest)
+            return tuple(work.gathered(reports_of(pickle.loads(piece)), _teller(run)))
+        except Absent as absent:
+            return Lacks(absent.digest, machine(), address)
+        except CaffeVizError as error:
+            return Failed(error)
+        except Exception:
+            return Failed(RunError(f"worker {address}: {traceback.format_exc()}"))
+        finally:
+            _now = ""
+
+
+def end(run: str) -> None:
+    """No more pieces of a run; the one under way ends with what it has. Called while a piece is done."""
+    _stopped.add(run)
+    if _now == run:
+        stop.ask()
+
+
+def machine() -> str:
+    """Which processes share their parcels."""
+    return f"{socket.gethostname()}:{folder()}"
+
+
+def _work(digest: str) -> tuple[Work[Any, Any], Callable[[Any], Iterator[Any]]]:
+    if digest not in _loaded:
+        work: Work[Any, Any] = unpacked(digest)
+        _loaded[digest] = work, work.open()
+        while len(_loaded) > LOADED:
+            _loaded.popitem(last=False)
+    _loaded.move_to_end(digest)
+    return _loaded[digest]
+
+
+def _teller(run: str) -> Callable[[Any], None]:
+    """Sends reports to the client while the piece is done, not too many."""
+    from distributed import get_worker
+
+    worker = get_worker()
+    key, told = worker.get_current_task(), time.monotonic()
+
+    def tell(report: Any) -> None:
+        nonlocal told
+        if time.monotonic() - told > TELL_EVERY:
+            told = time.monotonic()
+            worker.log_event(run, {"piece": key, "report": pickle.dumps(report)})
+
+    return tell

@@ -1,0 +1,210 @@
+"""What goes to other machines, by content: a parcel is a file whose name is the SHA-256 of what it holds.
+
+Work is one parcel; weights within it are parcels of their own, so that they go once for many works, and not
+at all to a machine that has the very file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import pickle
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_cache_dir
+
+from caffe_viz.files import cannot_write, write_whole
+from caffe_viz.netdef import NetParameter
+from caffe_viz.network import Network
+
+LARGE = 2**16  # bytes of a message that is worth a parcel
+KEPT = 8 * 2**30  # bytes of all parcels on a machine, of which the ones used last stay
+CHUNK = 2**20
+OWN = frozenset({"_said", "folder"})  # fields of a network that mean something to its own process only
+
+
+class Absent(Exception):
+    """A parcel that this machine does not have."""
+
+    def __init__(self, digest: str) -> None:
+        super().__init__(digest)
+        self.digest = digest
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """A packed value: its digest, and where the files of it and of all that it refers to are, by digest."""
+
+    digest: str
+    files: Mapping[str, Path]
+
+
+def packed(value: Any) -> Parcel:
+    """Pack a value; raises RunError where the cache folder cannot be written to."""
+    stream = io.BytesIO()
+    packer = _Packer(stream)
+    packer.dump(value)
+    digest = _keep(stream.getvalue())
+    _forget_old()
+    return Parcel(digest, {**packer.files, digest: folder() / digest})
+
+
+def unpacked(digest: str) -> Any:
+    """The value of a parcel; raises Absent where it, or one that it refers to, is not here."""
+    path = folder() / digest
+    try:
+        data = path.read_bytes()
+    except OSError:
+        raise Absent(digest) from None
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise Absent(digest)
+    _use(path)
+    return _Unpacker(io.BytesIO(data)).load()
+
+
+def folder() -> Path:
+    """Where this machine has its parcels."""
+    return Path(user_cache_dir("caffe_viz")) / "cluster"
+
+
+def parts(path: Path) -> Iterator[bytes]:
+    """A file, in parts that are sent one by one."""
+    with path.open("rb") as file:
+        while part := file.read(32 * CHUNK):
+            yield part
+
+
+def receive(digest: str, first: int, data: bytes, last: bool) -> None:
+    """Take a part of a parcel, from byte `first` on; with the last one it is there, if it is right."""
+    path = folder() / digest
+    partial = path.with_name(f"{digest}.coming")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("r+b" if first else "wb") as file:
+            file.seek(first)
+            file.write(data)
+        if last and _digest(partial) == digest:
+            os.replace(partial, path)
+    except OSError as error:
+        raise cannot_write(path, error) from None
+    if last:
+        _forget_old()
+
+
+class _Packer(pickle.Pickler):
+    def __init__(self, stream: io.BytesIO) -> None:
+        super().__init__(stream, protocol=pickle.HIGHEST_PROTOCOL)
+        self.files: dict[str, Path] = {}
+
+    def persistent_id(self, value: Any) -> Any:
+        """What stands for weights: files as they are, messages as bytes."""
+        if isinstance(value, _File):
+            path = value.path.absolute()
+            digest = _digest(path)
+            self.files[digest] = path
+            return digest, str(path)
+        if isinstance(value, NetParameter) and value.ByteSize() > LARGE:
+            digest = _keep(value.SerializeToString(deterministic=True))
+            self.files[digest] = folder() / digest
+            return digest, ""
+        return None
+
+    def reducer_override(self, value: Any) -> Any:
+        return (_network, (_fields(value),)) if isinstance(value, Network) else NotImplemented
+
+
+class _Unpacker(pickle.Unpickler):
+    def persistent_load(self, name: Any) -> Any:
+        digest, file = name
+        if not file:
+            return NetParameter.FromString(_here(digest).read_bytes())
+        own = Path(file)
+        return own if own.is_file() and _known(own) == digest else _here(digest)
+
+
+@dataclass(frozen=True)
+class _File:
+    """The file of weights, which need not be a file of the same name elsewhere."""
+
+    path: Path
+
+
+def _fields(network: Network) -> dict[str, Any]:
+    """Those of a network that make the same one elsewhere; its prototxt is read here."""
+    out = {f.name: getattr(network, f.name) for f in fields(network) if f.name not in OWN}
+    out["prototxt"] = network.given
+    for name in ("layers", "python_path"):
+        paths = [out[name]] if isinstance(out[name], str | Path) else out[name]
+        out[name] = [str(Path(path).absolute()) for path in paths]
+    if isinstance(network.weights, str | Path):
+        out["weights"] = _File(Path(network.weights))
+    return out
+
+
+class _Checked(Network):
+    """One that was checked before it was sent."""
+
+    def check(self) -> None:
+        pass
+
+
+def _network(given: dict[str, Any]) -> Network:
+    return _Checked(**given)
+
+
+def _here(digest: str) -> Path:
+    path = folder() / digest
+    if not path.is_file() or _known(path) != digest:
+        raise Absent(digest)
+    _use(path)
+    return path
+
+
+def _keep(data: bytes) -> str:
+    digest = hashlib.sha256(data).hexdigest()
+    path = folder() / digest
+    if not path.is_file() or _known(path) != digest:
+        write_whole(path, data)
+    _use(path)
+    return digest
+
+
+def _known(path: Path) -> str:
+    """The digest of a file; read again only where it has changed."""
+    found = path.stat()
+    return _digest_of(path, found.st_mtime_ns, found.st_size)
+
+
+@lru_cache(maxsize=64)
+def _digest_of(path: Path, changed: int, size: int) -> str:
+    return _digest(path)
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _use(path: Path) -> None:
+    with suppress(OSError):
+        os.utime(path)
+
+
+def _forget_old() -> None:
+    """Remove the parcels that were not used for longest, where there are too many."""
+    with suppress(OSError):
+        found = sorted(folder().iterdir(), key=lambda path: -path.stat().st_mtime_ns)
+        left = KEPT
+        for path in found:
+            left -= path.stat().st_size
+            if left < 0:
+                path.unlink()
