@@ -125,7 +125,7 @@ def test_what_is_too_large_or_no_image_is_said(visit: Any, tmp_path: Path) -> No
         re.compile(r"large\.png: the file has 34.* MB, more than")
     )
     chosen(page, tmp_path / "words.png")
-    expect(page.locator("#status")).to_contain_text("words.png: ")
+    expect(page.locator("#status")).to_contain_text("words.png is no image")
     given(page, "drop", "dataTransfer", None, "text")
     expect(page.locator("#status")).to_contain_text("is no file")
     assert answer(page) == before
@@ -296,6 +296,20 @@ def test_bars_say_what_changed(desk: Any) -> None:
     assert desk.locator(SAID).inner_text().split(",")[0] == answer(desk)[0].split()[0]
 
 
+def test_edits_are_compared_with_the_image_that_is_edited(desk: Any) -> None:
+    first = {row.split()[0]: row.split()[1] for row in answer(desk)}
+    desk.get_by_role("button", name="Edit", exact=True).click()
+    expect(desk.locator(".stage canvas")).to_have_attribute("aria-label", re.compile("turned by 0"))
+    paint_by_keys(desk)
+    settled(desk)
+    once = parameters(desk)["image"]
+    desk.locator(".stage canvas").press("ArrowLeft")
+    desk.locator(".stage canvas").press(" ")
+    desk.wait_for_url(lambda url: once not in url)
+    settled(desk)
+    assert {row.split()[0]: row.split()[2] for row in answer(desk)}.items() <= first.items()
+
+
 def test_a_class_is_clicked(desk: Any) -> None:
     button = desk.locator("#answers").get_by_role("button", name="dog")
     button.click()
@@ -388,6 +402,33 @@ def test_an_ascent_grows_stops_and_goes_on(visit: Any) -> None:
     assert page.locator("#ascent polyline").count() == 2
 
 
+def test_an_ascent_by_keys_is_brought_into_view(visit: Any) -> None:
+    page = visit("?layer=conv3&steps=8")
+    settled(page)
+    page.keyboard.press("u")
+    page.keyboard.type("16")
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="Unit 16 of conv3").wait_for()
+    settled(page)
+    page.keyboard.press("m")
+    climbed(page, "#ascent")
+    panel, seen = page.locator("#unit").bounding_box(), page.locator("#ascent .climbs").bounding_box()
+    assert panel["y"] <= seen["y"]
+    assert seen["y"] + seen["height"] <= panel["y"] + panel["height"] + 1
+
+
+def test_an_ascent_that_fails_can_be_tried_again(visit: Any) -> None:
+    page = visit("?layer=conv3&unit=16&steps=8", refusing=True)
+    settled(page)
+    page.route("**/events?*", lambda route: route.abort("connectionrefused"))
+    page.get_by_role("button", name="Show what maximises conv3:16").click()
+    expect(page.locator("#ascent .failed")).to_be_visible()
+    page.unroute("**/events?*")
+    page.locator("#ascent").get_by_role("button", name="Try again").click()
+    climbed(page, "#ascent")
+    expect(page.locator("#ascent .failed")).to_have_count(0)
+
+
 def test_an_ascent_follows_the_unit_and_has_an_address(visit: Any) -> None:
     page = visit("?layer=conv3&unit=16&steps=8&climbing=1")
     climbed(page, "#ascent")
@@ -433,6 +474,9 @@ def test_any_objective(visit: Any) -> None:
     assert parameters(page)["objective"] == "airplane - automobile"
     text.fill("cat - nonsense")
     text.press("Enter")
+    expect(page.locator("#objective .failed")).to_contain_text("'nonsense'")
+    with page.expect_request("**/events?*"):  # the same once more
+        page.locator("#objective").get_by_role("button", name="Go").click()
     expect(page.locator("#objective .failed")).to_contain_text("'nonsense'")
     text.fill("2*(conv3:16 - conv3:40)")
     text.press("Enter")

@@ -22,7 +22,7 @@ export function mount(root, network) {
       const answer = await ask("answer", { net, image }, { says: "computing the answer" });
       if (!answer) return;
       const { facts: { heads, why }, pictures, data } = answer;
-      if (present?.net === net && present.image !== image) last = present;
+      if (present?.net === net && present.image !== image) last = further(present.image, image) ? last : present;
       else if (present?.net !== net) last = null;
       present = { net, image, heads };
       seen.replaceChildren(...pictures.slice(0, 1).map((picture) => figure({ ...picture, data, shown: within(picture, WIDE, HIGH), caption: "as the network sees it" })));
@@ -52,6 +52,9 @@ export function mount(root, network) {
   subscribe(["net", "image"], show);
   subscribe(["target"], mark);
 }
+
+// One edit after another is compared with the image that is edited, not with half a stroke of the brush.
+const further = (...images) => images.every((id) => /, edited$/.test(album.nameOf(id))) && album.nameOf(images[0]) === album.nameOf(images[1]);
 
 // In the grammar of attribute --target.
 const targetOf = ({ head }, place, n) => (place ? `${head}:${n}` : String(n));

@@ -23,7 +23,7 @@ export function mount(root, network) {
     empty(on);
     on.focus();
   });
-  root.append(h("div", { class: "why" }, place, h("div", {}, words, running.element, controls(network, methods))));
+  root.append(h("div", { class: "why" }, place, h("div", {}, words, running.element, controls(network, methods, show))));
 
   function show() {
     running.clear();
@@ -53,13 +53,14 @@ export function mount(root, network) {
 
 const readsLayer = (method) => method?.reads === "layer";
 
-function controls(network, methods) {
+// `again()` where the same is wanted once more, as after an error.
+function controls(network, methods, again) {
   const method = h("select", { change: () => go({ method: method.value }) }, [...methods.values()].map(({ name, long }) =>
     h("option", { value: name }, long ? `${name} (takes long)` : name)));
   const target = h("input", { type: "text", id: "target", autocomplete: "off", placeholder: "the likeliest class", list: "target-labels" });
   const labels = h("datalist", { id: "target-labels" });
   const likeliest = button("The likeliest", () => go({ target: "" }));
-  const form = h("form", { class: "control", submit: (event) => { event.preventDefault(); go({ target: target.value.trim() }); } },
+  const form = h("form", { class: "control", submit: (event) => { event.preventDefault(); target.value.trim() === state.target ? again() : go({ target: target.value.trim() }); } },
     h("label", { for: "target", title: "a class by name or number, a class of another answer (head:3), a filter (conv3:16), a neuron (conv3:16:3,5)" }, "What for "),
     target, labels, h("button", {}, "Show"), likeliest);
   const reads = h("select", { change: () => go({ reads: reads.value }) });

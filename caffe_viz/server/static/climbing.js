@@ -10,15 +10,17 @@ const SAYS = {
 };
 export const SETTINGS = ["climb", "steps", "pictures", "seed"];
 
-// `stopped()` when the reader stops it.
+// `stopped()` when the reader stops it, `broke()` when it fails: the same can be started again then.
 export class Climbing {
-  constructor(slot, stopped) {
+  constructor(slot, stopped, broke = () => {}) {
     this.slot = slot;
     this.asked = ""; // what is shown, or comes
+    this.again = ""; // what a button says that starts it again, where it came to no end
+    this.called = false; // whether the reader has just asked for it
     this.place = h("div", { class: "grid climbs" });
     this.curve = h("div");
     this.words = h("p", { role: "status", class: "quiet" });
-    this.running = new Running(() => { this.paused = true; stopped(); });
+    this.running = new Running(() => { this.again = "Go on"; stopped(); }, () => { this.again = "Try again"; broke(); });
     this.element = h("div", { class: "climbing" }, this.running.element, this.words, this.place, this.curve);
   }
 
@@ -26,9 +28,9 @@ export class Climbing {
   start(objective) {
     const params = { net: state.net, objective, method: state.climb, steps: state.steps, pictures: state.pictures, seed: state.seed };
     const asked = JSON.stringify(params);
-    if (asked === this.asked && !this.paused) return;
+    if (asked === this.asked && !this.again) return this.#reveal();
     if (asked !== this.asked) this.clear();
-    Object.assign(this, { objective, asked, paused: false });
+    Object.assign(this, { objective, asked, again: "" });
     this.running.start("ascent", params, {
       progress: ({ facts, pictures }) => this.#grow(facts, pictures),
       answer: (answer) => this.#finish(answer),
@@ -37,10 +39,15 @@ export class Climbing {
 
   clear() {
     this.running.clear();
-    Object.assign(this, { asked: "", paused: false });
+    Object.assign(this, { asked: "", again: "" });
     this.words.textContent = "";
     this.place.replaceChildren();
     this.curve.replaceChildren();
+  }
+
+  // The reader asks for it: its first picture is brought before the eyes.
+  call() {
+    this.called = true;
   }
 
   // The pictures are replaced where they stand, so that nothing jumps.
@@ -61,11 +68,17 @@ export class Climbing {
     const { dead = [], faded = [], method, engine, size } = facts;
     const trouble = dead.length ? `No gradient from any start: nothing raises ${this.objective} here. Try another seed or more starts.`
       : faded.length ? "The gradient faded away before the end." : "";
-    this.words.textContent = [`${method}${size ? `, ${[size].flat().join(" x ")} pixels` : ""}${engine ? `, ${engine}` : ""}.`, trouble].filter(Boolean).join(" ");
+    this.words.textContent = [`${method}${size ? `, ${[size].flat().join(" x ")} pixels` : ""}${engine ? `, computed with ${engine}` : ""}.`, trouble].filter(Boolean).join(" ");
   }
 
   #show(facts, pictures, data) {
     this.place.replaceChildren(...pictures.map((picture, k) => figure({ ...picture, data: k === 0 ? data : "", caption: caption(facts, k) })));
+    this.#reveal();
+  }
+
+  #reveal() {
+    if (this.called) this.place.scrollIntoView({ block: "nearest" });
+    this.called = false;
   }
 
   #draw({ curve: lines }) {
@@ -73,7 +86,7 @@ export class Climbing {
   }
 }
 
-const caption = ({ values }, k) => `${values.length > 1 ? `start ${k + 1}: ` : ""}${number(values[k])}`;
+const caption = ({ values }, k) => `${values.length > 1 ? `start ${k + 1}: ` : ""}reaches ${number(values[k])}`;
 
 // Fields for how it is climbed; the state has their values.
 export function settings(network) {

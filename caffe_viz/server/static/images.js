@@ -19,7 +19,7 @@ export function mount(root, network) {
   root.append(h("div", { class: "image" }, current, choices));
   camera.mount(choices);
   edit.mount(root, choices.querySelector(".control"));
-  choices.append(quiet("Or drop an image anywhere on this page, or paste one."));
+  choices.append(quiet("Or drop one on this page, or paste one."));
   second.mount(choices);
   stripOf(strip);
   dropping(network.limits);
@@ -50,7 +50,7 @@ async function take(files, limits) {
       say(`sending ${file.name}`);
       shown.push(await album.send(file, file.name, { keep: true }));
     } catch (error) {
-      complain(`${file.name}: ${error.message}`);
+      complain(error.message.startsWith(file.name) ? error.message : `${file.name}: ${error.message}`);
     }
   }
   if (shown.length) go({ image: shown[0] });

@@ -1,5 +1,6 @@
 // Above the maps: what they are, in words; their order and brightness; a unit by its number; to save.
 import { h, number, percent } from "./dom.js";
+import { key } from "./keys.js";
 import { go, state, subscribe } from "./state.js";
 
 // `choose(unit)` opens one; `place` is where the maps are. -> {elements, show(answer, layer), hide()}
@@ -8,7 +9,7 @@ export function mapbar(choose, place) {
   const order = h("select", { change: () => go({ order: order.value }, { replace: true }) },
     h("option", { value: "number" }, "by number"), h("option", { value: "strength" }, "by strength"));
   const wanted = h("input", { type: "number", min: 0, required: true });
-  const open = h("form", { submit: (event) => { event.preventDefault(); choose(wanted.value); } },
+  const open = h("form", { submit: (event) => { event.preventDefault(); choose(wanted.value); focusUnit(); } },
     h("label", {}, "Unit ", wanted), " ", h("button", {}, "Open"));
   const bright = h("input", { type: "range", min: 1, max: 10, step: 0.5, input: () => go({ bright: bright.value }, { replace: true }) });
   const brightness = h("label", { title: "for maps in which little is bright" }, "Brightness ", bright);
@@ -21,6 +22,7 @@ export function mapbar(choose, place) {
     if (facts) about.textContent = [words(facts, Number(bright.value)), ...facts.notes].join(" ");
   }
 
+  key("u", "open a unit by its number", () => wanted.focus());
   subscribe(["order"], () => { order.value = state.order; });
   subscribe(["bright"], light);
   return {
@@ -42,6 +44,9 @@ export function mapbar(choose, place) {
     },
   };
 }
+
+// From here Tab goes on to what the unit shows.
+const focusUnit = () => document.getElementById("unit").focus({ preventScroll: true });
 
 export const vector = ({ tile: [width, height] }) => width * height === 1;
 

@@ -16,6 +16,7 @@ export function mount(root, network) {
   root.append(quiet(ABOUT), form, examples, settings(network), climbing.element);
 
   function submit(objective) {
+    climbing.call();
     if (objective === state.objective) show();
     else go({ objective });
   }

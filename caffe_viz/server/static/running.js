@@ -3,7 +3,7 @@ import { follow } from "./api.js";
 import { button, failed, h } from "./dom.js";
 import { duration } from "./status.js";
 
-// `stopped()` when the reader has stopped it; the same question asked again goes on.
+// `stopped()` when the reader has stopped it; the same question asked again goes on. `broke()` after an error.
 export class Running {
   #now = null;
   #bar = h("progress", { "aria-label": "done" });
@@ -12,9 +12,11 @@ export class Running {
   #why = h("div", { role: "alert" });
 
   #stopped;
+  #broke;
 
-  constructor(stopped) {
+  constructor(stopped, broke = () => {}) {
     this.#stopped = stopped;
+    this.#broke = broke;
     this.#moving.append(this.#bar, this.#words, button("Stop", () => this.#now?.task.cancel()));
     this.element = h("div", { class: "running" }, this.#moving, this.#why);
   }
@@ -31,9 +33,14 @@ export class Running {
     mine.task = follow(question, params, {
       progress: ours((step) => { this.#show(step); progress?.(step); }),
       answer: last(answer),
-      failed: last((error) => this.#why.replaceChildren(failed(error))),
+      failed: last((error) => this.#fail(error)),
       ended: ours(() => this.#end(mine)),
     }, options);
+  }
+
+  #fail(error) {
+    this.#why.replaceChildren(failed(error));
+    this.#broke();
   }
 
   // Neither an answer nor an error came: the reader has stopped it, here or in the line below.

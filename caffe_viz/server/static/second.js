@@ -6,12 +6,13 @@ import { go, state, subscribe } from "./state.js";
 export function mount(root) {
   const select = h("select", { change: () => go({ other: select.value }) });
   const swap = button("Swap", () => go({ image: state.other, other: state.image }));
+  const link = h("a", { href: "#compare" }, "See both");
   const picture = h("img", { width: 48, height: 48, alt: "" });
-  root.append(h("p", { class: "control second" }, h("label", {}, "Compare with ", select), picture, swap,
+  root.append(h("p", { class: "control second" }, h("label", {}, "Compare with ", select), picture, link, swap,
     button("Keep this one to compare", () => go({ other: state.image }))));
 
   async function show() {
-    swap.hidden = picture.hidden = !state.other;
+    link.hidden = swap.hidden = picture.hidden = !state.other;
     if (state.other) {
       picture.src = album.thumbnail(state.other);
       await album.named(state.other).catch(() => {}); // compare.js says what is wrong
