@@ -501,6 +501,11 @@ def test_two_images(desk: Any) -> None:
     for _, first, second, difference in rows:
         assert abs(float(first) - float(second) - float(difference)) < 2e-3
     compare.locator(".tiles").nth(2).locator("button").nth(5).click()
+    assert [text.split()[2] for text in compare.locator(".readout").all_inner_texts()] == [
+        "mean",
+        "mean",
+        "rms",
+    ]
     expect(compare).to_contain_text("Unit 5 of conv1 in both")
     arrived(desk, "#compare .pair")
     assert parameters(desk)["unit"] == "5"

@@ -81,7 +81,7 @@ function table(first, second) {
 
 function grid(name) {
   const title = h("h3", {}), words = quiet(""), place = h("div", { class: "place" });
-  return { name, title, words, place, tiles: new Tiles(place, (unit) => go({ unit })), element: h("div", {}, title, words, place) };
+  return { name, title, words, place, tiles: new Tiles(place, (unit) => go({ unit }), name === "difference" ? "rms" : "mean"), element: h("div", {}, title, words, place) };
 }
 
 function maps(grids, [first, second]) {

@@ -7,10 +7,11 @@ const WORDS = 40; // a vector of up to so many values has them written in its ce
 const EDGE = 0.5; // px of a map that are left out, lest a part of its neighbour is seen
 const AROUND = 200, READOUT = 30; // px of the window that the maps do not have, and below them
 
-// `choose(unit)` when a map is clicked. What is shown is the answer of `maps` or `difference`.
+// `choose(unit)` when a map is clicked; `measure` is what its strength is. What is shown is the answer of `maps` or `difference`.
 export class Tiles {
-  constructor(place, choose) {
+  constructor(place, choose, measure = "mean") {
     this.place = place;
+    this.measure = measure;
     this.group = h("div", { class: "tiles", role: "group" });
     this.readout = h("p", { class: "readout", "aria-hidden": "true" });
     this.items = []; // by the number of their unit
@@ -89,7 +90,7 @@ export class Tiles {
   #first = () => this.group.firstElementChild?.dataset.unit;
 
   #read(unit) {
-    this.readout.textContent = this.cells ? this.#said(unit) : `map ${this.#name(unit)}, mean ${number(this.facts.strength[unit])}`;
+    this.readout.textContent = this.cells ? this.#said(unit) : `map ${this.#name(unit)}, ${this.measure} ${number(this.facts.strength[unit])}`;
   }
 
   #rove(unit) {
