@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -58,8 +59,10 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture
-def visit(browser: Any, served: Server) -> Iterator[Any]:
+def visit(browser: Any, served: Server, caplog: pytest.LogCaptureFixture) -> Iterator[Any]:
     """Opens the view; at the end nothing may have been asked of other hosts, thrown or shown by alert().
+
+    Nor may anything be left to wait for ever, such as a route that was held.
 
     `refusing`: that the server refuses something is part of the test.
     """
@@ -88,9 +91,19 @@ def visit(browser: Any, served: Server) -> Iterator[Any]:
     ours = ("http://127.0.0.1:", "data:", "blob:")
     assert not [url for url in asked if not url.startswith(ours)]
     assert not errors
+    gc.collect()
+    left = [
+        one for phase in ("call", "teardown") for one in caplog.get_records(phase) if one.name == "asyncio"
+    ]
+    assert not left
+
+
+SETTLED = """import('/static/settling.js').then(async ({ settled }) => {
+  do await settled(); while (document.querySelector("[data-sending]"));
+})"""
 
 
 def settled(page: Any) -> None:
-    """Waits until the image, the maps and all that follows the address are on the screen."""
+    """Waits until the image, the maps and all that follows the address or an edit are on the screen."""
     page.locator(".tiles").first.wait_for()
-    page.evaluate("import('/static/settling.js').then((module) => module.settled())")
+    page.evaluate(SETTLED)

@@ -133,7 +133,7 @@ def test_a_killed_worker_costs_one_request(live: Live) -> None:
         others = [live.begun(ask("square", n)) for n in (102, 103)]
         await live.until(lambda: live.worker("quick")["waiting"] == 2)
         os.kill(pid, signal.SIGKILL)
-        with pytest.raises(RunError, match=r"^the worker process ended \(signal 9\)\.$"):
+        with pytest.raises(RunError, match=r"^the computation broke off: its process ended \(signal 9\)\.$"):
             await busy
         found = [await one for one in others]
         assert [one["square"] for one in found] == [102**2, 103**2]
@@ -352,7 +352,7 @@ def test_a_worker_that_hangs_is_given_up(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fault", "reason", "tries"),
     [
-        ("fatal", r"the worker process ended \(signal 9\)\.", 2),
+        ("fatal", r"the computation broke off: its process ended \(signal 9\)\.", 2),
         ("unloadable", r"the network cannot be loaded\.", 1),
     ],
 )

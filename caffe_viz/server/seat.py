@@ -119,7 +119,7 @@ class Seat:
             self._why, self._failures = failed.reason, TRIES
 
     def _ended(self, ended: Ended) -> None:
-        why, self._why = self._why or f"the worker process ended ({ended.reason}).", ""
+        why, self._why = self._why or f"the computation broke off: its process ended ({ended.reason}).", ""
         busy, self._worker = self.busy, None
         self._mail.shutdown(wait=False)
         self._at("")

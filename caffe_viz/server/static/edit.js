@@ -28,7 +28,7 @@ class Editor {
   #tool = TOOLS.shift;
   #pressed = false;
   #shows;
-  #send = newest(() => this.#sent());
+  #send = newest(() => this.#sent(), (busy) => this.element.toggleAttribute("data-sending", busy));
 
   // `shows(open)` when it is opened and closed.
   constructor(shows) {
