@@ -23,6 +23,12 @@ from caffe_viz.server import Server, serve
 pytestmark = pytest.mark.slow
 browser, served, visit = pages.browser, pages.served, pages.visit
 
+WIDE = """
+input: "data" input_dim: 1 input_dim: 3 input_dim: 120 input_dim: 160
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+        convolution_param { num_output: 2 kernel_size: 24 stride: 4 } }
+layer { name: "prob" type: "Softmax" bottom: "conv" top: "prob" }
+"""
 MAPS = "#maps .tiles button"
 
 
@@ -34,6 +40,15 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     message = parse_net(HOSTILE)
     preprocess = Preprocess(mean=(100,), scale=1 / 64, resize=None, labels=("<b onclick=alert(6)>", "b", "c"))
     with serve(Network(message, seeded_weights(message, 1), preprocess), image) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def wide() -> Iterator[Server]:
+    """A network whose units see little of its input."""
+    message = parse_net(WIDE)
+    network = Network(message, seeded_weights(message, 1), Preprocess(mean=(100,), scale=1 / 64))
+    with serve(network, CAT) as server:
         yield server
 
 
@@ -281,15 +296,95 @@ def test_pixels_of_the_strongest_place_and_of_the_whole_map(visit: Any, activati
     settled(page)
     array = activations.arrays["conv3"][6]
     row, column = np.unravel_index(array.argmax(), array.shape)
-    with page.expect_request("**/api/attribution?*") as asked:
-        page.locator("#gradients").scroll_into_view_if_needed()
-    assert f"target=conv3%3A6%3A{row}%2C{column}&" in asked.value.url
-    shown(page, "#gradients")
+    shown(page, "#gradients", 3)
+    asked = page.evaluate("performance.getEntriesByType('resource').map(({ name }) => name)")
+    assert [f"target=conv3%3A6%3A{row}%2C{column}&" in url for url in asked if "/attribution?" in url].count(
+        True
+    ) == 3
     with page.expect_request("**/api/attribution?*") as asked:
         page.locator("#gradients select").select_option("map")
+        page.locator("#gradients").scroll_into_view_if_needed()  # what has come above may have moved it
     assert "target=conv3%3A6&" in asked.value.url
     settled(page)
     assert page.locator("#gradients .failed").count() == 0
+
+
+def test_pixels_are_shown_around_what_the_place_sees(visit: Any, wide: Server, tmp_path: Path) -> None:
+    page = visit("?layer=conv&unit=1", server=wide)
+    settled(page)
+    shown(page, "#gradients", 3)
+    rows_columns = r"rows (\d+) to (\d+), columns (\d+) to (\d+)"
+    seen = [int(n) for n in re.findall(rows_columns, page.locator("#seen").inner_text())[0]]
+    figure = page.locator("#gradients figure").first
+    part = [int(n) for n in re.findall(rows_columns, figure.inner_text())[0]]
+    for (low, high), (first, last), size in zip(
+        (seen[:2], seen[2:]), (part[:2], part[2:]), (120, 160), strict=True
+    ):
+        assert (high - low, last - first) == (24, 48)
+        assert first == min(max(0, low - 12), size - 48)
+    with page.expect_download() as download:
+        figure.get_by_role("link", name="save the picture").click()
+    download.value.save_as(tmp_path / "whole.png")
+    whole = load_image(tmp_path / "whole.png")
+    assert whole.shape == (120, 160, 3)
+
+    def pixels(element: Any) -> Any:
+        (tmp_path / "part.png").write_bytes(element.screenshot())
+        found = load_image(tmp_path / "part.png")
+        middles = [(np.arange(0.5, 48) * side / 48).astype(int) for side in found.shape[:2]]
+        return found[np.ix_(*middles)]
+
+    expected = whole[part[0] : part[1], part[2] : part[3]]
+    assert expected.std() > 0.05
+    assert np.abs(pixels(figure.locator(".part")) - expected).max() < 0.02
+    figure.locator(".zoom").click()
+    large = page.get_by_role("dialog").locator(".part")
+    assert large.bounding_box()["width"] == pytest.approx(large.bounding_box()["height"], abs=1)
+    assert np.abs(pixels(large) - expected).max() < 0.02
+    page.keyboard.press("Escape")
+    page.locator("#gradients select").select_option("map")
+    page.locator("#gradients").scroll_into_view_if_needed()
+    page.locator("#gradients figcaption", has_text="rows").first.wait_for(state="detached")
+    shown(page, "#gradients", 3)
+    assert "rows" not in page.locator("#gradients").inner_text()
+
+
+def test_the_part_around_a_box(visit: Any) -> None:
+    """Half its size on each side, at least 32 pixels, never outside."""
+    page = visit()
+    around = "([box, size]) => import('/static/around.js').then(({ around }) => around(box, size))"
+    size = {"width": 300, "height": 200}
+    for box, part in {
+        (100, 60, 150, 80): (75, 50, 100, 40), (100, 60, 101, 61): (85, 45, 32, 32), (0, 290, 20, 300): (0, 268, 40, 32),
+        (180, 0, 200, 200): (160, 0, 40, 300), (0, 0, 200, 300): (0, 0, 200, 300), (9, 9, 9, 9): (0, 0, 32, 32),
+    }.items():  # fmt: skip
+        found = page.evaluate(around, [box, size])
+        assert tuple(found[name] for name in ("top", "left", "height", "width")) == part
+    assert page.evaluate(around, [(3, 3, 9, 9), {"width": 20, "height": 10}])["width"] == 20
+
+
+def test_arrow_keys_show_the_other_pictures(visit: Any) -> None:
+    page = visit("?layer=conv3&unit=16")
+    settled(page)
+    buttons = page.locator(".zoom:visible")
+    alts = buttons.evaluate_all("all => all.map((one) => [...one.querySelectorAll('img')].at(-1).alt)")
+    buttons.first.focus()
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog")
+    seen = [dialog.get_by_role("status").inner_text()]
+    page.keyboard.press("ArrowLeft")  # there is none
+    for _ in alts:
+        page.keyboard.press("ArrowRight")
+        seen.append(dialog.get_by_role("status").inner_text())
+    assert seen == [*alts, alts[-1]]
+    assert dialog.get_attribute("aria-label") == alts[-1]
+    dialog.get_by_role("button", name="previous picture").click()
+    assert dialog.locator("img").last.get_attribute("alt") == alts[-2]
+    assert dialog.locator("img").last.get_attribute("src") == buttons.nth(-2).locator(
+        "img"
+    ).last.get_attribute("src")
+    page.keyboard.press("Escape")
+    assert buttons.nth(-2).evaluate("button => button === document.activeElement")
 
 
 def test_neighbours_of_a_unit(visit: Any) -> None:
@@ -463,6 +558,8 @@ def test_the_newest_question_wins(visit: Any) -> None:
         page.keyboard.press("Enter")
     page.get_by_text("96 maps of 8 x 8").wait_for()
     assert held
+    for route in held:
+        route.abort()
     assert page.locator(MAPS).count() == 96
 
 
@@ -476,7 +573,9 @@ def test_an_answer_of_a_unit_that_was_left_is_not_shown(visit: Any) -> None:
     page.keyboard.press("]")
     page.get_by_role("heading", name="Maps of relu3").wait_for()
     with page.expect_response("**/api/unit?*"):
-        held[0].continue_()
+        held.pop(0).continue_()
+    for route in held:
+        route.abort()
     settled(page)
     assert page.locator("#unit h2").inner_text() == "Unit"
     assert page.locator("#seen img").count() == 0

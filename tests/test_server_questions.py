@@ -189,6 +189,7 @@ def test_attributions_are_those_of_show_attribution(
         np.testing.assert_array_equal(found.arrays["scores"], a.scores)
         facts = found.facts
         assert (facts["target"], facts["layer"], facts["refused"]) == (a.targets[0], a.layer, "")
+        assert facts["size"] == [32, 32]
         np.testing.assert_array_equal(found.shots[0].rgb, heat(a.maps[0]))
         np.testing.assert_array_equal(found.shots[1].rgb, a.pictures[0])
         assert len(found.shots) == 2 + (method in SIGNED)

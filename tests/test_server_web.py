@@ -148,6 +148,8 @@ class TestPage:
         assert reply.headers["content-type"] == "text/html; charset=utf-8"
         assert "<title>CaffeNet_CIFAR10" in reply.text or "cifar10" in reply.text.lower()
         assert 'href="?layer=conv1"' in reply.text  # of the graph
+        assert reply.headers["referrer-policy"] == "no-referrer"
+        assert "referrer" not in reply.text  # nothing else says so
 
     def test_it_obeys_its_own_policy(self, app: Any) -> None:
         """No script, style or handler is within it, and nothing is from elsewhere."""

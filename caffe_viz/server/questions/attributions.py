@@ -67,7 +67,7 @@ def _answer(found: Attribution, facts: dict[str, str], name: str, seen: Array) -
         pictures.append(("colours", f"{method} for {facts['target']} in {name}, as colours", colours))
     told = {
         "refused": "", "score": json_number(found.scores[0]), "layer": found.layer, "state": found.state,
-        "empty": not np.isfinite(centre(maps)[0]),
+        "empty": not np.isfinite(centre(maps)[0]), "size": list(maps.shape),
     }  # fmt: skip
     shots = [
         Shot(rgb, words, file_name(f"{stem(name)}_{method}", kind), photo=kind == "input")

@@ -1,5 +1,6 @@
 // Pictures with a caption, large at a click, to be saved with their data.
-import { button, h } from "./dom.js";
+import { h } from "./dom.js";
+import { opener } from "./large.js";
 
 const SMALL = 480; // px: below, pixels are shown as squares
 
@@ -14,6 +15,18 @@ export function layered({ below, above, data = "", caption = "", shown = 0 }) {
   const map = picture(above);
   map.classList.add("heat");
   return framed(h("span", { class: "stack" }, picture({ ...below, alt: "" }), map), { ...above, data, caption, shown });
+}
+
+// The `part` of a picture that begins at left, top and has width, height; what is saved is all of it.
+export function cropped({ src, alt, width, height, name, data = "", caption = "" }, part) {
+  const image = picture({ src, alt, width, height });
+  const percent = (share) => `${100 * share}%`;
+  Object.assign(image.style, {
+    width: percent(width / part.width), left: percent(-part.left / part.width), top: percent(-part.top / part.height),
+  });
+  const shown = h("span", { class: "part" }, image);
+  shown.style.setProperty("--ratio", part.width / part.height);
+  return framed(shown, { src, alt, width: part.width, height: part.height, name, data, caption, shown: 0 });
 }
 
 // How wide a picture is on the screen that has to fit into so many px.
@@ -34,8 +47,7 @@ function picture({ src, alt, width, height }) {
 }
 
 function framed(shown, { src, alt, width, height, name, data, caption, shown: wide }) {
-  const open = button("", () => enlarge(shown, { alt, width, height }), { class: "zoom" });
-  open.append(shown);
+  const open = opener(shown, { alt, width, height });
   if (wide) open.style.width = `${wide}px`;
   return h("figure", { class: "picture" }, open, h("figcaption", {}, caption, saves({ src, name, data })));
 }
@@ -44,14 +56,3 @@ const saves = ({ src, name, data }) =>
   h("span", { class: "saves" },
     h("a", { href: src, download: `${name}.png`, "aria-label": `save the picture ${name}` }, "save"),
     data && h("a", { href: data, download: `${name}.npz`, "aria-label": `save the data of ${name}` }, "data"));
-
-// The picture as large as the window.
-function enlarge(shown, { alt, width, height }) {
-  const copy = shown.cloneNode(true);
-  copy.style.setProperty("--ratio", width / height);
-  const dialog = h("dialog", { class: "large", "aria-label": alt, close: () => dialog.remove() },
-    h("form", { method: "dialog", class: "bar" }, h("p", {}, alt), h("button", {}, "Close")), h("div", { class: "canvas" }, copy));
-  dialog.addEventListener("click", (event) => event.target.closest(".bar") || dialog.close());
-  document.body.append(dialog);
-  dialog.showModal();
-}

@@ -1,7 +1,8 @@
 // Which pixels drive a unit, by three methods that read gradients: at its strongest place, or its whole map.
 import { ask } from "./api.js";
+import { around } from "./around.js";
 import { failed, h, quiet } from "./dom.js";
-import { figure } from "./pictures.js";
+import { cropped, figure } from "./pictures.js";
 import { whenSeen } from "./seen.js";
 import { go, state, subscribe } from "./state.js";
 
@@ -20,26 +21,38 @@ export function mount(root) {
   let facts = null;
 
   const show = whenSeen(root, () => {
-    const { net, image } = state, { layer, unit, at, shape } = facts;
-    const place = shape.length === 3 && state.spot === "" ? `:${at.join(",")}` : "";
+    const { net, image } = state, { layer, unit, at, box, shape } = facts;
+    const one = shape.length === 3 && state.spot === "";
+    const place = one ? `:${at.join(",")}` : "";
     choice.hidden = shape.length !== 3;
     spot.value = state.spot;
-    for (const one of boxes) explain(one, { net, image, target: `${layer}:${unit}${place}`, method: one.method });
+    for (const each of boxes) explain(each, { net, image, target: `${layer}:${unit}${place}`, method: each.method }, one ? box : null);
   });
 
   subscribe(["spot"], () => facts && show());
   return { of: (told) => { facts = told; show(); } };
 }
 
-async function explain({ method, caption, box }, params) {
+// `sees`: what the place sees of the input, where it is one.
+async function explain({ method, caption, box }, params, sees) {
   try {
     const answer = await ask("attribution", params, { slot: `pixels ${method}`, says: `computing the ${caption} of the unit` });
     if (!answer) return;
-    const { facts: { refused, empty }, pictures, data } = answer;
+    const { facts: { refused, empty, size }, pictures, data } = answer;
     if (refused) return box.replaceChildren(quiet(`Not by ${caption}: ${refused}`));
-    const picture = pictures[COLOURS] ?? pictures[HEAT];
-    box.replaceChildren(figure({ ...picture, data, caption: empty ? `${caption}: 0 everywhere` : caption }));
+    const picture = { ...(pictures[COLOURS] ?? pictures[HEAT]), data };
+    box.replaceChildren(shown(picture, empty ? `${caption}: 0 everywhere` : caption, size, sees));
   } catch (error) {
     box.replaceChildren(failed(error));
   }
+}
+
+// `size` is that of the input, [height, width]; its pixels may be several in the picture.
+function shown(picture, caption, [high, wide], sees) {
+  const part = sees ? around(sees, { width: wide, height: high }) : { width: wide, height: high };
+  if (part.width === wide && part.height === high) return figure({ ...picture, caption });
+  const { left, top, width, height } = part, scale = picture.width / wide;
+  const where = `rows ${top} to ${top + height}, columns ${left} to ${left + width}; saved whole`;
+  const scaled = Object.fromEntries(Object.entries(part).map(([name, value]) => [name, scale * value]));
+  return cropped({ ...picture, caption: `${caption}: ${where}` }, scaled);
 }
