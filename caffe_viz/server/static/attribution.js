@@ -57,7 +57,7 @@ const readsLayer = (method) => method?.reads === "layer";
 function controls(network, methods, again) {
   const method = h("select", { change: () => go({ method: method.value }) }, [...methods.values()].map(({ name, long }) =>
     h("option", { value: name }, long ? `${name} (takes long)` : name)));
-  const target = h("input", { type: "text", id: "target", autocomplete: "off", placeholder: "the likeliest class", list: "target-labels" });
+  const target = h("input", { type: "text", id: "target", autocomplete: "off", placeholder: "the likeliest", list: "target-labels" });
   const labels = h("datalist", { id: "target-labels" });
   const likeliest = button("The likeliest", () => go({ target: "" }));
   const form = h("form", { class: "control", submit: (event) => { event.preventDefault(); target.value.trim() === state.target ? again() : go({ target: target.value.trim() }); } },
