@@ -100,13 +100,17 @@ def browser(address: str) -> Iterator[httpx.Client]:
 class TestCommand:
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_from_the_address_to_the_end(self, number: signal.Signals) -> None:
-        with command("--example") as process:
+        """Which comes while a worker is at work."""
+        with command("--example") as process, browser(process.address) as client:
             assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\?token=[\w-]{32,}", process.address)
             assert process.lines[-1] == process.address
             assert process.lines[0].startswith("preprocessing: BGR")
-            with browser(process.address) as client:
-                assert "cat.png" in client.get("/api/network").text
-            code, out, said = process.ended(number)
+            assert "cat.png" in client.get("/api/network").text
+            with client.stream("GET", "/api/events", params={"ask": CLIMB.format("conv3:16")}) as stream:
+                lines = stream.iter_lines()
+                assert any(line == "event: progress" for line in lines)
+                code, out, said = process.ended(number)
+                assert any(line == "event: failed" for line in lines)
         assert (code, said) == (0, "")
         assert re.fullmatch(
             r"listens at 127\.0\.0\.1, port \d+, for this machine only; Ctrl-C ends it\n", out
@@ -420,19 +424,6 @@ def test_layers_of_the_users_own(tmp_path: Path) -> None:
         reply = client.get("/api/maps", params={"image": image, "layer": "twice"})
         assert reply.status_code == 200, reply.text
         assert reply.json()["facts"]["count"] == 10
-
-
-def test_ctrl_c_while_a_worker_is_at_work() -> None:
-    with (
-        command("--example") as process,
-        browser(process.address) as client,
-        client.stream("GET", "/api/events", params={"ask": CLIMB.format("conv3:16")}) as stream,
-    ):
-        lines = stream.iter_lines()
-        assert any(line == "event: progress" for line in lines)
-        code, _, said = process.ended(signal.SIGINT)
-        assert any(line == "event: failed" for line in lines)
-    assert (code, said) == (0, "")
 
 
 def png(width: int, height: int) -> bytes:
