@@ -6,8 +6,8 @@
 Medians over a few rounds, in milliseconds: an image dropped until its answer and all maps of a layer are on
 the screen, another layer of the same image, a unit's panel. Then pictures a second of an ascent, frames a
 second of a webcam (Chromium's test pattern), and 200 requests from 8 clients: how many were lost, and the
-memory of all processes before and after. Every round has an image of its own, which the server's cache does
-not know.
+memory of the server's processes before and after. Every round has an image of its own, which the server's
+cache does not know.
 """
 
 from __future__ import annotations
@@ -15,13 +15,16 @@ from __future__ import annotations
 import argparse
 import base64
 import io
-import os
+import json
 import shutil
+import signal
 import statistics
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -31,7 +34,6 @@ import numpy as np
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-import caffe_viz as cv
 from caffe_viz.deploying import preprocess_near
 from caffe_viz.network import Network
 
@@ -92,17 +94,33 @@ def a_second(times: Sequence[float]) -> float:
     return 0.0 if len(times) < 2 else 1000 * (len(times) - 1) / (times[-1] - times[0])
 
 
-def resident() -> float:
-    """MB of this process and all below it."""
+@contextmanager
+def served(given: Any) -> Iterator[tuple[str, int]]:
+    """The address of a server in a process of its own, and the number of that."""
+    images = [word for image in given.image for word in ("--image", str(image))]
+    command = ["serve", str(given.prototxt), str(given.weights), *images, "--engine", given.engine, "--json"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "caffe_viz.cli", *command], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        yield json.loads(process.stdout.readline())["address"], process.pid
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait()
+
+
+def resident(pid: int) -> float:
+    """MB of a process and all below it."""
     rows = subprocess.run(["ps", "-eo", "pid=,ppid=,rss="], capture_output=True, text=True, check=True).stdout
     table = [tuple(map(int, row.split())) for row in rows.splitlines()]
-    ours = {os.getpid()}
+    ours = {pid}
     while more := {pid for pid, parent, _ in table if parent in ours} - ours:
         ours |= more
     return sum(rss for pid, _, rss in table if pid in ours) / 1000
 
 
-def burst(address: str, layers: Sequence[str]) -> tuple[int, float, float]:
+def burst(address: str, layers: Sequence[str], pid: int) -> tuple[int, float, float]:
     """Requests that failed, seconds, and MB more than before; clients ask for maps of images and layers."""
     parts = urlsplit(address)
     base = f"{parts.scheme}://{parts.netloc}"
@@ -116,10 +134,10 @@ def burst(address: str, layers: Sequence[str]) -> tuple[int, float, float]:
             asked = {"image": ids[number % len(ids)], "layer": layers[number % len(layers)]}
             return client.get("/api/maps", params=asked).status_code != 200
 
-    before, begun = resident(), time.monotonic()
+    before, begun = resident(pid), time.monotonic()
     with ThreadPoolExecutor(CLIENTS) as clients:
         lost = sum(clients.map(one, range(REQUESTS)))
-    return lost, time.monotonic() - begun, resident() - before
+    return lost, time.monotonic() - begun, resident(pid) - before
 
 
 def main() -> None:
@@ -139,14 +157,14 @@ def main() -> None:
         x.name for x in network.geometry.layers if x.type == "Convolution" and len(x.shapes[0]) == 4
     ]
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
-    with cv.serve(network, given.image) as server, sync_playwright() as p:
+    with served(given) as (address, pid), sync_playwright() as p:
         browser = p.chromium.launch(
             executable_path=chromium,
             args=["--no-sandbox", "--disable-gpu", "--use-fake-device-for-media-stream",
                   "--use-fake-ui-for-media-stream"],
         )  # fmt: skip
         page = browser.new_page(viewport={"width": 1400, "height": 900})
-        page.goto(server.address)
+        page.goto(address)
         page.wait_for_selector("#layers a", state="attached")
 
         def timed(code: str, value: Any, until: str = ALL) -> float:
@@ -158,8 +176,8 @@ def main() -> None:
         ascent(page, given, layers[-1])
         webcam(page)
         browser.close()
-        for turn in (1, 2):
-            lost, seconds, more = burst(server.address, layers)
+        for turn in (1, 2, 3):
+            lost, seconds, more = burst(address, layers, pid)
             print(f"{REQUESTS} requests from {CLIENTS} clients, round {turn}: {lost} lost, {seconds:.1f} s, "
                   f"{more:+.0f} MB")  # fmt: skip
 
