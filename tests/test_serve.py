@@ -135,7 +135,7 @@ class TestCommand:
             _, out, said = process.ended(signal.SIGINT)
         assert "listens at 0.0.0.0, port" in out
         assert "other machines reach it too" in out
-        assert said.startswith("caffe-viz: whoever reaches 0.0.0.0 and knows this address can use it")
+        assert said.startswith("caffe-viz: whoever reaches 0.0.0.0 and knows the address can use it")
         assert said.count("\n") == 1
 
     def test_a_port_that_is_taken(self) -> None:

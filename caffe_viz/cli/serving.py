@@ -73,19 +73,19 @@ def serve(
     ) as server:  # fmt: skip
         if image:
             net.say_images(network)
+        if server.beyond:
+            print(
+                f"caffe-viz: whoever reaches {server.host} and knows the address can use it, and can read "
+                f"what is sent: use it in networks that you trust.", file=sys.stderr,
+            )  # fmt: skip
         if as_json:
             print(
                 json.dumps({"address": server.address, "host": server.host, "port": server.port}), flush=True
             )
         else:
-            print(server.address)
             reach = "other machines reach it too" if server.beyond else "for this machine only"
-            print(f"listens at {server.host}, port {server.port}, {reach}; Ctrl-C ends it", flush=True)
-        if server.beyond:
-            print(
-                f"caffe-viz: whoever reaches {server.host} and knows this address can use it, and can read "
-                f"what is sent: use it in networks that you trust.", file=sys.stderr,
-            )  # fmt: skip
+            listens = f"listens at {server.host}, port {server.port}, {reach}; Ctrl-C ends it"
+            print(f"{server.address}\n{listens}", flush=True)
         if browser:
             webbrowser.open(server.address)
         server.wait()
