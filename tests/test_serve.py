@@ -402,7 +402,8 @@ def wait_for(true: Any) -> None:
 
 def workers() -> list[psutil.Process]:
     """Those of servers in this process, which may have other children."""
-    return [p for p in psutil.Process().children() if any(PROGRAM in word for word in p.cmdline())]
+    living = [p for p in psutil.Process().children() if p.status() != psutil.STATUS_ZOMBIE]
+    return [p for p in living if any(PROGRAM in word for word in p.cmdline())]
 
 
 def test_a_worker_that_dies_costs_one_request(client: httpx.Client, cat: str) -> None:
