@@ -146,7 +146,10 @@ def test_modules(script: Any, tmp_path: Path) -> None:
     assert err == "python -m caffe_viz.run: No module named package.other.\n"
 
 
-def test_what_is_wrong_is_one_line(script: Any, tmp_path: Path, capfd: Any) -> None:
+def test_what_is_wrong_is_one_line(
+    script: Any, tmp_path: Path, capfd: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))  # a script has its own folder in the first place
     script("pass")
     for words, line in (
         (["nothing.py", "x"], "there is no script nothing.py."),
