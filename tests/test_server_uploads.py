@@ -17,8 +17,8 @@ from caffe_viz.errors import InputError
 from caffe_viz.images import load_image, png_bytes
 from caffe_viz.server.messages import Source
 from caffe_viz.server.questions import uploads as module
-from caffe_viz.server.questions.recent import Recent
 from caffe_viz.server.questions.uploads import Uploads
+from caffe_viz.server.recent import Recent
 
 CAT = Path(__file__).resolve().parent.parent / "examples" / "cat.png"
 NOISE = np.random.default_rng(0).integers(0, 256, (40, 30, 4), np.uint8)

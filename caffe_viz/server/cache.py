@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
@@ -13,6 +12,7 @@ from pathlib import Path
 from caffe_viz.errors import RunError
 from caffe_viz.files import write_whole
 from caffe_viz.server.messages import Given, Picture
+from caffe_viz.server.recent import Recent
 
 IN_MEMORY, ON_DISK = 256_000_000, 1_000_000_000  # bytes
 ENDING = ".answer"
@@ -23,17 +23,19 @@ class Cache:
     """Up to `limit` bytes of answers, and up to `on_disk` bytes in `folder`; the least used ones go first."""
 
     def __init__(self, limit: int = IN_MEMORY, folder: Path | None = None, on_disk: int = ON_DISK) -> None:
-        self.limit, self.size = limit, 0  # bytes in memory
-        self._answers: OrderedDict[str, Given] = OrderedDict()
+        self.limit = limit
+        self._answers: Recent[Given] = Recent(limit, lambda given: given.size)
         self._folder = None if folder is None else _Folder(folder, on_disk)
+
+    @property
+    def size(self) -> int:
+        """Bytes in memory."""
+        return self._answers.size
 
     def get(self, key: str) -> Given | None:
         """The answer that was put under `key`, or None."""
-        if key in self._answers:
-            self._answers.move_to_end(key)
-            return self._answers[key]
-        given = None if self._folder is None else self._folder.get(key)
-        if given is not None:
+        given = self._answers.find(key)
+        if given is None and self._folder is not None and (given := self._folder.get(key)) is not None:
             self._remember(key, given)
         return given
 
@@ -44,14 +46,10 @@ class Cache:
             self._folder.put(key, given)
 
     def _remember(self, key: str, given: Given) -> None:
-        old = self._answers.pop(key, None)
-        self.size -= old.size if old else 0
         if given.size > self.limit:
-            return
-        self._answers[key] = given
-        self.size += given.size
-        while self.size > self.limit:
-            self.size -= self._answers.popitem(last=False)[1].size
+            self._answers.drop(key)
+        else:
+            self._answers.put(key, given)
 
 
 class _Folder:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os.path import basename
@@ -15,6 +14,7 @@ from caffe_viz.images import Album
 from caffe_viz.images.album import Entry, printable
 from caffe_viz.report.subject import short_names
 from caffe_viz.server.messages import Source
+from caffe_viz.server.recent import Recent
 
 UPLOADS = 256 * 2**20  # bytes that uploads may take
 LONGEST = 200  # characters of a name
@@ -48,12 +48,12 @@ class Library:
     """
 
     def __init__(self, album: Album | None, limit: int = UPLOADS) -> None:
-        self._album, self._limit = album, limit
+        self._album = album
         entries = () if album is None else album.entries
         names = short_names([entry.name for entry in entries])
         listed = [Listed(k, names[k], _stamp(entry)) for k, entry in enumerate(entries)]
         self._listed = {_id(entries[one.number], one.stamp): one for one in listed}
-        self._uploads = OrderedDict[str, Source]()
+        self._uploads: Recent[Source] = Recent(limit, lambda source: len(source.data))
 
     @property
     def strip(self) -> Sequence[Known]:
@@ -63,17 +63,13 @@ class Library:
     def add(self, name: str, data: bytes) -> Known:
         """Keep an upload; those that were not asked for longest go."""
         known = Known(hashlib.sha256(data).hexdigest(), _clean(name))
-        self._uploads[known.id] = Source(known.name, data)
-        self._uploads.move_to_end(known.id)
-        while sum(len(one.data) for one in self._uploads.values()) > self._limit and len(self._uploads) > 1:
-            self._uploads.popitem(last=False)
+        self._uploads.put(known.id, Source(known.name, data))
         return known
 
     def source(self, id: str) -> Source:
         """The bytes of an image. Raises Unknown, or InputError where the file has changed or is gone."""
-        if id in self._uploads:
-            self._uploads.move_to_end(id)
-            return self._uploads[id]
+        if (upload := self._uploads.find(id)) is not None:
+            return upload
         if id not in self._listed or self._album is None:
             raise Unknown("the server does not have this image, or not any more: drop or choose it again.")
         number, name, stamp = self._listed[id]

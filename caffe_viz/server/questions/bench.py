@@ -12,9 +12,9 @@ from caffe_viz.figures import heat, map_tiles
 from caffe_viz.images import Album
 from caffe_viz.server.messages import Setup, Source
 from caffe_viz.server.questions.opened import Opened
-from caffe_viz.server.questions.recent import Recent
 from caffe_viz.server.questions.searching import Searching
 from caffe_viz.server.questions.uploads import Uploads
+from caffe_viz.server.recent import Recent
 
 SEARCHES = 2  # whose nets are kept; of others the standing is on disk
 

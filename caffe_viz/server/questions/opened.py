@@ -16,8 +16,8 @@ from caffe_viz.geometry import LayerGeometry
 from caffe_viz.images import Labels, stretched
 from caffe_viz.network import Array, Network
 from caffe_viz.probe import RememberingProbe
-from caffe_viz.server.questions.recent import Recent
 from caffe_viz.server.questions.uploads import Uploads
+from caffe_viz.server.recent import Recent
 from caffe_viz.units import labels_at
 from caffe_viz.views.files import stored_layers
 from caffe_viz.views.streams import run_image

@@ -13,7 +13,7 @@ from caffe_viz.images.arrays import as_picture, load_array
 from caffe_viz.images.decoding import Limits
 from caffe_viz.network import Array
 from caffe_viz.server.messages import Source
-from caffe_viz.server.questions.recent import Recent
+from caffe_viz.server.recent import Recent
 
 FORMATS = frozenset(
     {"AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TGA", "TIFF", "WEBP"}
