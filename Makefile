@@ -19,7 +19,7 @@ demo: $(VENV)/ready ## install what is needed, draw the pictures of the shipped 
 
 test: $(VENV)/dev caffe browser ## install everything, real Caffe included, and run every test
 	$(say) "testing"
-	@OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2
+	@OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist worksteal --instafail --durations=10
 	$(say) "tests done"
 
 check: $(VENV)/dev ## ruff, ruff format, mypy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import secrets
@@ -92,6 +93,15 @@ def h5py() -> Any:
 
 
 LONGEST = 100  # characters of a part of a name: file systems take 255 bytes
+
+
+def sha256(path: str | Path) -> str:
+    """The digest of a file's content, in hex. Raises OSError if it cannot be read."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while part := stream.read(2**22):
+            digest.update(part)
+    return digest.hexdigest()
 
 
 def safe_name(name: str) -> str:

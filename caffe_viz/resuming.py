@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from caffe_viz.errors import InputError
+from caffe_viz.files import sha256
 from caffe_viz.images import Album, Labels
 from caffe_viz.netdef import NetParameter
 from caffe_viz.network import Network
@@ -41,11 +42,7 @@ def need_same(key: Mapping[str, Any], found: Mapping[str, Any], what: str) -> No
 
 
 def _digest(weights: str | Path | NetParameter | None) -> str:
-    digest = hashlib.sha256()
     if isinstance(weights, str | Path):
-        with open(weights, "rb") as file:
-            while chunk := file.read(2**20):
-                digest.update(chunk)
-    elif weights is not None:
-        digest.update(weights.SerializeToString(deterministic=True))
-    return digest.hexdigest()
+        return sha256(weights)
+    held = b"" if weights is None else weights.SerializeToString(deterministic=True)
+    return hashlib.sha256(held).hexdigest()

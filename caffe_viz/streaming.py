@@ -207,6 +207,10 @@ class OnImages:
         """The net, loaded when it is first needed."""
         return Runner(self.network, *self.blobs, images=self.images * self.views)
 
+    def load(self) -> None:
+        """Load the net, if it is not."""
+        self.runner  # noqa: B018  # a cached property
+
     def pixels(self, some: Pictures, number: int) -> Array:
         """(V, C, H, W) of an image."""
         return self.part.pixels(some.load(number), name=some.name(number))[None]
@@ -242,7 +246,7 @@ class Batched(OnImages):
     """As of `tasks.Work`: the reports are batches."""
 
     def open(self) -> Callable[[Pictures], Iterator[Batch]]:
-        self.runner  # noqa: B018  # loads the net
+        self.load()
         return self.batches
 
     def gathered(self, reports: Iterator[Batch], tell: Tell[Batch]) -> Sequence[Batch]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from caffe_viz.answers import Head
@@ -167,15 +167,17 @@ def _called(network: Network, text: str) -> Unit:
     labels = Labels(
         [name for _, one in labelled for name in one], [code for _, one in labelled for code in one.codes]
     )
-    raise InputError(f"target {text!r}: {_why(labels, text, [number for _, number in found])}")
+    numbers = [number for _, number in found]
+    raise InputError(f"target {text!r}: {_why(labels, text, numbers, sorted(layers))}")
 
 
-def _why(labels: Labels, text: str, found: list[int]) -> str:
-    """Why a name is not that of one class, and the names that are like it."""
+def _why(labels: Labels, text: str, found: list[int], layers: Sequence[str] = ()) -> str:
+    """Why a name is not that of one class, and the names that are like it, those of layers too."""
     if found:
         return f"it is the label of classes {', '.join(map(str, found))}: give a number."
     alike = labels.near(text)
-    offered = f" Did you mean {' or '.join(map(repr, alike))}?" if alike else near(text, filter(None, labels))
+    names = [*filter(None, labels), *layers]
+    offered = f" Did you mean {' or '.join(map(repr, alike))}?" if alike else near(text, names)
     return f"the net has no class {text!r}.{offered}"
 
 

@@ -2,34 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
-
 from caffe_viz.ascent.crew import Crew
-from caffe_viz.ascent.worker import Job, Tick, climbs, ticks
+from caffe_viz.ascent.worker import Batch, Job, Tick
+from caffe_viz.tasks import Here, Run
 
 
-@dataclass
-class OneProcess:
+def here(job: Job, jobs: int) -> Run[Batch, Tick]:
     """In place of `Crew`: climbs in this process."""
-
-    job: Job
-    jobs: int
-    pids: tuple[int, ...] = ()
-
-    def __enter__(self) -> OneProcess:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def run(self, batches: Any) -> Iterator[Tick]:
-        climb_of = climbs(self.job)
-        for batch in batches:
-            yield from ticks(self.job, batch, climb_of(batch))
+    return Here(job)
 
 
-def crew(job: Job, jobs: int) -> Crew | OneProcess:
+def crew(job: Job, jobs: int) -> Run[Batch, Tick]:
     """Other processes only where several are asked for."""
-    return OneProcess(job, jobs) if jobs == 1 else Crew(job, jobs)
+    return here(job, jobs) if jobs == 1 else Crew(job, jobs)

@@ -16,11 +16,11 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
+import climbing
 import doc_pages
 import numpy as np
 import pytest
 import typer
-from climbing import OneProcess
 from doc_pages import PAGES, REPOSITORY, Block, Command
 
 from caffe_viz import layers_file, shipped
@@ -58,7 +58,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for k in range(4):
         save_png(tmp_path / "photos" / f"cat_{k}.png", cat[:280, 30 * k : 280 + 30 * k])
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("caffe_viz.ascent.Crew", OneProcess)
+    monkeypatch.setattr("caffe_viz.ascent.Crew", climbing.here)
     return tmp_path
 
 

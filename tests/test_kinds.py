@@ -8,8 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import climbing
 import pytest
-from climbing import OneProcess
 from commands import ran
 from kinds import FILM, KINDS, Kind
 
@@ -55,7 +55,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def quick() -> Iterator[None]:
     """Ascents climb in this process."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ascent, "Crew", OneProcess)
+        patch.setattr(ascent, "Crew", climbing.here)
         yield
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pages
 import pytest
 from attribution_toy import pooled
 
@@ -20,7 +21,7 @@ from caffe_viz.report import Reporting
 from caffe_viz.report.shelf import Made, Shot
 from caffe_viz.report.subject import Subject
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: make test")
+browser = pages.browser
 pytestmark = pytest.mark.slow
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -34,14 +35,6 @@ layer { name: "../../é日本 \\\\N 'quoted'" type: "ReLU" bottom: "</svg><scrip
 layer { name: "javascript:alert(4)" type: "InnerProduct" bottom: "</svg><script>alert(3)</script>" top: "]]>--><!--" inner_product_param { num_output: 3 } }
 layer { name: "prob" type: "Softmax" bottom: "]]>--><!--" top: "prob" }
 """
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Any]:
-    with playwright.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
 
 
 def reported(subject: Subject, folder: Path, budget: float = 0, **options: Any) -> Path:

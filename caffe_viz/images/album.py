@@ -9,7 +9,7 @@ import socket
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -189,9 +189,12 @@ def _elsewhere(entries: tuple[Entry, ...]) -> Album:
     for place in dict.fromkeys(alone):
         if not place.exists():
             raise RunError(f"{place} is not on {socket.gethostname()}: images are read where the net runs.")
-    shared = (_Files[Any](lambda path, kind=kind: _shared(kind, path, *_version(path)))  # type: ignore[misc]
-              for kind in (zipfile.ZipFile, Video))  # fmt: skip
+    shared = (_Files[Any](partial(_open_here, kind)) for kind in (zipfile.ZipFile, Video))
     return _Elsewhere(entries, _Opened(*shared))
+
+
+def _open_here(kind: Callable[[Path], Any], path: Path) -> Any:
+    return _shared(kind, path, *_version(path))
 
 
 @lru_cache(maxsize=8)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from caffe_viz.ascent import ascend, canvas_size
+from caffe_viz.ascent import canvas_size
 from caffe_viz.attribution import attribute, centre
 from caffe_viz.classification import likeliest
 from caffe_viz.comparing.changes import side_of
@@ -25,7 +25,7 @@ from caffe_viz.surgery import auxiliary_net, with_batch
 from caffe_viz.views import show_evolution
 from caffe_viz.views.attributed import SIGNED
 from caffe_viz.views.kernels import draw_weights, has_kernels
-from caffe_viz.views.maximized import Maximized
+from caffe_viz.views.maximized import Maximized, climbing_of
 from caffe_viz.views.objectives import climbed
 from caffe_viz.views.streams import draw, has_maps, statistics, strengths
 from caffe_viz.views.structured import show_structure
@@ -48,16 +48,21 @@ class OutOfTime(Exception):
 
 
 def structure(subject: Subject) -> Made:
-    """The graph of layers as SVG, those of unknown types too; each leads to its section, if it has one."""
+    """The graph of layers as SVG; each leads to its section, if it has one."""
+    return Made({"svg": graph(subject, lambda layer: f"#layer-{layer.index}")})
+
+
+def graph(subject: Subject, address: Callable[[LayerGeometry], str]) -> str:
+    """The graph of layers as SVG, those of unknown types too; those of `subject.layers` lead somewhere."""
     drawn = show_structure(with_batch(subject.network.whole, 1))
-    sections = {layer.name: layer.index for layer in subject.layers}
+    known = {layer.name: layer for layer in subject.layers}
     names = {layer.index: layer.name for node in drawn.graph.nodes for layer in node.layers}
 
     def link(index: int) -> str | None:
-        place = sections.get(names[index])
-        return None if place is None else f"#layer-{place}"
+        layer = known.get(names[index])
+        return None if layer is None else address(layer)
 
-    return Made({"svg": drawn.fragment(link)})
+    return drawn.fragment(link)
 
 
 def weights(subject: Subject, layer: LayerGeometry) -> Made:
@@ -154,12 +159,7 @@ def ascent(subject: Subject, layer: LayerGeometry, filters: Sequence[int], late:
     Raises:
         OutOfTime: it became `late` before they were finished.
     """
-    network = climbed(subject.network, layer.name)
-    climbing = ascend(
-        network.message, network.trained, layer.name, filters, preprocess=network.colours, method=METHOD,
-        steps=STEPS, engine=network.engine, device=network.device, image=network.data,
-        inputs=network.beside(network.message),
-    )  # fmt: skip
+    network, climbing = climbing_of(subject.network, layer.name, filters, method=METHOD, steps=STEPS)
     for _ in climbing:
         if late():
             raise OutOfTime

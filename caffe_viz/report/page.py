@@ -27,7 +27,8 @@ STYLES, SCRIPTS = ("colours.css", "page.css", "graph.css"), ("page.js", "graph.j
 
 def page(subject: Subject, shelf: Shelf, plan: Plan, beside: bool, command: str) -> bytes:
     """The page; with `beside` its pictures are named, else they are in it."""
-    environment = _environment()
+    environment = templates("caffe_viz.report")
+    environment.filters |= {"number": _short, "text": tables.text, "bars": _bars}
     style, script = svg.style() + _static(STYLES), _static(SCRIPTS)
 
     def source(shot: Kept) -> str:
@@ -69,15 +70,14 @@ def need_jinja2() -> None:
         raise RunError("reports need jinja2: pip install 'caffe-viz[report]'.")
 
 
-def _environment() -> Any:
+def templates(package: str) -> Any:
+    """The environment of a package's templates: all is text that is not said to be HTML."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    environment = Environment(
-        loader=PackageLoader("caffe_viz.report"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
+    return Environment(
+        loader=PackageLoader(package), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"number": _short, "text": tables.text, "bars": _bars}
-    return environment
 
 
 def _static(names: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from caffe_viz.backend import chosen
 from caffe_viz.checking import remarks
 from caffe_viz.errors import InputError
+from caffe_viz.files import sha256
 from caffe_viz.geometry import LayerGeometry, seen_by_units
 from caffe_viz.geometry.fields import Shape
 from caffe_viz.images import Album
@@ -36,12 +37,8 @@ class File:
     @classmethod
     def of(cls, what: str, path: PathLike) -> File:
         """Raises InputError if it cannot be read."""
-        digest = hashlib.sha256()
         try:
-            with Path(path).open("rb") as stream:
-                while block := stream.read(1 << 22):
-                    digest.update(block)
-                return cls(what, str(path), stream.tell(), digest.hexdigest())
+            return cls(what, str(path), Path(path).stat().st_size, sha256(path))
         except OSError as error:
             raise InputError(f"{path} cannot be read: {error.strerror or error}.") from None
 

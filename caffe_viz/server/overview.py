@@ -13,13 +13,13 @@ from caffe_viz.attribution import METHODS, PASSES
 from caffe_viz.errors import CaffeVizError
 from caffe_viz.geometry import LayerGeometry
 from caffe_viz.network import Network
+from caffe_viz.report import making
+from caffe_viz.report.page import templates
 from caffe_viz.report.subject import Subject
 from caffe_viz.server.guard import MOST_BYTES
 from caffe_viz.server.library import Library
 from caffe_viz.server.questions.uploads import LIMITS
-from caffe_viz.surgery import with_batch
 from caffe_viz.views.classified import described
-from caffe_viz.views.structured import show_structure
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -47,15 +47,9 @@ def overview(subjects: Sequence[Subject], library: Library, command: str) -> dic
 
 def page(subject: Subject) -> bytes:
     """The HTML of the page."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("caffe_viz.server"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    html: str = environment.get_template("page.html").render(
+    html: str = templates("caffe_viz.server").get_template("page.html").render(
         name=subject.name, svg=_graph(subject), static="/static"
-    )
+    )  # fmt: skip
     return html.encode()
 
 
@@ -96,7 +90,7 @@ def _heads(network: Network) -> list[dict[str, Any]]:
         {
             "name": head.answer,
             "count": len(head),
-            "unit": "probability" if head.squash and not head.squash.startswith("Log") else "score",
+            "unit": "probability" if head.values == "probabilities" else "score",
             "labels": list(network.labels_of(head)),
         }
         for head in network.heads if head.of_classes
@@ -108,14 +102,8 @@ def _graph(subject: Subject) -> Markup | None:
     from markupsafe import Markup
 
     with suppress(CaffeVizError):
-        drawn = show_structure(with_batch(subject.network.whole, 1))
-        names = {layer.index: layer.name for node in drawn.graph.nodes for layer in node.layers}
-        known = {layer.name for layer in subject.layers}
-
-        def link(index: int) -> str | None:
-            return f"?layer={quote(names[index])}" if names[index] in known else None
-
-        return Markup(drawn.fragment(link))  # it has escaped what it holds
+        # It has escaped what it holds.
+        return Markup(making.graph(subject, lambda layer: f"?layer={quote(layer.name)}"))
     return None
 
 

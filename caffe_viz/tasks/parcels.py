@@ -19,7 +19,7 @@ from typing import Any
 
 from platformdirs import user_cache_dir
 
-from caffe_viz.files import cannot_write, write_whole
+from caffe_viz.files import cannot_write, sha256, write_whole
 from caffe_viz.netdef import NetParameter
 from caffe_viz.network import Network
 
@@ -89,7 +89,7 @@ def receive(digest: str, first: int, data: bytes, last: bool) -> None:
         with partial.open("r+b" if first else "wb") as file:
             file.seek(first)
             file.write(data)
-        if last and _digest(partial) == digest:
+        if last and sha256(partial) == digest:
             os.replace(partial, path)
     except OSError as error:
         raise cannot_write(path, error) from None
@@ -106,7 +106,7 @@ class _Packer(pickle.Pickler):
         """What stands for weights: files as they are, messages as bytes."""
         if isinstance(value, _File):
             path = value.path.absolute()
-            digest = _digest(path)
+            digest = sha256(path)
             self.files[digest] = path
             return digest, str(path)
         if isinstance(value, NetParameter) and value.ByteSize() > LARGE:
@@ -183,15 +183,7 @@ def _known(path: Path) -> str:
 
 @lru_cache(maxsize=64)
 def _digest_of(path: Path, changed: int, size: int) -> str:
-    return _digest(path)
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+    return sha256(path)
 
 
 def _use(path: Path) -> None:

@@ -36,7 +36,7 @@ class Highest(OnImages):
     count: int = 1
 
     def open(self) -> Callable[[Pictures], Iterator[Standing]]:
-        self.runner  # noqa: B018  # loads the net
+        self.load()
         return self._standings
 
     def gathered(self, made: Iterator[Standing], tell: Tell[Standing]) -> Sequence[Standing]:

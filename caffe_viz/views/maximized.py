@@ -197,6 +197,7 @@ def maximize(
         InputError: as `ascend`.
     """
     whole = Network.of(net)
+    whole.check()
     album = None if photos is None else Album.of(*([photos] if isinstance(photos, str | Path) else photos))
     network, climbing = climbing_of(
         whole, layer, filters, start=start, size=size, inputs=inputs,
@@ -226,12 +227,11 @@ def climbing_of(
     inputs: Any = (),
     **options: Any,
 ) -> tuple[Network, Ascending]:
-    """The part of a network that is climbed, and its ascent, made ready; as of `maximize`.
+    """The part of a network, which is checked, that is climbed, and its ascent made ready; as of `maximize`.
 
     Raises:
         InputError: as `ascend`.
     """
-    whole.check()
     network = climbed(whole, layer, inputs)
     if isinstance(layer, Objective):
         layer = with_photographs(network, layer, size)
