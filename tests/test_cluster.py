@@ -9,15 +9,16 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import clusters
 import numpy as np
 import pytest
 from cluster_work import Squares
+from clusters import same, until
 from commands import refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -28,7 +29,7 @@ from caffe_viz.ascent import Ascent, ascend
 from caffe_viz.errors import InputError, RunError
 from caffe_viz.extraction.spool import Spool
 from caffe_viz.images import Album
-from caffe_viz.netdef import NetParameter, make_blob, write_weights
+from caffe_viz.netdef import NetParameter
 from caffe_viz.network import Network
 from caffe_viz.streaming import Batch, Failed, in_order, joined
 from caffe_viz.tasks import Cluster, Death, Ranges, member, parcels
@@ -43,14 +44,6 @@ PATIENCE = 120  # seconds
 IMAGES = 150  # the last of five batches of 32 is short
 NET = "caffenet_cifar10"
 BLOBS = ["conv2", "fc"]
-TOY = """
-layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 12 dim: 12 } } }
-layer { name: "conv1" type: "Convolution" bottom: "data" top: "conv1" convolution_param { num_output: 10 kernel_size: 3 } }
-layer { name: "relu" type: "ReLU" bottom: "conv1" top: "conv1" }
-layer { name: "conv2" type: "Convolution" bottom: "conv1" top: "conv2" convolution_param { num_output: 8 kernel_size: 3 } }
-layer { name: "fc" type: "InnerProduct" bottom: "conv2" top: "fc" inner_product_param { num_output: 5 } }
-"""
-
 
 # --- joining ------------------------------------------------------------------------
 
@@ -162,17 +155,8 @@ def test_rows_are_kept_in_any_order(
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A toy net, photos/ of noise, the 70th no image; in here/ parcels of this process, in there/ of workers."""
     made = tmp_path_factory.mktemp("cluster")
-    rng = np.random.default_rng(0)
-    weights = NetParameter()
-    for name, shape in (("conv1", (10, 3, 3, 3)), ("conv2", (8, 10, 3, 3)), ("fc", (5, 8 * 8 * 8))):
-        kernels = rng.normal(size=shape).astype(np.float32) / 9
-        weights.layer.add(name=name, blobs=[make_blob(kernels), make_blob(np.zeros(shape[0], np.float32))])
-    write_weights(weights, made / "net.caffemodel")
-    (made / "deploy.prototxt").write_text(TOY)
-    (made / "photos").mkdir()
-    for n in range(IMAGES):
-        noise = rng.integers(0, 256, (12, 12, 3), np.uint8)
-        Image.fromarray(noise).save(made / "photos" / f"{n}.png")
+    clusters.write_toy(made)
+    clusters.write_noise(made / "photos", IMAGES)
     (made / "photos" / "70.png").write_bytes(b"no image")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(made / "here"))
@@ -181,22 +165,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def grown(folder: Path) -> Iterator[Callable[[int], Any]]:
-    """The client of a cluster of so many workers, which have another cache folder than this process."""
-    import dask
-
-    with dask.config.set({"distributed.scheduler.allowed-failures": 1}):
-        made = distributed.LocalCluster(
-            n_workers=0, threads_per_worker=1, dashboard_address=":0", memory_limit=0, silence_logs=50,
-            env={"XDG_CACHE_HOME": str(folder / "there")},
-        )  # fmt: skip
-        with made, distributed.Client(made) as client:
-
-            def of(workers: int) -> Any:
-                made.scale(workers)
-                until(lambda: len(client.nthreads()) == workers)
-                return client
-
-            yield of
+    with clusters.started(folder / "there") as of:
+        yield of
 
 
 @pytest.fixture(scope="module")
@@ -210,13 +180,6 @@ def net(folder: Path) -> Network:
     return Network(folder / "deploy.prototxt", folder / "net.caffemodel", engine="torch")
 
 
-def until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
 def finish(climbing: Any) -> Ascent:
     for _ in climbing:
         pass
@@ -228,11 +191,6 @@ def climbing_of(net: Network, **more: Any) -> Any:
         net.message, net.trained, "conv2", preprocess=net.preprocess,
         **{"steps": 6, "save_every": 3, "seed": 1, "engine": net.engine, **more},
     )  # fmt: skip
-
-
-def same(a: Any, b: Any) -> None:
-    for name, value in vars(a).items():
-        np.testing.assert_array_equal(value, getattr(b, name), err_msg=name)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,77 @@
+"""Small clusters for tests, and what they work on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from caffe_viz.netdef import NetParameter, make_blob, write_weights
+
+PATIENCE = 120  # seconds
+TOY = """
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 12 dim: 12 } } }
+layer { name: "conv1" type: "Convolution" bottom: "data" top: "conv1" convolution_param { num_output: 10 kernel_size: 3 } }
+layer { name: "relu" type: "ReLU" bottom: "conv1" top: "conv1" }
+layer { name: "conv2" type: "Convolution" bottom: "conv1" top: "conv2" convolution_param { num_output: 8 kernel_size: 3 } }
+layer { name: "fc" type: "InnerProduct" bottom: "conv2" top: "fc" inner_product_param { num_output: 5 } }
+"""
+
+
+def write_toy(folder: Path) -> None:
+    """deploy.prototxt and net.caffemodel."""
+    rng = np.random.default_rng(0)
+    weights = NetParameter()
+    for name, shape in (("conv1", (10, 3, 3, 3)), ("conv2", (8, 10, 3, 3)), ("fc", (5, 8 * 8 * 8))):
+        kernels = rng.normal(size=shape).astype(np.float32) / 9
+        weights.layer.add(name=name, blobs=[make_blob(kernels), make_blob(np.zeros(shape[0], np.float32))])
+    write_weights(weights, folder / "net.caffemodel")
+    (folder / "deploy.prototxt").write_text(TOY)
+
+
+def write_noise(photos: Path, count: int) -> None:
+    """0.png, 1.png, .. of the toy's size."""
+    rng = np.random.default_rng(0)
+    photos.mkdir()
+    for n in range(count):
+        Image.fromarray(rng.integers(0, 256, (12, 12, 3), np.uint8)).save(photos / f"{n}.png")
+
+
+@contextmanager
+def started(cache: Path) -> Iterator[Callable[[int], Any]]:
+    """What gives the client of a cluster of so many workers, whose cache folder is another one than ours."""
+    import dask
+    from distributed import Client, LocalCluster
+
+    with dask.config.set({"distributed.scheduler.allowed-failures": 1}):
+        made = LocalCluster(
+            n_workers=0, threads_per_worker=1, dashboard_address=":0", memory_limit=0, silence_logs=50,
+            env={"XDG_CACHE_HOME": str(cache)},
+        )  # fmt: skip
+        with made, Client(made) as client:
+
+            def of(workers: int) -> Any:
+                made.scale(workers)
+                until(lambda: len(client.nthreads()) == workers)
+                return client
+
+            yield of
+
+
+def until(true: Callable[[], bool]) -> None:
+    """Wait for it."""
+    end = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def same(a: Any, b: Any) -> None:
+    """All fields of the two are equal."""
+    for name, value in vars(a).items():
+        np.testing.assert_array_equal(value, getattr(b, name), err_msg=name)
