@@ -11,6 +11,6 @@ from caffe_viz.tasks.here import Here
 from caffe_viz.tasks.pictures import Pictures, cut
 from caffe_viz.tasks.ranges import Ranges
 from caffe_viz.tasks.stopping import stop
-from caffe_viz.tasks.work import Death, Run, Tell, Work
+from caffe_viz.tasks.work import Deadly, Death, Run, Tell, Work
 
-__all__ = ["Cluster", "Death", "Here", "Pictures", "Ranges", "Run", "Tell", "Work", "cut", "stop"]
+__all__ = ["Cluster", "Deadly", "Death", "Here", "Pictures", "Ranges", "Run", "Tell", "Work", "cut", "stop"]

@@ -17,7 +17,7 @@ from typing import Any, Generic
 import caffe_viz
 from caffe_viz.errors import InputError, RunError
 from caffe_viz.tasks import member, parcels
-from caffe_viz.tasks.work import Death, Piece, Report, Work
+from caffe_viz.tasks.work import Deadly, Death, Piece, Report, Work
 
 LOOK_EVERY = 1.0  # seconds between two looks at how many workers there are
 ROUNDS = 5  # of the deaths that the scheduler allows a piece, where others die meanwhile
@@ -228,7 +228,7 @@ class Running(Generic[Piece, Report]):
         name = self.work.named(piece)
         if _killed(error):
             tries = getattr(error, "allowed_failures", 0) + 1
-            return RunError(f"{tries} workers died of {name}, one after another; try less at once.")
+            return Deadly(f"{tries} workers died of {name}, one after another; try less at once.", piece)
         if isinstance(error, ModuleNotFoundError):
             return RunError(f"a worker cannot do this: {error}; caffe-viz must be installed there too.")
         return RunError(f"{name}: {type(error).__name__}: {error}")

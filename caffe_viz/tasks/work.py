@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from caffe_viz.errors import RunError
+
 Piece = TypeVar("Piece")
 Piece_contra = TypeVar("Piece_contra", contravariant=True)
 Report = TypeVar("Report")
@@ -20,6 +22,14 @@ class Death(NamedTuple):
 
     def __str__(self) -> str:
         return f"a worker died ({self.reason}); another takes over {self.piece}"
+
+
+class Deadly(RunError):
+    """A `piece` ended each process that was given it."""
+
+    def __init__(self, message: str, piece: Any = None) -> None:
+        super().__init__(message)
+        self.piece = piece
 
 
 class Work(Protocol[Piece_contra, Report]):
@@ -53,7 +63,7 @@ class Run(Protocol[Piece, Report]):
 
         Raises:
             CaffeVizError: what a piece raised.
-            RunError: a piece ended each process that was given it.
+            RunError: a piece ended each process that was given it; on a cluster it is `Deadly`.
         """
 
     def stop(self) -> Iterator[Report]:
