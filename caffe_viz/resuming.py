@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from caffe_viz.errors import InputError
-from caffe_viz.files import sha256
+from caffe_viz.errors import InputError, RunError
+from caffe_viz.files import cannot_write, sha256
 from caffe_viz.images import Album, Labels
 from caffe_viz.netdef import NetParameter
 from caffe_viz.network import Network
@@ -39,6 +41,69 @@ def need_same(key: Mapping[str, Any], found: Mapping[str, Any], what: str) -> No
     others = [name for name in key if json.loads(json.dumps(key[name])) != found.get(name)]
     if others:
         raise InputError(f"{what} with other {', '.join(others)}: {ADVICE}.")
+
+
+class Claim:
+    """That no other run is at `what`, until `release` or the end of the process; `file` is held meanwhile.
+
+    Where the file system has no locks, as an old NFS, nothing is claimed.
+
+    Raises:
+        RunError: another run is at it, or `file` cannot be written.
+    """
+
+    def __init__(self, file: Path, what: str | Path) -> None:
+        self._file = file
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            self._descriptor: int | None = _locked(file)
+        except BlockingIOError:
+            raise RunError(f"another run is at {what}: wait for its end, or give another output.") from None
+        except OSError as error:
+            raise cannot_write(file, error) from None
+
+    def release(self) -> None:
+        """Another run may begin."""
+        if self._descriptor is not None:
+            with suppress(OSError):
+                self._file.unlink()  # while it is held: who opens it after that has another one
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def __enter__(self) -> Claim:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+def _locked(file: Path) -> int:
+    """A descriptor of `file`, locked as far as that can be; raises BlockingIOError where another one is."""
+    while True:
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            _lock(descriptor)
+            if os.path.samestat(os.fstat(descriptor), os.stat(file)):
+                return descriptor
+        except FileNotFoundError:  # its holder has just removed it
+            pass
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> None:
+    try:
+        import fcntl
+    except ImportError:  # of Unix only
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:  # no locks there
+        pass
 
 
 def _digest(weights: str | Path | NetParameter | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from pathlib import Path
@@ -13,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from caffe_viz.errors import InputError
+from caffe_viz.errors import InputError, RunError
 from caffe_viz.images import Album
 from caffe_viz.network import Network
-from caffe_viz.resuming import SAVE_EVERY, identity
+from caffe_viz.resuming import SAVE_EVERY, Claim, identity
 from caffe_viz.streaming import Batch, OnImages, Progress, need_one, passed_over, reports
 from caffe_viz.tasks import Cluster, Death, Pictures, Tell
 from caffe_viz.top.crops import PIXELS, Cutter
@@ -69,6 +70,7 @@ class Search:
 
     Raises:
         InputError: no such layer or filter; its top has no filters; the state is that of another search.
+        RunError, as it is iterated: another run is at the state file.
     """
 
     def __init__(
@@ -102,6 +104,15 @@ class Search:
             self.keep_in(state_file)
 
     def __iter__(self) -> Iterator[Progress]:
+        file = self._file
+        with nullcontext() if file is None else Claim(file.with_name(f".{file.name}.lock"), file):
+            try:
+                yield from self._searching()
+            except RunError:
+                self.save()
+                raise
+
+    def _searching(self) -> Iterator[Progress]:
         total, saved = len(self.album), time.monotonic()
         for found in reports(self._work, self.album, self.standing.done, self._cluster):
             if isinstance(found, Death):
