@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from caffe_viz.cli.app import INTERRUPTED
-from caffe_viz.cli.networks import Running, Spread, command
+from caffe_viz.cli.networks import Spread, command
 from caffe_viz.cli.options import Filters, Image, Inputs, Json, Output, Size
 from caffe_viz.cli.parts import height_width, need_one_of, numbers, print_files, progress_bar
 from caffe_viz.cli.usage import one_of
 from caffe_viz.errors import RunError
+from caffe_viz.files import shown
 
 if TYPE_CHECKING:
     from caffe_viz.network import Network
@@ -64,7 +65,7 @@ def ascend(
     seed: Seed = 0,
     save_every: SaveEvery = 0,
     photos: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Option(
             help="Images, folders, .zip: the places that activate each filter go beside; again for more."
         ),
@@ -114,7 +115,7 @@ def dream(
     need_folder(output)
     network = net.open()
     target = _target(network, layer, objective)
-    with net.client() as cluster, progress_bar(f"{image[0].name}, {target}") as report:
+    with net.client() as cluster, progress_bar(f"{Path(shown(image[0])).name}, {target}") as report:
         found = dream(
             network, image, target, guide=guide, mask=mask, size=height_width(size), octaves=octaves,
             steps=steps, rate=rate, seed=seed, save_every=save_every, cluster=cluster,
@@ -125,7 +126,7 @@ def dream(
 
 @command
 def invert(
-    net: Running,
+    net: Spread,
     image: Image,
     layer: Annotated[str, typer.Option(help="The layer whose blob is kept.", show_default=False)],
     pictures: Annotated[int, typer.Option(min=1, help="How many, each from another start.")] = 1,
@@ -142,10 +143,10 @@ def invert(
 
     need_folder(output)
     network = net.open()
-    with progress_bar(f"{image[0].name} from {layer}") as report:
+    with net.client() as cluster, progress_bar(f"{Path(shown(image[0])).name} from {layer}") as report:
         found = invert(
             network, image, layer, pictures=pictures, steps=steps, rate=rate, seed=seed,
-            save_every=save_every, on_progress=lambda p: report(p.done, p.total, p.note),
+            save_every=save_every, cluster=cluster, on_progress=lambda p: report(p.done, p.total, p.note),
         )  # fmt: skip
     _deliver(found, output, as_json)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,19 +11,19 @@ from typing import Any
 import numpy as np
 
 from caffe_viz import figures, tables
-from caffe_viz.ascent import Ascending, Ascent, Fourier, Progress, Recipe, Units, ascend, colours_of
+from caffe_viz.ascent import Ascending, Ascent, Fourier, Progress, Recipe, Units, ascend
 from caffe_viz.errors import InputError
 from caffe_viz.figures import Picture
 from caffe_viz.files import safe_name
-from caffe_viz.images import Album, load_image, resized, save_gif, stretched
+from caffe_viz.images import Album, load_image, save_gif, stretched
 from caffe_viz.network import Array, Network, PathLike
 from caffe_viz.objectives import Objective
 from caffe_viz.units import labels_at
+from caffe_viz.views.colours import colours
 from caffe_viz.views.objectives import climbed, with_photographs
 from caffe_viz.views.rich import Look, Rich
 from caffe_viz.views.topmost import Topmost, searched, searching
 
-PHOTOS = 256  # of which colours are measured, at most
 PLACES = 5  # in photographs, beside the pictures of a filter
 SIDE = 96  # of a picture beside photographs, at least
 
@@ -183,6 +182,7 @@ def maximize(
     photos: PathLike | Iterable[PathLike] | None = None,
     inputs: Any = (),
     on_progress: Callable[[Progress], None] | None = None,
+    cluster: Any = None,
     **options: Any,
 ) -> Maximized:
     """Pictures of the inputs that maximise `filters` of `layer`, or an objective; further options: `ascend`.
@@ -190,8 +190,8 @@ def maximize(
     `start` is an image as of `Network.pixels`, brought to `size` (None: the net's own); where `mask`, an
     image or (H, W) in 0..1, is black, it stays. From `photos` (files, folders, .zip archives) come the
     statistics of colours of a Fourier canvas, and for filters the places that activate them most. `inputs`
-    are values of inputs beside the image, by name, as of `Network.holding`. Ctrl-C ends it early and keeps
-    the best so far.
+    are values of inputs beside the image, by name, as of `Network.holding`. The workers of a `cluster`, a
+    client of dask, climb and look at the photographs. Ctrl-C ends it early and keeps the best so far.
 
     Raises:
         InputError: as `ascend`.
@@ -201,7 +201,7 @@ def maximize(
     album = None if photos is None else Album.of(*([photos] if isinstance(photos, str | Path) else photos))
     network, climbing = climbing_of(
         whole, layer, filters, start=start, size=size, inputs=inputs,
-        method=_with_colours(method, album), mask=_grey(mask), **options,
+        method=_with_colours(method, album, cluster), mask=_grey(mask), cluster=cluster, **options,
     )  # fmt: skip
     try:
         for progress in climbing:
@@ -210,7 +210,8 @@ def maximize(
         topmost = None
         if album is not None and isinstance(layer, str):
             numbers = list(dict.fromkeys(climbing.filters))
-            topmost = searched(searching(whole.like(network), album, layer, numbers, PLACES, None))
+            search = searching(whole.like(network), album, layer, numbers, PLACES, None, cluster=cluster)
+            topmost = searched(search)
     except KeyboardInterrupt:
         climbing.stop()
         return Maximized(climbing.result, network, interrupted=True)
@@ -243,17 +244,13 @@ def climbing_of(
     )  # fmt: skip
 
 
-def _with_colours(method: str | Recipe, album: Album | None) -> Recipe:
+def _with_colours(method: str | Recipe, album: Album | None, cluster: Any) -> Recipe:
     """The recipe with the colours of photographs, if there are any and it has a canvas for them."""
     recipe = Recipe.of(method)
     if album is None or not isinstance(recipe.canvas, Fourier):
         return recipe
-    small = []
-    for number in range(0, len(album), -(-len(album) // PHOTOS)):
-        with suppress(InputError):  # a photograph that cannot be read is named by the search
-            photo = album.load(number)
-            small += [resized(photo, (64, 64), antialias=True)] if photo.shape[2:] == (3,) else []
-    return replace(recipe, canvas=replace(recipe.canvas, colours=colours_of(small))) if small else recipe
+    found = colours(album, cluster)
+    return recipe if found is None else replace(recipe, canvas=replace(recipe.canvas, colours=found))
 
 
 def _grey(mask: PathLike | Array | None) -> Array | None:
