@@ -169,7 +169,9 @@ def run_notebook(notebook: Any, folder: Path) -> None:
     kernel = AsyncKernelManager(kernel_name=NATIVE_KERNEL_NAME, kernel_spec_manager=own)
     resources = {"metadata": {"path": str(folder)}}
     quiet = ["--IPKernelApp.log_level=40"]
-    NotebookClient(notebook, km=kernel, timeout=300, resources=resources, extra_arguments=quiet).execute()
+    NotebookClient(notebook, km=kernel, timeout=300, resources=resources, extra_arguments=quiet).execute(
+        cleanup_kc=True  # else the kernel of a manager that is given goes on
+    )
 
 
 if __name__ == "__main__":
