@@ -1,4 +1,4 @@
-"""Files are written whole or not at all."""
+"""Files are written whole or not at all; what is given in the place of a file: an address."""
 
 from __future__ import annotations
 
@@ -90,6 +90,30 @@ def h5py() -> Any:
     except ImportError:
         raise RunError("HDF5 needs h5py: pip install h5py.") from None
     return library
+
+
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+def is_address(given: object) -> bool:
+    """Whether it is a text such as s3://bucket/folder. A Path never is: what files name stays in folders.
+
+    >>> is_address("https://host/cat.jpg"), is_address(Path("https://host/cat.jpg")), is_address("cat.jpg")
+    (True, False, False)
+    """
+    return isinstance(given, str) and ADDRESS.match(given) is not None
+
+
+def shown(given: object) -> str:
+    """A path, or an address without what may be a password in it; NAME= may stand before it.
+
+    >>> shown("https://me:secret@host/cat.jpg?signature=secret"), shown("sftp://me:secret@host/cat.jpg")
+    ('https://host/cat.jpg', 'sftp://me@host/cat.jpg')
+    """
+    kind, sign, rest = str(given).partition("://")
+    if kind.lower().endswith(("http", "https")):
+        rest = re.sub(r"^[^/?#]*@", "", rest).partition("?")[0]
+    return kind + sign + re.sub(r"^([^/:@]*):[^/@]*@", r"\1@", rest)
 
 
 LONGEST = 100  # characters of a part of a name: file systems take 255 bytes

@@ -29,6 +29,7 @@ from caffe_viz.checking import (
 )
 from caffe_viz.deploying import preprocess_near
 from caffe_viz.errors import CaffeVizWarning, InputError, about, missing, near
+from caffe_viz.files import shown
 from caffe_viz.geometry import Geometry, measure
 from caffe_viz.geometry.python_layers import folders
 from caffe_viz.images import Album, Labels, Preprocess, labels_beside, load_image
@@ -401,7 +402,7 @@ class Network:
         plain, named = self._named(inputs)
         if plain:
             inputs = ", ".join(input_shapes(self.whole.layer))
-            raise InputError(f"{plain[0]}: give it as NAME=FILE; the inputs are {inputs}.")
+            raise InputError(f"{shown(plain[0])}: give it as NAME=FILE; the inputs are {inputs}.")
         names = {name for name, _ in named}
         free = [name for name in likely_images(list(self.message.layer)) if name not in names]
         return self._with(free[0] if len(free) == 1 else self.image, named)
@@ -422,7 +423,7 @@ class Network:
         for one in images:
             name, sign, file = str(one).partition("=") if isinstance(one, str | Path) else ("", "", "")
             if sign and name in own:
-                named.append((name, Path(file)))
+                named.append((name, file))
             elif not (sign and name in every):
                 if sign and Path(file).exists() and not Path(one).exists():
                     raise missing(f"net {self.whole.name!r}", "input", name, every, {})
@@ -445,7 +446,9 @@ class Network:
             array = load_array(given) if isinstance(given, str | Path) else np.asarray(given, np.float32)
             return fitted(name, array, shape)
         if len(shape) != 4 or shape[1] not in (1, 3):
-            raise InputError(f"{given}: input {name!r} takes {shape}, no image: give an array, as .npy.")
+            raise InputError(
+                f"{shown(given)}: input {name!r} takes {shape}, no image: give an array, as .npy."
+            )
         how = self.preprocess
         if shape[1] == 1 and how.channels != 1:
             how = replace(how, channel_order="GRAY", mean=how.mean.grey)
@@ -477,7 +480,7 @@ class Network:
         rows, blob = self.room.rows, self.geometry.blobs[self.data]
         shape = (*blob[1:2], *(size or blob[2:]))
         file = image if isinstance(image, str | Path) else None
-        with about(name or str(file or "")):
+        with about(name or shown(file or "")):
             array = self._as_blob(image, shape, rows)
         if rows == 1:
             return array.reshape(shape)

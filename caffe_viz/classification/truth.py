@@ -52,7 +52,7 @@ def truth_of(network: Network, heads: Sequence[Head], album: Album) -> tuple[Tru
     listed = [entry.told for entry in album.entries]
     if any(listed):
         return _listed(network, heads, album, listed), ""
-    folders = [Path(entry.member or entry.file).parent.name for entry in album.entries]
+    folders = [Path(entry.member or str(entry.file)).parent.name for entry in album.entries]
     names = list(dict.fromkeys(folders))
     best, unknown = None, names
     for head in heads:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from inspect import Parameter, signature
-from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
@@ -28,7 +27,7 @@ def with_example(function: Callable[..., Any]) -> Callable[..., Any]:
     needed = parameters["image"].default is Parameter.empty
 
     @wraps(function)
-    def taking(image: list[Path] | None = None, example: bool = False, **given: Any) -> Any:
+    def taking(image: list[str] | None = None, example: bool = False, **given: Any) -> Any:
         images = [*(image or ()), *([shipped.example()] if example else ())]
         if needed and not images:
             raise InputError(f"{function.__name__} needs an image: give --image FILE, or --example.")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from caffe_viz.views.classified import Classifying
 
 Images = Annotated[
-    list[Path],
+    list[str],
     typer.Option(
         "--image", "--images",
         help="An image, video, folder, .zip, or folder in one; NAME=FILE for an input; again for more.",

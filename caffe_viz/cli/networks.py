@@ -44,6 +44,7 @@ from caffe_viz.cli.options import (
 from caffe_viz.cli.parts import labelled
 from caffe_viz.cli.pixels import preprocess_of
 from caffe_viz.errors import InputError
+from caffe_viz.files import shown
 
 if TYPE_CHECKING:
     from caffe_viz.checking import Report
@@ -228,7 +229,7 @@ def as_option(name: str, value: object) -> Iterator[str]:
             continue
         yield option
         if one is not True:
-            yield f"{one:g}" if isinstance(one, float) else str(one)
+            yield f"{one:g}" if isinstance(one, float) else shown(one)
 
 
 def command_line(function: Callable[..., Any], net: Definition, **options: object) -> str:

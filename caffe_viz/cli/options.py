@@ -83,14 +83,14 @@ InputShapes = Annotated[
     ),
 ]
 Image = Annotated[
-    list[Path],
+    list[str],
     typer.Option(
         help="A photograph, or an array (C, H, W) as .npy; NAME=FILE for an input, again for more.",
         show_default=False,
     ),
 ]
 Inputs = Annotated[
-    list[Path] | None,
+    list[str] | None,
     typer.Option("--image", help="NAME=FILE: what an input beside the image holds; again for more."),
 ]
 PreprocessFile = Annotated[

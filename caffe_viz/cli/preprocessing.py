@@ -18,7 +18,7 @@ from caffe_viz.cli.parts import print_files
 def preprocess(
     net: MaybeRunning,
     image: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Option(
             help="Images that tell whether it looks right: a file, a folder, a .zip; again for more."
         ),

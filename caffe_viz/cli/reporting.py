@@ -19,13 +19,13 @@ from caffe_viz.cli.parts import print_files, progress_bar
 def report(
     net: MaybeRunning,
     image: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Option(
             "--image", "--images", help="What the net is to look at: an image, a folder; again for more."
         ),
     ] = None,
     photos: Annotated[
-        Path | None,
+        str | None,
         typer.Option(help="Many images: the places in them that activate each filter most are looked for."),
     ] = None,
     record: Annotated[Path | None, typer.Option(help="The record of its training, of `train`.")] = None,

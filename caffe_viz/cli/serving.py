@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 def serve(
     net: Running,
     image: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Option(
             "--image", "--images", help="Images to choose from: a file, a folder, a .zip; again for more."
         ),
     ] = None,
     photos: Annotated[
-        Path | None,
+        str | None,
         typer.Option(help="Many images: the places in them that activate a unit most are looked for."),
     ] = None,
     beside: Annotated[

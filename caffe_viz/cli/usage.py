@@ -16,6 +16,7 @@ from typer.models import ParameterInfo
 
 from caffe_viz.cli.completion import COMPLETED
 from caffe_viz.errors import InputError, near
+from caffe_viz.files import shown
 
 # typer's copy of click, or click itself, which earlier versions of typer stand on.
 errors: Any = import_module(typer.BadParameter.__module__)
@@ -26,6 +27,7 @@ METAVARS = {
     "output": "FOLDER", "size": "HxW", "filters": "FILTERS", "target": "UNIT", "objective": "OBJECTIVE",
     "method": "METHOD", "device": "DEVICE", "python_path": "FOLDER", "variant": "TYPE=NAME",
     "input": "NAME=SHAPE", "stage": "NAME", "budget": "SECONDS", "labels": "FILE", "anchors": "ANCHORS",
+    "image": "FILE", "photos": "FILE",
 }  # fmt: skip
 KINDS = {int: "N", float: "NUMBER", Path: "FILE"}
 INTERRUPTED = 130  # the shell's exit code of what Ctrl-C ended
@@ -135,7 +137,8 @@ def _explained(error: Any, ctx: Any, args: Sequence[str]) -> str:
         return f"{error.param.opts[0]} {values[error.param.name]}: {_expected(error, command)}."
     taken = " and ".join(map(_label, filter(_is_argument, command.params)))
     again = "; an option takes one value, and is given again for more" if _takes_several(options) else ""
-    return f"{ctx.info_name} takes no more than {taken}, not {', '.join(map(repr, rest))}{again}."
+    more = ", ".join(repr(shown(one)) for one in rest)
+    return f"{ctx.info_name} takes no more than {taken}, not {more}{again}."
 
 
 def _is_argument(param: Any) -> bool:

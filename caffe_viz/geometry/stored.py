@@ -92,7 +92,7 @@ def _image_data(layer: LayerParameter, bottoms: Shapes) -> Out:
     p = layer.image_data_param
     need(bool(p.new_height) == bool(p.new_width), "give new_height and new_width both, or neither")
     first, _ = image_lines(layer)[0]
-    size = (p.new_height, p.new_width) if p.new_height else load_image(first).shape[:2]
+    size = (p.new_height, p.new_width) if p.new_height else load_image(Path(first)).shape[:2]
     return Out(((p.batch_size, 3 if p.is_color else 1, *cropped(layer, size)), (p.batch_size,)))
 
 

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_viz.errors import InputError
+from caffe_viz.files import is_address, shown
+from caffe_viz.images.addresses import Address
 
 KINDS = {"c": "complex numbers", "O": "Python objects", "U": "texts", "S": "texts", "V": "records"}
 
@@ -17,9 +19,14 @@ KINDS = {"c": "complex numbers", "O": "Python objects", "U": "texts", "S": "text
 def load_numbers(name: str | Path, data: bytes | None = None) -> NDArray[Any]:
     """The array of a file .npy, or of its content `data`, in its own type: whole or real numbers, all finite.
 
+    `name` may be an address.
+
     Raises:
         InputError: it cannot be read, or holds anything else; names the file.
+        RunError: its address cannot be reached.
     """
+    if data is None and is_address(name):
+        name, data = shown(name), Address(str(name)).read()
     try:
         # Objects are pickles, which would run code.
         array = np.load(io.BytesIO(data) if data is not None else name, allow_pickle=False)

@@ -50,10 +50,9 @@ def decoded(
     """
     from PIL import Image, UnidentifiedImageError
 
-    path = Path(path)
-    if data is None and not path.exists():
+    if data is None and not Path(path).exists():
         raise InputError(f"{path}: there is no such file.")
-    if data is None and not path.is_file():
+    if data is None and not Path(path).is_file():
         raise InputError(f"{path} is no file: give an image, such as a PNG or a JPEG.")
     try:
         with warnings.catch_warnings():

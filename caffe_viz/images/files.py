@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from caffe_viz.errors import InputError
-from caffe_viz.files import write_whole
+from caffe_viz.files import is_address, shown, write_whole
+from caffe_viz.images.addresses import Address
 from caffe_viz.images.decoding import WHITE, Limits, decoded
 from caffe_viz.images.pixels import Floats, display_rgb
 from caffe_viz.images.videos import one_frame
@@ -23,15 +24,17 @@ def load_image(path: str | Path, data: bytes | None = None, limits: Limits | Non
     """Any image that Pillow reads -> (H, W, 3) RGB in 0..1: upright, in full depth, transparency over white.
 
     Of several frames the first is taken, but a.mp4#12 is a frame of a video; 32 bit float images hold 0..1,
-    integer ones 0..65535. `data` is the file's content where it is not on disk; of more than the `limits`
-    nothing is decoded.
+    integer ones 0..65535. `path` may be an address. `data` is the file's content where it is not on disk; of
+    more than the `limits` nothing is decoded.
 
     Raises:
         InputError: no such file, no image, a damaged or a gigantic one.
-        RunError: videos need a library that is not installed.
+        RunError: videos or addresses need a library that is not installed; an address cannot be reached.
     """
     from PIL import ImageOps
 
+    if data is None and is_address(path):
+        path, data = shown(path), Address(str(path)).read()
     if data is None and (frame := one_frame(Path(path))) is not None:
         return frame
     return decoded(path, lambda image: _rgb(ImageOps.exif_transpose(image)), data, limits)

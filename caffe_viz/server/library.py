@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from caffe_viz.errors import InputError
 from caffe_viz.images import Album
-from caffe_viz.images.album import Entry, printable
+from caffe_viz.images.finding import Entry, printable
 from caffe_viz.report.subject import short_names
 from caffe_viz.server.messages import Source
 from caffe_viz.server.recent import Recent
@@ -79,16 +79,19 @@ class Library:
 
 
 def _stamp(entry: Entry) -> tuple[int, int]:
-    """What changes with the content of a file."""
+    """What changes with the content of a file; of one at an address what was told of it at the start."""
+    if not isinstance(entry.file, Path):
+        return (entry.size, 0)
     try:
-        found = Path(entry.file).stat()
+        found = entry.file.stat()
     except OSError:  # reading it will say so
         return (0, 0)
     return (found.st_size, found.st_mtime_ns)
 
 
 def _id(entry: Entry, stamp: tuple[int, int]) -> str:
-    told = (str(entry.file.absolute()), entry.member, entry.frame, stamp)
+    file = entry.file.absolute() if isinstance(entry.file, Path) else f"{entry.file}{entry.file.query}"
+    told = (str(file), entry.member, entry.frame, stamp)
     return hashlib.sha256(repr(told).encode()).hexdigest()
 
 

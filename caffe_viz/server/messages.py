@@ -23,7 +23,7 @@ class Setup:
     """
 
     networks: tuple[Network, ...]
-    photos: tuple[Path, ...] = ()
+    photos: tuple[str | Path, ...] = ()
     record: Path | None = None
     folder: Path | None = None
     layers: tuple[Path, ...] = ()

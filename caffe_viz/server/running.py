@@ -170,7 +170,7 @@ def started(
     folder = None if cache is None else Path(cache)
     permits = {word: paths for one in subjects for word, paths in permits_of(one.network.whole).items()}
     setup = Setup(
-        tuple(replace(one.network) for one in subjects), () if photos is None else (Path(photos),),
+        tuple(replace(one.network) for one in subjects), () if photos is None else (photos,),
         subjects[0].record, folder or user_cache_path("caffe_viz") / "serve", loaded_files(), permits,
     )  # fmt: skip
     board = Board(Pool(setup), Cache(folder=folder), QUESTIONS)

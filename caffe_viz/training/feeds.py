@@ -207,4 +207,4 @@ def examples_of(
 def _folder(album: Album, number: int) -> Path:
     """The folder that an image lies in, inside its archive if it is in one."""
     entry = album.entries[number]
-    return (entry.file / entry.member if entry.member else entry.file).parent
+    return Path(str(entry.file), entry.member).parent

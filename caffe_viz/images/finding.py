@@ -1,0 +1,152 @@
+"""Which images there are: in folders with all below them, in archives, videos, lists, at addresses."""
+
+from __future__ import annotations
+
+import os
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path, PurePath
+from typing import NamedTuple
+
+from caffe_viz.errors import InputError, near
+from caffe_viz.files import is_address
+from caffe_viz.images.addresses import Address
+from caffe_viz.images.lists import LISTS, is_list, read_list
+from caffe_viz.images.opened import Files, Opened
+from caffe_viz.images.videos import SUFFIXES as VIDEOS
+from caffe_viz.images.videos import Video, chosen, frames_of, is_video
+
+SUFFIXES = frozenset(
+    {
+        ".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".npy", ".pbm", ".pgm", ".png",
+        ".ppm", ".tga", ".tif", ".tiff", ".webp",
+    }
+)  # fmt: skip
+
+
+class Entry(NamedTuple):
+    """One image: its printable name, its size in bytes (0: not told), its file.
+
+    `member` is its name inside if that is an archive, `frame` its number if that is a video; `told` is the
+    label that a list gives it.
+    """
+
+    name: str
+    size: int
+    file: Path | Address
+    member: str = ""
+    frame: int | None = None
+    told: str = ""
+
+
+def found(source: str | Path, opened: Opened, root: Path | None) -> Iterator[Entry]:
+    """The images of a source, as of `Album.of`; raises as that."""
+    if is_address(source):
+        yield from _at_address(Address(str(source)), opened)
+    else:
+        yield from _on_disk(Path(source), opened, root)
+
+
+def _on_disk(source: Path, opened: Opened, root: Path | None) -> Iterator[Entry]:
+    if is_list(source):
+        yield from (_entry(path)._replace(told=label) for path, label in read_list(source, root, SUFFIXES))
+        return
+    if source.is_dir():
+        yield from _in_folder(source)
+        return
+    if video := (source, ":") if is_video(source) else frames_of(source):
+        yield from _in_video(*video, opened.videos)
+        return
+    file = next((p for p in (source, *source.parents) if p.exists()), source)
+    if file.is_file() and zipfile.is_zipfile(file):
+        yield from _in_archive(file, source.relative_to(file).as_posix(), opened.archives)
+    elif file != source or not source.exists():
+        raise InputError(f"{source}: there is no such image, folder or archive.")
+    else:
+        yield _entry(source)
+
+
+def _in_folder(folder: Path) -> Iterator[Entry]:
+    def refuse(error: OSError) -> None:
+        raise InputError(f"{error.filename} cannot be read: {error.strerror}.") from None
+
+    for place, folders, files in os.walk(folder, onerror=refuse):
+        folders[:] = sorted(filter(_shown, folders), key=_in_order)
+        images = sorted((name for name in files if _shown(name) and _image(name)), key=_in_order)
+        yield from (_entry(Path(place) / name) for name in images)
+
+
+def _at_address(source: Address, opened: Opened) -> Iterator[Entry]:
+    kind = PurePath(source.path.partition("#")[0]).suffix.lower()
+    if kind in LISTS | VIDEOS:
+        what = "a list of images" if kind in LISTS else "a video"
+        raise InputError(f"{source}: {what} is read from disk only: download it first.")
+    archive = source.archive()
+    if archive is not None and not archive[0].info().folder:
+        yield from _in_archive(archive[0], archive[1] or ".", opened.archives)
+        return
+    info = source.info()
+    if not info.folder:
+        yield Entry(printable(str(source)), info.size, source)
+        return
+    files = [one for one in source.files() if all(map(_shown, one[0].split("/"))) and _image(one[0])]
+    for name, size in sorted(files, key=lambda one: _as_on_disk(one[0])):
+        file = source.below(name)
+        yield Entry(printable(str(file)), size, file)
+
+
+def _as_on_disk(name: str) -> list[tuple[bool, tuple[list[str | int], str]]]:
+    """What paths are sorted by: in each folder the files stand first, then the folders."""
+    *folders, file = name.split("/")
+    return [*((True, _in_order(folder)) for folder in folders), (False, _in_order(file))]
+
+
+def _in_archive(file: Path | Address, inside: str, archives: Files[zipfile.ZipFile]) -> Iterator[Entry]:
+    """Those in the folder `inside`, or that one; "." is all."""
+    try:
+        archive = archives[file]
+    except (OSError, zipfile.BadZipFile) as error:
+        raise InputError(f"{file} cannot be read as an archive: {error}.") from None
+    members = [
+        x for x in archive.infolist() if all(map(_shown, x.filename.split("/"))) and _image(x.filename)
+    ]
+    chosen = [x for x in members if inside in (".", x.filename) or x.filename.startswith(f"{inside}/")]
+    if members and not chosen:
+        tops = {x.filename.split("/")[0] for x in members}
+        raise InputError(f"{file} has no images in {inside!r}.{near(inside, sorted(tops))}")
+    for x in sorted(chosen, key=lambda x: [*map(_in_order, x.filename.split("/"))]):
+        yield Entry(printable(f"{file}/{x.filename}"), x.file_size, file, x.filename)
+
+
+def _in_video(file: Path, frames: str, videos: Files[Video]) -> Iterator[Entry]:
+    video = videos[file]
+    name, size = printable(str(file)), file.stat().st_size
+    for number in chosen(file, frames, len(video)):
+        yield Entry(f"{name}#{number}", size, file, frame=number)
+
+
+def _entry(path: Path) -> Entry:
+    try:
+        return Entry(printable(str(path)), path.stat().st_size, path)
+    except OSError:  # a dangling link: reading it will say so
+        return Entry(printable(str(path)), 0, path)
+
+
+def _in_order(name: str) -> tuple[list[str | int], str]:
+    """What names are sorted by: frame2 stands before frame10."""
+    parts = re.split(r"([0-9]{1,300})", name)
+    return [int(part) if n % 2 else part for n, part in enumerate(parts)], name
+
+
+def _image(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in SUFFIXES
+
+
+def _shown(part: str) -> bool:
+    return not part.startswith((".", "__MACOSX"))
+
+
+def printable(name: str) -> str:
+    """`name` without what a terminal would obey or could not show."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)

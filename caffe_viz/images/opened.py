@@ -1,0 +1,67 @@
+"""Files that hold several images, archives and videos: opened when they are needed, once."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from caffe_viz.errors import InputError, RunError
+from caffe_viz.images.addresses import Address
+from caffe_viz.images.archives import open_archive
+from caffe_viz.images.videos import Video
+
+Held = TypeVar("Held")
+
+
+class Files(dict[Any, Held], Generic[Held]):
+    """By a Path or an Address."""
+
+    def __init__(self, opened: Callable[[Any], Held]) -> None:
+        super().__init__()
+        self._opened = opened
+
+    def __missing__(self, file: Any) -> Held:
+        self[file] = self._opened(file)
+        return self[file]
+
+
+class Opened(NamedTuple):
+    """Those of an album."""
+
+    archives: Files[zipfile.ZipFile]
+    videos: Files[Video]
+
+
+def to_open() -> Opened:
+    """None yet."""
+    return Opened(Files(open_archive), Files(Video))
+
+
+def shared() -> Opened:
+    """As `to_open`, of which all albums of a process have the same ones; what has changed is opened again."""
+    kinds = (open_archive, Video)
+    return Opened(*(Files[Any](partial(_open_here, kind)) for kind in kinds))
+
+
+def _open_here(kind: Callable[[Any], Any], file: Path | Address) -> Any:
+    try:
+        return _shared(kind, file, _version(file))
+    except InputError as error:
+        if isinstance(file, Address):  # it was there when the images were listed
+            raise RunError(str(error)) from None
+        raise
+
+
+@lru_cache(maxsize=8)
+def _shared(kind: Callable[[Any], Any], file: Path | Address, version: object) -> Any:
+    return kind(file)
+
+
+def _version(file: Path | Address) -> object:
+    if isinstance(file, Address):
+        return file.info().version
+    found = file.stat()
+    return found.st_mtime_ns, found.st_size
