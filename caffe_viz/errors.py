@@ -27,6 +27,14 @@ class CaffeVizWarning(UserWarning):
     """What a net was run in spite of: a field that is ignored, layers that are left out."""
 
 
+NO_MEMORY = ("can't allocate memory", "out of memory")  # in what torch raises, on the CPU and on a card
+
+
+def no_memory(error: BaseException) -> bool:
+    """Whether it says that there is not enough memory."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY)
+
+
 @contextmanager
 def about(name: str) -> Iterator[None]:
     """InputErrors of what is done begin with `name`, unless they have it anyway."""

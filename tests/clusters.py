@@ -48,12 +48,13 @@ def started(cache: Path) -> Iterator[Callable[[int], Any]]:
     import dask
     from distributed import Client, LocalCluster
 
-    with dask.config.set({"distributed.scheduler.allowed-failures": 1}):
+    patient = {"distributed.deploy.lost-worker-timeout": "1 day"}  # dask gives a slow start up after 15 s
+    with dask.config.set({"distributed.scheduler.allowed-failures": 1, **patient}):
         made = LocalCluster(
             n_workers=0, threads_per_worker=1, dashboard_address=":0", memory_limit=0, silence_logs=50,
             env={"XDG_CACHE_HOME": str(cache)},
         )  # fmt: skip
-        with made, Client(made) as client:
+        with closing_in_time(made), Client(made) as client:
 
             def of(workers: int) -> Any:
                 made.scale(workers)
@@ -61,6 +62,15 @@ def started(cache: Path) -> Iterator[Callable[[int], Any]]:
                 return client
 
             yield of
+
+
+@contextmanager
+def closing_in_time(cluster: Any) -> Iterator[None]:
+    """Its end, which would wait without end for a worker that died as it began."""
+    try:
+        yield
+    finally:
+        cluster.close(timeout=PATIENCE)
 
 
 def until(true: Callable[[], bool]) -> None:

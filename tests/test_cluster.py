@@ -443,7 +443,7 @@ def test_a_damaged_parcel_is_no_parcel(tmp_path: Path, monkeypatch: pytest.Monke
     parcel.files[parcel.digest].write_bytes(pickle.dumps("something else"))
     with pytest.raises(parcels.Absent):
         parcels.unpacked(parcel.digest)
-    parcels.receive("0" * 64, 0, b"half of it", True)
+    parcels.receive("0" * 64, "run", 0, b"half of it", True)
     assert not (parcels.folder() / ("0" * 64)).exists()
 
 

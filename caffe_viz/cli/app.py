@@ -16,9 +16,7 @@ import typer
 import caffe_viz
 from caffe_viz.cli.usage import INTERRUPTED as INTERRUPTED
 from caffe_viz.cli.usage import Command, Commands, describe
-from caffe_viz.errors import CaffeVizError, RunError
-
-NO_MEMORY = ("can't allocate memory", "out of memory")  # in what torch raises, on the CPU and on a card
+from caffe_viz.errors import CaffeVizError, RunError, no_memory
 
 
 class App(typer.Typer):
@@ -95,7 +93,7 @@ def main(task: str | None = None) -> None:
 
 def _unforeseen(error: Exception) -> str:
     """What to say of an error that no command has foreseen."""
-    if isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY):
+    if no_memory(error):
         return "there is not enough memory: make the batch or the input smaller."
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename or 'the output'}: {error.strerror}."

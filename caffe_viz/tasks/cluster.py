@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import queue
+import threading
 import time
 import uuid
 from asyncio import CancelledError
@@ -11,16 +12,19 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError as FuturesCancelledError
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Generic
 
 import caffe_viz
 from caffe_viz.errors import InputError, RunError
 from caffe_viz.tasks import member, parcels
+from caffe_viz.tasks.link import LOOK_EVERY, Link
 from caffe_viz.tasks.work import Deadly, Death, Piece, Report, Work
 
-LOOK_EVERY = 1.0  # seconds between two looks at how many workers there are
+ENDING = 5.0  # seconds in which workers hear that they may end; one that hangs would never
 ROUNDS = 5  # of the deaths that the scheduler allows a piece, where others die meanwhile
+SMALL = 4  # workers with too little memory for a piece, after which no other tries
 SENT = 3  # times that a machine is sent the same
 STOP_WAIT = 20.0  # seconds in which pieces that are asked to stop hand over what they have
 
@@ -54,13 +58,21 @@ class Cluster:
         return Running(self.client, work)
 
 
+@dataclass(frozen=True)
+class _Try(Generic[Piece]):
+    """A piece that is to be done; `rounds` of it ended in deaths, workers at `small` lacked memory for it."""
+
+    piece: Piece
+    rounds: int = 0
+    small: frozenset[str] = frozenset()
+
+
 @dataclass
 class _Given(Generic[Piece]):
-    """A piece that a worker has; `rounds` of it ended in deaths, and in this one workers died at `others`."""
+    """A piece that a worker has; meanwhile workers died at `others`."""
 
     future: Any
-    piece: Piece
-    rounds: int
+    now: _Try[Piece]
     others: int = 0
 
 
@@ -84,17 +96,17 @@ class Running(Generic[Piece, Report]):
     name: str = field(default_factory=lambda: f"caffe-viz-{uuid.uuid4().hex[:12]}")
     pids: tuple[int, ...] = ()  # none of this machine
     _given: dict[str, _Given[Piece]] = field(default_factory=dict)  # by key
-    _again: deque[tuple[Piece, int]] = field(default_factory=deque)  # with the rounds
+    _again: deque[_Try[Piece]] = field(default_factory=deque)
     _heard: queue.Queue[Any] = field(default_factory=queue.Queue)
     _served: dict[tuple[str, str], list[int]] = field(default_factory=dict)  # see _send
-    _room: int = 1
-    _looked: float = -LOOK_EVERY
+    _listens: bool = False
     _count: int = 0
+
+    def __post_init__(self) -> None:
+        self._link = Link(self.client)
 
     def __enter__(self) -> Running[Piece, Report]:
         self._parcel = parcels.packed(self.work)
-        for topic in (self.name, "all"):
-            self.client.subscribe_topic(topic, lambda event: self._heard.put(_Told(event[1])))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -126,41 +138,47 @@ class Running(Generic[Piece, Report]):
             self._again.clear()
 
     def _end(self) -> None:
-        self.client.run(member.end, self.name, wait=True, on_error="ignore")
+        def tell() -> None:
+            with suppress(Exception):  # the scheduler may be gone
+                self.client.run(member.end, self.name, on_error="ignore")
+
+        telling = threading.Thread(target=tell, daemon=True)
+        telling.start()
+        telling.join(ENDING)
 
     def _fill(self, waiting: Iterator[Piece]) -> None:
         """Submit as many pieces as there are workers for."""
-        if time.monotonic() - self._looked > LOOK_EVERY:
-            self._look()
-        while len(self._given) < self._room:
+        self._link.need()
+        self._listen()
+        self._link.look()
+        while len(self._given) < max(1, len(self._link.workers)):
             try:
-                again = self._again.popleft() if self._again else (next(waiting), 0)
+                now = self._again.popleft() if self._again else _Try(next(waiting))
             except StopIteration:
                 return
-            self._submit(*again)
+            self._submit(now)
 
-    def _look(self) -> None:
-        """How many workers there are; raises RunError where there is no scheduler any more."""
-        with suppress(OSError):  # it may come back
-            self._room = max(1, len(self.client.nthreads()))
-        self._need_client()
-        self._looked = time.monotonic()
+    def _listen(self) -> None:
+        """Hear of deaths and of reports on the way; a scheduler forgets who listens with the connection."""
+        if not self._listens:
+            for topic in (self.name, "all"):
+                self.client.subscribe_topic(topic, lambda event: self._heard.put(_Told(event[1])))
+            self._listens = True
 
-    def _need_client(self) -> None:
-        if self.client.status not in ("running", "connecting"):
-            raise RunError("the connection to the cluster is lost.")
-
-    def _submit(self, piece: Piece, rounds: int) -> None:
+    def _submit(self, now: _Try[Piece]) -> None:
         self._count += 1
         key = f"{self.name}-{self._count}"
-        data = pickle.dumps(piece, protocol=pickle.HIGHEST_PROTOCOL)
+        data = pickle.dumps(now.piece, protocol=pickle.HIGHEST_PROTOCOL)
         given = self.name, caffe_viz.__version__, self._parcel.digest, data
+        where: dict[str, Any] = {}
+        if now.small:  # others may be asked too: all of these could die
+            where = {"workers": sorted({*self._link.workers} - now.small), "allow_other_workers": True}
         try:
-            future = self.client.submit(member.do, *given, key=key, pure=False)
+            future = self.client.submit(member.do, *given, key=key, pure=False, **where)
         except Exception:  # dask has several for a client that was closed meanwhile
-            self._need_client()
+            self._link.need()
             raise
-        self._given[key] = _Given(future, piece, rounds)
+        self._given[key] = _Given(future, now)
         future.add_done_callback(self._heard.put)
 
     def _taken(self, heard: Any) -> Iterator[Report | Death]:
@@ -170,26 +188,43 @@ class Running(Generic[Piece, Report]):
         given = self._given.pop(heard.key, None)
         if given is None:
             return
-        piece, rounds = given.piece, given.rounds
+        now = given.now
         if heard.status == "error":
             error = heard.exception()
-            if not given.others or rounds + 1 == ROUNDS or not _killed(error):
-                raise self._error(piece, error)
-            self._again.append((piece, rounds + 1))  # workers die of something else too
+            if not given.others or now.rounds + 1 == ROUNDS or not _killed(error):
+                raise self._error(now.piece, error)
+            self._again.append(replace(now, rounds=now.rounds + 1))  # workers die of something else too
             return
         try:
             answer: member.Answer = heard.result()
         except (CancelledError, FuturesCancelledError, OSError):  # with the scheduler all is gone that it had
-            self._again.append((piece, rounds))
-            yield Death(piece, "the scheduler was gone")
+            self._listens = False
+            self._again.append(now)
+            yield Death(now.piece, "the scheduler was gone")
             return
         if isinstance(answer, member.Failed):
             raise answer.error
-        if isinstance(answer, member.Lacks):
+        if isinstance(answer, member.Small):
+            self._again.append(self._elsewhere(now, answer.address))
+            yield Death(now.piece, f"out of memory, that at {answer.address}")
+        elif isinstance(answer, member.Lacks):
+            self._again.append(now)
             self._send(answer, int(heard.key.rpartition("-")[2]))
-            self._again.append((piece, rounds))
-            return
-        yield from answer
+        else:
+            yield from answer
+
+    def _elsewhere(self, now: _Try[Piece], address: str) -> _Try[Piece]:
+        """The piece for a worker that has not tried it; raises Deadly where none is left."""
+        small = now.small | {address}
+        self._link.look(now=True)
+        if len(small) >= SMALL or not {*self._link.workers} - small:
+            tried = f"{len(small)} worker{'' if len(small) == 1 else 's'}"
+            raise Deadly(
+                f"{tried} had too little memory for {self.work.named(now.piece)}: start fewer on a machine, "
+                f"or try less at once.",
+                now.piece,
+            )
+        return replace(now, small=small)
 
     def _told(self, message: Mapping[str, Any]) -> Iterator[Report | Death]:
         """Reports on the way, and deaths, of pieces that are not done."""
@@ -200,7 +235,7 @@ class Running(Generic[Piece, Report]):
             died = {key for key in message.get("processing-tasks", ()) if key in self._given}
             for key, given in self._given.items():
                 given.others += len(died - {key})
-            yield from [Death(self._given[key].piece, f"that at {message['worker']}") for key in died]
+            yield from [Death(self._given[key].now.piece, f"that at {message['worker']}") for key in died]
 
     def _send(self, lacks: member.Lacks, number: int) -> None:
         """A parcel to a machine, once for all pieces that were submitted before it came."""
@@ -210,12 +245,12 @@ class Running(Generic[Piece, Report]):
         if len(sent) >= SENT:
             raise RunError(f"{lacks.machine} cannot keep what it is sent: is its disk full?")
         path = self._parcel.files[lacks.digest]
-        size, first = path.stat().st_size, 0
+        size, first, there = path.stat().st_size, 0, {"workers": [lacks.address], "on_error": "return"}
         for part in parcels.parts(path):
             last = first + len(part) >= size
-            found = self.client.run(
-                parcels.receive, lacks.digest, first, part, last, workers=[lacks.address], on_error="return"
-            )
+            given = lacks.digest, self.name, first, part, last
+            ask = partial(self.client.run, parcels.receive, *given, **there)
+            found: dict[str, Any] = self._link.asked(ask, {})
             error = found.get(lacks.address, OSError())
             if isinstance(error, RunError):
                 raise RunError(f"worker {lacks.address}: {error}")

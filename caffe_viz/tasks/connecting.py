@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from caffe_viz.errors import InputError, RunError
 LOCAL = re.compile(r"local:([1-9][0-9]*)")
 REMOTE = re.compile(r"(tcp|tls|ws|wss|ucx)://.+")
 WAIT = "30s"
+CLOSE_WAIT = 20.0  # seconds in which processes started here may end; then they do with this one
 
 
 @contextmanager
@@ -31,20 +32,32 @@ def connected(address: str) -> Iterator[Any]:
             f"--cluster {address}: give tcp://HOST:PORT, a scheduler file, or local:N for N processes here."
         )
     try:
-        from distributed import Client
+        from distributed.utils import silence_logging_cmgr
     except ImportError:
         raise RunError("clusters need a library: pip install 'caffe-viz[cluster]'.") from None
-    if local:
-        with _local(int(local[1])) as cluster, Client(cluster) as client:
-            yield client
-        return
-    where: dict[str, Any] = {"address": address} if remote else {"scheduler_file": str(file)}
+    with silence_logging_cmgr(logging.CRITICAL):  # what the user must know is said by errors
+        if local:
+            with _local(int(local[1])) as client:
+                yield client
+        else:
+            with _remote(address if remote else "", file) as client:
+                yield client
+
+
+@contextmanager
+def _remote(address: str, file: Path) -> Iterator[Any]:
+    from distributed import Client
+
+    where: dict[str, Any] = {"address": address} if address else {"scheduler_file": str(file)}
     try:
         client = Client(**where, timeout=WAIT, set_as_default=False)
     except (OSError, ValueError, KeyError) as error:
-        raise RunError(f"--cluster {address}: no scheduler answers there ({_line(error)}).") from None
-    with client:
+        raise RunError(f"--cluster {address or file}: no scheduler answers there ({_line(error)}).") from None
+    try:
         yield client
+    finally:
+        with suppress(OSError):  # as TimeoutError
+            client.close()
 
 
 def in_words(client: Any) -> str:
@@ -59,15 +72,27 @@ def in_words(client: Any) -> str:
     return f"{told}; dashboard: {client.dashboard_link}"
 
 
-def _local(processes: int) -> Any:
-    """Of one thread each, which neither pause nor spill to disk: a batch has the size that it has."""
-    from distributed import LocalCluster
+@contextmanager
+def _local(processes: int) -> Iterator[Any]:
+    """Of one thread each, which neither pause nor spill to disk: a batch has the size that it has.
 
-    return LocalCluster(
-        n_workers=processes, threads_per_worker=1, processes=True, memory_limit=0,
-        dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL,
-        preload=["caffe_viz.tasks.deaf"],
-    )  # fmt: skip
+    A worker that dies is started again, however long that takes: dask would give it up after 15 s.
+    """
+    import dask
+    from distributed import Client, LocalCluster
+
+    with dask.config.set({"distributed.deploy.lost-worker-timeout": "1 day"}):
+        cluster = LocalCluster(
+            n_workers=processes, threads_per_worker=1, processes=True, memory_limit=0,
+            dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL,
+            preload=["caffe_viz.tasks.deaf"],
+        )  # fmt: skip
+        try:
+            with Client(cluster, set_as_default=False) as client:
+                yield client
+        finally:
+            with suppress(OSError):  # as TimeoutError
+                cluster.close(timeout=CLOSE_WAIT)
 
 
 def _draws() -> bool:

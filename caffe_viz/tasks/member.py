@@ -13,7 +13,7 @@ from threading import Lock
 from typing import Any
 
 import caffe_viz
-from caffe_viz.errors import CaffeVizError, RunError
+from caffe_viz.errors import CaffeVizError, RunError, no_memory
 from caffe_viz.tasks.parcels import Absent, folder, unpacked
 from caffe_viz.tasks.stopping import stop
 from caffe_viz.tasks.work import Work
@@ -38,7 +38,14 @@ class Failed:
     error: CaffeVizError
 
 
-Answer = Lacks | Failed | tuple[Any, ...]
+@dataclass(frozen=True)
+class Small:
+    """The process at `address` has too little memory for the piece; another one may have enough."""
+
+    address: str
+
+
+Answer = Lacks | Failed | Small | tuple[Any, ...]
 
 _turn = Lock()  # nets are no good for two threads
 _loaded: OrderedDict[str, tuple[Work[Any, Any], Callable[[Any], Iterator[Any]]]] = OrderedDict()
@@ -66,7 +73,10 @@ def do(run: str, version: str, digest: str, piece: bytes) -> Answer:
             return Lacks(absent.digest, machine(), address)
         except CaffeVizError as error:
             return Failed(error)
-        except Exception:
+        except Exception as error:
+            if no_memory(error):
+                _loaded.clear()
+                return Small(address)
             return Failed(RunError(f"worker {address}: {traceback.format_exc()}"))
         finally:
             _now = ""

@@ -80,10 +80,14 @@ def parts(path: Path) -> Iterator[bytes]:
             yield part
 
 
-def receive(digest: str, first: int, data: bytes, last: bool) -> None:
-    """Take a part of a parcel, from byte `first` on; with the last one it is there, if it is right."""
+def receive(digest: str, sender: str, first: int, data: bytes, last: bool) -> None:
+    """Take a part of a parcel, from byte `first` on; with the last one it is there, if it is right.
+
+    Raises:
+        RunError: there is no room for it; nothing of it is left.
+    """
     path = folder() / digest
-    partial = path.with_name(f"{digest}.coming")
+    partial = path.with_name(f"{digest}.{sender}.coming")  # others may send the same
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("r+b" if first else "wb") as file:
@@ -92,6 +96,8 @@ def receive(digest: str, first: int, data: bytes, last: bool) -> None:
         if last and sha256(partial) == digest:
             os.replace(partial, path)
     except OSError as error:
+        with suppress(OSError):
+            partial.unlink()
         raise cannot_write(path, error) from None
     if last:
         _forget_old()
