@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from weakref import finalize
 
 from caffe_viz.errors import InputError, RunError
 from caffe_viz.files import cannot_write, sha256
@@ -56,7 +57,7 @@ class Claim:
         self._file = file
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            self._descriptor: int | None = _locked(file)
+            self._close = finalize(self, os.close, _locked(file))  # where nobody releases it too
         except BlockingIOError:
             raise RunError(f"another run is at {what}: wait for its end, or give another output.") from None
         except OSError as error:
@@ -64,11 +65,10 @@ class Claim:
 
     def release(self) -> None:
         """Another run may begin."""
-        if self._descriptor is not None:
+        if self._close.alive:
             with suppress(OSError):
                 self._file.unlink()  # while it is held: who opens it after that has another one
-            os.close(self._descriptor)
-            self._descriptor = None
+            self._close()
 
     def __enter__(self) -> Claim:
         return self

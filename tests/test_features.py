@@ -294,6 +294,7 @@ def test_another_run_is_not_continued(toy: Path, changed: str) -> None:
     filing = begun(network(toy, "torch"))
     filing.spool.append(Batch((0,), {"fc": np.zeros((1, 6), np.float32)}, ()))
     filing.spool.save()
+    del filing  # another run is not at it any more
     assert begun(network(toy, "torch")).spool.seen == 1
     net, given = network(toy, "torch"), {}
     if changed == "net":

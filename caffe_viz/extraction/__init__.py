@@ -1,7 +1,32 @@
-"""Blobs of many images: rows of a blob by blob, kept while they come, then written as one file."""
+"""Blobs of many images: rows of a blob by blob.
 
+Kept while they come, then written as one file (`Filing`), or written where they are computed (`Storing`).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from caffe_viz.errors import InputError
 from caffe_viz.extraction.extraction import POOLS, Extraction, Rows
 from caffe_viz.extraction.filing import Filing
 from caffe_viz.extraction.formats import FORMATS, need_format, write
+from caffe_viz.extraction.storing import Storing
+from caffe_viz.network import PathLike
 
-__all__ = ["FORMATS", "POOLS", "Extraction", "Filing", "Rows", "need_format", "write"]
+__all__ = ["FORMATS", "POOLS", "Extraction", "Filing", "Rows", "Storing", "begin", "need_format", "write"]
+
+
+def begin(extraction: Extraction, output: PathLike) -> Filing | Storing:
+    """Begin with the file `output`, or the store of that address, by its suffix; or go on with it.
+
+    Raises:
+        InputError, RunError: as of these.
+    """
+    text = os.fspath(output)
+    if text.lower().rstrip("/").endswith(".zarr"):
+        return Storing(extraction, text)
+    if "://" in text:
+        raise InputError(f"{text}: a file is written on this machine; a store there ends in .zarr.")
+    return Filing(extraction, Path(text))

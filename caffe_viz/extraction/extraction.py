@@ -86,25 +86,29 @@ class Extraction:
         self.album, self.pool, self._part = album, pool, network.part(*self.blobs)
         for blob in self.blobs:
             _need_image(self._part, blob)
-        self._work = Rowed(network, self.blobs, len(album), pool=pool)
-        self._cluster = None if cluster is None else Cluster(cluster)
-        self.engine = self._work.runner.engine
+        self.work = Rowed(network, self.blobs, len(album), pool=pool)
+        self.cluster = None if cluster is None else Cluster(cluster)
+        self.engine = self.work.runner.engine
 
     @property
     def shapes(self) -> dict[str, Shape]:
         """Blob -> the shape of one image's row, (C, ...)."""
-        return self._work.shapes
+        return self.work.shapes
 
     @cached_property
     def key(self) -> dict[str, Any]:
         """What must be the same for an extraction to go on."""
         own = {"blobs": list(self.blobs), "pool": self.pool}
-        return own | identity(self._part, self.album, self._work.runner)
+        return own | identity(self._part, self.album, self.work.runner)
+
+    @property
+    def bytes_of_one(self) -> int:
+        """Of one image's rows."""
+        return 4 * sum(int(np.prod(shape)) for shape in self.shapes.values())
 
     def batches(self, done: Ranges) -> Iterator[Batch | Death]:
         """Of the images that are not `done`, in any order on a cluster; values are (n, ...) of `shapes`."""
-        bytes_of_one = 4 * sum(int(np.prod(shape)) for shape in self.shapes.values())
-        return reports(self._work, self.album, done, self._cluster, bytes_of_one)
+        return reports(self.work, self.album, done, self.cluster, self.bytes_of_one)
 
 
 def _need_image(part: Network, blob: str) -> None:

@@ -10,8 +10,8 @@ from caffe_viz.errors import InputError
 from caffe_viz.extraction.extraction import Extraction, Rows
 from caffe_viz.extraction.formats import need_format, write
 from caffe_viz.extraction.spool import Spool
-from caffe_viz.resuming import SAVE_EVERY
-from caffe_viz.streaming import Progress, need_one
+from caffe_viz.resuming import SAVE_EVERY, Claim
+from caffe_viz.streaming import Failed, Progress, need_one
 from caffe_viz.tasks import Death
 
 
@@ -22,16 +22,22 @@ class Filing:
 
     Raises:
         InputError: no such format, blobs that it cannot hold, or rows of another extraction in the folder.
-        RunError: the format needs a library that is not installed.
+        RunError: the format needs a library that is not installed; another run is at the same file.
     """
 
     def __init__(self, extraction: Extraction, path: Path) -> None:
         need_format(path, extraction.shapes)
         self.extraction, self.path = extraction, path
-        self.spool = Spool(path.with_name(f"{path.name}.unfinished"), extraction.key, extraction.shapes)
+        self._claim = Claim(path.with_name(f".{path.name}.lock"), path)  # what is there stays as it is read
+        try:
+            self.spool = Spool(path.with_name(f"{path.name}.unfinished"), extraction.key, extraction.shapes)
+        except BaseException:
+            self._claim.release()
+            raise
 
     def __iter__(self) -> Iterator[Progress]:
         spool, total, saved = self.spool, len(self.extraction.album), time.monotonic()
+        whole = False
         try:
             for batch in self.extraction.batches(spool.done):
                 if isinstance(batch, Death):
@@ -42,11 +48,39 @@ class Filing:
                     spool.save()
                     saved = time.monotonic()
                 yield batch.progress(spool.seen, total)
+            whole = True
         finally:
             try:
                 spool.save()
             finally:
                 spool.close()
+                if not whole:
+                    self._claim.release()
+
+    @property
+    def seen(self) -> int:
+        """How many images are done."""
+        return self.spool.seen
+
+    @property
+    def begun(self) -> str:
+        """How far an earlier one came, in words; "" where there is none."""
+        return f"{self.kept}: going on after {self.seen:,} images" if self.seen else ""
+
+    @property
+    def kept(self) -> Path:
+        """Where what is done is kept."""
+        return self.spool.folder
+
+    @property
+    def failed(self) -> list[Failed]:
+        """Images that have no row."""
+        return self.spool.failed
+
+    @property
+    def rows(self) -> int:
+        """Of each array."""
+        return self.spool.rows
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -63,10 +97,11 @@ class Filing:
             RunError: it cannot be written.
         """
         spool = self.spool
-        try:
-            need_one([one.reason for one in spool.failed], spool.seen)
-        except InputError:
-            spool.remove()  # there is nothing to go on from
-            raise
-        write(self.path, Rows(self.names, spool.shapes, spool.parts), spool.folder)
-        spool.remove()
+        with self._claim:
+            try:
+                need_one([one.reason for one in spool.failed], spool.seen)
+            except InputError:
+                spool.remove()  # there is nothing to go on from
+                raise
+            write(self.path, Rows(self.names, spool.shapes, spool.parts), spool.folder)
+            spool.remove()

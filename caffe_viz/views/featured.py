@@ -11,7 +11,7 @@ import numpy as np
 
 from caffe_viz import tables
 from caffe_viz.errors import InputError, near
-from caffe_viz.extraction import Extraction, Filing, Rows, write
+from caffe_viz.extraction import Extraction, Filing, Rows, Storing, begin, write
 from caffe_viz.geometry.results import shape_text
 from caffe_viz.network import Array, Network, PathLike
 from caffe_viz.probe import relu_state
@@ -97,7 +97,8 @@ def features(
 
     `pool` "mean" or "max" takes the places of maps together. With `output`, a file .npz, .h5, .csv or .lmdb,
     the rows go there and not into memory; the same call goes on where an earlier one was interrupted. With
-    the workers of a `cluster`, a client of dask.
+    the workers of a `cluster`, a client of dask; into a .zarr, a folder or an address such as
+    s3://bucket/f.zarr, these write themselves, and images that failed have a row of NaN.
 
     Raises:
         InputError: no such blob, image or format; or as `Network.taking`.
@@ -106,7 +107,7 @@ def features(
     network, extraction = extracting(Network.of(net), images, blobs, pool, cluster)
     tell = on_progress or (lambda _: None)
     if output is not None:
-        return filed(network, Filing(extraction, Path(output)), tell)
+        return filed(network, begin(extraction, output), tell)
     return _in_memory(network, extraction, tell)
 
 
@@ -119,13 +120,13 @@ def extracting(
     return network, Extraction(network, album, names, pool=pool, cluster=cluster)
 
 
-def filed(network: Network, filing: Filing, tell: Callable[[Progress], None]) -> Features:
+def filed(network: Network, into: Filing | Storing, tell: Callable[[Progress], None]) -> Features:
     """Run an extraction into its file."""
-    for progress in filing:
+    for progress in into:
         tell(progress)
-    names, failed = filing.names, filing.spool.failed
-    filing.write()
-    return _features(network, filing.extraction, names, failed)
+    names, failed, rows = into.names, into.failed, into.rows
+    into.write()
+    return _features(network, into.extraction, names, failed, rows)
 
 
 def _in_memory(network: Network, extraction: Extraction, tell: Callable[[Progress], None]) -> Features:
@@ -145,16 +146,17 @@ def _in_memory(network: Network, extraction: Extraction, tell: Callable[[Progres
         tell(batch.progress(done, len(album)))
     whole = joined(batches)
     need_one([one.reason for one in whole.failed], len(album))
-    return _features(network, extraction, tuple(map(album.name, whole.numbers)), whole.failed, whole.values)
+    names = tuple(map(album.name, whole.numbers))
+    return _features(network, extraction, names, whole.failed, len(names), whole.values)
 
 
 def _features(
-    network: Network, extraction: Extraction, names: tuple[str, ...], failed: Sequence[Failed],
+    network: Network, extraction: Extraction, names: tuple[str, ...], failed: Sequence[Failed], rows: int,
     arrays: Mapping[str, Array] | None = None,
 ) -> Features:  # fmt: skip
     return Features(
         names,
-        {blob: (len(names), *shape) for blob, shape in extraction.shapes.items()},
+        {blob: (rows, *shape) for blob, shape in extraction.shapes.items()},
         {blob: relu_state(network.message, blob) for blob in extraction.blobs},
         tuple(one.reason for one in failed),
         extraction.pool,

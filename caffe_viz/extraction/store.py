@@ -1,0 +1,233 @@
+"""A zarr store of rows that any number of processes fill.
+
+Of zarr's format 2, which versions 2 and 3 of the library read and write, and without a compressor: equal rows
+are equal bytes. The library writes a chunk whole or not at all.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caffe_viz.errors import CaffeVizError, InputError, RunError
+from caffe_viz.extraction.extraction import Shape
+from caffe_viz.files import cannot_write
+from caffe_viz.resuming import ADVICE, need_same
+from caffe_viz.streaming import Failed
+
+NAMES, REASONS, STATUS = OWN = ("names", "reasons", "status")  # arrays beside those of the blobs
+THERE, PASSED_OVER = 1, 2  # in status; 0: not yet
+RUN = "caffe_viz"  # the attribute with what the store was begun with
+MARKS = {".zgroup", ".zattrs"}  # files of a group
+
+
+@dataclass(frozen=True)
+class Store:
+    """Rows of blobs, `shapes` by blob, of so many `images`; in a folder, or at an `address` of fsspec's.
+
+    An array (N, ...) for each blob, NaN where an image has no row; (N,) `names`, `status`, and `reasons` of
+    images that were passed over, else "". All are cut into chunks of `piece` images: one process writes
+    those, `status` last. `key` is what makes it the same extraction.
+    """
+
+    address: str
+    key: Mapping[str, Any]
+    shapes: Mapping[str, Shape]
+    images: int
+    piece: int
+
+    def begun(self) -> Store:
+        """Make what of it is missing; with the `piece` that it was begun with.
+
+        Raises:
+            InputError: there is something else, or the rows of another run; says in what.
+            RunError: it cannot be written, or a library is missing.
+        """
+        with self._trouble():
+            self._need_free_place()
+            group = self._group("a")
+            if RUN not in group.attrs:
+                if list(group):
+                    raise self._strange()
+                group.attrs[RUN] = self._run
+            own = group.attrs[RUN]
+            self._need_same(own)
+            if type(own.get("piece")) is not int or own["piece"] < 1:
+                raise self._strange()
+            made = replace(self, piece=own["piece"])
+            for blob, shape in self.shapes.items():
+                made._need_array(group, blob, shape, np.float32, float("nan"))
+            made._need_array(group, NAMES, (), str, "")
+            made._need_array(group, REASONS, (), str, "")
+            made._need_array(group, STATUS, (), np.uint8, 0)
+        return made
+
+    def status(self) -> NDArray[np.uint8]:
+        """(N,) of all images."""
+        with self._trouble():
+            return np.asarray(self._mine()[STATUS][:])
+
+    def failed(self, first: int = 0, last: int | None = None) -> list[Failed]:
+        """Those of the images first..last that were passed over."""
+        last = self.images if last is None else last
+        with self._trouble():
+            group, out = self._mine(), list[Failed]()
+            numbers = first + np.flatnonzero(group[STATUS][first:last] == PASSED_OVER)
+            for begin in np.unique(numbers // self.piece) * self.piece:
+                reasons = group[REASONS][begin : begin + self.piece]
+                some = numbers[(numbers >= begin) & (numbers < begin + self.piece)]
+                out += [Failed(int(number), str(reasons[number - begin])) for number in some]
+        return out
+
+    def has(self, first: int, last: int) -> bool:
+        """Whether the images first..last are done."""
+        with self._trouble():
+            return bool(self._mine()[STATUS][first:last].all())
+
+    def put(
+        self,
+        first: int,
+        rows: Mapping[str, NDArray[np.float32]],
+        names: Sequence[str],
+        failed: Iterable[Failed],
+    ) -> None:
+        """The `rows` (n, ...) by blob of a piece, from the image `first` on.
+
+        Raises:
+            InputError: the store is another run's by now.
+            RunError: it cannot be written.
+        """
+        last, reasons = first + len(names), [""] * len(names)
+        status = np.full(len(names), THERE, np.uint8)
+        for number, reason in failed:
+            reasons[number - first], status[number - first] = reason, PASSED_OVER
+        with self._trouble():
+            group = self._mine()
+            for blob, values in rows.items():
+                group[blob][first:last] = values
+            group[NAMES][first:last] = _texts(names)
+            if any(reasons):
+                group[REASONS][first:last] = _texts(reasons)
+            group[STATUS][first:last] = status
+
+    @property
+    def _run(self) -> dict[str, Any]:
+        return {"key": self.key, "piece": self.piece}
+
+    def _group(self, mode: str) -> Any:
+        """As `_library().open_group`."""
+        if not _is_new():
+            return _library().open_group(self.address, mode=mode)
+        more = {"attributes": {RUN: self._run}} if mode == "a" else {}  # whoever sees the group sees them
+        return _library().open_group(self.address, mode=mode, zarr_format=2, **more)
+
+    def _mine(self) -> Any:
+        """The group, read anew: who knows what others have made of it."""
+        try:
+            group = self._group("r+")
+        except (FileNotFoundError, ValueError) as error:
+            if not Path(self.address).exists() and "://" not in self.address:
+                raise RunError(
+                    f"{self.address} is not there where the net runs: give a folder that all machines share, "
+                    f"or an address such as s3://bucket/features.zarr."
+                ) from None
+            raise RunError(f"{self.address} cannot be read: {_line(error)}.") from None
+        self._need_same(group.attrs.get(RUN))
+        return group
+
+    def _need_same(self, own: Any) -> None:
+        if not isinstance(own, Mapping) or not isinstance(own.get("key"), Mapping):
+            raise self._strange()
+        need_same(self.key, own["key"], f"{self.address} holds features")
+
+    def _need_array(self, group: Any, name: str, shape: Shape, kind: Any, fill: Any) -> None:
+        """Another process may just have made it."""
+        shape, chunks = (self.images, *shape), (self.piece, *shape)
+        form = {"zarr_format": 2} if _is_new() else {}
+        try:
+            array = group.full(
+                name=name, shape=shape, chunks=chunks, dtype=kind, fill_value=fill, compressor=None, **form
+            )
+        except _library().errors.ContainsArrayError:
+            array = group[name]
+        if (array.shape, array.chunks) != (shape, chunks):
+            raise self._strange()
+
+    def _need_free_place(self) -> None:
+        """Raises InputError if something else is at the address."""
+        from fsspec.core import url_to_fs
+
+        system, path = url_to_fs(self.address)
+        system.invalidate_cache()
+        if system.isfile(path):
+            raise self._strange()
+        there = system.ls(path, detail=False) if system.exists(path) else []
+        names = {name.rstrip("/").rpartition("/")[2] for name in there}
+        if not names & MARKS and any(not name.endswith(".partial") for name in names):
+            raise self._strange()
+
+    def _strange(self) -> InputError:
+        return InputError(f"{self.address} holds something else than features: {ADVICE}.")
+
+    @contextmanager
+    def _trouble(self) -> Iterator[None]:
+        try:
+            yield
+        except CaffeVizError:
+            raise
+        except ImportError as error:  # what fsspec needs for an address
+            raise RunError(f"{self.address} needs a library: {_line(error)}.") from None
+        except OSError as error:
+            raise cannot_write(self.address, error) from None
+        except Exception as error:
+            if "://" in self.address:  # each service has errors of its own
+                raise RunError(f"{self.address} cannot be written: {_line(error)}.") from None
+            raise
+
+
+def need_names(address: str, blobs: Iterable[str]) -> None:
+    """Raises InputError if arrays cannot be called as the blobs are."""
+    paths = [tuple(blob.split("/")) for blob in blobs]
+    for path in paths:
+        blob = "/".join(path)
+        if path[0] in OWN:
+            raise InputError(f"blob {blob!r}: {address} holds something else under this name; write an .npz.")
+        within = any(path == other[: len(path)] for other in paths if other != path)
+        if within or any(not part or part.startswith((".", "__")) or not part.isprintable() for part in path):
+            raise InputError(f"blob {blob!r}: zarr takes no such name; write an .npz.")
+
+
+def located(path: str | os.PathLike[str]) -> str:
+    """The address of a store, the same for each process."""
+    address = os.fspath(path).removeprefix("file://")
+    return address if "://" in address else os.path.abspath(address)
+
+
+def _texts(texts: Iterable[str]) -> NDArray[Any]:
+    """As arrays of texts take them; names of files need not be valid Unicode."""
+    return np.array([text.encode(errors="backslashreplace").decode() for text in texts], object)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+
+
+def _is_new() -> bool:
+    """Whether the library is of version 3, where Python 3.10 has 2."""
+    return int(_library().__version__.split(".")[0]) > 2
+
+
+def _library() -> Any:
+    try:
+        import fsspec  # noqa: F401
+        import zarr
+    except ImportError:
+        raise RunError("zarr needs a library: pip install 'caffe-viz[zarr]'.") from None
+    return zarr

@@ -1,0 +1,137 @@
+"""An extraction into a store that many processes fill, each where it computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from caffe_viz.extraction.extraction import Extraction, Rowed
+from caffe_viz.extraction.store import THERE, Store, located, need_names
+from caffe_viz.network import PathLike
+from caffe_viz.streaming import Failed, Progress, need_one, passed_over
+from caffe_viz.tasks import Death, Here, Pictures, Ranges, Run, Tell, cut
+
+
+class Written(NamedTuple):
+    """The images first..last are in the store, but those that failed."""
+
+    first: int
+    last: int
+    failed: tuple[Failed, ...]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """As of `tasks.Work`: `rows` into a store; a piece is a chunk of that."""
+
+    rows: Rowed
+    store: Store
+
+    def open(self) -> Callable[[Pictures], Iterator[Written]]:
+        self.rows.load()
+        return self.fill
+
+    def fill(self, some: Pictures) -> Iterator[Written]:
+        """Compute a piece and write it, where no other has; nothing where that is to stop."""
+        first, last = some.first, some.first + len(some)
+        if self.store.has(first, last):
+            yield Written(first, last, tuple(self.store.failed(first, last)))
+            return
+        values = {
+            blob: np.full((len(some), *shape), np.nan, np.float32) for blob, shape in self.rows.shapes.items()
+        }
+        failed, seen = list[Failed](), 0
+        for batch in self.rows.batches(some):
+            places = np.array(batch.numbers, int) - first
+            for blob, part in batch.values.items():
+                values[blob][places] = part
+            failed += batch.failed
+            seen += batch.size
+        if seen == len(some):
+            self.store.put(first, values, [some.name(number) for number in some.numbers], failed)
+            yield Written(first, last, tuple(failed))
+
+    def gathered(self, reports: Iterator[Written], tell: Tell[Written]) -> Sequence[Written]:
+        return list(reports)
+
+    def named(self, piece: Pictures) -> str:
+        return str(piece)
+
+
+class Storing:
+    """`extraction` into the zarr store at `address`: iterate for its Progress.
+
+    What is done is there at once, and a later one, or another at the same time, goes on from it.
+
+    Raises:
+        InputError: the store holds the rows of another extraction, or something else.
+        RunError: it cannot be written, or a library is missing.
+    """
+
+    def __init__(self, extraction: Extraction, address: PathLike) -> None:
+        self.extraction, self.kept = extraction, located(address)
+        need_names(self.kept, extraction.blobs)
+        # As for one worker, however many there are: the same store.
+        piece = extraction.work.piece(1, extraction.bytes_of_one)
+        self.store = Store(self.kept, extraction.key, extraction.shapes, len(extraction.album), piece).begun()
+        self.done = _done(self.store)
+
+    @property
+    def seen(self) -> int:
+        """How many images are done."""
+        return len(self.done)
+
+    @property
+    def begun(self) -> str:
+        """How far earlier ones came, in words; "" where there is none."""
+        if self.seen == self.rows:
+            return f"{self.kept}: all {self.rows:,} images are there"
+        return f"{self.kept}: going on after {self.seen:,} images" if self.seen else ""
+
+    def __iter__(self) -> Iterator[Progress]:
+        extraction, total = self.extraction, len(self.extraction.album)
+        run: Run[Pictures, Written]
+        if extraction.cluster is None:
+            run = Here(Stored(extraction.work, self.store))
+        else:  # another machine might choose another engine
+            run = extraction.cluster.running(Stored(extraction.work.of_engine(extraction.engine), self.store))
+        with run:
+            for told in run.run(cut(extraction.album, self.done.missing(total), self.store.piece)):
+                if isinstance(told, Death):
+                    yield Progress(self.seen, total, str(told))
+                    continue
+                self.done = self.done.union(Ranges.of(told.first, told.last))
+                yield Progress(self.seen, total, passed_over(told.failed))
+
+    @property
+    def failed(self) -> list[Failed]:
+        """Images that have no row."""
+        return self.store.failed()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Those of the images that have a row, in order."""
+        return tuple(map(self.extraction.album.name, np.flatnonzero(self.store.status() == THERE).tolist()))
+
+    @property
+    def rows(self) -> int:
+        """Of each array; those of images that failed are NaN."""
+        return len(self.extraction.album)
+
+    def write(self) -> None:
+        """All is there; raises InputError if no image could be used."""
+        need_one([one.reason for one in self.failed], self.seen)
+
+
+def _done(store: Store) -> Ranges:
+    """Whole pieces."""
+    begins = range(0, store.images, store.piece)
+    whole = np.logical_and.reduceat(store.status() != 0, begins)
+    done = Ranges()
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], whole, [False]])))
+    for first, last in edges.reshape(-1, 2) * store.piece:
+        done = done.union(Ranges.of(int(first), min(int(last), store.images)))
+    return done
