@@ -17,7 +17,9 @@ import pytest
 from commands import completed
 
 import caffe_viz as cv
+from caffe_viz import evaluation
 from caffe_viz.attribution import METHODS, Reads, Settings
+from caffe_viz.attribution.asking import Asking, Given
 from caffe_viz.attribution.job import Job
 from caffe_viz.attribution.table import Method, total
 from caffe_viz.deploying import preprocess_near
@@ -27,7 +29,6 @@ from caffe_viz.evaluation import (
     Curves,
     Sanity,
     area,
-    cases,
     curves,
     rank_correlation,
     sanity,
@@ -86,6 +87,14 @@ def deep(engine: str) -> tuple[Probe, np.ndarray]:
     message = parse_net(DEEP)
     image = np.random.default_rng(0).normal(size=(2, 2, 12, 9)).astype(np.float32)
     return Probe(Network(message, seeded_weights(message, 1), engine=engine)), image
+
+
+def cases(probe: Probe, images: Any, *asked: Any, names: Any = (), **more: Any) -> evaluation.Cases:
+    """Of images in this process, of the net of a probe that is loaded."""
+    asking = Asking(probe.network)
+    vars(asking)["probe"] = probe
+    given = [Given(names[n] if names else str(n), image) for n, image in enumerate(images)]
+    return evaluation.cases(asking, given, *asked, **more)
 
 
 @pytest.fixture
@@ -365,8 +374,13 @@ def test_methods_that_do_not_fit(engine: str) -> None:
         cases(probe, images, [1, "conv2:3"])
     with pytest.raises(InputError, match="no target is given"):
         cases(probe, images, [])
-    with pytest.raises(InputError, match=r"the input is \(12, 9\): an image \(C, H, W\) is needed"):
-        cases(probe, images[0])
+    with pytest.raises(InputError, match="0 has NaN or infinity"):
+        cases(probe, images * np.nan)
+    flat = parse_net(
+        DEEP.replace("dim: 1 dim: 2 dim: 12 dim: 9", "dim: 1 dim: 9").split('layer { name: "conv1"')[0]
+    )
+    with pytest.raises(InputError, match=r"the input is \(9,\): an image \(C, H, W\) is needed"):
+        cases(Probe(Network(flat, NetParameter(), engine=engine)), images)
     with pytest.raises(InputError, match=r"check 'santy' is unknown. Did you mean 'sanity'"):
         show_evaluation(probe.network, images, checks=["santy"])
 

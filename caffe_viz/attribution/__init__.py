@@ -11,9 +11,9 @@ from caffe_viz.attribution.job import Job, Settings
 from caffe_viz.attribution.pooled import class_maps
 from caffe_viz.attribution.results import Attribution, centre
 from caffe_viz.attribution.steps import Run, Steps, T
-from caffe_viz.attribution.table import METHODS, Method, Reads
-from caffe_viz.attribution.targets import Array, Target, find_layer, find_target, likeliest_class
-from caffe_viz.errors import InputError, near
+from caffe_viz.attribution.table import METHODS, Method, Reads, need_method
+from caffe_viz.attribution.targets import Array, Target, find_layer, find_targets, likeliest_class
+from caffe_viz.errors import InputError
 from caffe_viz.probe import Probe
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "attribute",
     "attributing",
     "centre",
+    "need_method",
 ]
 
 
@@ -67,8 +68,7 @@ def attributing(
     settings: Settings | None = None,
 ) -> Steps[Attribution]:
     """`attribute` step by step, for those who do other things meanwhile; raises as that does."""
-    if method not in METHODS:
-        raise InputError(f"method {method!r} is unknown.{near(method, METHODS)}")
+    need_method(method)
     inputs = np.asarray(images, np.float32)
     if inputs.ndim < 2 or not len(inputs) or not np.isfinite(inputs).all():
         raise InputError(f"images of {inputs.shape}: finite numbers (N, C, H, W) are expected, one at least.")
@@ -122,9 +122,7 @@ def _within(steps: Steps[T], done: int, count: int, of: int) -> Steps[T]:
 def _asked(probe: Probe, images: Array, targets: Sequence[int | str] | None) -> list[tuple[int, Target]]:
     """(number of the image, target), image by image."""
     if targets is not None:
-        if not len(targets):
-            raise InputError("no target is given: leave it out for each image's likeliest class.")
-        found = [find_target(probe, given) for given in targets]
+        found = find_targets(probe, targets)
         return [(i, target) for i in range(len(images)) for target in found]
     return list(enumerate(likeliest_class(probe, image) for image in images))
 

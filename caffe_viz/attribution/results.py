@@ -6,6 +6,7 @@ import dataclasses
 import io
 import json
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +53,21 @@ class Attribution:
         lines = max(4 - self.values.ndim, 0)
         shape = (self.values.shape[0], *[1] * lines, *self.values.shape[1:])
         return METHODS[self.method].reduce(self.values.reshape(shape))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Attribution]) -> Attribution:
+        """Attributions by one method with one setting, one behind the other."""
+        first, layers = parts[0], list(dict.fromkeys(a.layer for a in parts if a.layer))
+
+        def rows(name: str) -> Array:
+            return np.concatenate([getattr(a, name) for a in parts])
+
+        return dataclasses.replace(
+            first, layer=", ".join(layers), state=first.state if len(layers) == 1 else "",
+            names=tuple(name for a in parts for name in a.names),
+            targets=tuple(target for a in parts for target in a.targets), scores=rows("scores"),
+            values=rows("values"), completeness=rows("completeness"), pictures=rows("pictures"),
+        )  # fmt: skip
 
     def save(self, path: str | Path) -> None:
         """Write all of it as npz, and the maps too."""

@@ -12,6 +12,7 @@ from caffe_viz.attribution import cams, gradients, masked
 from caffe_viz.attribution.job import Job
 from caffe_viz.attribution.steps import Steps
 from caffe_viz.attribution.targets import Array
+from caffe_viz.errors import InputError, near
 
 
 class Reads(Enum):
@@ -62,3 +63,9 @@ METHODS = {
     "guided-grad-cam": Method(cams.guided_grad_cam, Reads.LAYER, strongest),
     "occlusion": Method(masked.occlusion, Reads.ROWS, total),
 }
+
+
+def need_method(name: str) -> None:
+    """Raises InputError where there is no such method."""
+    if name not in METHODS:
+        raise InputError(f"method {name!r} is unknown.{near(name, METHODS)}")

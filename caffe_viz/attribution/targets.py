@@ -85,6 +85,17 @@ def find_target(probe: Probe, given: int | str) -> Target:
     return target_of(unit, given, blob, probe.shape(blob))
 
 
+def find_targets(probe: Probe, given: Sequence[int | str]) -> tuple[Target, ...]:
+    """What each of `given` means.
+
+    Raises:
+        InputError: there is none, or as `find_target`.
+    """
+    if not len(given):
+        raise InputError("no target is given: leave it out for each image's likeliest class.")
+    return tuple(find_target(probe, one) for one in given)
+
+
 def target_of(unit: Unit, given: int | str, blob: str, shape: Sequence[int]) -> Target:
     """A unit in the `blob` (C, ..) of this shape that its layer makes.
 

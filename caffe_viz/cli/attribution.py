@@ -10,15 +10,15 @@ from typing import Annotated
 import typer
 
 from caffe_viz.cli.images import Images
-from caffe_viz.cli.networks import Running, command
+from caffe_viz.cli.networks import Spread, command
 from caffe_viz.cli.options import UNIT, Json, Output
-from caffe_viz.cli.parts import print_files, progress_bar
+from caffe_viz.cli.parts import print_files, print_note, progress_bar
 from caffe_viz.cli.usage import one_of
 
 
 @command
 def attribute(
-    net: Running,
+    net: Spread,
     image: Images,
     target: Annotated[
         list[str] | None,
@@ -59,10 +59,10 @@ def attribute(
     settings = Settings(samples, noise, steps, patch, stride, seed)
     network = net.open()
     methods = "all" if method == ["all"] else method or ["grad-cam"]
-    with progress_bar("attribution") as report:
+    with net.client() as cluster, progress_bar("attribution") as report:
         found = show_attribution(
-            network, image, target, methods, layer, settings=settings, colours=colours,
-            on_progress=lambda done, total: report(done, total, ""),
+            network, image, target, methods, layer, settings=settings, colours=colours, cluster=cluster,
+            on_progress=lambda done, total: report(done, total, ""), on_note=print_note,
         )  # fmt: skip
     paths = found.save(output)
     if as_json:

@@ -12,15 +12,15 @@ import typer
 
 from caffe_viz.cli.app import INTERRUPTED
 from caffe_viz.cli.images import Images
-from caffe_viz.cli.networks import Running, command
+from caffe_viz.cli.networks import Spread, command
 from caffe_viz.cli.options import Json, Output
-from caffe_viz.cli.parts import print_files, progress_bar
+from caffe_viz.cli.parts import print_files, print_note, progress_bar
 from caffe_viz.cli.usage import one_of
 
 
 @command
 def evaluate(
-    net: Running,
+    net: Spread,
     image: Images,
     count: Annotated[
         int | None, typer.Option(min=1, help="Take so many of the images, evenly spaced [default: all].")
@@ -70,10 +70,11 @@ def evaluate(
         need_marks(write, network.message.name, checks)
     methods = "all" if method in (None, ["all"]) else method
     settings = Settings(samples=samples, steps=steps, seed=seed)
-    with progress_bar("evaluation") as report:
+    with net.client() as cluster, progress_bar("evaluation") as report:
         found = show_evaluation(
             network, image, target, methods, layer, count=count, checks=checks, points=points,
-            settings=settings, on_progress=lambda done, total: report(done, total, ""),
+            settings=settings, cluster=cluster, on_progress=lambda done, total: report(done, total, ""),
+            on_note=print_note,
         )  # fmt: skip
     paths = found.save(output)
     if write is not None and not found.interrupted:

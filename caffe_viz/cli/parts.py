@@ -75,6 +75,11 @@ def print_files(paths: list[Path]) -> None:
         print(path)
 
 
+def print_note(note: str) -> None:
+    """What the user should know of work under way."""
+    print(note, file=sys.stderr)
+
+
 @contextmanager
 def progress_bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
     """A bar with the remaining time on a terminal, else only notes; called with (done, total, note)."""
@@ -91,6 +96,6 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
         def report(done: int, total: int, note: str = "") -> None:
             bar.update(task, completed=done, total=total)
             if note:
-                print(note, file=sys.stderr)
+                print_note(note)
 
         yield report

@@ -7,16 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from caffe_viz.answers import Head
+from caffe_viz.attribution.steps import Steps
+from caffe_viz.attribution.targets import Target
 from caffe_viz.errors import InputError
 from caffe_viz.evaluation.baselines import BASELINES
-from caffe_viz.evaluation.cases import Array, Cases
+from caffe_viz.evaluation.cases import Array, Asked, Cases
 from caffe_viz.evaluation.measures import Floats, area
 from caffe_viz.evaluation.saved import load, save
+from caffe_viz.evaluation.trials import Subject, tried
 
 BLUR = 16  # deviation of the blur: this part of the shorter side
 
@@ -28,7 +33,8 @@ class Curves:
     `deletion` (M, R, S) begins with the image and ends with the zero blob, the training's mean image;
     `insertion` (M, R, S) begins with the image blurred and ends with the image. Scores are probabilities
     of a class, as of `Head.probabilities`, or of a filter its activation, as `unit` says. `asked` cases were
-    wanted: there are fewer if the run was interrupted.
+    wanted: there are fewer if the run was interrupted. `numbers` (R,) are theirs among those (in files of
+    earlier versions none: the first ones).
     """
 
     engine: str
@@ -40,6 +46,7 @@ class Curves:
     shares: Floats
     deletion: Array
     insertion: Array
+    numbers: tuple[int, ...] = ()
 
     @property
     def interrupted(self) -> bool:
@@ -81,57 +88,45 @@ def curves(
     *,
     points: int = 64,
     seed: int = 0,
+    run: Asked | None = None,
     on_progress: Callable[[float], None] = lambda share: None,
+    on_note: Callable[[str], None] = lambda note: None,
 ) -> Curves:
     """Delete and insert pixels in the order of every method's maps, and of the baselines', in `points` steps.
 
-    Equal values of a map go in random order; that and the random maps come from `seed`. `on_progress` is
-    told the share that is done. Ctrl-C keeps the cases that are finished, where there is one.
+    Equal values of a map go in random order; that and the random maps come from `seed` and the number of the
+    case. The cases are done in a `run` (None: here), in any order; `on_progress` is told the share that is
+    done, `on_note` that a worker died. Ctrl-C keeps the cases that are finished, where there is one.
 
     Raises:
         InputError: less than one point.
     """
     if points < 1:
         raise InputError(f"points is {points}: 1 or more is expected.")
-    counts = _counts(points, cases.size)
-    judge = Judge(cases)
-    rows = list[Array]()
-    try:
-        for row in range(len(cases)):
-            rows.append(
-                _row(
-                    cases, judge, row, counts, seed, lambda part: on_progress((len(rows) + part) / len(cases))
-                )
-            )
-    except KeyboardInterrupt:
-        if not rows:
-            raise
-    both = np.stack(rows, axis=2)  # (2, M, R, S)
+    _, height, width = cases.asking.probe.network.shape
+    counts = _counts(points, (height, width))
+    rows, made = tried(cases, partial(_curves, counts=counts), seed, run, on_progress, on_note)
+    both = np.stack(made, axis=2)  # (2, M, R, S)
+    unit = "probability" if _probable(cases.targets[0]) else "score"
     return Curves(
-        cases.probe.engine, judge.unit, cases.names[: len(rows)],
-        tuple(map(str, cases.targets[: len(rows)])), (*cases.methods, *BASELINES), len(cases),
-        counts / counts[-1], both[0], both[1],
+        cases.asking.probe.engine, unit, cases.names(rows), cases.words(rows), (*cases.methods, *BASELINES),
+        len(cases), counts / counts[-1], both[0], both[1], rows,
     )  # fmt: skip
 
 
-class Judge:
-    """Scores of targets: a class's probability among all classes, anything else's own value."""
+def _probable(target: Target) -> Head | None:
+    """The answer whose probabilities count, if the target is a class of one that has any."""
+    return target.head if target.head is not None and target.head.probable else None
 
-    def __init__(self, cases: Cases) -> None:
-        self._probe, self._targets = cases.probe, cases.targets
-        self._head = cases.targets[0].head
-        self.unit = "probability" if self._head is not None and self._head.probable else "score"
 
-    def __call__(self, images: Array, row: int) -> Array:
-        """(N, C, H, W) -> (N,)."""
-        target = self._targets[row]
-        if self._head is not None and self._head.probable:
-            answer = self._probe.forward(images, [self._head.answer])[self._head.answer]
-            return np.asarray(self._head.probabilities(answer)[:, target.number], np.float32)
-        values = self._probe.forward(images, [target.blob])[target.blob].astype(np.float64)
-        return np.asarray(
-            (values * target.seed(values.shape[1:])).reshape(len(values), -1).sum(1), np.float32
-        )
+def _score(subject: Subject, images: Array) -> Array:
+    """(N, C, H, W) -> (N,): a class's probability among all classes, anything else's own value."""
+    probe, target = subject.probe, subject.target
+    if head := _probable(target):
+        answer = probe.forward(images, [head.answer])[head.answer]
+        return np.asarray(head.probabilities(answer)[:, target.number], np.float32)
+    values = probe.forward(images, [target.blob])[target.blob].astype(np.float64)
+    return np.asarray((values * target.seed(values.shape[1:])).reshape(len(values), -1).sum(1), np.float32)
 
 
 def order(values: Array, rng: np.random.Generator) -> NDArray[np.intp]:
@@ -156,27 +151,24 @@ def _counts(points: int, size: tuple[int, int]) -> NDArray[np.intp]:
     return np.asarray(np.unique(np.linspace(0, total, points + 1).round()), np.intp)
 
 
-def _row(
-    cases: Cases, judge: Judge, row: int, counts: NDArray[np.intp], seed: int, report: Callable[[float], None]
-) -> Array:
+def _curves(subject: Subject, rng: np.random.Generator, *, counts: NDArray[np.intp]) -> Steps[Array]:
     """(2, M, S) of one case: deletion and insertion."""
-    rng = np.random.default_rng([seed, row])
     maps = list[Array]()
-    work = len(cases.methods) + 2  # the curves take as long as two maps, to say something
-    for method in cases.methods:
-        maps.append(cases.map(row, method))
-        report(len(maps) / work)
-    maps += [make(cases.size, rng) for make in BASELINES.values()]
+    work = len(subject.methods) + 2  # the curves take as long as two maps, to say something
+    for method in subject.methods:
+        maps.append(subject.map(method))
+        yield len(maps) / work
+    image, batch = subject.image, subject.probe.batch
+    maps += [make((image.shape[1], image.shape[2]), rng) for make in BASELINES.values()]
     places = [order(values, rng) for values in maps]
-    image = cases.images[row]
     ways = (image, np.zeros_like(image)), (blurred(image), image)
     total = 2 * len(places) * (len(counts) - 2)
     between, steps = np.empty(total, np.float32), _steps(ways, places, counts[1:-1])
-    for first in range(0, total, cases.probe.batch):
-        part = slice(first, min(first + cases.probe.batch, total))
-        between[part] = judge(np.stack([next(steps) for _ in range(part.start, part.stop)]), row)
-        report((len(cases.methods) + 2 * part.stop / total) / work)
-    ends = judge(np.stack([end for way in ways for end in way]), row).reshape(2, 1, 2)
+    for first in range(0, total, batch):
+        part = slice(first, min(first + batch, total))
+        between[part] = _score(subject, np.stack([next(steps) for _ in range(part.start, part.stop)]))
+        yield (len(subject.methods) + 2 * part.stop / total) / work
+    ends = _score(subject, np.stack([end for way in ways for end in way])).reshape(2, 1, 2)
     ends = np.broadcast_to(ends, (2, len(places), 2))
     return np.concatenate([ends[..., :1], between.reshape(2, len(places), -1), ends[..., 1:]], axis=2)
 

@@ -9,15 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from caffe_viz.attribution.steps import Steps
 from caffe_viz.errors import RunError
-from caffe_viz.evaluation.cases import Array, Cases
+from caffe_viz.evaluation.cases import Array, Asked, Cases
 from caffe_viz.evaluation.measures import rank_correlation, ssim
 from caffe_viz.evaluation.saved import load, save
+from caffe_viz.evaluation.trials import Subject, tried
 from caffe_viz.probe import Probe
 
 LIMIT = 0.5
@@ -33,7 +36,8 @@ class Sanity:
 
     `layers` (L,) are in the order in which their weights became random, the top one first; each stays so.
     `correlation` (M, L, R) is Spearman's, `similarity` (M, L, R) SSIM; NaN where the trained net's map is the
-    same everywhere. `asked` cases were wanted: there are fewer if the run was interrupted.
+    same everywhere. `asked` cases were wanted: there are fewer if the run was interrupted. `numbers` (R,) are
+    theirs among those (in files of earlier versions none: the first ones).
     """
 
     engine: str
@@ -44,6 +48,7 @@ class Sanity:
     layers: tuple[str, ...]
     correlation: Array
     similarity: Array
+    numbers: tuple[int, ...] = ()
 
     @property
     def interrupted(self) -> bool:
@@ -84,30 +89,31 @@ def mean(values: Array) -> Array:
 
 
 def sanity(
-    cases: Cases, *, seed: int = 0, on_progress: Callable[[float], None] = lambda share: None
+    cases: Cases,
+    *,
+    seed: int = 0,
+    run: Asked | None = None,
+    on_progress: Callable[[float], None] = lambda share: None,
+    on_note: Callable[[str], None] = lambda note: None,
 ) -> Sanity:
     """The maps of every method again and again, after one layer more got random weights; then all go back.
 
-    The random weights of a case come from `seed` and its number. `on_progress` is told the share that is
-    done. Ctrl-C keeps the cases that are finished, where there is one.
+    The random weights of a case come from `seed` and its number. The cases are done in a `run` (None: here),
+    in any order; `on_progress` is told the share that is done, `on_note` that a worker died. Ctrl-C keeps the
+    cases that are finished, where there is one.
 
     Raises:
         RunError: no layer that the target depends on has weights.
     """
-    layers = weighted_layers(cases.probe, cases.targets[0].blob)
+    probe = cases.asking.probe
+    layers = weighted_layers(probe, cases.targets[0].blob)
     if not layers:
         raise RunError(f"{cases.targets[0]}: no layer before it has weights that could be made random.")
-    rows = list[Array]()
-    try:
-        for row in range(len(cases)):
-            rows.append(_row(cases, row, layers, seed, lambda s: on_progress((len(rows) + s) / len(cases))))
-    except KeyboardInterrupt:
-        if not rows:
-            raise
-    both = np.stack(rows, axis=-1)  # (2, M, L, R)
+    rows, made = tried(cases, partial(_likeness, layers=layers), seed, run, on_progress, on_note)
+    both = np.stack(made, axis=-1)  # (2, M, L, R)
     return Sanity(
-        cases.probe.engine, cases.names[: len(rows)], tuple(map(str, cases.targets[: len(rows)])),
-        cases.methods, len(cases), layers, both[0], both[1],
+        probe.engine, cases.names(rows), cases.words(rows), cases.methods, len(cases), layers, both[0],
+        both[1], rows,
     )  # fmt: skip
 
 
@@ -146,16 +152,14 @@ def _shuffled(net: Any, layers: Sequence[str], rng: np.random.Generator) -> Iter
         yield name
 
 
-def _row(
-    cases: Cases, row: int, layers: tuple[str, ...], seed: int, report: Callable[[float], None]
-) -> Array:
+def _likeness(subject: Subject, rng: np.random.Generator, *, layers: tuple[str, ...]) -> Steps[Array]:
     """(2, M, L) of one case: rank correlation and SSIM."""
-    found = np.empty((2, len(cases.methods), len(layers)), np.float32)
-    originals = [cases.map(row, method) for method in cases.methods]
-    with cascade(cases.probe.net, layers, np.random.default_rng([seed, row])) as stages:
+    found = np.empty((2, len(subject.methods), len(layers)), np.float32)
+    originals = [subject.map(method) for method in subject.methods]
+    with cascade(subject.probe.net, layers, rng) as stages:
         for k, _ in enumerate(stages):
-            for m, (method, original) in enumerate(zip(cases.methods, originals, strict=True)):
-                values = cases.map(row, method)
+            for m, (method, original) in enumerate(zip(subject.methods, originals, strict=True)):
+                values = subject.map(method)
                 found[:, m, k] = rank_correlation(original, values), ssim(original, values)
-                report((k + (m + 1) / len(originals)) / len(layers))
+                yield (k + (m + 1) / len(originals)) / len(layers)
     return found

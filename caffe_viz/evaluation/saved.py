@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,7 +31,8 @@ def load(cls: type[T], path: str | Path) -> T:
     """
     try:
         with np.load(path, allow_pickle=False) as saved:
-            return cls(**{f.name: _value(saved[f.name]) for f in fields(cls)})  # type: ignore[arg-type]
+            known = [f.name for f in fields(cls) if f.name in saved or f.default is MISSING]  # type: ignore[arg-type]
+            return cls(**{name: _value(saved[name]) for name in known})
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} is no saved {cls.__name__.lower()}: {str(error).rstrip('.')}.") from None
 
@@ -39,4 +40,4 @@ def load(cls: type[T], path: str | Path) -> T:
 def _value(array: Any) -> Any:
     if array.ndim == 0:
         return array.item()
-    return tuple(array.tolist()) if array.dtype.kind == "U" else array
+    return tuple(array.tolist()) if array.dtype.kind in "Ui" or not array.size else array

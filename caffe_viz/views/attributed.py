@@ -5,22 +5,24 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from caffe_viz import figures, tables
-from caffe_viz.attribution import METHODS, Attribution, Reads, Settings, attribute, centre
+from caffe_viz.attribution import METHODS, Attribution, Settings, centre
+from caffe_viz.attribution.asking import Asking, Given
+from caffe_viz.attribution.explaining import explained
 from caffe_viz.attribution.targets import asked_blobs
 from caffe_viz.classification import which_answer
 from caffe_viz.errors import CaffeVizWarning, InputError, near
 from caffe_viz.figures import Picture, captioned, heat, heat_over, signed_colours
 from caffe_viz.files import safe_name
 from caffe_viz.images import Album
+from caffe_viz.netdef import NetParameter
 from caffe_viz.network import Array, Network, PathLike
-from caffe_viz.probe import Probe
 from caffe_viz.views.rich import Look, Rich
 
 SIGNED = frozenset({"deconvnet", "guided-backprop", "guided-grad-cam"})  # shown as images, grey where 0
@@ -163,13 +165,16 @@ def show_attribution(
     *,
     settings: Settings | None = None,
     colours: str = figures.COLOURS[0],
+    cluster: Any = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
+    on_note: Callable[[str], None] = lambda note: None,
 ) -> Attributed:
     """Explain `targets` (None: the likeliest class) in `images` by `methods`; "all" takes all that fit.
 
     Images are files, folders, archives, or arrays as of `Network.pixels`; those of several inputs are given
-    as of `Network.taking`. For targets and `layer` see `caffe_viz.attribution.attribute`; `on_progress` is
-    told how much is done, of how much.
+    as of `Network.taking`. For targets and `layer` see `caffe_viz.attribution.attribute`. Each image is put
+    to the net by itself; the workers of a `cluster`, a client of dask, do it, and read the images.
+    `on_progress` is told how much is done, of how much, `on_note` that a worker died.
 
     Raises:
         InputError: no such image, target, method, layer or colours; or the net does not fit a named method.
@@ -182,56 +187,40 @@ def show_attribution(
     asked = [targets] if isinstance(targets, int | str) else targets
     if whole is net:
         whole.check()
-    network, names, blobs = loaded(whole.part(*asked_blobs(whole, asked, layer)), images)
-    probe = Probe(net, network)
+    asking, given = asking_of(net, whole, asked_blobs(whole, asked, layer), images)
     every = methods == "all"
-    chosen = (
-        list(METHODS) if every else [methods] if isinstance(methods, str) else list(dict.fromkeys(methods))
-    )
-    found, refused = list[Attribution](), list[tuple[str, str]]()
-    for k, method in enumerate(chosen):
-
-        def report(share: float, k: int = k) -> None:
-            on_progress(round(100 * (k + share)), 100 * len(chosen))
-
-        try:
-            found.append(
-                attribute(
-                    probe, blobs, asked, method, layer, names=names, settings=settings, on_progress=report
-                )
-            )
-        except InputError as error:
-            reads = METHODS[method].reads if every else None
-            if not every or reads is Reads.ANY or (reads is Reads.LAYER and layer is not None):
-                raise
-            refused.append((method, str(error)))
-    return Attributed(tuple(found), tuple(refused), colours)
+    chosen = None if every else [methods] if isinstance(methods, str) else methods
+    total = 100 * len(given) * len(METHODS if chosen is None else chosen)
+    found, refused = explained(
+        asking, given, asked, chosen, layer, settings=settings, cluster=cluster,
+        on_progress=lambda share: on_progress(round(share * total), total), on_note=on_note,
+    )  # fmt: skip
+    return Attributed(found, refused, colours)
 
 
-def loaded(part: Network, images: Any, count: int | None = None) -> tuple[Network, tuple[str, ...], Array]:
-    """The network with what is given for its inputs, names, and images (I, C, H, W) in units of the input.
+def asking_of(
+    net: Any, whole: Network, blobs: tuple[str, ...], images: Any, count: int | None = None
+) -> tuple[Asking, tuple[Given, ...]]:
+    """The network with what is given for its inputs, to be asked for `blobs`; and the images, not yet read.
 
-    Of many, `count` are taken, evenly spaced.
+    `whole` is the network of `net`. Of many images, `count` are taken, evenly spaced.
     """
-    network, given = part.taking(images)
-    if len(given) == 1 and isinstance(given[0], np.ndarray) and given[0].ndim > len(network.shape):
+    part, given = whole.part(*blobs).taking(images)
+    if len(given) == 1 and isinstance(given[0], np.ndarray) and given[0].ndim > len(part.shape):
         given = list(given[0])
-    found: list[tuple[str, Callable[[], Any]]] = []
+    found: list[Given] = []
     for one in given:
         if isinstance(one, str | Path):
             album = Album.of(one)
-            found += [(album.name(k), partial(album.load, k)) for k in range(len(album))]
+            found += [Given(album.name(k), album.part(k, k + 1)) for k in range(len(album))]
         else:
-            found.append((f"image {len(found)}", partial(np.asarray, one)))
+            found.append(Given(f"image {len(found)}", np.asarray(one)))
     if not found:
         raise InputError("no images are given: give a file, a folder or an array.")
     wanted = len(found) if count is None else min(count, len(found))
-    chosen = [found[int(k)] for k in np.arange(wanted) * len(found) // max(wanted, 1)]
-    return (
-        network,
-        tuple(name for name, _ in chosen),
-        np.stack([network.pixels(load(), name=name) for name, load in chosen]),
-    )
+    chosen = tuple(found[int(k)] for k in np.arange(wanted) * len(found) // max(wanted, 1))
+    live = None if isinstance(net, Network | NetParameter | str | Path) else net
+    return Asking(whole.like(part), blobs, live), chosen
 
 
 def _stem(method: str) -> str:

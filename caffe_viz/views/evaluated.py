@@ -20,8 +20,7 @@ from caffe_viz.figures import Picture
 from caffe_viz.figures.panels import Panel, panels
 from caffe_viz.files import write_whole
 from caffe_viz.network import Array, Network, PathLike
-from caffe_viz.probe import Probe
-from caffe_viz.views.attributed import loaded
+from caffe_viz.views.attributed import asking_of
 from caffe_viz.views.markdown import markdown, marks, need_marks
 from caffe_viz.views.rich import Look, Rich
 
@@ -135,14 +134,16 @@ def show_evaluation(
     checks: Sequence[str] = CHECKS,
     points: int = 64,
     settings: Settings | None = None,
+    cluster: Any = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
+    on_note: Callable[[str], None] = lambda note: None,
 ) -> Evaluated:
     """Deletion and insertion curves of `methods`, and the check by random weights; "all" takes all that fit.
 
     `images` are files, folders, archives, or an array (N, C, H, W) in units of the input, or as of
     `Network.taking`; of many, `count` are taken, evenly spaced. Targets and `layer` are as of
-    `show_attribution`. `settings.seed` is the one of everything random. Ctrl-C keeps the cases that are
-    finished.
+    `show_attribution`, as are `cluster` and `on_note`; a case is an image with a target. `settings.seed` is
+    the one of everything random. Ctrl-C keeps the cases that are finished.
 
     Raises:
         InputError: no such image, target, method, layer or check; or the net does not fit a named method.
@@ -150,13 +151,11 @@ def show_evaluation(
     checks = need_checks(checks)
     whole = Network.of(net, weights=False)
     asked = [targets] if isinstance(targets, int | str) else targets
-    part = whole.part(*asked_blobs(whole, asked, layer))
-    network, names, blobs = loaded(part, images, count)
+    asking, given = asking_of(net, whole, asked_blobs(whole, asked, layer), images, count)
     if whole is net:
         whole.check()
-    given = settings or Settings()
+    how = settings or Settings()
     chosen = None if methods == "all" else [methods] if isinstance(methods, str) else methods
-    c = cases(Probe(net, network), blobs, asked, chosen, layer, names=names, settings=given)
 
     def report(check: str) -> Callable[[float], None]:
         before = checks.index(check)
@@ -164,17 +163,20 @@ def show_evaluation(
 
     found = checked = None
     interrupted = False
-    if "curves" in checks:
-        found = curves(c, points=points, seed=given.seed, on_progress=report("curves"))
-        interrupted = found.interrupted
-    if "sanity" in checks and not interrupted:
-        try:
-            checked = sanity(c, seed=given.seed, on_progress=report("sanity"))
-            interrupted = checked.interrupted
-        except KeyboardInterrupt:
-            if found is None:
-                raise
-            interrupted = True
+    with asking.run(cluster) as run:
+        c = cases(asking, given, asked, chosen, layer, settings=how, run=run, on_note=on_note)
+        common: dict[str, Any] = {"seed": how.seed, "run": run, "on_note": on_note}
+        if "curves" in checks:
+            found = curves(c, points=points, on_progress=report("curves"), **common)
+            interrupted = found.interrupted
+        if "sanity" in checks and not interrupted:
+            try:
+                checked = sanity(c, on_progress=report("sanity"), **common)
+                interrupted = checked.interrupted
+            except KeyboardInterrupt:
+                if found is None:
+                    raise
+                interrupted = True
     return Evaluated(found, checked, c.refused, interrupted)
 
 
@@ -250,11 +252,17 @@ def need_checks(given: Sequence[str]) -> tuple[str, ...]:
 
 
 def _same_cases(curves: Curves, sanity: Sanity) -> bool:
-    """Whether both are of the same images and targets; of an interrupted one only the first are there."""
-    most = min(len(curves.names), len(sanity.names))
+    """Whether both are of the same images and targets; of an interrupted one only some are there."""
     both: tuple[Curves | Sanity, ...] = (curves, sanity)
-    heads = [(one.engine, one.asked, one.names[:most], one.targets[:most]) for one in both]
-    return heads[0] == heads[1]
+    if (curves.engine, curves.asked) != (sanity.engine, sanity.asked):
+        return False
+    one, other = (dict(zip(_numbers(x), zip(x.names, x.targets, strict=True), strict=False)) for x in both)
+    return all(one[number] == other[number] for number in one.keys() & other.keys())
+
+
+def _numbers(found: Curves | Sanity) -> Sequence[int]:
+    """Of its cases."""
+    return found.numbers or range(len(found.names))
 
 
 def _by_name(names: Sequence[str], values: Array) -> Mapping[str, Array]:

@@ -1,0 +1,207 @@
+"""A net that is asked about images piece by piece, in any process: a `tasks.Work` of many questions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+
+from caffe_viz.attribution import steps
+from caffe_viz.attribution.targets import Array, likeliest_class
+from caffe_viz.errors import InputError
+from caffe_viz.images import Album
+from caffe_viz.network import Network
+from caffe_viz.probe import Probe
+from caffe_viz.tasks import Cluster, Death, Here, Run, Tell, stop
+
+T = TypeVar("T")
+
+LOOKED = 16  # images that a process looks at in one go
+
+
+class Share(NamedTuple):
+    """How much of what `key` stands for is done."""
+
+    key: Hashable
+    share: float
+
+
+class Found(dict[Hashable, Any]):
+    """Results by what they stand for, such as the number of an image; each is found once."""
+
+    def take(self, other: Found) -> Found:
+        """Those of another one too; raises ValueError if both have the same: it would count twice."""
+        if both := self.keys() & other.keys():
+            raise ValueError(f"{both.pop()} is in both")
+        self.update(other)
+        return self
+
+
+class Question(Protocol):
+    """A piece: what is asked, as a value that can be pickled."""
+
+    def answers(self, probe: Probe) -> Iterator[Share | Found]:
+        """Ask it; the probe is afterwards as it was, however this ends."""
+
+
+def told(key: Hashable, work: steps.Steps[T]) -> Generator[Share, None, T | None]:
+    """Shares of what `key` stands for; returns what was made, None if this process was asked to stop."""
+    with closing(work):
+        run = steps.Run(work)
+        for share in run:
+            if stop.asked:
+                return None
+            yield Share(key, share)
+    return run.made
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """An image and its name: an album of it alone, which is read where the net runs, or its array."""
+
+    name: str
+    image: Album | Array
+
+    def pixels(self, probe: Probe) -> Array:
+        """(C, H, W) in units of the input, as of `Network.pixels`.
+
+        Raises:
+            InputError: it cannot be read, does not fit, or is not finite.
+        """
+        image = self.image.load(0) if isinstance(self.image, Album) else self.image
+        pixels = probe.network.pixels(image, name=self.name)
+        if not np.isfinite(pixels).all():
+            raise InputError(f"{self.name} has NaN or infinity: finite numbers are expected.")
+        return pixels
+
+
+@dataclass(frozen=True)
+class Asking:
+    """As of `tasks.Work`: questions to what of a network makes `blobs` (none: to all of it).
+
+    With a `caffe.Net` of this process as `net`, the weights are those that it has.
+    """
+
+    network: Network
+    blobs: tuple[str, ...] = ()
+    net: Any = None
+
+    @cached_property
+    def probe(self) -> Probe:
+        """Loaded when it is first needed."""
+        part = self.network.part(*self.blobs)
+        return Probe(part if self.net is None else self.net, part)
+
+    def run(self, cluster: Any = None) -> Run[Question, Share | Found]:
+        """Who asks: this process, or the workers of a dask client, on the same engine.
+
+        Raises:
+            InputError: it is no such client.
+        """
+        if cluster is None:
+            return Here(self)
+        checked = Cluster(cluster)
+        weights = self.network.weights if self.net is None else Network.of(self.net).weights
+        return checked.running(
+            Asking(replace(self.network, weights=weights, engine=self.probe.engine), self.blobs)
+        )
+
+    def open(self) -> Callable[[Question], Iterator[Share | Found]]:
+        probe = self.probe
+        return lambda question: question.answers(probe)
+
+    def gathered(
+        self, reports: Iterator[Share | Found], tell: Tell[Share | Found]
+    ) -> Sequence[Share | Found]:
+        found = Found()
+        for report in reports:
+            if isinstance(report, Found):
+                found.take(report)
+            else:
+                tell(report)
+        return [found]
+
+    def named(self, piece: Question) -> str:
+        return str(piece)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+def collected(
+    run: Run[Question, Share | Found],
+    questions: Iterable[Question],
+    count: int,
+    on_share: Callable[[float], None],
+    on_note: Callable[[str], None],
+    *,
+    keep: bool = False,
+) -> Found:
+    """What the questions find, `count` results in all; told are the share that is done, and who died.
+
+    With `keep`, Ctrl-C returns those that are there, if any is.
+    """
+    found, begun, most = Found(), dict[Hashable, float](), 0.0
+    reports: Any = run.run(questions)
+    try:
+        with closing(reports):  # so that a question that is left is over now
+            for report in reports:
+                if isinstance(report, Death):
+                    on_note(str(report))
+                    continue
+                if isinstance(report, Found):
+                    found.take(report)
+                    for key in report:
+                        begun.pop(key, None)
+                else:
+                    begun[report.key] = report.share
+                most = max(most, (len(found) + sum(begun.values())) / count)  # some are begun again
+                on_share(most)
+    except KeyboardInterrupt:
+        if not (keep and found):
+            raise
+    return found
+
+
+@dataclass(frozen=True)
+class Look:
+    """Which is the `likeliest` class of each image, if that is asked; and whether they can be read at all."""
+
+    first: int
+    images: tuple[Given, ...]
+    likeliest: bool
+
+    def answers(self, probe: Probe) -> Iterator[Share | Found]:
+        for number, image in enumerate(self.images, self.first):
+            pixels = image.pixels(probe)
+            yield Found({number: likeliest_class(probe, pixels).number if self.likeliest else None})
+
+    def __str__(self) -> str:
+        last = self.first + len(self.images) - 1
+        return f"images {self.first:,} to {last:,}, {self.images[0].name} and on"
+
+
+def looked_at(
+    run: Run[Question, Share | Found],
+    images: Sequence[Given],
+    targets: Sequence[int | str] | None,
+    on_share: Callable[[float], None],
+    on_note: Callable[[str], None],
+) -> list[Sequence[int | str]]:
+    """The targets of each image: those given, or its likeliest class.
+
+    Each image is read once here, before any long work: what cannot be read is said at once.
+
+    Raises:
+        InputError: an image that cannot be read, or does not fit.
+    """
+    pieces = (
+        Look(first, tuple(images[first : first + LOOKED]), targets is None)
+        for first in range(0, len(images), LOOKED)
+    )
+    found = collected(run, pieces, len(images), on_share, on_note)
+    return [[found[n]] if targets is None else targets for n in range(len(images))]

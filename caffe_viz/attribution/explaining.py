@@ -1,0 +1,118 @@
+"""Attributions of many images by several methods, each image by itself: the same in any process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from caffe_viz.attribution import attributing
+from caffe_viz.attribution.asking import Asking, Found, Given, Share, collected, looked_at, told
+from caffe_viz.attribution.cost import PASSES
+from caffe_viz.attribution.job import Settings
+from caffe_viz.attribution.results import Attribution
+from caffe_viz.attribution.table import METHODS, Reads, need_method
+from caffe_viz.attribution.targets import find_targets
+from caffe_viz.errors import InputError
+from caffe_viz.probe import Probe
+
+
+@dataclass(frozen=True)
+class Explain:
+    """Each of `targets` in one image by some methods; found is an Attribution for each (number, method).
+
+    Of methods that need not fit the net (`lenient`) it is the reason why not, as text.
+    """
+
+    number: int
+    image: Given
+    targets: tuple[int | str, ...]
+    methods: tuple[str, ...]
+    layer: str | None
+    settings: Settings | None
+    lenient: bool
+
+    def answers(self, probe: Probe) -> Iterator[Share | Found]:
+        pixels, pictures = self.image.pixels(probe)[None], None
+        for method in self.methods:
+            key, names = (self.number, method), [self.image.name]
+            work = attributing(
+                probe, pixels, self.targets, method, self.layer, names=names, settings=self.settings
+            )
+            try:
+                made = yield from told(key, work)
+            except InputError as error:
+                if not (self.lenient and self._may_be_refused(method)):
+                    raise
+                yield Found({key: str(error)})
+                continue
+            if made is None:
+                return
+            pictures = made.pictures if pictures is None else pictures  # one array, so that it travels once
+            yield Found({key: replace(made, pictures=pictures)})
+
+    def _may_be_refused(self, method: str) -> bool:
+        reads = METHODS[method].reads
+        return reads is not Reads.ANY and not (reads is Reads.LAYER and self.layer is not None)
+
+    def __str__(self) -> str:
+        return f"{', '.join(self.methods)} of {self.image.name}"
+
+
+def explained(
+    asking: Asking,
+    images: Sequence[Given],
+    targets: Sequence[int | str] | None = None,
+    methods: Sequence[str] | None = None,
+    layer: str | None = None,
+    *,
+    settings: Settings | None = None,
+    cluster: Any = None,
+    on_progress: Callable[[float], None] = lambda share: None,
+    on_note: Callable[[str], None] = lambda note: None,
+) -> tuple[tuple[Attribution, ...], tuple[tuple[str, str], ...]]:
+    """An Attribution for each method, as of `attribute`, and the methods that do not fit, with the reason.
+
+    None takes all methods that fit the net. Every image is asked about by itself, so that its maps depend
+    neither on those beside it nor on who asks: this process, or the workers of a `cluster`, a dask client.
+    `on_progress` is told the share that is done, `on_note` that a worker died.
+
+    Raises:
+        InputError: an image that cannot be used, no such method, target or layer, or a named method does not
+            fit the net.
+    """
+    lenient = methods is None
+    chosen = list(METHODS if methods is None else dict.fromkeys(methods))
+    for method in chosen:
+        need_method(method)
+    if targets is not None:
+        find_targets(asking.probe, targets)
+    steps = 1 + len(chosen)  # of each image: to look at it, and each method
+    with asking.run(cluster) as run:
+        wanted = looked_at(run, images, targets, lambda share: on_progress(share / steps), on_note)
+        questions = (
+            Explain(n, image, tuple(wanted[n]), some, layer, settings, lenient)
+            for n, image in enumerate(images)
+            for some in _apart(chosen)
+        )
+        found = collected(
+            run, questions, len(images) * len(chosen),
+            lambda share: on_progress((1 + share * len(chosen)) / steps), on_note,
+        )  # fmt: skip
+    attributions, refused = list[Attribution](), list[tuple[str, str]]()
+    for method in chosen:
+        made = [found[n, method] for n in range(len(images))]
+        reasons = [one for one in made if isinstance(one, str)]
+        if reasons:
+            refused.append((method, reasons[0]))
+        else:
+            attributions.append(Attribution.joined(made))
+    return tuple(attributions), tuple(refused)
+
+
+def _apart(methods: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Methods that take few passes together, each other one by itself."""
+    few = tuple(method for method in methods if method not in PASSES)
+    if few:
+        yield few
+    yield from ((method,) for method in methods if method in PASSES)

@@ -1,0 +1,84 @@
+"""Cases put to a test, each by itself: the same in any process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from caffe_viz.attribution import METHODS, Reads, Settings, attribute
+from caffe_viz.attribution.asking import Found, Given, Share, collected, told
+from caffe_viz.attribution.steps import Steps
+from caffe_viz.attribution.targets import Target, find_target
+from caffe_viz.evaluation.cases import Array, Asked, Cases
+from caffe_viz.probe import Probe
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One case in a net: an image (C, H, W), a target in it, and the methods that explain that."""
+
+    probe: Probe
+    image: Array
+    given: int | str
+    methods: tuple[str, ...]
+    layer: str | None
+    settings: Settings
+
+    @cached_property
+    def target(self) -> Target:
+        """What is given as that."""
+        return find_target(self.probe, self.given)
+
+    def map(self, method: str) -> Array:
+        """(H, W), by the weights that the net has now."""
+        layer = self.layer if METHODS[method].reads is Reads.LAYER else None
+        made = attribute(self.probe, self.image[None], [self.given], method, layer, settings=self.settings)
+        return np.asarray(made.maps[0], np.float32)
+
+
+Test = Callable[[Subject, np.random.Generator], Steps[Array]]  # can be pickled; leaves the net as it was
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The case number `row` put to a `test`, whose chance comes from `seed` and that number; found by it."""
+
+    row: int
+    image: Given
+    given: int | str
+    methods: tuple[str, ...]
+    layer: str | None
+    settings: Settings
+    test: Test
+    seed: int
+
+    def answers(self, probe: Probe) -> Iterator[Share | Found]:
+        pixels = self.image.pixels(probe)
+        subject = Subject(probe, pixels, self.given, self.methods, self.layer, self.settings)
+        made = yield from told(self.row, self.test(subject, np.random.default_rng([self.seed, self.row])))
+        if made is not None:
+            yield Found({self.row: made})
+
+    def __str__(self) -> str:
+        return f"case {self.row:,}, {self.given} in {self.image.name}"
+
+
+def tried(
+    cases: Cases,
+    test: Test,
+    seed: int,
+    run: Asked | None,
+    on_progress: Callable[[float], None],
+    on_note: Callable[[str], None],
+) -> tuple[tuple[int, ...], tuple[Array, ...]]:
+    """The numbers of the cases that are done, in order, and what came of each; after Ctrl-C not of all."""
+    trials = (
+        Trial(row, image, given, cases.methods, cases.layer, cases.settings, test, seed)
+        for row, (image, given) in enumerate(zip(cases.images, cases.given, strict=True))
+    )
+    found = collected(run or cases.asking.run(), trials, len(cases), on_progress, on_note, keep=True)
+    rows = tuple(row for row in range(len(cases)) if row in found)
+    return rows, tuple(found[row] for row in rows)
