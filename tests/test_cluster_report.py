@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import clusters
+import commands
 import pytest
 from climbing import here
-from clusters import same
+from clusters import same, until
+from report_work import Bad
 
 import caffe_viz as cv
 from caffe_viz.images import Album
 from caffe_viz.network import Network
+from caffe_viz.report import Reporting
+from caffe_viz.report.plan import Part
+from caffe_viz.report.subject import Subject
 from caffe_viz.views.colours import colours
 
 pytest.importorskip("distributed", reason="dask is not installed")
@@ -22,9 +29,10 @@ IMAGES = 40  # of which one is no image
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A toy net, photos/ of noise, the 7th no image; in here/ parcels of this process, in there/ of workers."""
+    """A toy net, labels, photos/ of noise, the 7th no image; in here/ parcels of this process, in there/ others'."""
     made = tmp_path_factory.mktemp("report")
     clusters.write_toy(made)
+    (made / "labels.txt").write_text("ant\nbee\ncat\ndog\neel\n", encoding="utf-8")
     clusters.write_noise(made / "photos", IMAGES)
     (made / "photos" / "7.png").write_bytes(b"no image")
     with pytest.MonkeyPatch.context() as patch:
@@ -71,3 +79,91 @@ def test_an_inversion(client: Any, net: Network, folder: Path) -> None:
     alone, there = (cv.invert(net, photo, "conv2", **asked, **more) for more in ({}, {"cluster": client}))
     same(there.ascent, alone.ascent)
     assert there.name == alone.name
+
+
+# --- report -------------------------------------------------------------------------
+
+
+def reporting(net: Network, out: Path, **more: Any) -> Reporting:
+    photos = Path(str(net.weights)).parent / "photos"
+    return Reporting(Subject.of(net, [photos / "0.png"], photos), out, budget=3600, **more)
+
+
+def kept(report: Reporting) -> dict[str, bytes]:
+    """What is on its shelf."""
+    return {path.name: path.read_bytes() for path in report.shelf.folder.iterdir()}
+
+
+def slow(report: Reporting) -> int:
+    """How many parts are made that take long."""
+    return sum(report.shelf.get(part.key) is not None for part in report._plan.extra())
+
+
+@pytest.fixture(scope="module")
+def alone(net: Network, folder: Path) -> dict[str, bytes]:
+    """The parts of a report that is made without a cluster."""
+    report = reporting(net, folder / "alone")
+    notes = [progress.note for progress in report]
+    assert not any(notes)
+    assert report.unfinished == []
+    return kept(report)
+
+
+def test_a_report_of_which_a_worker_dies(
+    client: Any, net: Network, tmp_path: Path, alone: dict[str, bytes]
+) -> None:
+    """Its parts are the same, byte for byte: ascents, attributions, places; and it says what happened."""
+    report, notes = reporting(net, tmp_path, cluster=client), list[str]()
+    for progress in report:
+        notes += [progress.note] if progress.note else []
+        if not notes and any(client.processing().values()):
+            notes.append("killed")
+            os.kill(next(iter(client.run(os.getpid, on_error="ignore").values())), signal.SIGKILL)
+    assert [note.split(" (")[0] for note in notes] == ["killed", "a worker died"]
+    assert kept(report) == alone
+
+
+def test_a_report_whose_time_is_up_goes_on_without_a_cluster(
+    client: Any, net: Network, tmp_path: Path, alone: dict[str, bytes]
+) -> None:
+    report = reporting(net, tmp_path, cluster=client)
+    for _ in report:
+        if slow(report) == 2:
+            report._deadline = 0
+    begun = kept(report)
+    assert 2 <= slow(report) < 6
+    assert "There was no time yet for inputs that" in report.path.read_text("utf-8")
+    until(lambda: not any(client.processing().values()))  # nothing is left behind
+    report = reporting(net, tmp_path)
+    assert begun.items() <= kept(report).items()
+    for _ in report:
+        pass
+    assert kept(report) == alone
+
+
+def test_parts_that_fail_cost_no_others(
+    client: Any, net: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One raises, of one all workers die; the reason is on the shelf, and the next run tries them again."""
+    report = reporting(net, tmp_path, cluster=client)
+    bad = [Bad(f"{n}", f"part {n}", deadly=n == 1) for n in range(2)]
+    parts = [Part(one.key, one.title, lambda: None, asked=lambda one=one: one) for one in bad]  # type: ignore
+    good = next(iter(report._plan.extra()))
+    monkeypatch.setattr(report._plan, "needed", lambda: iter(()))
+    monkeypatch.setattr(report._plan, "extra", lambda: iter([*parts, good]))
+    notes = [progress.note for progress in report]
+    reasons = {part.key: found.failed for part in [*parts, good] if (found := report.shelf.get(part.key))}
+    assert reasons == {
+        "0": "ValueError: this part is bad.",
+        "1": "2 workers died of part 1, one after another; try less at once.",
+        good.key: "",
+    }
+    assert {f"{part.title}: {reasons[part.key]}" for part in parts} <= {*notes}
+
+
+def test_the_command(client: Any, net: Network, tmp_path: Path) -> None:
+    address = client.scheduler.address
+    commands.here(
+        "report", net.prototxt, net.weights, "--cluster", address, "--budget", "0", "-o", tmp_path,
+    )  # fmt: skip
+    assert f"--cluster {address}" in (tmp_path / "net_report.html").read_text("utf-8")

@@ -96,7 +96,7 @@ def finish(reporting: Reporting) -> Elements:
 
 
 def test_everything_of_a_small_net(toy: Path, engine: str, tmp_path: Path) -> None:
-    reporting = Reporting(subject(toy, engine, photos=toy / "images"), tmp_path / "out", budget=60)
+    reporting = Reporting(subject(toy, engine, photos=toy / "images"), tmp_path / "out", budget=600)
     page = finish(reporting)
     assert reporting.unfinished == []
     assert "no time" not in page.text
@@ -359,13 +359,11 @@ def test_coarse_to_fine() -> None:
 
 def test_what_takes_long_stops_in_time(toy: Path, tmp_path: Path) -> None:
     about = subject(toy)
-    layer = about.network.geometry.layer("conv1")
-    for late in (
-        lambda: making.ascent(about, layer, [0, 1], lambda: True),
-        lambda: making.attribution(about, 0, "occlusion", lambda: True),
-    ):
+    late = Plan(about, Shelf(tmp_path / "shelf", {}), lambda: True)
+    for key in ("layer-0009-ascent-00000", "image-000-occlusion"):
+        part = next(part for part in late.extra() if part.key == key)
         with pytest.raises(making.OutOfTime):
-            late()
+            part.make()
     page = finish(reporting := Reporting(about, tmp_path / "out", budget=0))
     assert reporting.unfinished == [
         "inputs that maximise filters of 3 of 3 layers",

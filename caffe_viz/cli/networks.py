@@ -197,8 +197,8 @@ class Running(MaybeRunning, Trained):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spread(Running):
-    """The two files, to be run here or on a cluster."""
+class Clustered:
+    """Where it is run: here, or on a cluster."""
 
     cluster: ClusterAddress = None
 
@@ -213,6 +213,16 @@ class Spread(Running):
         with connected(self.cluster) as client:
             print(in_words(client), file=sys.stderr, flush=True)
             yield client
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaybeSpread(Clustered, MaybeRunning):
+    """A prototxt and perhaps its caffemodel, to be run here or on a cluster as far as that goes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread(Clustered, Running):
+    """The two files, to be run here or on a cluster."""
 
 
 def options_of(kind: type[Definition]) -> dict[str, Any]:

@@ -10,14 +10,14 @@ from typing import Annotated
 import typer
 
 from caffe_viz.cli.app import INTERRUPTED
-from caffe_viz.cli.networks import MaybeRunning, command, command_line
+from caffe_viz.cli.networks import MaybeSpread, command, command_line
 from caffe_viz.cli.options import Json, Output
 from caffe_viz.cli.parts import print_files, progress_bar
 
 
 @command
 def report(
-    net: MaybeRunning,
+    net: MaybeSpread,
     image: Annotated[
         list[str] | None,
         typer.Option(
@@ -49,15 +49,16 @@ def report(
     subject = Subject.of(network, image or (), photos, record)
     if image or photos:
         net.say_images(network)
-    reporting = Reporting(subject, output, budget=budget, beside=folder, command=asked)
     interrupted = False
-    try:
-        with progress_bar(f"report on {network.message.name or net.prototxt}") as told:
-            for progress in reporting:
-                told(round(10 * progress.done), round(10 * progress.total), progress.note)
-    except KeyboardInterrupt:
-        interrupted = True
-        reporting.write()
+    with net.client() as cluster:
+        reporting = Reporting(subject, output, budget=budget, beside=folder, command=asked, cluster=cluster)
+        try:
+            with progress_bar(f"report on {network.message.name or net.prototxt}") as told:
+                for progress in reporting:
+                    told(round(10 * progress.done), round(10 * progress.total), progress.note)
+        except KeyboardInterrupt:
+            interrupted = True
+            reporting.write()
     if as_json:
         made = {"unfinished": reporting.unfinished, "interrupted": interrupted}
         print(json.dumps(made | {"files": [str(reporting.path)]}))

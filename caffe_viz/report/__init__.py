@@ -5,16 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from caffe_viz.errors import CaffeVizError
 from caffe_viz.files import need_folder, safe_name, write_whole
 from caffe_viz.network import PathLike
-from caffe_viz.report.making import OutOfTime
+from caffe_viz.report.asked import Asked, Parts, Report, told
+from caffe_viz.report.making import OutOfTime, why
 from caffe_viz.report.plan import Part, Plan
-from caffe_viz.report.shelf import Shelf
+from caffe_viz.report.shelf import Made, Shelf
 from caffe_viz.report.subject import Subject
+from caffe_viz.tasks import Cluster, Death
 
 __all__ = ["BUDGET", "Progress", "Reporting", "make_report"]
 
@@ -38,7 +40,7 @@ class Reporting:
     Parts that need seconds are made first, then for `budget` seconds those that take long. The same call
     goes on where an earlier one ended. `beside`: pictures lie in a folder beside the
     page, not in it. `command` is what the page says it was made by. Of what takes long, the layer `first` is
-    made before others.
+    made before others. The workers of a `cluster`, a client of dask, make what takes long.
 
     Raises:
         InputError: a file cannot be read, Caffe would abort on the net, or the folder holds something else.
@@ -55,6 +57,7 @@ class Reporting:
         beside: bool = False,
         command: str = "",
         first: str = "",
+        cluster: Any = None,
     ) -> None:
         from caffe_viz.report.page import need_jinja2
 
@@ -67,7 +70,8 @@ class Reporting:
         self.path = Path(folder) / f"{stem}.html"
         self.shelf = Shelf(Path(folder) / f"{stem}_parts", subject.identity)
         self._budget, self._deadline, self._written = budget, float("inf"), float("-inf")
-        self._plan = Plan(subject, self.shelf, lambda: time.monotonic() > self._deadline, first)
+        self._cluster = None if cluster is None else Cluster(cluster)
+        self._plan = Plan(subject, self.shelf, self._late, first, cluster)
 
     def __iter__(self) -> Iterator[Progress]:
         needed = list(self._plan.needed())
@@ -77,11 +81,66 @@ class Reporting:
             yield Progress(USUAL * number, total, self._make(part))
         self._deadline = time.monotonic() + self._budget
         waiting = [part for part in self._plan.extra() if not self._is_kept(part)]
-        while (chosen := self._fitting(waiting)) is not None:
-            waiting.remove(chosen)
-            note = self._make(chosen)
+        cluster = self._cluster
+        notes = self._one_by_one(waiting) if cluster is None else self._by_workers(cluster, waiting)
+        for note in notes:
             yield Progress(min(total, time.monotonic() - self._deadline + total), total, note)
         self.write()
+
+    def _late(self) -> bool:
+        return time.monotonic() > self._deadline
+
+    def _one_by_one(self, waiting: list[Part]) -> Iterator[str]:
+        """Make what there is time for, here; notes as of `_make`."""
+        while (chosen := self._fitting(waiting)) is not None:
+            waiting.remove(chosen)
+            yield self._make(chosen)
+
+    def _by_workers(self, cluster: Cluster, waiting: list[Part]) -> Iterator[str]:
+        """Have it made, several parts at once.
+
+        A search for places takes all workers; so these wait until something of each layer is made.
+        """
+        searches = [part for part in waiting if part.asked is None]
+        count = waiting.index(searches[-1]) + 1 if searches else 0
+        first = [part for part in waiting[:count] if part not in searches]
+        yield from self._together(cluster, first)
+        yield from self._one_by_one(searches)
+        yield from self._together(cluster, [*first, *waiting[count:]])
+
+    def _together(self, cluster: Cluster, waiting: list[Part]) -> Iterator[str]:
+        while self._fitting(waiting) is not None:
+            given: dict[str, Part] = {}
+            with cluster.running(self._work) as run:
+                for report in told(run, self._given(waiting, given)):
+                    yield str(report) if isinstance(report, Death) else self._taken(report, given)
+                    if self._late():
+                        for rest in run.stop():
+                            self._taken(rest, given)
+                        break
+            waiting[:0] = given.values()  # of those that were under way when a part had ended its workers
+
+    @cached_property
+    def _work(self) -> Parts:
+        return Parts.of(self.subject)
+
+    def _given(self, waiting: list[Part], given: dict[str, Part]) -> Iterator[Asked]:
+        """Parts for which there is time when a worker is free; they are `given` then."""
+        while (chosen := self._fitting(waiting)) is not None:
+            assert chosen.asked is not None
+            waiting.remove(chosen)
+            given[chosen.key] = chosen
+            yield chosen.asked()
+
+    def _taken(self, report: Report, given: dict[str, Part]) -> str:
+        """Keep what a worker made; notes as of `_make`."""
+        if not report.ends:
+            return ""
+        part = given.pop(report.key)
+        if report.made is None:
+            return self._failed(part, report.failed)
+        part.took(report.seconds)
+        return self._kept(part, report.made)
 
     def _fitting(self, waiting: list[Part]) -> Part | None:
         """The first that there is time for, as far as is known by now how fast the machine is."""
@@ -105,17 +164,28 @@ class Reporting:
         """A note if it could not be made."""
         if self._is_kept(part):
             return ""
+        began = time.monotonic()
         try:
-            self.shelf.keep(part.key, part.make())
+            made = part.make()
         except OutOfTime:
             return ""
         except Exception as error:  # one picture may fail in any way; the others are made
-            reason = str(error) if isinstance(error, CaffeVizError) else f"{type(error).__name__}: {error}"
-            self.shelf.fail(part.key, reason)
-            return f"{part.title}: {reason}"
+            return self._failed(part, why(error))
+        part.took(time.monotonic() - began)
+        return self._kept(part, made)
+
+    def _kept(self, part: Part, made: Made) -> str:
+        try:
+            self.shelf.keep(part.key, made)
+        except Exception as error:  # as above
+            return self._failed(part, why(error))
         if time.monotonic() - self._written > WRITE_EVERY:
             self.write()
         return ""
+
+    def _failed(self, part: Part, reason: str) -> str:
+        self.shelf.fail(part.key, reason)
+        return f"{part.title}: {reason}"
 
     def _is_kept(self, part: Part) -> bool:
         found = self.shelf.get(part.key)
@@ -131,6 +201,7 @@ def make_report(
     record: PathLike | None = None,
     budget: float = BUDGET,
     beside: bool = False,
+    cluster: Any = None,
 ) -> Path:
     """One page about `net` and what it sees in `images`; the path of its HTML.
 
@@ -141,7 +212,8 @@ def make_report(
         InputError, RunError: as `Reporting`.
     """
     given = [images] if isinstance(images, str | Path) else list(images)
-    reporting = Reporting(Subject.of(net, given, photos, record), folder, budget=budget, beside=beside)
+    subject = Subject.of(net, given, photos, record)
+    reporting = Reporting(subject, folder, budget=budget, beside=beside, cluster=cluster)
     for _ in reporting:
         pass
     return reporting.path

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from caffe_viz.ascent import canvas_size
-from caffe_viz.attribution import attribute, centre
+from caffe_viz.attribution import Steps, attributing, centre
 from caffe_viz.classification import likeliest
 from caffe_viz.comparing.changes import side_of
 from caffe_viz.comparing.filters import Stored
-from caffe_viz.errors import InputError, RunError
+from caffe_viz.errors import CaffeVizError, InputError, RunError
 from caffe_viz.figures import heat, signed_colours
 from caffe_viz.geometry import LayerGeometry, measure
 from caffe_viz.network import Array
@@ -22,6 +22,7 @@ from caffe_viz.report.shelf import Made, Shelf, Shot
 from caffe_viz.report.showing import SIDE, enlarged, file_name, json_number, plain, stem
 from caffe_viz.report.subject import Subject
 from caffe_viz.surgery import auxiliary_net, with_batch
+from caffe_viz.tasks import Here
 from caffe_viz.views import show_evolution
 from caffe_viz.views.attributed import SIGNED
 from caffe_viz.views.kernels import draw_weights, has_kernels
@@ -45,6 +46,11 @@ CURVES = {  # captions of the pictures of a training
 
 class OutOfTime(Exception):
     """The time for a part was up; what was done is thrown away."""
+
+
+def why(error: Exception) -> str:
+    """What is said of a part that could not be made."""
+    return str(error) if isinstance(error, CaffeVizError) else f"{type(error).__name__}: {error}"
 
 
 def structure(subject: Subject) -> Made:
@@ -125,16 +131,11 @@ def activation(subject: Subject, number: int, layer: LayerGeometry, blob: str) -
     return Made(facts, (Shot(picture.rgb, f"activations of {title} for {image.name}", name),))
 
 
-def attribution(subject: Subject, number: int, method: str, late: Callable[[], bool]) -> Made:
-    """The map of one method for an image's likeliest class, or why it does not fit; raises as `ascent`."""
+def attribution(subject: Subject, number: int, method: str) -> Steps[Made]:
+    """The map of one method for an image's likeliest class, or why it does not fit."""
     image = subject.images[number]
-
-    def told(_: float) -> None:
-        if late():
-            raise OutOfTime
-
     try:
-        a = attribute(subject.probe, image.pixels[None], None, method, names=[image.name], on_progress=told)
+        a = yield from attributing(subject.probe, image.pixels[None], None, method, names=[image.name])
     except (InputError, RunError) as error:
         return Made({"refused": str(error)})
     if method in SIGNED and a.channel_order:
@@ -153,16 +154,18 @@ def attribution(subject: Subject, number: int, method: str, late: Callable[[], b
     return Made(facts, (Shot(enlarged(picture), alt, file_name(stem(image.name), method)),))
 
 
-def ascent(subject: Subject, layer: LayerGeometry, filters: Sequence[int], late: Callable[[], bool]) -> Made:
+def ascent(
+    subject: Subject, layer: LayerGeometry, filters: Sequence[int], alone: bool = False
+) -> Steps[Made]:
     """Inputs that maximise `filters`, one picture each.
 
-    Raises:
-        OutOfTime: it became `late` before they were finished.
+    By a process for each core, or `alone`, by this one.
     """
     network, climbing = climbing_of(subject.network, layer.name, filters, method=METHOD, steps=STEPS)
-    for _ in climbing:
-        if late():
-            raise OutOfTime
+    if alone:
+        climbing.running = Here
+    for progress in climbing:
+        yield progress.done / progress.total
     return ascended(Maximized(climbing.result, network))
 
 
@@ -195,12 +198,21 @@ def ascent_macs(subject: Subject, layer: LayerGeometry) -> int:
 
 
 def places(
-    subject: Subject, layer: LayerGeometry, filters: Sequence[int], shelf: Shelf, late: Callable[[], bool]
+    subject: Subject,
+    layer: LayerGeometry,
+    filters: Sequence[int],
+    shelf: Shelf,
+    late: Callable[[], bool],
+    cluster: Any = None,
 ) -> Made:
-    """The places in the photos that activate `filters` most; raises as `ascent`, but goes on from there."""
+    """The places in the photos that activate `filters` most; the workers of a `cluster` look for them.
+
+    Raises:
+        OutOfTime: it became `late` before all were looked at; the next search goes on from there.
+    """
     assert subject.photos is not None
     file = shelf.folder / f"layer-{layer.index:04d}-search.npz"
-    search = searching(subject.network, subject.photos, layer.name, filters, PLACES, file)
+    search = searching(subject.network, subject.photos, layer.name, filters, PLACES, file, cluster=cluster)
 
     def told(_: Any) -> None:
         if late():

@@ -6,14 +6,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
-from caffe_viz.attribution import METHODS, PASSES
+from caffe_viz.attribution import METHODS, PASSES, Run
 from caffe_viz.errors import InputError
 from caffe_viz.geometry import LayerGeometry
 from caffe_viz.report import making
+from caffe_viz.report.asked import Asked, Attributed, Climbed
 from caffe_viz.report.shelf import Made, Shelf
 from caffe_viz.report.subject import Subject
 
@@ -26,20 +27,25 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Part:
-    """One thing to make: its `key` on the shelf, what to call it, what makes it, how long that may take."""
+    """One thing to make: its `key` on the shelf, what to call it, what makes it, how long that may take.
+
+    `asked`: what a worker is asked for, of what workers can make. `took`: learn how many seconds it took.
+    """
 
     key: str
     title: str
     make: Callable[[], Made]
     seconds: Callable[[], float] = lambda: 0.0
+    asked: Callable[[], Asked] | None = None
+    took: Callable[[float], None] = lambda seconds: None
 
 
 @dataclass
 class Pace:
-    """How fast ascents are on this machine, as far as it is known."""
+    """How fast an ascent is, as far as it is known: by all cores of this machine, or by one worker."""
 
+    start: float  # seconds that its processes take to begin
     macs_per_second: float = 1e10
-    start: float = 2.0  # seconds that the processes take to begin
     _macs: float = field(default=0.0, repr=False)
     _seconds: float = field(default=0.0, repr=False)
 
@@ -53,12 +59,16 @@ class Pace:
 class Plan:
     """The parts of `subject`: those that every report has, and those that are made while there is time.
 
-    Among these, those of the layer `first` come first.
+    Among these, those of the layer `first` come first. With a `cluster`, workers make them, each one by
+    itself, which takes as long however many they are.
     """
 
-    def __init__(self, subject: Subject, shelf: Shelf, late: Callable[[], bool], first: str = "") -> None:
-        self.subject, self.shelf, self._late, self._pace = subject, shelf, late, Pace()
-        self._first = first
+    def __init__(
+        self, subject: Subject, shelf: Shelf, late: Callable[[], bool], first: str = "", cluster: Any = None
+    ) -> None:
+        self.subject, self.shelf, self._late = subject, shelf, late
+        self._first, self._cluster = first, cluster
+        self._pace = Pace(start=2.0 if cluster is None else 0.0)
         self._macs: dict[int, int] = {}  # of an ascent, by layer
 
     def needed(self) -> Iterator[Part]:
@@ -154,14 +164,20 @@ class Plan:
                 yield self._attribution(number, method)
 
     def _attribution(self, number: int, method: str) -> Part:
-        return Part(
-            method_key(number, method),
-            f"{method} for {self.subject.images[number].name}",
-            lambda: making.attribution(
-                self.subject, number, method, self._late if method in PASSES else lambda: False
-            ),
-            lambda: self._seconds(method),
-        )
+        title = f"{method} for {self.subject.images[number].name}"
+        asked = Attributed(method_key(number, method), title, number, method)
+        if method not in PASSES:
+            return Part(asked.key, title, lambda: self._made(asked))
+        make = partial(self._made, asked, self._late)
+        return Part(asked.key, title, make, lambda: self._seconds(method), lambda: asked)
+
+    def _made(self, asked: Asked, late: Callable[[], bool] = lambda: False) -> Made:
+        """Make it here. Raises OutOfTime if it became `late` before it was finished."""
+        run = Run(asked.steps(self.subject))
+        for _ in run:
+            if late():
+                raise making.OutOfTime
+        return run.made
 
     def _seconds(self, method: str) -> float:
         """About how long a method takes; 0 where that does not matter, or nothing fits."""
@@ -193,19 +209,21 @@ class Plan:
             except InputError:  # which is what making it will say
                 return 0.0
 
-        def make() -> Made:
-            began = time.monotonic()
-            chosen = self.most_active(layer)[start : start + FILTERS]
-            made = making.ascent(self.subject, layer, chosen, self._late)
-            self._pace.climbed(macs(), time.monotonic() - began)
-            return made
+        key, title = _ascent_key(layer, start), f"inputs that maximise filters of {layer.name}"
 
-        return Part(_ascent_key(layer, start), f"inputs that maximise filters of {layer.name}", make, seconds)
+        def asked() -> Asked:
+            chosen = self.most_active(layer)[start : start + FILTERS]
+            return Climbed(key, title, layer.name, tuple(chosen))
+
+        return Part(
+            key, title, lambda: self._made(asked(), self._late), seconds, asked,
+            lambda took: self._pace.climbed(macs(), took),
+        )  # fmt: skip
 
     def _places(self, layer: LayerGeometry) -> Part:
         def make() -> Made:
             chosen = self.most_active(layer)[:FILTERS]
-            return making.places(self.subject, layer, chosen, self.shelf, self._late)
+            return making.places(self.subject, layer, chosen, self.shelf, self._late, self._cluster)
 
         return Part(places_key(layer), f"places that activate {layer.name}", make)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -127,6 +127,12 @@ class Subject:
     def layers(self) -> list[LayerGeometry]:
         """Those that the prototxt names: without the hidden Split layers."""
         return [layer for layer in self.network.geometry.layers if layer.type != "Split"]
+
+    def elsewhere(self) -> Subject:
+        """What another process needs of it to make parts; the file of the labels may not be there."""
+        how = self.network.preprocess
+        labels = how.labels if how.labels.heads else self.network.labels
+        return Subject(replace(self.network, preprocess=replace(how, labels=labels)), self.images)
 
     @cached_property
     def seen(self) -> dict[str, Shape]:
