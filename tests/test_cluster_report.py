@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import clusters
 import commands
+import numpy as np
 import pytest
 from climbing import here
 from clusters import same, until
@@ -19,8 +21,11 @@ import caffe_viz as cv
 from caffe_viz.images import Album
 from caffe_viz.network import Network
 from caffe_viz.report import Reporting
+from caffe_viz.report.asked import Asked, Attributed, Climbed, Parts, Report, told
 from caffe_viz.report.plan import Part
+from caffe_viz.report.shelf import Made
 from caffe_viz.report.subject import Subject
+from caffe_viz.tasks import Cluster, Here, Run
 from caffe_viz.views.colours import colours
 
 pytest.importorskip("distributed", reason="dask is not installed")
@@ -121,6 +126,27 @@ def test_a_report_of_which_a_worker_dies(
             os.kill(next(iter(client.run(os.getpid, on_error="ignore").values())), signal.SIGKILL)
     assert [note.split(" (")[0] for note in notes] == ["killed", "a worker died"]
     assert kept(report) == alone
+
+
+def test_a_part_on_each_engine(client: Any, net: Network, folder: Path, engine: str) -> None:
+    """By a worker as by this process; the names of the classes are those of the file beside the net."""
+    subject = Subject.of(replace(net, engine=engine), [folder / "photos" / "0.png"])
+    parts = [Climbed("a", "fc", "fc", (4, 1)), Attributed("b", "occlusion", 0, "occlusion")]
+    runs: list[Run[Asked, Report]] = [Here(Parts.of(subject)), Cluster(client).running(Parts.of(subject))]
+    found: list[dict[str, Made | None]] = []
+    for run in runs:
+        with run:
+            found.append({one.key: one.made for one in told(run, parts) if isinstance(one, Report)})
+    for key, made in found[0].items():
+        other = found[1][key]
+        assert made
+        assert other
+        assert made.facts == other.facts
+        for shot, its in zip(made.shots, other.shots, strict=True):
+            np.testing.assert_array_equal(shot.rgb, its.rgb)
+    climbed = found[1]["a"]
+    assert climbed
+    assert climbed.facts["titles"] == ["4 eel", "1 bee"]
 
 
 def test_a_report_whose_time_is_up_goes_on_without_a_cluster(
