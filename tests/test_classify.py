@@ -24,6 +24,7 @@ from caffe_viz.errors import InputError
 from caffe_viz.images import Album, Preprocess
 from caffe_viz.netdef import NetParameter, make_blob, write_weights
 from caffe_viz.network import Network
+from caffe_viz.tasks import cut
 from caffe_viz.views.classified import classify
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -64,6 +65,16 @@ def network(folder: Path, engine: str, **changes: Any) -> Network:
 
 
 run = completed
+
+
+def test_no_more_than_the_top_classes_come_from_a_worker(toy: Path, engine: str) -> None:
+    """(n, 2, k): their numbers, then their values."""
+    run = Classifier(network(toy, engine), Album.of(toy / "images"), top=2)
+    (piece,) = cut(run.album, [range(3)])
+    (batch,) = run._work.open()(piece)
+    assert batch.values["prob"].shape == (3, 2, 2)
+    assert batch.values["prob"][:, 0].tolist() == [[1, 0], [0, 1], [2, 0]]
+    assert (batch.values["prob"][:, 1, 0] > 0.9).all()
 
 
 def test_colours_are_told_apart(toy: Path, engine: str) -> None:

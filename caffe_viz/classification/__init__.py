@@ -51,12 +51,17 @@ class Answer:
 
 @dataclass(frozen=True)
 class Scored(Batched):
-    """As of `tasks.Work`: batches whose values (n, K) are the means over the views."""
+    """As of `tasks.Work`: batches of the `top` classes: (n, 2, k) their numbers, and means over the views.
+
+    No more than these k, of maybe thousands, come to who asked.
+    """
+
+    top: int = 5
 
     def batches(self, some: Pictures) -> Iterator[Batch]:
         for batch in super().batches(some):
             means = {blob: v.reshape(*v.shape[:2], -1).mean(1) for blob, v in batch.values.items()}
-            yield replace(batch, values=means)
+            yield replace(batch, values={blob: _best(v, self.top) for blob, v in means.items()})
 
     def pixels(self, some: Pictures, number: int) -> Array:
         if self.views == 1:
@@ -88,11 +93,11 @@ class Classifier:
     ) -> None:
         self.heads = class_heads(network)
         self.network, self.album = network.part(*(head.answer for head in self.heads)), album
-        self._whole, self._top = network, top
+        self._whole = network
         if oversample:
             need_margin(network.preprocess, self.network.shape)
         blobs = tuple(head.answer for head in self.heads)
-        self._work = Scored(self.network, blobs, max(len(album), FEW), TEN if oversample else 1)
+        self._work = Scored(self.network, blobs, max(len(album), FEW), TEN if oversample else 1, top)
         self._cluster = None if cluster is None else Cluster(cluster)
         self.engine = self._work.runner.engine
         self.labels = {head.answer: network.labels_of(head) for head in self.heads}
@@ -149,16 +154,26 @@ class Classifier:
             if number in reasons:
                 yield Answer(name, {}, reasons[number])
                 continue
-            values = {blob: mean[rows[number]] for blob, mean in batch.values.items()}
-            guesses = {blob: likeliest(values[blob], names, self._top) for blob, names in self.labels.items()}
-            yield Answer(name, guesses)
+            best = {blob: found[rows[number]] for blob, found in batch.values.items()}
+            heads = {blob: _guesses(best[blob], names) for blob, names in self.labels.items()}
+            yield Answer(name, heads)
 
 
 def likeliest(values: Array, labels: Sequence[str], count: int) -> tuple[Guess, ...]:
     """The `count` highest of `values` (K,), with `labels` where there is one for each."""
-    names = labels if len(labels) == len(values) else ("",) * len(values)
-    best = np.argsort(-values, kind="stable")[:count]
-    return tuple(Guess(int(i), names[i], float(values[i])) for i in best)
+    return _guesses(_best(values, count), labels if len(labels) == len(values) else ())
+
+
+def _best(values: Array, count: int) -> Array:
+    """(.., K) -> (.., 2, k) numbers, exact below 2**24, and values of the highest; of equals the first."""
+    numbers = np.argsort(-values, axis=-1, kind="stable")[..., :count]
+    return np.stack([numbers.astype(np.float32), np.take_along_axis(values, numbers, axis=-1)], axis=-2)
+
+
+def _guesses(best: Array, labels: Sequence[str]) -> tuple[Guess, ...]:
+    """Of `best` (2, k); `labels` are those of all classes, or none."""
+    pairs = zip(best[0].astype(int).tolist(), best[1].tolist(), strict=True)
+    return tuple(Guess(number, labels[number] if labels else "", value) for number, value in pairs)
 
 
 def class_heads(network: Network) -> list[Head]:
