@@ -98,9 +98,12 @@ class Address:
         """A file in this folder."""
         return Address(f"{self.path.rstrip('/')}/{name}{self.query}")
 
-    def read(self) -> bytes:
-        """The whole file."""
-        data: bytes = self._reached(lambda fs, path: fs.cat_file(path))
+    def read(self, size: int = 0) -> bytes:
+        """The whole file; where `size` is known, S3 need not be asked for it once more."""
+        part = {"start": 0, "end": size + 1} if size and not self._http else {}
+        data: bytes = self._reached(lambda fs, path: fs.cat_file(path, **part))
+        if part and len(data) > size:
+            raise InputError(f"{self} has changed since it was listed.")
         return data
 
     def opened(self) -> Any:
@@ -156,6 +159,10 @@ class Address:
             cause = _cause(error) if self._http else error
             if _of_file(cause):
                 raise InputError(f"{self}: {_refusal(cause)}.") from None
+            if isinstance(cause, ValueError) and not isinstance(
+                cause, OSError
+            ):  # it is no address of its kind
+                raise InputError(f"{self} cannot be read: {self._reason(cause)}.") from None
             raise RunError(f"{self} cannot be reached: {self._reason(cause)}.") from None
 
     def _reason(self, error: Exception) -> str:
@@ -174,7 +181,8 @@ def _system(address: Address) -> tuple[Any, str]:
         from fsspec.core import url_to_fs
         from fsspec.registry import available_protocols
     except ImportError:
-        raise RunError(f"{kind}:// needs libraries: pip install fsspec {package}".rstrip() + ".") from None
+        needed = f"'caffe-viz[remote]' {package}".rstrip()
+        raise RunError(f"{kind}:// needs libraries: pip install {needed}.") from None
     if kind not in (kinds := available_protocols()):
         raise InputError(f"{address}: fsspec knows no addresses {kind}://.{near(kind, kinds)}")
     try:

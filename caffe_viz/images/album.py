@@ -117,7 +117,7 @@ class Album:
             raise InputError(f"{entry.name} takes {entry.size:,} bytes, more than an image should.")
         try:
             if isinstance(entry.file, Address) and not entry.member:
-                return entry.file.read()
+                return entry.file.read(entry.size)
             return self._opened.archives[entry.file].read(entry.member)
         except CaffeVizError:
             raise
