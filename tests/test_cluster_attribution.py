@@ -6,28 +6,35 @@ import os
 import random
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import clusters
 import numpy as np
 import pytest
+from asking_work import Mortal, broken
 from clusters import same, until
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 import caffe_viz as cv
 from caffe_viz.attribution import Settings
-from caffe_viz.attribution.asking import Found
+from caffe_viz.attribution.asking import Asking, Found, Given, collected
+from caffe_viz.attribution.explaining import Explain
+from caffe_viz.cli.app import app
+from caffe_viz.errors import InputError
+from caffe_viz.evaluation import Sanity
+from caffe_viz.evaluation.trials import Trial
 from caffe_viz.network import Network
+from caffe_viz.tasks import stop
 from caffe_viz.views.attributed import Attributed
 from caffe_viz.views.evaluated import Evaluated
 
 pytest.importorskip("distributed", reason="dask is not installed")
 IMAGES = 5
-FEW = Settings(samples=3, steps=4)
-SOME = ["gradient", "smoothgrad", "grad-cam"]
-SHORT: dict[str, Any] = {"methods": SOME, "points": 4, "settings": FEW}
+FEW = Settings(samples=3, steps=4, patch=6, stride=6)
 
 # --- joining ------------------------------------------------------------------------
 
@@ -65,9 +72,27 @@ def grown(folder: Path) -> Iterator[Callable[[int], Any]]:
         yield of
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def net(folder: Path, engine: str) -> Network:
     return Network(folder / "deploy.prototxt", folder / "net.caffemodel", engine=engine)
+
+
+def attributed(net: Network, folder: Path, cluster: Any = None) -> Attributed:
+    """All methods, of which cam does not fit; the likeliest class, of images one of which is an array."""
+    images = [folder / "photos", np.random.default_rng(1).random((20, 30, 3))]
+    return cv.show_attribution(net, images, None, "all", settings=FEW, cluster=cluster)
+
+
+def evaluated(net: Network, folder: Path, cluster: Any = None, **more: Any) -> Evaluated:
+    """Three images with two targets each."""
+    given: dict[str, Any] = {"count": 3, "points": 4, "settings": FEW, "cluster": cluster, **more}
+    return cv.show_evaluation(net, folder / "photos", [1, 4], ["smoothgrad", "grad-cam"], **given)
+
+
+@pytest.fixture(scope="module")
+def here(net: Network, folder: Path) -> tuple[Attributed, Evaluated]:
+    """What this process makes."""
+    return attributed(net, folder), evaluated(net, folder)
 
 
 def same_attributed(found: Attributed, expected: Attributed) -> None:
@@ -83,37 +108,30 @@ def same_evaluated(found: Evaluated, expected: Evaluated) -> None:
     same(found.sanity, expected.sanity)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_the_same_with_any_number_of_workers(
-    grown: Callable[[int], Any], workers: int, net: Network, folder: Path, monkeypatch: pytest.MonkeyPatch
+def need_same(client: Any, net: Network, folder: Path, here: tuple[Attributed, Evaluated]) -> None:
+    attributions, evaluation = here
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("caffe_viz.attribution.asking.LOOKED", 2)
+        same_attributed(attributed(net, folder, client), attributions)
+        same_evaluated(evaluated(net, folder, client), evaluation)
+
+
+def test_the_same_with_two_workers(
+    grown: Callable[[int], Any], net: Network, folder: Path, here: Any
 ) -> None:
-    """All methods, cam of which does not fit; the likeliest class, of images some of which are arrays."""
-    monkeypatch.setattr("caffe_viz.attribution.asking.LOOKED", 2)
-    client = grown(workers)
-    images = [folder / "photos", np.random.default_rng(1).random((20, 30, 3))]
-    found, expected = (
-        cv.show_attribution(net, images, None, "all", settings=FEW, cluster=who) for who in (client, None)
-    )
-    assert len({*expected.attributions[0].targets}) > 1
-    assert [method for method, _ in expected.refused] == ["cam"]
-    same_attributed(found, expected)
-    found, expected = (
-        cv.show_evaluation(net, folder / "photos", [1, 4], count=3, **SHORT, cluster=who)
-        for who in (client, None)
-    )
-    assert expected.curves is not None
-    assert len(expected.curves.names) == 6
-    same_evaluated(found, expected)
+    assert len({*here[0].attributions[0].targets}) > 1
+    assert [method for method, _ in here[0].refused] == ["cam"]
+    assert here[1].curves.numbers == (0, 1, 2, 3, 4, 5)
+    need_same(grown(2), net, folder, here)
 
 
-def test_an_image_is_explained_as_if_it_were_alone(net: Network, folder: Path) -> None:
-    photos = [folder / "photos" / f"{n}.png" for n in range(2)]
-    both = cv.show_attribution(net, photos, [0, "conv2:3"], "all", settings=FEW)
-    for n, photo in enumerate(photos):
-        alone = cv.show_attribution(net, photo, [0, "conv2:3"], "all", settings=FEW)
-        for one, some in zip(alone.attributions, both.attributions, strict=True):
-            np.testing.assert_array_equal(one.values, some.values[2 * n : 2 * n + 2])
-            np.testing.assert_array_equal(one.scores, some.scores[2 * n : 2 * n + 2])
+def test_an_image_is_explained_as_if_it_were_alone(net: Network, folder: Path, here: Any) -> None:
+    expected = {a.method: a for a in here[0].attributions}
+    for n in (0, 3):
+        alone = cv.show_attribution(net, folder / "photos" / f"{n}.png", None, "all", settings=FEW)
+        for one in alone.attributions:
+            np.testing.assert_array_equal(one.values[0], expected[one.method].values[n])
+            assert one.scores[0] == expected[one.method].scores[n]
 
 
 def test_the_weights_are_those_that_the_net_has(
@@ -130,49 +148,139 @@ def test_the_weights_are_those_that_the_net_has(
     same_attributed(found, expected)
 
 
-def test_a_killed_worker_costs_its_piece_only(grown: Callable[[int], Any], folder: Path) -> None:
-    net = Network(folder / "deploy.prototxt", folder / "net.caffemodel")
-    client, notes = grown(2), list[str]()
-
-    def kill_first(done: int, total: int) -> None:
-        if not notes and not killed:
-            killed.append(next(iter(client.run(os.getpid, on_error="ignore").values())))
-            os.kill(killed[0], signal.SIGKILL)
-
-    killed: list[int] = []
-    given = (net, folder / "photos", 1, "smoothgrad")
-    slow = Settings(samples=2000)
-    found = cv.show_attribution(*given, settings=slow, cluster=client, on_progress=kill_first)
-    same_attributed(found, cv.show_attribution(*given, settings=slow))
-    killed.clear()
-    found = cv.show_evaluation(
-        net, folder / "photos", **SHORT, cluster=client, on_progress=kill_first, on_note=notes.append
-    )
-    assert killed
-    same_evaluated(found, cv.show_evaluation(net, folder / "photos", **SHORT))
-
-
 def test_ctrl_c_keeps_the_cases_that_are_finished(
-    grown: Callable[[int], Any], net: Network, folder: Path
+    grown: Callable[[int], Any], net: Network, folder: Path, here: Any
 ) -> None:
     """Whichever these are: their names, targets and curves are their own."""
-    client = grown(2)
-    whole = cv.show_evaluation(net, folder / "photos", checks=["curves"], **SHORT).curves
-    assert whole is not None
+    client, whole = grown(2), here[1].curves
 
     def enough(done: int, total: int) -> None:
-        if done > 0.15 * total:
+        if done > 0.1 * total:  # two of six
             raise KeyboardInterrupt
 
-    found = cv.show_evaluation(net, folder / "photos", **SHORT, cluster=client, on_progress=enough)
+    found = evaluated(net, folder, client, on_progress=enough)
     assert found.interrupted
     assert found.sanity is None
     kept = found.curves
     assert kept is not None
-    assert 0 < len(kept.names) < kept.asked == IMAGES
+    assert 0 < len(kept.names) < kept.asked == 6
     rows = list(kept.numbers)
     assert kept.names == tuple(whole.names[n] for n in rows)
     assert kept.targets == tuple(whole.targets[n] for n in rows)
     np.testing.assert_array_equal(kept.deletion, whole.deletion[:, rows])
     np.testing.assert_array_equal(kept.insertion, whole.insertion[:, rows])
     until(lambda: not any(client.processing().values()))  # nothing is left behind
+
+
+def test_cases_that_are_kept_go_with_all_of_them(here: Any, tmp_path: Path) -> None:
+    """Some of the curves, whichever, are of the same images as the whole check; other names are not."""
+    curves, sanity = here[1].curves, here[1].sanity
+    rows = [1, 4]
+    some = replace(
+        curves, names=tuple(curves.names[n] for n in rows), targets=tuple(curves.targets[n] for n in rows),
+        deletion=curves.deletion[:, rows], insertion=curves.insertion[:, rows], numbers=tuple(rows),
+    )  # fmt: skip
+    sanity.save(tmp_path / "sanity.npz")
+    some.save(tmp_path / "curves.npz")
+    found = Evaluated.load(tmp_path).curves
+    assert found is not None
+    assert (found.numbers, found.interrupted) == ((1, 4), True)
+    replace(some, numbers=(0, 4)).save(tmp_path / "curves.npz")
+    with pytest.raises(InputError, match="of different images"):
+        Evaluated.load(tmp_path)
+    with np.load(tmp_path / "sanity.npz") as saved:
+        np.savez(tmp_path / "curves.npz", **{name: saved[name] for name in saved if name != "numbers"})
+    assert Sanity.load(tmp_path / "curves.npz").numbers == ()  # of an earlier version
+
+
+def test_the_same_with_one_worker(grown: Callable[[int], Any], net: Network, folder: Path, here: Any) -> None:
+    need_same(grown(1), net, folder, here)
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_random_weights_are_gone_whatever_happens(
+    grown: Callable[[int], Any], there: bool, net: Network
+) -> None:
+    """Of a trial that fails; and of one that is asked to stop, which finds nothing."""
+    asking, image = Asking(net, ("fc",)), Given("a", np.zeros((3, 12, 12), np.float32))
+    client = grown(1) if there else None
+    trial = Trial(0, image, 1, (), None, FEW, broken, 0)
+
+    def explained() -> Any:
+        with asking.run(client) as run:
+            return collected(run, [Explain(0, image, (1,), ("gradient",), None, FEW, False)], 1, print, print)
+
+    before = explained()[0, "gradient"]
+    with pytest.raises(InputError, match=r"^this fails\.$"), asking.run(client) as run:
+        list(run.run([trial]))
+    same(explained()[0, "gradient"], before)
+    if not there:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(stop, "asked", True)
+            assert list(trial.answers(asking.probe)) == []
+        same(explained()[0, "gradient"], before)
+
+
+def test_a_worker_that_dies_is_told(grown: Callable[[int], Any], folder: Path, tmp_path: Path) -> None:
+    asking, notes = Asking(Network(folder / "deploy.prototxt", folder / "net.caffemodel")), list[str]()
+    with asking.run(grown(2)) as run:
+        found = collected(run, [Mortal(tmp_path, n) for n in range(4)], 4, print, notes.append)
+    assert found == dict.fromkeys(range(4), asking.probe.engine)
+    (note,) = notes
+    assert note.startswith("a worker died")
+    assert note.endswith("another takes over number 2")
+
+
+def test_a_killed_worker_costs_its_pieces_only(grown: Callable[[int], Any], folder: Path) -> None:
+    net, client = Network(folder / "deploy.prototxt", folder / "net.caffemodel"), grown(2)
+    shares: list[float] = []
+
+    def kill_one(done: int, total: int) -> None:
+        shares.append(done / total)
+        if len(shares) == 3:
+            pid = next(iter(client.run(os.getpid, on_error="ignore").values()))
+            os.kill(pid, signal.SIGKILL)
+
+    found = evaluated(net, folder, client, on_progress=kill_one, checks=["curves"]).curves
+    same(found, evaluated(net, folder, checks=["curves"]).curves)
+    assert len(shares) > 3
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+
+
+@pytest.mark.parametrize("show", [cv.show_attribution, cv.show_evaluation])
+def test_an_image_that_cannot_be_read_is_said_before_any_work(
+    grown: Callable[[int], Any], show: Callable[..., Any], folder: Path, tmp_path: Path
+) -> None:
+    clusters.write_noise(tmp_path / "photos", 3)
+    (tmp_path / "photos" / "1.png").write_bytes(b"no image")
+    net, told = Network(folder / "deploy.prototxt", folder / "net.caffemodel"), list[float]()
+    for who in (grown(2), None):
+        with pytest.raises(InputError, match=r"1\.png is no image of a known format") as error:
+            show(
+                net,
+                tmp_path / "photos",
+                1,
+                "gradient",
+                cluster=who,
+                on_progress=lambda d, n: told.append(d / n),
+            )
+        assert len(str(error.value).splitlines()) == 1
+    assert max(told, default=0) < 0.5  # of looking at them
+
+
+def test_the_commands(grown: Callable[[int], Any], folder: Path, tmp_path: Path) -> None:
+    address = grown(2).scheduler.address
+    files = [folder / "deploy.prototxt", folder / "net.caffemodel"]
+    common = ["--image", folder / "photos" / "0.png", "--method", "gradient"]
+    for command, more in (("attribute", ["--target", 1]), ("evaluate", ["--check", "curves", "--points", 3])):
+        for name, cluster in (("there", ["--cluster", address]), ("here", [])):
+            given = [command, *files, *common, *more, "-o", tmp_path / name, *cluster]
+            done = CliRunner().invoke(app, [str(one) for one in given])
+            assert done.exit_code == 0, done.output
+            assert ("cluster: 2 workers; " in done.output) == bool(cluster)
+    names = sorted(path.name for path in (tmp_path / "here").iterdir())
+    assert {"gradient.npz", "curves.npz"} < {*names}
+    assert names == sorted(path.name for path in (tmp_path / "there").iterdir())
+    for name in names:
+        assert (tmp_path / "here" / name).read_bytes() == (tmp_path / "there" / name).read_bytes(), name
