@@ -180,6 +180,9 @@ class Runner:
 
 PIECE = 256  # images that a worker of a cluster is given at once, at most
 EFFORT = 2 * 10**10  # multiply-adds of a piece: a second or some
+FEW = (
+    25  # workers that such pieces keep at work; more are given larger ones, as each costs the client some ms
+)
 
 
 Same = TypeVar("Same", bound="OnImages")
@@ -226,7 +229,8 @@ class OnImages:
         """How many images a piece should have where there are so many workers: whole batches."""
         macs = self.views * max(self.part.geometry.macs, 1)
         fair = -(-self.images // (4 * max(workers, 1)))
-        most = min(PIECE, EFFORT // macs, BYTES // max(bytes_of_one, 1), fair)
+        effort = EFFORT * max(1, workers // FEW)
+        most = min(PIECE, effort // macs, BYTES // max(bytes_of_one, 1), fair)
         step = max(1, self.runner.batch // self.views)
         return max(1, most // step) * step
 

@@ -31,7 +31,7 @@ from caffe_viz.extraction.spool import Spool
 from caffe_viz.images import Album
 from caffe_viz.netdef import NetParameter
 from caffe_viz.network import Network
-from caffe_viz.streaming import Batch, Failed, in_order, joined
+from caffe_viz.streaming import Batch, Failed, OnImages, in_order, joined
 from caffe_viz.tasks import Cluster, Death, Ranges, member, parcels
 from caffe_viz.tasks.connecting import connected
 from caffe_viz.top import Top
@@ -333,6 +333,16 @@ def test_pieces_that_are_asked_to_stop_hand_over_what_they_have(client: Any, net
     assert (found.values > found.curve[:, 0]).any()
     until(lambda: not any(client.processing().values()))  # nothing is left behind
     assert [*Cluster(client).running(Squares(Path(os.devnull))).run([])] == []
+
+
+def test_pieces_are_whole_batches_and_grow_with_the_workers(
+    net: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that the client is not asked too often."""
+    work = OnImages(net, ("conv2",), 10**7)
+    monkeypatch.setattr("caffe_viz.streaming.EFFORT", 70 * net.part("conv2").geometry.macs)
+    assert [work.piece(workers) for workers in (1, 49, 50, 1000)] == [64, 64, 128, 256]
+    assert replace(work, images=1000).piece(4) == 32
 
 
 def test_a_search_goes_on_wherever_it_was_begun(client: Any, net: Network, folder: Path, here: Any) -> None:
