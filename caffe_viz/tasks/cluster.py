@@ -93,7 +93,7 @@ class Running(Generic[Piece, Report]):
 
     client: Any
     work: Work[Piece, Report]
-    name: str = field(default_factory=lambda: f"caffe-viz-{uuid.uuid4().hex[:12]}")
+    name: str = field(init=False)
     pids: tuple[int, ...] = ()  # none of this machine
     _given: dict[str, _Given[Piece]] = field(default_factory=dict)  # by key
     _again: deque[_Try[Piece]] = field(default_factory=deque)
@@ -103,7 +103,7 @@ class Running(Generic[Piece, Report]):
     _count: int = 0
 
     def __post_init__(self) -> None:
-        self._link = Link(self.client)
+        self._link, self.name = Link(self.client), _new_name()
 
     def __enter__(self) -> Running[Piece, Report]:
         self._parcel = parcels.packed(self.work)
@@ -159,11 +159,19 @@ class Running(Generic[Piece, Report]):
             self._submit(now)
 
     def _listen(self) -> None:
-        """Hear of deaths and of reports on the way; a scheduler forgets who listens with the connection."""
-        if not self._listens:
-            for topic in (self.name, "all"):
-                self.client.subscribe_topic(topic, lambda event: self._heard.put(_Told(event[1])))
-            self._listens = True
+        """Hear of deaths and of reports on the way.
+
+        With the connection a scheduler forgets who listens, and what was given; workers that are still at it
+        are asked to stop, under the name that it had.
+        """
+        if self._listens:
+            return
+        if self._count:
+            self._end()
+            self.name = _new_name()
+        for topic in (self.name, "all"):
+            self.client.subscribe_topic(topic, lambda event: self._heard.put(_Told(event[1])))
+        self._listens = True
 
     def _submit(self, now: _Try[Piece]) -> None:
         self._count += 1
@@ -198,7 +206,8 @@ class Running(Generic[Piece, Report]):
         try:
             answer: member.Answer = heard.result()
         except (CancelledError, FuturesCancelledError, OSError):  # with the scheduler all is gone that it had
-            self._listens = False
+            if heard.key.startswith(self.name):
+                self._listens = False
             self._again.append(now)
             yield Death(now.piece, "the scheduler was gone")
             return
@@ -267,6 +276,10 @@ class Running(Generic[Piece, Report]):
         if isinstance(error, ModuleNotFoundError):
             return RunError(f"a worker cannot do this: {error}; caffe-viz must be installed there too.")
         return RunError(f"{name}: {type(error).__name__}: {error}")
+
+
+def _new_name() -> str:
+    return f"caffe-viz-{uuid.uuid4().hex[:12]}"
 
 
 def _killed(error: BaseException | None) -> bool:
