@@ -6,6 +6,8 @@ VENV ?= .venv
 RUN = $(VENV)/bin/python
 PIP = $(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt
 no_pip = { echo 'pip could not install what is needed (its reason stands above). Is the network there?' >&2; exit 1; }
+# Tests wait for processes and browsers a good part of the time.
+JOBS ?= $$(($$(getconf _NPROCESSORS_ONLN) + 1))
 START := $(shell date +%s)
 say = @seconds=$$(($$(date +%s) - $(START))); printf '[%d:%02d] %s\n' $$((seconds / 60)) $$((seconds % 60))
 
@@ -19,7 +21,7 @@ demo: $(VENV)/ready ## install what is needed, draw the pictures of the shipped 
 
 test: $(VENV)/dev caffe browser ## install everything, real Caffe included, and run every test
 	$(say) "testing"
-	@OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist worksteal --instafail --durations=10
+	@OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist worksteal --instafail --durations=10
 	$(say) "tests done"
 
 check: $(VENV)/dev ## ruff, ruff format, mypy
