@@ -34,6 +34,8 @@ from caffe_viz.netdef import read_net
 from caffe_viz.network import Network
 from caffe_viz.report.subject import Subject
 from caffe_viz.server.library import Library
+from caffe_viz.server.messages import Setup
+from caffe_viz.server.questions.bench import Bench
 
 fsspec: Any = pytest.importorskip("fsspec", reason="fsspec is not installed")
 IMAGES = 40
@@ -183,12 +185,13 @@ def test_an_archive_and_folders_in_it(memory: Any, tmp_path: Path) -> None:
 
 def test_of_an_archive_only_what_is_asked_for_travels(folder: Path, site: Any) -> None:
     local = Album.of(folder / "200.zip")
-    site.sent = 0
+    site.sent = site.asked = 0
     album = Album.of(site.at("200.zip/in"))
     for k in (3, 150):
         np.testing.assert_array_equal(album.load(k), local.load(k))
     assert len(album) == 200
-    assert 0 < site.sent < (folder / "200.zip").stat().st_size / 10
+    assert 0 < site.sent < (folder / "200.zip").stat().st_size / 20
+    assert site.asked < 8
     with pytest.raises(InputError, match=r"200\.zip: the server sends whole files only: download it"):
         Album.of(site.at("whole/200.zip"))
 
@@ -370,6 +373,12 @@ def test_the_strip_of_the_live_view(folder: Path, site: Any) -> None:
     assert [one.name for one in library.strip] == ["1.png", "5.png"]
     assert library.source(library.strip[0].id).data == (folder / "photos" / "1.png").read_bytes()
     assert library.source(library.strip[1].id).data[1:4] == b"PNG"
+    upload = library.add(site.at("photos/2.png"), b"no image")
+    site.asked = 0
+    with pytest.raises(InputError, match=r"2\.png is no image"):
+        load_image(site.at("photos/2.png"), library.source(upload.id).data)
+    assert not site.asked
+    assert len(Bench(Setup((), (site.at("photos"),))).photos) == IMAGES
 
 
 def test_files_name_no_addresses(folder: Path, site: Any, tmp_path: Path) -> None:

@@ -179,11 +179,11 @@ def _system(address: Address) -> tuple[Any, str]:
     package = PACKAGES.get(kind, "")
     try:
         from fsspec.core import url_to_fs
-        from fsspec.registry import available_protocols
+        from fsspec.registry import available_protocols, registry
     except ImportError:
         needed = f"'caffe-viz[remote]' {package}".rstrip()
         raise RunError(f"{kind}:// needs libraries: pip install {needed}.") from None
-    if kind not in (kinds := available_protocols()):
+    if kind not in (kinds := [*available_protocols(), *registry]):
         raise InputError(f"{address}: fsspec knows no addresses {kind}://.{near(kind, kinds)}")
     try:
         fs, path = url_to_fs(address.url)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import zipfile
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
@@ -90,16 +91,23 @@ def _at_address(source: Address, opened: Opened) -> Iterator[Entry]:
     if not info.folder:
         yield Entry(printable(str(source)), info.size, source)
         return
-    files = [one for one in source.files() if all(map(_shown, one[0].split("/"))) and _image(one[0])]
-    for name, size in sorted(files, key=lambda one: _as_on_disk(one[0])):
+    for name, size in _in_order_of_disks(source.files()):
         file = source.below(name)
         yield Entry(printable(str(file)), size, file)
 
 
-def _as_on_disk(name: str) -> list[tuple[bool, tuple[list[str | int], str]]]:
-    """What paths are sorted by: in each folder the files stand first, then the folders."""
-    *folders, file = name.split("/")
-    return [*((True, _in_order(folder)) for folder in folders), (False, _in_order(file))]
+def _in_order_of_disks(files: Iterable[tuple[str, int]]) -> Iterator[tuple[str, int]]:
+    """The images among files with their sizes, as `_in_folder` has them: files stand before folders."""
+    folders = defaultdict[str, list[tuple[str, int]]](list)
+    for name, size in files:
+        folder, _, file = name.rpartition("/")
+        if _shown(file) and _image(file):
+            folders[folder].append((file, size))
+    parts = {folder: folder.split("/") for folder in folders}
+    for folder in sorted(folders, key=lambda one: [*map(_in_order, parts[one])]):
+        if all(map(_shown, parts[folder])):
+            for file, size in sorted(folders[folder], key=lambda one: _in_order(one[0])):
+                yield f"{folder}/{file}" if folder else file, size
 
 
 def _in_archive(file: Path | Address, inside: str, archives: Files[zipfile.ZipFile]) -> Iterator[Entry]:
@@ -149,4 +157,6 @@ def _shown(part: str) -> bool:
 
 def printable(name: str) -> str:
     """`name` without what a terminal would obey or could not show."""
+    if name.isprintable():
+        return name
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
