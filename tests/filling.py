@@ -44,12 +44,14 @@ def network(folder: Path, engine: str = "auto") -> Network:
 
 def fill_at_once(folder: Path, path: Path, barrier: Any, told: Any) -> None:
     """Begin a store when the others do, and do its first piece with them; tells of the names in the end."""
-    free, has = store.Store._need_free_place, store.Store.has
+    listed, has = store.Store._listed, store.Store.has
     first: list[bool] = []
 
-    def together(self: store.Store) -> None:
-        free(self)
+    def together(self: store.Store) -> set[str]:
+        found = listed(self)
         barrier.wait()
+        store.Store._listed = listed  # type: ignore[method-assign]
+        return found
 
     def not_yet(self: store.Store, *numbers: int) -> bool:
         found = has(self, *numbers)
@@ -58,7 +60,7 @@ def fill_at_once(folder: Path, path: Path, barrier: Any, told: Any) -> None:
         first.append(found)
         return found
 
-    store.Store._need_free_place, store.Store.has = together, not_yet  # type: ignore[method-assign]
+    store.Store._listed, store.Store.has = together, not_yet  # type: ignore[method-assign]
     into = begin(Extraction(network(folder), Album.of(folder / "photos"), BLOBS), path)
     notes = [progress.note for progress in into if progress.note]
     told.put((first[0], into.seen, into.names, notes))

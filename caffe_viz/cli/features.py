@@ -40,10 +40,10 @@ def features(
 ) -> None:
     """Blobs of many images in one file. After Ctrl-C the same command goes on."""
     from caffe_viz.extraction import begin
-    from caffe_viz.files import need_folder
+    from caffe_viz.files import is_address, need_folder, shown
     from caffe_viz.views.featured import extracting, filed
 
-    if "://" not in output:
+    if not is_address(output):
         need_folder(Path(output).parent)
     opened = net.open()
     with net.client() as cluster:
@@ -60,8 +60,8 @@ def features(
             print(f"interrupted after {done}: the same command goes on from {into.kept}", file=sys.stderr)
             raise typer.Exit(INTERRUPTED) from None
     if as_json:
-        print(json.dumps(found.to_json() | {"files": [output]}))
+        print(json.dumps(found.to_json() | {"files": [shown(output)]}))
         return
     print(found.table)
     print(f"images passed over: {len(found.failed)}")
-    print(output)
+    print(shown(output))

@@ -13,6 +13,7 @@ from caffe_viz.extraction.extraction import POOLS, Extraction, Rows
 from caffe_viz.extraction.filing import Filing
 from caffe_viz.extraction.formats import FORMATS, need_format, write
 from caffe_viz.extraction.storing import Storing
+from caffe_viz.files import is_address, shown
 from caffe_viz.network import PathLike
 
 __all__ = ["FORMATS", "POOLS", "Extraction", "Filing", "Rows", "Storing", "begin", "need_format", "write"]
@@ -27,6 +28,6 @@ def begin(extraction: Extraction, output: PathLike) -> Filing | Storing:
     text = os.fspath(output)
     if text.lower().rstrip("/").endswith(".zarr"):
         return Storing(extraction, text)
-    if "://" in text:
-        raise InputError(f"{text}: a file is written on this machine; a store there ends in .zarr.")
+    if is_address(text):
+        raise InputError(f"{shown(text)}: a file is written on this machine; a store there ends in .zarr.")
     return Filing(extraction, Path(text))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from caffe_viz.errors import CaffeVizError, InputError, RunError
 from caffe_viz.extraction.extraction import Shape
-from caffe_viz.files import cannot_write
+from caffe_viz.files import cannot_write, is_address, shown
 from caffe_viz.resuming import ADVICE, need_same
 from caffe_viz.streaming import Failed
 
@@ -43,6 +43,9 @@ class Store:
     images: int
     piece: int
 
+    def __str__(self) -> str:
+        return shown(self.address)
+
     def begun(self) -> Store:
         """Make what of it is missing; with the `piece` that it was begun with.
 
@@ -51,12 +54,7 @@ class Store:
             RunError: it cannot be written, or a library is missing.
         """
         with self._trouble():
-            self._need_free_place()
-            group = self._group("a")
-            if RUN not in group.attrs:
-                if list(group):
-                    raise self._strange()
-                group.attrs[RUN] = self._run
+            group = self._made()
             own = group.attrs[RUN]
             self._need_same(own)
             if type(own.get("piece")) is not int or own["piece"] < 1:
@@ -128,24 +126,42 @@ class Store:
         more = {"attributes": {RUN: self._run}} if mode == "a" else {}  # whoever sees the group sees them
         return _library().open_group(self.address, mode=mode, zarr_format=2, **more)
 
+    def _made(self) -> Any:
+        """The group, made if need be. Another process may be making it: its attributes, then its arrays."""
+        names = self._listed()
+        if names and not names & MARKS:
+            raise self._strange()
+        try:
+            group = self._group("a")
+        except _library().errors.ContainsGroupError:
+            group = self._group("r+")
+        if RUN not in group.attrs:
+            if self._listed() - MARKS:
+                group = self._group("r+")
+                if RUN not in group.attrs:
+                    raise self._strange()
+            else:
+                group.attrs[RUN] = self._run
+        return group
+
     def _mine(self) -> Any:
         """The group, read anew: who knows what others have made of it."""
         try:
             group = self._group("r+")
         except (FileNotFoundError, ValueError) as error:
-            if not Path(self.address).exists() and "://" not in self.address:
+            if not is_address(self.address) and not Path(self.address).exists():
                 raise RunError(
-                    f"{self.address} is not there where the net runs: give a folder that all machines share, "
-                    f"or an address such as s3://bucket/features.zarr."
+                    f"{self} is not there where the net runs: give a folder that all machines share, or an "
+                    f"address such as s3://bucket/features.zarr."
                 ) from None
-            raise RunError(f"{self.address} cannot be read: {_line(error)}.") from None
+            raise RunError(f"{self} cannot be read: {self._reason(error)}.") from None
         self._need_same(group.attrs.get(RUN))
         return group
 
     def _need_same(self, own: Any) -> None:
         if not isinstance(own, Mapping) or not isinstance(own.get("key"), Mapping):
             raise self._strange()
-        need_same(self.key, own["key"], f"{self.address} holds features")
+        need_same(self.key, own["key"], f"{self} holds features")
 
     def _need_array(self, group: Any, name: str, shape: Shape, kind: Any, fill: Any) -> None:
         """Another process may just have made it."""
@@ -160,8 +176,8 @@ class Store:
         if (array.shape, array.chunks) != (shape, chunks):
             raise self._strange()
 
-    def _need_free_place(self) -> None:
-        """Raises InputError if something else is at the address."""
+    def _listed(self) -> set[str]:
+        """The names of what is in the folder; raises InputError if it is a file."""
         from fsspec.core import url_to_fs
 
         system, path = url_to_fs(self.address)
@@ -170,11 +186,10 @@ class Store:
             raise self._strange()
         there = system.ls(path, detail=False) if system.exists(path) else []
         names = {name.rstrip("/").rpartition("/")[2] for name in there}
-        if not names & MARKS and any(not name.endswith(".partial") for name in names):
-            raise self._strange()
+        return {name for name in names if not name.endswith(".partial")}  # not yet written
 
     def _strange(self) -> InputError:
-        return InputError(f"{self.address} holds something else than features: {ADVICE}.")
+        return InputError(f"{self} holds something else than features: {ADVICE}.")
 
     @contextmanager
     def _trouble(self) -> Iterator[None]:
@@ -182,14 +197,19 @@ class Store:
             yield
         except CaffeVizError:
             raise
-        except ImportError as error:  # what fsspec needs for an address
-            raise RunError(f"{self.address} needs a library: {_line(error)}.") from None
-        except OSError as error:
-            raise cannot_write(self.address, error) from None
-        except Exception as error:
-            if "://" in self.address:  # each service has errors of its own
-                raise RunError(f"{self.address} cannot be written: {_line(error)}.") from None
+        except ImportError as error:  # of what an address needs
+            raise RunError(f"{self} needs a library: {self._reason(error)}.") from None
+        except Exception as error:  # each service has errors of its own
+            if is_address(self.address):
+                raise RunError(f"{self} cannot be written: {self._reason(error)}.") from None
+            if isinstance(error, OSError):
+                raise cannot_write(self.address, error) from None
             raise
+
+    def _reason(self, error: Exception) -> str:
+        """In one line."""
+        words = " ".join(str(error).replace(self.address, str(self)).split())
+        return words.rstrip(".") or type(error).__name__
 
 
 def need_names(address: str, blobs: Iterable[str]) -> None:
@@ -207,16 +227,12 @@ def need_names(address: str, blobs: Iterable[str]) -> None:
 def located(path: str | os.PathLike[str]) -> str:
     """The address of a store, the same for each process."""
     address = os.fspath(path).removeprefix("file://")
-    return address if "://" in address else os.path.abspath(address)
+    return address if is_address(address) else os.path.abspath(address)
 
 
 def _texts(texts: Iterable[str]) -> NDArray[Any]:
     """As arrays of texts take them; names of files need not be valid Unicode."""
     return np.array([text.encode(errors="backslashreplace").decode() for text in texts], object)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
 def _is_new() -> bool:

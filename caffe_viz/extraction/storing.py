@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from caffe_viz.extraction.extraction import Extraction, Rowed
-from caffe_viz.extraction.store import THERE, Store, located, need_names
+from caffe_viz.extraction.store import Store, located, need_names
 from caffe_viz.network import PathLike
 from caffe_viz.streaming import Failed, Progress, need_one, passed_over
 from caffe_viz.tasks import Death, Here, Pictures, Ranges, Run, Tell, cut
@@ -64,7 +64,8 @@ class Stored:
 class Storing:
     """`extraction` into the zarr store at `address`: iterate for its Progress.
 
-    What is done is there at once, and a later one, or another at the same time, goes on from it.
+    What is done is there at once, and a later one, or another at the same time, goes on from it. Images that
+    `failed` have rows of NaN.
 
     Raises:
         InputError: the store holds the rows of another extraction, or something else.
@@ -72,12 +73,13 @@ class Storing:
     """
 
     def __init__(self, extraction: Extraction, address: PathLike) -> None:
-        self.extraction, self.kept = extraction, located(address)
-        need_names(self.kept, extraction.blobs)
+        where = located(address)
+        need_names(where, extraction.blobs)
         # As for one worker, however many there are: the same store.
         piece = extraction.work.piece(1, extraction.bytes_of_one)
-        self.store = Store(self.kept, extraction.key, extraction.shapes, len(extraction.album), piece).begun()
-        self.done = _done(self.store)
+        self.store = Store(where, extraction.key, extraction.shapes, len(extraction.album), piece).begun()
+        self.extraction, self.kept = extraction, str(self.store)
+        self.done, self.failed = _done(self.store), self.store.failed()
 
     @property
     def seen(self) -> int:
@@ -104,25 +106,22 @@ class Storing:
                     yield Progress(self.seen, total, str(told))
                     continue
                 self.done = self.done.union(Ranges.of(told.first, told.last))
+                self.failed = sorted([*self.failed, *told.failed])
                 yield Progress(self.seen, total, passed_over(told.failed))
 
     @property
-    def failed(self) -> list[Failed]:
-        """Images that have no row."""
-        return self.store.failed()
-
-    @property
     def names(self) -> tuple[str, ...]:
-        """Those of the images that have a row, in order."""
-        return tuple(map(self.extraction.album.name, np.flatnonzero(self.store.status() == THERE).tolist()))
+        """Those of the images that have a row, in order; once all is there."""
+        failed = {number for number, _ in self.failed}
+        return tuple(self.extraction.album.name(n) for n in range(self.rows) if n not in failed)
 
     @property
     def rows(self) -> int:
-        """Of each array; those of images that failed are NaN."""
+        """Of each array."""
         return len(self.extraction.album)
 
     def write(self) -> None:
-        """All is there; raises InputError if no image could be used."""
+        """Nothing is left to do; raises InputError if no image could be used."""
         need_one([one.reason for one in self.failed], self.seen)
 
 
