@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import struct
@@ -28,6 +29,7 @@ from caffe_viz import shipped
 from caffe_viz.errors import InputError, RunError
 from caffe_viz.network import Network
 from caffe_viz.server import running
+from caffe_viz.server.access import Access
 from caffe_viz.server.pool import PROGRAM
 
 CAT = shipped.example()
@@ -77,7 +79,7 @@ class Process:
     def close(self) -> None:
         if self._process.poll() is None:
             self._process.kill()
-        self._process.communicate()
+        self._process.communicate(timeout=LONG)
 
 
 @contextmanager
@@ -109,9 +111,9 @@ class TestCommand:
             assert "cat.png" in client.get("/api/network").text
             with client.stream("GET", "/api/events", params={"ask": CLIMB.format("conv3:16")}) as stream:
                 lines = stream.iter_lines()
-                assert any(line == "event: progress" for line in lines)
+                assert tells(lines, "event: progress")
                 code, out, said = process.ended(number)
-                assert any(line == "event: failed" for line in lines)
+                assert tells(lines, "event: failed")
         assert (code, said) == (0, "")
         assert re.fullmatch(
             r"listens at 127\.0\.0\.1, port \d+, for this machine only; Ctrl-C ends it\n", out
@@ -250,6 +252,17 @@ class TestInPython:
         assert [one["weights"] for one in found] == ["", str(shipped.files(NET)[1])]
         assert found[0]["layers"] == found[1]["layers"]
 
+    def test_what_cannot_begin_is_not_waited_for(self) -> None:
+        """As where no file can be opened any more, which a loop of events needs."""
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with running.listening("127.0.0.1", 0) as listener:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+            try:
+                with pytest.raises(OSError, match="Too many open files"):
+                    running.Server(None, None, Access("127.0.0.1", 0), listener)  # type: ignore[arg-type]
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
     def test_the_first_free_port(self, monkeypatch: pytest.MonkeyPatch) -> None:
         with running.listening("127.0.0.1", 0) as taken:
             port = taken.getsockname()[1]
@@ -386,11 +399,23 @@ def progress(client: httpx.Client, ask: str) -> Any:
     """The first progress of an ascent that has a picture."""
     with client.stream("GET", "/api/events", params={"ask": ask}) as stream:
         assert stream.status_code == 200
+        deadline = time.monotonic() + LONG
         for line in stream.iter_lines():
+            assert time.monotonic() < deadline
             assert not line.startswith("event: failed")
             if line.startswith("data: ") and (found := json.loads(line[6:])["told"]).get("pictures"):
                 return found
     raise AssertionError("it ended")
+
+
+def tells(lines: Iterator[str], wanted: str) -> bool:
+    """Whether it comes: lines that only say that the server is there come without end."""
+    deadline = time.monotonic() + LONG
+    for line in lines:
+        if line == wanted:
+            return True
+        assert time.monotonic() < deadline
+    return False
 
 
 def wait_for(true: Any) -> None:
@@ -410,10 +435,10 @@ def test_a_worker_that_dies_costs_one_request(client: httpx.Client, cat: str) ->
     before, kept = restarts(client), {p.pid for p in workers()}
     with client.stream("GET", "/api/events", params={"ask": CLIMB.format("conv2:5")}) as stream:
         lines = stream.iter_lines()
-        assert any(line == "event: progress" for line in lines)
+        assert tells(lines, "event: progress")
         for process in workers():
             process.kill()
-        assert any(line == "event: failed" for line in lines)
+        assert tells(lines, "event: failed")
     wait_for(lambda: restarts(client) == before + 2)
     assert client.get("/api/maps", params={"image": cat, "layer": "conv1"}).status_code == 200
     assert kept.isdisjoint(p.pid for p in workers())

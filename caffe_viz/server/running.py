@@ -98,6 +98,10 @@ class Server:
     def _run(self) -> None:
         try:
             asyncio.run(self._serve())
+        except Exception as error:  # as where no file can be opened any more
+            if self._began.done():
+                raise
+            self._began.set_exception(error)
         finally:
             self._over.set()
 
