@@ -179,7 +179,17 @@ def test_a_store_that_became_another_runs_is_not_written_to(folder: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    "what", ["a file", "a folder", "zarr of version 3", "zarr of version 2", "damaged", "other shapes"]
+    "what",
+    [
+        "a file",
+        "a folder",
+        "zarr of version 3",
+        "zarr of version 2",
+        "damaged",
+        "no JSON",
+        "no JSON below",
+        "other shapes",
+    ],
 )
 def test_something_else_is_refused(folder: Path, what: str) -> None:
     path = folder / "a.zarr"
@@ -203,6 +213,8 @@ def test_something_else_is_refused(folder: Path, what: str) -> None:
         here(*words(folder))
         file, old, new = {
             "damaged": (".zattrs", '"caffe_viz"', '"other"'),
+            "no JSON": (".zattrs", "{", ""),
+            "no JSON below": ("fc/.zarray", "{", ""),
             "other shapes": ("fc/.zarray", "70", "71"),
         }[what]
         (path / file).write_text((path / file).read_text().replace(old, new))

@@ -54,18 +54,13 @@ class Store:
             RunError: it cannot be written, or a library is missing.
         """
         with self._trouble():
-            group = self._made()
-            own = group.attrs[RUN]
-            self._need_same(own)
-            if type(own.get("piece")) is not int or own["piece"] < 1:
+            names = self._listed()
+            if names and not names & MARKS:
                 raise self._strange()
-            made = replace(self, piece=own["piece"])
-            for blob, shape in self.shapes.items():
-                made._need_array(group, blob, shape, np.float32, float("nan"))
-            made._need_array(group, NAMES, (), str, "")
-            made._need_array(group, REASONS, (), str, "")
-            made._need_array(group, STATUS, (), np.uint8, 0)
-        return made
+            try:
+                return self._made()
+            except (KeyError, TypeError, ValueError):  # of files that are no zarr's
+                raise self._strange() from None
 
     def status(self) -> NDArray[np.uint8]:
         """(N,) of all images."""
@@ -126,11 +121,22 @@ class Store:
         more = {"attributes": {RUN: self._run}} if mode == "a" else {}  # whoever sees the group sees them
         return _library().open_group(self.address, mode=mode, zarr_format=2, **more)
 
-    def _made(self) -> Any:
-        """The group, made if need be. Another process may be making it: its attributes, then its arrays."""
-        names = self._listed()
-        if names and not names & MARKS:
+    def _made(self) -> Store:
+        group = self._opened()
+        own = group.attrs[RUN]
+        self._need_same(own)
+        if type(own["piece"]) is not int or own["piece"] < 1:
             raise self._strange()
+        made = replace(self, piece=own["piece"])
+        for blob, shape in self.shapes.items():
+            made._need_array(group, blob, shape, np.float32, float("nan"))
+        made._need_array(group, NAMES, (), str, "")
+        made._need_array(group, REASONS, (), str, "")
+        made._need_array(group, STATUS, (), np.uint8, 0)
+        return made
+
+    def _opened(self) -> Any:
+        """The group, made if need be. Another process may be making it: its attributes, then its arrays."""
         try:
             group = self._group("a")
         except _library().errors.ContainsGroupError:
