@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import resource
 import signal
 import socket
 import struct
@@ -29,7 +28,6 @@ from caffe_viz import shipped
 from caffe_viz.errors import InputError, RunError
 from caffe_viz.network import Network
 from caffe_viz.server import running
-from caffe_viz.server.access import Access
 from caffe_viz.server.pool import PROGRAM
 
 CAT = shipped.example()
@@ -252,16 +250,14 @@ class TestInPython:
         assert [one["weights"] for one in found] == ["", str(shipped.files(NET)[1])]
         assert found[0]["layers"] == found[1]["layers"]
 
-    def test_what_cannot_begin_is_not_waited_for(self) -> None:
-        """As where no file can be opened any more, which a loop of events needs."""
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        with running.listening("127.0.0.1", 0) as listener:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
-            try:
-                with pytest.raises(OSError, match="Too many open files"):
-                    running.Server(None, None, Access("127.0.0.1", 0), listener)  # type: ignore[arg-type]
-            finally:
-                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    def test_what_cannot_begin_is_not_waited_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def no_loop(work: Any) -> None:
+            work.close()
+            raise OSError("Too many open files")
+
+        monkeypatch.setattr("asyncio.run", no_loop)
+        with pytest.raises(OSError, match="Too many open files"):
+            cv.serve(NET, port=0)
 
     def test_the_first_free_port(self, monkeypatch: pytest.MonkeyPatch) -> None:
         with running.listening("127.0.0.1", 0) as taken:
