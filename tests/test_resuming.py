@@ -7,10 +7,15 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import clusters
 import pytest
+from commands import ran
 
+import caffe_viz as cv
 from caffe_viz.errors import RunError
+from caffe_viz.network import Network
 from caffe_viz.resuming import Claim
 
 HOLDING = """
@@ -50,3 +55,55 @@ def test_where_there_are_no_locks_runs_go_on(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr("fcntl.flock", no_locks)
     with Claim(tmp_path / "lock", "a"), Claim(tmp_path / "lock", "a"):
         pass
+
+
+class Enough(Exception):
+    pass
+
+
+@pytest.fixture
+def net(tmp_path: Path) -> Network:
+    pytest.importorskip("torch", reason="the engine torch is not installed")
+    clusters.write_toy(tmp_path)
+    clusters.write_noise(tmp_path / "photos", 100)
+    return Network(tmp_path / "deploy.prototxt", tmp_path / "net.caffemodel", engine="torch")
+
+
+@pytest.mark.parametrize("command", ["features", "top"])
+def test_two_runs_into_one_file(
+    net: Network, tmp_path: Path, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The later one is refused; the first one is not disturbed, and goes on from what it has."""
+    monkeypatch.setattr("caffe_viz.top.search.SAVE_EVERY", 0)
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    file = out / {"features": "a.npz", "top": "conv2_top.unfinished.npz"}[command]
+    words = {
+        "features": ["--blob", "conv2", "-o", file],
+        "top": ["--layer", "conv2", "--count", 3, "-o", out],
+    }[command]
+    line = [command, net.prototxt, net.weights, "--images", photos, "--engine", "torch", *words]
+
+    def make(output: Path, tell: Any) -> None:
+        if command == "features":
+            cv.features(net, photos, "conv2", output=output, on_progress=tell)
+        else:
+            cv.top_images(net, photos, "conv2", count=3, state_file=output, on_progress=tell).top.save(output)
+
+    said: list[str] = []
+
+    def another(progress: Any) -> None:
+        code, _, told = ran(*line)
+        said.append(told.splitlines()[-1])
+        assert code == 1
+        if progress.done > 32:
+            raise Enough
+
+    with pytest.raises(Enough):
+        make(file, another)
+    assert {*said} == {f"caffe-viz: another run is at {file}: wait for its end, or give another output."}
+    code, _, told = ran(*line)
+    assert code == 0, told
+    made = {"features": file, "top": out / "conv2_top.npz"}[command]
+    make(tmp_path / "alone.npz", lambda _: None)
+    assert made.read_bytes() == (tmp_path / "alone.npz").read_bytes()
+    assert {path.suffix for path in out.iterdir()} <= {".npz", ".png"}
