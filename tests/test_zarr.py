@@ -19,8 +19,9 @@ from commands import here, ran, refused
 from filling import BAD, BLOBS, files, fill_at_once, limit_files, network, write_folder
 
 from caffe_viz import InputError, RunError, features
-from caffe_viz.extraction import store
+from caffe_viz.extraction import Extraction, begin, store
 from caffe_viz.extraction.store import Store, need_names
+from caffe_viz.images import Album
 from caffe_viz.streaming import OnImages
 
 zarr: Any = pytest.importorskip("zarr", reason="zarr is not installed")
@@ -123,6 +124,20 @@ def test_two_runs_at_once(folder: Path) -> None:
         assert len(notes) == len(BAD)
     features(network(folder), folder / "photos", BLOBS, output=folder / "b.zarr")
     assert files(folder / "a.zarr") == files(folder / "b.zarr")
+
+
+def test_what_another_run_did_meanwhile_is_not_done_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [
+        begin(Extraction(network(folder), Album.of(folder / "photos"), BLOBS), folder / "a.zarr")
+        for _ in range(2)
+    ]
+    done = [progress.done for progress in runs[0]]
+    monkeypatch.setattr(Store, "put", None)
+    assert [progress.done for progress in runs[1]] == done == [32, 64, 70]
+    assert runs[0].failed == runs[1].failed
+    assert [one.number for one in runs[1].failed] == [*BAD]
 
 
 def test_a_full_disk_is_one_line_and_loses_nothing(folder: Path) -> None:
