@@ -106,8 +106,9 @@ class Storing:
                     yield Progress(self.seen, total, str(told))
                     continue
                 self.done = self.done.union(Ranges.of(told.first, told.last))
-                self.failed = sorted([*self.failed, *told.failed])
+                self.failed += told.failed
                 yield Progress(self.seen, total, passed_over(told.failed))
+        self.failed.sort()
 
     @property
     def names(self) -> tuple[str, ...]:
