@@ -345,6 +345,21 @@ def test_pieces_are_whole_batches_and_grow_with_the_workers(
     assert replace(work, images=1000).piece(4) == 32
 
 
+def noted(dask_scheduler: Any) -> int:
+    """Of how many submissions dask has notes."""
+    spans = dask_scheduler.extensions["spans"].spans.values()
+    return sum(len(span._metadata["collections"]) for span in spans if span._metadata)
+
+
+def test_the_scheduler_does_not_grow_with_the_pieces(
+    client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("caffe_viz.tasks.cluster.NOTED", 10)
+    with Cluster(client).running(Squares(tmp_path)) as run:
+        assert len([*run.run(range(39))]) == 39
+    assert client.run_on_scheduler(noted) < 20
+
+
 def test_a_search_goes_on_wherever_it_was_begun(client: Any, net: Network, folder: Path, here: Any) -> None:
     """On the cluster, here, and on the cluster again; no image twice, which the ranges would refuse."""
     file = folder / "search.npz"

@@ -24,6 +24,7 @@ from caffe_viz.tasks.work import Deadly, Death, Piece, Report, Work
 
 ENDING = 5.0  # seconds in which workers hear that they may end; one that hangs would never
 ROUNDS = 5  # of the deaths that the scheduler allows a piece, where others die meanwhile
+NOTED = 1000  # submissions of which the scheduler has notes, at most; half a kilobyte each
 SMALL = 4  # workers with too little memory for a piece, after which no other tries
 SENT = 3  # times that a machine is sent the same
 STOP_WAIT = 20.0  # seconds in which pieces that are asked to stop hand over what they have
@@ -93,7 +94,7 @@ class Running(Generic[Piece, Report]):
 
     client: Any
     work: Work[Piece, Report]
-    name: str = field(init=False)
+    name: str = field(default_factory=lambda: f"caffe-viz-{uuid.uuid4().hex[:12]}")
     pids: tuple[int, ...] = ()  # none of this machine
     _given: dict[str, _Given[Piece]] = field(default_factory=dict)  # by key
     _again: deque[_Try[Piece]] = field(default_factory=deque)
@@ -103,7 +104,7 @@ class Running(Generic[Piece, Report]):
     _count: int = 0
 
     def __post_init__(self) -> None:
-        self._link, self.name = Link(self.client), _new_name()
+        self._link = Link(self.client)
 
     def __enter__(self) -> Running[Piece, Report]:
         self._parcel = parcels.packed(self.work)
@@ -159,19 +160,11 @@ class Running(Generic[Piece, Report]):
             self._submit(now)
 
     def _listen(self) -> None:
-        """Hear of deaths and of reports on the way.
-
-        With the connection a scheduler forgets who listens, and what was given; workers that are still at it
-        are asked to stop, under the name that it had.
-        """
-        if self._listens:
-            return
-        if self._count:
-            self._end()
-            self.name = _new_name()
-        for topic in (self.name, "all"):
-            self.client.subscribe_topic(topic, lambda event: self._heard.put(_Told(event[1])))
-        self._listens = True
+        """Hear of deaths and of reports on the way; a scheduler forgets who listens with the connection."""
+        if not self._listens:
+            for topic in (self.name, "all"):
+                self.client.subscribe_topic(topic, lambda event: self._heard.put(_Told(event[1])))
+            self._listens = True
 
     def _submit(self, now: _Try[Piece]) -> None:
         self._count += 1
@@ -188,6 +181,9 @@ class Running(Generic[Piece, Report]):
             raise
         self._given[key] = _Given(future, now)
         future.add_done_callback(self._heard.put)
+        if self._count % NOTED == 0:
+            with suppress(Exception):  # one that does not run functions, or another dask
+                self.client.run_on_scheduler(member.forget_submissions)
 
     def _taken(self, heard: Any) -> Iterator[Report | Death]:
         if isinstance(heard, _Told):
@@ -206,8 +202,7 @@ class Running(Generic[Piece, Report]):
         try:
             answer: member.Answer = heard.result()
         except (CancelledError, FuturesCancelledError, OSError):  # with the scheduler all is gone that it had
-            if heard.key.startswith(self.name):
-                self._listens = False
+            self._listens = False
             self._again.append(now)
             yield Death(now.piece, "the scheduler was gone")
             return
@@ -219,6 +214,8 @@ class Running(Generic[Piece, Report]):
         elif isinstance(answer, member.Lacks):
             self._again.append(now)
             self._send(answer, int(heard.key.rpartition("-")[2]))
+        elif isinstance(answer, member.Left):
+            self._again.append(now)
         else:
             yield from answer
 
@@ -276,10 +273,6 @@ class Running(Generic[Piece, Report]):
         if isinstance(error, ModuleNotFoundError):
             return RunError(f"a worker cannot do this: {error}; caffe-viz must be installed there too.")
         return RunError(f"{name}: {type(error).__name__}: {error}")
-
-
-def _new_name() -> str:
-    return f"caffe-viz-{uuid.uuid4().hex[:12]}"
 
 
 def _killed(error: BaseException | None) -> bool:

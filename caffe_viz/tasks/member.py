@@ -16,6 +16,7 @@ import caffe_viz
 from caffe_viz.errors import CaffeVizError, RunError, no_memory
 from caffe_viz.tasks.parcels import Absent, folder, unpacked
 from caffe_viz.tasks.stopping import stop
+from caffe_viz.tasks.watching import Wanted
 from caffe_viz.tasks.work import Work
 
 LOADED = 2  # works that a process keeps, with their nets
@@ -45,9 +46,15 @@ class Small:
     address: str
 
 
-Answer = Lacks | Failed | Small | tuple[Any, ...]
+@dataclass(frozen=True)
+class Left:
+    """The scheduler took the piece back: what there is of it counts for nothing."""
+
+
+Answer = Lacks | Failed | Small | Left | tuple[Any, ...]
 
 _turn = Lock()  # nets are no good for two threads
+_whose = Lock()  # who is asked to stop is at it
 _loaded: OrderedDict[str, tuple[Work[Any, Any], Callable[[Any], Iterator[Any]]]] = OrderedDict()
 _stopped: set[str] = set()
 _now = ""  # the run of the piece under way
@@ -65,10 +72,13 @@ def do(run: str, version: str, digest: str, piece: bytes) -> Answer:
     with _turn:
         if run in _stopped:
             return ()
-        _now, stop.asked = run, False
+        with _whose:
+            _now, stop.asked = run, False
         try:
-            work, reports_of = _work(digest)
-            return tuple(work.gathered(reports_of(pickle.loads(piece)), _teller(run)))
+            with Wanted() as wanted:
+                work, reports_of = _work(digest)
+                found = tuple(work.gathered(reports_of(pickle.loads(piece)), _teller(run)))
+            return Left() if wanted.left else found
         except Absent as absent:
             return Lacks(absent.digest, machine(), address)
         except CaffeVizError as error:
@@ -79,14 +89,23 @@ def do(run: str, version: str, digest: str, piece: bytes) -> Answer:
                 return Small(address)
             return Failed(RunError(f"worker {address}: {traceback.format_exc()}"))
         finally:
-            _now = ""
+            with _whose:
+                _now = ""
 
 
 def end(run: str) -> None:
     """No more pieces of a run; the one under way ends with what it has. Called while a piece is done."""
     _stopped.add(run)
-    if _now == run:
-        stop.ask()
+    with _whose:
+        if _now == run:
+            stop.ask()
+
+
+def forget_submissions(dask_scheduler: Any) -> None:
+    """Called in the scheduler: remove dask's notes of single submissions, which it would keep for ever."""
+    for span in getattr(dask_scheduler.extensions.get("spans"), "spans", {}).values():
+        notes = (getattr(span, "_metadata", None) or {}).get("collections", [])
+        notes[:] = [note for note in notes if note != {"type": "Future"}]
 
 
 def machine() -> str:
