@@ -29,6 +29,7 @@ from caffe_viz.errors import InputError, RunError
 from caffe_viz.files import shown
 from caffe_viz.geometry.stored import WITH_FILES
 from caffe_viz.images import Album, Preprocess, load_image
+from caffe_viz.images.ahead import AHEAD
 from caffe_viz.images.arrays import array_bytes, load_array
 from caffe_viz.netdef import read_net
 from caffe_viz.network import Network
@@ -54,7 +55,7 @@ class Site(SimpleHTTPRequestHandler):
     def do_GET(self) -> None:
         server: Any = self.server
         server.asked += 1
-        found = re.match(r"/(whole|own|again|dead|[45][0-9]{2})(/.*)", self.path)
+        found = re.match(r"/(whole|own|again|slow|dead|[45][0-9]{2})(/.*)", self.path)
         how, self.path = found.groups() if found else ("", self.path)
         file = Path(self.translate_path(self.path))
         if how == "dead":
@@ -63,6 +64,13 @@ class Site(SimpleHTTPRequestHandler):
             self.send_error(int(how))
         elif how == "own" and not self.headers.get("Authorization"):
             self.send_error(401)
+        elif how == "slow" and file.suffix == ".png":
+            with server.slow:  # from the third on they wait until four are asked for at once
+                server.inside += 1
+                server.slow.notify_all()
+                few = file.stem in ("0", "1")
+                server.slow.wait_for(lambda: few or server.inside >= 6, clusters.PATIENCE)
+            self._send(file.read_bytes(), True)
         elif how == "again" and server.asked % 2:
             self.send_error(503)
         elif file.is_file():
@@ -113,7 +121,9 @@ def site(folder: Path) -> Iterator[Any]:
     """The server of that folder; `at` gives an address, `sent` is how many bytes it sent."""
     pytest.importorskip("aiohttp", reason="aiohttp is not installed")
     server: Any = ThreadingHTTPServer(("127.0.0.1", 0), partial(Site, directory=str(folder)))
-    server.sent = server.asked = 0
+    server.sent = server.asked = server.inside = 0
+    server.slow = threading.Condition()
+    server.handle_error = lambda *_: None  # a client that went away
     server.at = lambda path: f"http://127.0.0.1:{server.server_port}/{path}"
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
@@ -218,6 +228,21 @@ def test_what_is_found_is_the_same_as_of_files(folder: Path, site: Any, engine: 
         np.testing.assert_array_equal(getattr(there, name), getattr(here_, name), err_msg=name)
     rows = [cv.features(net, where, ["fc"]).arrays["fc"] for where in (folder / "photos", site.at("photos/"))]
     np.testing.assert_array_equal(*rows)
+
+
+def test_the_next_ones_are_asked_for_at_once(folder: Path, site: Any) -> None:
+    """In order; an image picked here and there is read alone."""
+    local, album = Album.of(folder / "photos"), Album.of(site.at("slow/photos/"))
+    site.asked = site.inside = 0
+    for k in (0, 1, 2, 3, 4, 5, 6, 8, 9, 10):
+        np.testing.assert_array_equal(album.load(k), local.load(k))
+    assert site.asked <= 10 + 1 + AHEAD
+    del album
+    picked = Album.of(site.at("photos"))
+    site.asked = 0
+    for k in (0, 10, 20, 39, 2):
+        picked.load(k)
+    assert site.asked == 5
 
 
 def test_another_process_opens_its_own(folder: Path, site: Any) -> None:

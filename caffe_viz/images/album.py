@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import socket
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path, PurePath
 from typing import Any
 
 from caffe_viz.errors import CaffeVizError, InputError, RunError
 from caffe_viz.files import need_no_stream, shown
 from caffe_viz.images.addresses import Address
+from caffe_viz.images.ahead import Ahead
 from caffe_viz.images.arrays import load_array
 from caffe_viz.images.files import load_image, png_bytes
 from caffe_viz.images.finding import Entry, found
@@ -76,9 +78,11 @@ class Album:
         if entry.frame is not None:
             return self._opened.videos[entry.file].frame(entry.frame)
         load = load_array if PurePath(entry.member or entry.name).suffix.lower() == ".npy" else load_image
-        if isinstance(entry.file, Path) and not entry.member:
+        if entry.member:
+            return load(entry.name, self._bytes(entry))
+        if isinstance(entry.file, Path):
             return load(entry.file)
-        return load(entry.name, self._bytes(entry))
+        return load(entry.name, self._ahead(number))
 
     def content(self, number: int) -> bytes:
         """The file of an image, not decoded; of a frame of a video a PNG.
@@ -110,6 +114,15 @@ class Album:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _elsewhere, (tuple(map(_anywhere, self.entries)),)
+
+    @cached_property
+    def _ahead(self) -> Ahead:
+        return Ahead(self._far, len(self) - 1)
+
+    def _far(self, number: int) -> bytes | None:
+        """What is at an address; None of all others."""
+        entry = self.entries[number]
+        return None if entry.member or isinstance(entry.file, Path) else self._bytes(entry)
 
     def _bytes(self, entry: Entry) -> bytes:
         """Of a member of an archive, or at an address."""
