@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from caffe_viz.attribution.asking import Found, Share
+from caffe_viz.attribution.asking import Found, Question, Share
 from caffe_viz.attribution.steps import Steps
 from caffe_viz.errors import InputError
 from caffe_viz.evaluation.sanity import cascade, weighted_layers
@@ -20,20 +20,21 @@ from caffe_viz.probe import Probe
 
 @dataclass(frozen=True)
 class Mortal:
-    """Finds its number; number 2 ends the process that is asked first."""
+    """A question that ends the first process that it is put to, half answered; a file `mark` says so."""
 
-    folder: Path
-    number: int
+    question: Question
+    mark: Path
 
     def answers(self, probe: Probe) -> Iterator[Share | Found]:
-        mark = self.folder / "begun"
-        if self.number == 2 and not mark.exists():
-            mark.touch()
+        answers = self.question.answers(probe)
+        if not self.mark.exists():
+            self.mark.touch()
+            next(answers)
             os.kill(os.getpid(), signal.SIGKILL)
-        yield Found({self.number: probe.engine})
+        yield from answers
 
     def __str__(self) -> str:
-        return f"number {self.number}"
+        return str(self.question)
 
 
 def broken(subject: Subject, rng: np.random.Generator) -> Steps[np.ndarray]:
