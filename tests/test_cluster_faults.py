@@ -79,7 +79,7 @@ def test_workers_killed_at_random_moments(client: Any, net: Network, folder: Pat
 
     def disturbed(progress: Any) -> None:
         nonlocal deaths
-        if deaths < 4 and rng.random() < 0.5:
+        if deaths < 3 and rng.random() < 0.5:
             deaths += 1
             threading.Timer(rng.uniform(0, 0.05), kill, [client, rng.random()]).start()
 
@@ -103,7 +103,7 @@ def test_workers_killed_at_random_moments(client: Any, net: Network, folder: Pat
         climbing.result.save(tmp_path / name / "climbed.npz")
         made[name] = [(tmp_path / name / file).read_bytes() for file in ("top.npz", "climbed.npz")]
     client.run_on_scheduler(lambda dask_scheduler: setattr(dask_scheduler, "allowed_failures", 1))
-    assert deaths == 4
+    assert deaths == 3
     assert made["here"] == made["there"]
 
 
@@ -385,7 +385,7 @@ with connected(sys.argv[1]) as client, Cluster(client).running(Gated(Path(sys.ar
 
 
 def test_the_client_is_killed(processes: Callable[[], Processes], tmp_path: Path) -> None:
-    """The workers end what they are at and begin nothing else of it; then they are free."""
+    """The workers leave what they are at, begin nothing else of it, and are free."""
     living = processes()
     path = os.pathsep.join([str(TESTS), *sys.path])
     with subprocess.Popen(
@@ -394,7 +394,6 @@ def test_the_client_is_killed(processes: Callable[[], Processes], tmp_path: Path
         until(lambda: len(begun(tmp_path)) == 2)
         left.kill()
     (tmp_path / "others").mkdir()
-    (tmp_path / "gate").touch()
     with living.client() as client, Cluster(client).running(Squares(tmp_path / "others")) as run:
         assert done(run, 4) == ([0, 1, 4, 9], [])
         until(lambda: not any(client.processing().values()))
