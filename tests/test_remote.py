@@ -69,8 +69,8 @@ class Site(SimpleHTTPRequestHandler):
                 server.inside += 1
                 server.slow.notify_all()
                 few = file.stem in ("0", "1")
-                server.slow.wait_for(lambda: few or server.inside >= 6, clusters.PATIENCE)
-            self._send(file.read_bytes(), True)
+                together = server.slow.wait_for(lambda: few or server.inside >= 6, clusters.PATIENCE)
+            self._send(file.read_bytes(), True) if together else self.send_error(404)
         elif how == "again" and server.asked % 2:
             self.send_error(503)
         elif file.is_file():
