@@ -95,9 +95,10 @@ class Large(Squares):
 def grow_until_killed() -> None:
     """Pages that are written to, some every moment: whoever watches the memory sees it grow."""
     held = []
-    while True:
-        held.append(np.ones(2**22))
-        time.sleep(0.02)
+    for _ in range(200):  # 3 GiB
+        held.append(np.ones(2**21))
+        time.sleep(0.05)
+    time.sleep(100)
 
 
 def exhaust() -> None:
