@@ -172,6 +172,26 @@ def test_a_folder_has_the_order_and_names_of_one_on_disk(memory: Any, tmp_path: 
     assert found.digest == Album.of("memory://tree").digest != Album.of("memory://tree/a").digest
 
 
+def test_a_page_of_links_is_a_folder(folder: Path, site: Any) -> None:
+    """What lies elsewhere, or above, is not in it."""
+    links = (
+        "./1.png",
+        "sub/",
+        "../photos/0.png",
+        "?C=N;O=D",
+        "/photos/0.png",
+        "http://elsewhere.invalid/1.png",
+        "..",
+        "./",
+    )
+    for name, found in (("", links), ("sub", ("2.png", "../", "../sub/", ".."))):
+        (folder / "page" / name).mkdir()
+        text = "".join(f'<a href="{link}">.</a>' for link in found)
+        (folder / "page" / name / "index.html").write_text(text)
+    album = Album.of(site.at("page"))
+    assert [entry.name for entry in album.entries] == [site.at("page/1.png"), site.at("page/sub/2.png")]
+
+
 def test_an_archive_and_folders_in_it(memory: Any, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         for n, name in enumerate(TREE):
@@ -281,6 +301,25 @@ def test_what_is_about_one_image_and_what_ends_the_run(
     else:
         (failed,) = cv.top_images(net, album, "conv2").top.failed
         assert re.fullmatch(f"{address}: {said}.", failed)
+
+
+@pytest.mark.parametrize(
+    ("code", "error"), [("AccessDenied", InputError), ("403", InputError), ("ExpiredToken", RunError)]
+)
+def test_a_refusal_of_one_object_is_not_one_of_who_asks(code: str, error: type[Exception]) -> None:
+    """As s3fs says them: by the exception of botocore that they are raised from."""
+
+    class Refusing(fsspec.AbstractFileSystem):  # type: ignore[misc]
+        protocol = "refusing"
+
+        def info(self, path: str, **_: Any) -> Any:
+            cause = Exception(code)
+            cause.response = {"Error": {"Code": code}}  # type: ignore[attr-defined]
+            raise PermissionError(code) from cause
+
+    fsspec.register_implementation("refusing", Refusing, clobber=True)
+    with pytest.raises(error, match=r"^refusing://bucket/a\.png"):
+        Album.of("refusing://bucket/a.png")
 
 
 def test_http_is_tried_again(site: Any) -> None:
