@@ -251,29 +251,6 @@ def test_what_a_machine_has_is_not_sent_again(
     assert net.weights not in sent
 
 
-def test_a_killed_worker_costs_its_piece_only(client: Any, net: Network, folder: Path, here: Any) -> None:
-    ascent, top, *_ = here
-    climbing, notes = climbing_of(net, cluster=client), []
-    for progress in climbing:
-        if not notes:
-            kill_one(client)
-        notes.append(progress.note)
-    same(climbing.result, ascent)
-    killed: list[int] = []
-    found = cv.top_images(
-        net, folder / "photos", "conv2", count=3, cluster=client,
-        on_progress=lambda p: None if killed else killed.append(kill_one(client)),
-    )  # fmt: skip
-    assert killed
-    same(found.top, top)
-
-
-def kill_one(client: Any) -> int:
-    pid: int = next(iter(client.run(os.getpid, on_error="ignore").values()))
-    os.kill(pid, signal.SIGKILL)
-    return pid
-
-
 def numbers_done(folder: Path) -> list[int]:
     return sorted(int(path.name.split()[0]) for path in folder.iterdir())
 
@@ -450,6 +427,18 @@ def test_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     with (
         pytest.raises(RunError, match=r"^--cluster tcp://127.0.0.1:9: no scheduler answers there"),
         connected("tcp://127.0.0.1:9"),
+    ):
+        pass
+
+
+def test_a_local_process_ends_as_it_begins() -> None:
+    import dask
+
+    environment = {"distributed.nanny.pre-spawn-environ.PYTHONHOME": os.devnull}  # no Python begins there
+    with (
+        dask.config.set(environment),
+        pytest.raises(RunError, match=r"^--cluster local:1: a process ended as it began \(.*\)\.$"),
+        connected("local:1"),
     ):
         pass
 

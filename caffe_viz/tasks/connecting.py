@@ -82,11 +82,16 @@ def _local(processes: int) -> Iterator[Any]:
     from distributed import Client, LocalCluster
 
     with dask.config.set({"distributed.deploy.lost-worker-timeout": "1 day"}):
-        cluster = LocalCluster(
-            n_workers=processes, threads_per_worker=1, processes=True, memory_limit=0,
-            dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL,
-            preload=["caffe_viz.tasks.deaf"],
-        )  # fmt: skip
+        try:
+            cluster = LocalCluster(
+                n_workers=processes, threads_per_worker=1, processes=True, memory_limit=0,
+                dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL,
+                preload=["caffe_viz.tasks.deaf"],
+            )  # fmt: skip
+        except RuntimeError as error:  # one was killed before it was there
+            raise RunError(
+                f"--cluster local:{processes}: a process ended as it began ({_line(error)})."
+            ) from None
         try:
             with Client(cluster, set_as_default=False) as client:
                 yield client
