@@ -229,7 +229,8 @@ def test_random_weights_are_gone_whatever_happens(
     grown: Callable[[int], Any], there: bool, net: Network
 ) -> None:
     """Of a trial that fails; and of one that is asked to stop, which finds nothing."""
-    asking, image = Asking(net, ("fc",)), Given("a", np.zeros((3, 12, 12), np.float32))
+    asking, pixels = Asking(net, ("fc",)), np.random.default_rng(0).normal(size=(3, 12, 12))
+    image = Given("a", pixels.astype(np.float32))
     client = grown(1) if there else None
     trial = Trial(0, image, 1, (), None, FEW, broken, 0)
 
