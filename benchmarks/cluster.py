@@ -130,6 +130,7 @@ def say_bytes(net: Network, album: Album, folder: Path, filters: int, steps: int
         LocalCluster(n_workers=2, threads_per_worker=1, memory_limit=0, dashboard_address=":0") as cluster,
         Client(cluster) as client,
     ):
+        idle = 0.0
         counts["port"] = int(client.scheduler.address.rpartition(":")[2])
         for name, count, what in (
             ("an idle second", 10, lambda: time.sleep(10)),
@@ -139,9 +140,10 @@ def say_bytes(net: Network, album: Album, folder: Path, filters: int, steps: int
             ("an image", len(album), lambda: search(net, album, client)),
         ):
             counts["client"] = counts["scheduler"] = 0
-            busy = time.process_time()
+            begun, busy = time.perf_counter(), time.process_time()
             what()
-            busy = time.process_time() - busy
+            busy = time.process_time() - busy - idle * (time.perf_counter() - begun)
+            idle = idle or busy / count  # while it is waited for, too
             ends = counts["client"], counts["scheduler"] - counts["client"]  # which has its other end
             out[name] = [*(round(size / count) for size in ends), busy]
             print("{:30} client {:>9,}   workers {:>9,} bytes".format(name, *out[name]), flush=True)

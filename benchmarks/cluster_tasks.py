@@ -80,12 +80,14 @@ def photographs(net: Network, layer: str, file: Path) -> dict[str, Any]:
         times.append((time.process_time() - begun) / runner.batch)
     work = Highest(net, (layer,), MANY)
     sizes = {str(workers): work.piece(workers) for workers in (1, 10, 100, 1000)}
+    stored = sum(np.prod(shape) for one in net.geometry.layers for shape in one.param_shapes)
     return {
         "layer": layer,
         "decode": decode,
         "forward": statistics.median(times),
         "load": load,
         "piece": sizes,
+        "bytes": 4 * int(stored),
     }
 
 
