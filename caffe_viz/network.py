@@ -29,7 +29,7 @@ from caffe_viz.checking import (
 )
 from caffe_viz.deploying import preprocess_near
 from caffe_viz.errors import CaffeVizWarning, InputError, about, missing, near
-from caffe_viz.files import shown
+from caffe_viz.files import is_address, shown
 from caffe_viz.geometry import Geometry, measure
 from caffe_viz.geometry.python_layers import folders
 from caffe_viz.images import Album, Labels, Preprocess, labels_beside, load_image
@@ -423,7 +423,7 @@ class Network:
         for one in images:
             name, sign, file = str(one).partition("=") if isinstance(one, str | Path) else ("", "", "")
             if sign and name in own:
-                named.append((name, file))
+                named.append((name, file if is_address(file) else Path(file)))
             elif not (sign and name in every):
                 if sign and Path(file).exists() and not Path(one).exists():
                     raise missing(f"net {self.whole.name!r}", "input", name, every, {})
