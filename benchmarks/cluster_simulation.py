@@ -97,6 +97,7 @@ def row(name: str, runs: Sequence[tuple[Cluster, list[float]]], price: float) ->
         f"only {len(pieces):,} pieces": seconds * (len(pieces) < cluster.workers),
         "client and scheduler": client * (client > 0.8 * (given - begun)),
         "the start": begun + cluster.load,
+        "sending the weights": -(-cluster.workers // MACHINE) * cluster.weights / NETWORK / 2,
         "the last pieces": (seconds - given) / 2,
     }
     most = max(lost, key=lambda name: lost[name])
