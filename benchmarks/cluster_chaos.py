@@ -6,6 +6,7 @@
 PHOTOS is an archive or a folder. `ascend` draws all 368 filters of caffenet_cifar10's convolutions, `top`
 looks for what activates those of conv5 in all photographs: first undisturbed, then with a worker killed
 (SIGKILL) after each wait of `--every` seconds on average, from a seed. Ends with 1 where a file differs.
+With 60,000 small images all of it takes some 12 minutes on two cores.
 
     .. PHOTOS --layers conv1 --filters 0:8 --steps 4 --images 2000      a try of a minute
 """
@@ -83,7 +84,7 @@ def main() -> int:
     parser.add_argument("photos", type=Path)
     parser.add_argument("--layers", nargs="+", default=LAYERS)
     parser.add_argument("--filters", help="of each layer, as 0:8 [all]")
-    parser.add_argument("--steps", type=int, default=16, help="of each filter [16]")
+    parser.add_argument("--steps", type=int, default=64, help="of each filter [64]")
     parser.add_argument("--images", type=int, help="only the first so many")
     parser.add_argument("--every", type=float, default=4.0, help="seconds between two kills, on average [4]")
     parser.add_argument("--seed", type=int, default=0)
