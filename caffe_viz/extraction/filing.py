@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 from caffe_viz.errors import InputError
@@ -50,12 +51,11 @@ class Filing:
                 yield batch.progress(spool.seen, total)
             whole = True
         finally:
-            try:
-                spool.save()
-            finally:
-                spool.close()
+            with ExitStack() as ending:
                 if not whole:
-                    self._claim.release()
+                    ending.callback(self._claim.release)
+                ending.callback(spool.close)
+                spool.save()
 
     @property
     def seen(self) -> int:
