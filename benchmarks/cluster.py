@@ -173,8 +173,8 @@ def main() -> None:
     )
     parser.add_argument("--workers", type=int, nargs="+", default=[2])
     parser.add_argument("--filters", type=int, default=48, help="for each worker [48]")
-    parser.add_argument("--steps", type=int, default=600, help="of each filter [600]")
-    parser.add_argument("--images", type=int, default=20_000, help="for each worker [20000]")
+    parser.add_argument("--steps", type=int, default=220, help="of each filter [220]")
+    parser.add_argument("--images", type=int, default=3000, help="for each worker [3000]")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     net, runs = Network.of(NET), []
