@@ -72,6 +72,7 @@ def done(run: Any, numbers: int) -> tuple[list[Any], list[Death]]:
 # --- workers that die ---------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_workers_killed_at_random_moments(client: Any, net: Network, folder: Path, tmp_path: Path) -> None:
     """The same files, byte for byte."""
     rng, deaths = random.Random(7), 0
@@ -426,6 +427,7 @@ def disturbed(words: list[Any], cluster: Path, number: int, pid: int) -> subproc
     )
 
 
+@pytest.mark.slow
 def test_the_command_is_ended_then_the_scheduler_dies(
     processes: Callable[[], Processes], net: Network, folder: Path, tmp_path: Path
 ) -> None:
