@@ -180,9 +180,7 @@ class Runner:
 
 PIECE = 256  # images that a worker of a cluster is given at once, at most
 EFFORT = 2 * 10**10  # multiply-adds of a piece: a second or some
-FEW = (
-    25  # workers that such pieces keep at work; more are given larger ones, as each costs the client some ms
-)
+FEW = 25  # workers that such pieces keep at work; more are given larger ones: each costs the client some ms
 
 
 Same = TypeVar("Same", bound="OnImages")

@@ -5,18 +5,23 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from commands import ran
 
 import caffe_viz as cv
-from caffe_viz.errors import InputError
+from caffe_viz.ascent import BATCH
+from caffe_viz.ascent.worker import Batch, Tick
+from caffe_viz.errors import InputError, RunError
 from caffe_viz.images import save_png
 from caffe_viz.netdef import NetParameter, make_blob, parse_net
 from caffe_viz.network import Network
 from caffe_viz.probe import relu_state
+from caffe_viz.tasks import Here
 
 PNG = b"\x89PNG"
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -167,6 +172,29 @@ def test_an_interrupt_in_maximize_keeps_what_there_is(cifar: Any) -> None:
     found = cv.maximize(cifar, "conv2", range(4), steps=1000, on_progress=stop)
     assert found.interrupted
     assert found.ascent.filters == (0, 1, 2, 3)
+
+
+class GoneAfterOne(Here[Batch, Tick]):
+    """Ends as a cluster that is lost after the first batch."""
+
+    def run(self, pieces: Iterable[Batch]) -> Iterator[Tick]:
+        yield from super().run([next(iter(pieces))])
+        raise RunError("the connection is lost.")
+
+
+def test_a_failure_in_maximize_keeps_what_there_is(
+    cifar: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    whole = cv.maximize(cifar, "conv2", range(BATCH), steps=2)
+    monkeypatch.setattr("caffe_viz.ascent.Crew", lambda job, jobs: GoneAfterOne(job))
+    with pytest.warns(cv.CaffeVizWarning, match=r"the connection is lost\. What was made by then is kept"):
+        found = cv.maximize(cifar, "conv2", range(BATCH + 1), steps=2)
+    assert (found.failure, found.ascent.filters) == ("the connection is lost.", tuple(range(BATCH)))
+    np.testing.assert_array_equal(found.ascent.images, whole.ascent.images)
+    code, _, said = ran("ascend", "caffenet_cifar10", "--layer", "conv2", "--steps", "2", "-o", tmp_path)
+    assert code == 1
+    assert said.endswith("caffe-viz: the connection is lost. What was made by then is kept.\n")
+    assert cv.Ascent.load(tmp_path / "conv2_natural.npz").filters == tuple(range(BATCH))
 
 
 def test_data_that_is_no_picture(engine: str, tmp_path: Path) -> None:

@@ -176,5 +176,7 @@ def _deliver(found: Maximized, output: Path, as_json: bool) -> None:
         )
         print(f"interrupted{kept}", file=sys.stderr)
         raise typer.Exit(INTERRUPTED)
+    if found.failure:  # which a warning has told
+        raise typer.Exit(1)
     if not found.ascent.filters:
         raise RunError(f"{found.ascent.layer}: every chosen filter is dead, so nothing was drawn.")

@@ -56,8 +56,8 @@ def _activations(network: Network, asked: Asked, image: Any, tell: Tell) -> Pict
 
 def _ascent(network: Network, asked: Asked, image: Any, tell: Tell) -> Picture:
     found = maximize(network, asked.layer, asked.filters, on_progress=lambda p: tell(p.done, p.total))
-    if found.interrupted:
-        raise RunError("interrupted.")
+    if found.interrupted or found.failure:
+        raise RunError(found.failure or "interrupted.")
     return found.sheet
 
 

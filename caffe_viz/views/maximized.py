@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,7 +13,7 @@ import numpy as np
 
 from caffe_viz import figures, tables
 from caffe_viz.ascent import Ascending, Ascent, Fourier, Progress, Recipe, Units, ascend
-from caffe_viz.errors import InputError
+from caffe_viz.errors import CaffeVizWarning, InputError, RunError
 from caffe_viz.figures import Picture
 from caffe_viz.files import safe_name
 from caffe_viz.images import Album, load_image, save_gif, stretched
@@ -30,8 +31,10 @@ SIDE = 96  # of a picture beside photographs, at least
 
 @dataclass(frozen=True, repr=False)
 class Maximized(Rich):
-    """Inputs that maximise filters, as pictures. `interrupted`: Ctrl-C came, these are the best so far.
+    """Inputs that maximise filters, as pictures.
 
+    `interrupted`: Ctrl-C came, these are the best so far. `failure`: why not all could be made, such as a
+    cluster that is gone; these are what was finished by then.
     `topmost` are the places in photographs that activate the same filters most, if there are any photographs.
     `name` is what its files are called, by default after the layer and the method.
     """
@@ -39,6 +42,7 @@ class Maximized(Rich):
     ascent: Ascent
     network: Network
     interrupted: bool = False
+    failure: str = ""
     topmost: Topmost | None = None
     name: str = ""
 
@@ -191,10 +195,12 @@ def maximize(
     image or (H, W) in 0..1, is black, it stays. From `photos` (files, folders, .zip archives) come the
     statistics of colours of a Fourier canvas, and for filters the places that activate them most. `inputs`
     are values of inputs beside the image, by name, as of `Network.holding`. The workers of a `cluster`, a
-    client of dask, climb and look at the photographs. Ctrl-C ends it early and keeps the best so far.
+    client of dask, climb and look at the photographs. Ctrl-C ends it early and keeps the best so far; so
+    does a failure after the first pictures, such as a cluster that is gone, with a warning.
 
     Raises:
         InputError: as `ascend`.
+        RunError: it failed before there was a picture.
     """
     whole = Network.of(net)
     whole.check()
@@ -215,6 +221,11 @@ def maximize(
     except KeyboardInterrupt:
         climbing.stop()
         return Maximized(climbing.result, network, interrupted=True)
+    except RunError as error:
+        if not climbing.result.filters:
+            raise
+        warnings.warn(f"{error} What was made by then is kept.", CaffeVizWarning, stacklevel=2)
+        return Maximized(climbing.result, network, failure=str(error))
     return Maximized(climbing.result, network, topmost=topmost)
 
 
