@@ -40,8 +40,9 @@ browser: ## the Chromium that tests of pages need: installed where root and apt 
 		>/dev/null || echo 'Chromium could not be installed: tests of pages are skipped' >&2; \
 	else echo 'no Chromium: tests of pages are skipped; on Debian: sudo apt-get install chromium' >&2; fi
 
-docs: $(VENV)/dev ## write the reference of the API into out/api
-	@$(RUN) scripts/api_pages.py
+docs: $(VENV)/dev ## make a site of docs/ and of the API's docstrings in out/site
+	@$(RUN) -m sphinx -q -W --keep-going -c docs -d out/site.trees . out/site
+	@echo out/site/docs/index.html
 
 docs-pictures: $(VENV)/dev ## draw the pictures of README and docs/ anew, and run docs/tour.ipynb
 	@OPENBLAS_NUM_THREADS=1 $(RUN) scripts/docs_pictures.py

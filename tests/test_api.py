@@ -51,17 +51,3 @@ def test_examples_in_docstrings_run(module: str) -> None:
     tried = doctest.testmod(importlib.import_module(module))
     assert tried.attempted
     assert not tried.failed
-
-
-def test_the_pages_are_made(tmp_path: Path) -> None:
-    pytest.importorskip("pdoc", reason="pdoc is not installed")
-    words = [sys.executable, REPOSITORY / "scripts" / "api_pages.py", "--output", tmp_path / "api"]
-    done = subprocess.run([*map(str, words)], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.split() == [str(tmp_path / "api" / "index.html")]
-    page = (tmp_path / "api" / "caffe_viz.html").read_text(encoding="utf-8")
-    assert {name for name in cv.__all__ if f'id="{name}"' not in page} == set()
-    assert "The <code>top</code> classes of <code>images</code>" in page
-    rooms = {path.stem for path in (tmp_path / "api" / "caffe_viz").glob("*.html")}
-    assert {"views", "netdef", "engine", "probe", "report", "structure"} <= rooms
-    assert "cli" not in rooms

@@ -146,7 +146,7 @@ class Preprocess:
         return size if self.resize is None or self.resize < max(size) else (self.resize, self.resize)
 
     def mean_at(self, size: Size) -> Values:
-        """(1 or C, *size) of an image, (1 or C, 1, 1) of numbers: what is subtracted from a blob of `size`.
+        """(1 or C, h, w) of an image, (1 or C, 1, 1) of numbers: what is subtracted from a blob of `size`.
 
         A mean of `size` stays as it is; another one is warped and cropped as an image is that gets in.
         """

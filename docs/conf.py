@@ -1,0 +1,26 @@
+"""How sphinx makes the site; `make docs`. Its sources are the repository's pages, so that links are the same there."""
+
+from __future__ import annotations
+
+import caffe_viz
+
+project = "caffe_viz"
+author = "The caffe_viz authors"
+copyright = author  # noqa: A001  # sphinx's name
+release = caffe_viz.__version__
+root_doc = "docs/index"
+include_patterns = ["docs/**", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "prototxt/README.md"]
+
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon"]
+myst_heading_anchors = 4
+nb_execution_mode = "off"  # the tour holds its outputs
+default_role = "code"  # docstrings have names between single backticks
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented_params"
+autodoc_member_order = "bysource"
+autosummary_generate = False
+
+html_theme = "furo"
+html_title = f"caffe_viz {release}"
+html_show_sphinx = False
+html_copy_source = False
