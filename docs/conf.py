@@ -1,4 +1,4 @@
-"""How sphinx makes the site; `make docs`. Its sources are the repository's pages, so that links are the same there."""
+"""How sphinx makes the site of `make docs`, from the repository's pages as they are."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import caffe_viz
 
 project = "caffe_viz"
 author = "The caffe_viz authors"
-copyright = author  # noqa: A001  # sphinx's name
+copyright = author  # sphinx's name
 release = caffe_viz.__version__
 root_doc = "docs/index"
 include_patterns = ["docs/**", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "prototxt/README.md"]

@@ -6,8 +6,6 @@ import ast
 import doctest
 import importlib
 import inspect
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest

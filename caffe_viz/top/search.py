@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from pathlib import Path
@@ -104,13 +104,20 @@ class Search:
             self.keep_in(state_file)
 
     def __iter__(self) -> Iterator[Progress]:
+        try:
+            yield from self._searching()
+        except RunError:
+            self.save()
+            raise
+
+    def claimed(self) -> AbstractContextManager[object]:
+        """In which no other run that asks for it goes on from the same state file, if there is one.
+
+        Raises:
+            RunError: another one is at it.
+        """
         file = self._file
-        with nullcontext() if file is None else Claim(file.with_name(f".{file.name}.lock"), file):
-            try:
-                yield from self._searching()
-            except RunError:
-                self.save()
-                raise
+        return nullcontext() if file is None else Claim(file.with_name(f".{file.name}.lock"), file)
 
     def _searching(self) -> Iterator[Progress]:
         total, saved = len(self.album), time.monotonic()

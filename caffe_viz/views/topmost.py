@@ -161,10 +161,11 @@ def searched(search: Search, on_progress: Callable[[Progress], None] | None = No
     """Run `search` and cut out what it found; saved when interrupted."""
     tell = on_progress or (lambda _: None)
     total = len(search.album)
-    try:
-        for progress in search:
-            tell(progress)
-        return Topmost(search.result(lambda done, images: tell(Progress(total + done, total + images))))
-    except KeyboardInterrupt:
-        search.save()
-        raise
+    with search.claimed():
+        try:
+            for progress in search:
+                tell(progress)
+            return Topmost(search.result(lambda done, images: tell(Progress(total + done, total + images))))
+        except KeyboardInterrupt:
+            search.save()
+            raise
