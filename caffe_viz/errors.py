@@ -27,7 +27,7 @@ class CaffeVizWarning(UserWarning):
     """What a net was run in spite of: a field that is ignored, layers that are left out."""
 
 
-NO_MEMORY = ("can't allocate memory", "out of memory")  # in what torch raises, on the CPU and on a card
+NO_MEMORY = ("can't allocate memory", "out of memory")  # in what engines raise, on the CPU and on a card
 
 
 def no_memory(error: BaseException) -> bool:

@@ -435,12 +435,15 @@ def test_a_local_process_ends_as_it_begins() -> None:
     import dask
 
     environment = {"distributed.nanny.pre-spawn-environ.PYTHONHOME": os.devnull}  # no Python begins there
-    with (
-        dask.config.set(environment),
-        pytest.raises(RunError, match=r"^--cluster local:1: a process ended as it began \(.*\)\.$"),
-        connected("local:1"),
-    ):
-        pass
+    try:
+        with (
+            dask.config.set(environment),
+            pytest.raises(RunError, match=r"^--cluster local:1: a process ended as it began \(.*\)\.$"),
+            connected("local:1"),
+        ):
+            pass
+    finally:
+        os.environ.pop("PYTHONHOME", None)  # where dask leaves it
 
 
 def test_a_scheduler_file_or_an_address_will_do(client: Any, tmp_path: Path) -> None:

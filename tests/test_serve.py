@@ -188,7 +188,7 @@ class TestCommand:
             f"caffe-viz serve {NET} --engine torch --image 'a b.png' --example --photos folder --port 9000 "
             f"--cache {tmp_path}"
         )
-        assert kept["images"] == [Path("a b.png"), CAT]
+        assert kept["images"] == ["a b.png", CAT]
         assert (kept["port"], kept["cache"], kept["photos"]) == (9000, tmp_path, Path("folder"))
 
     def test_a_second_network(self, monkeypatch: pytest.MonkeyPatch) -> None:
