@@ -29,6 +29,7 @@ from caffe_viz.cli.app import app
 from caffe_viz.errors import CaffeVizWarning
 from caffe_viz.geometry import custom
 from caffe_viz.images import load_image, save_png
+from caffe_viz.server import Server
 
 TASKS: Any = typer.main.get_command(app)
 INLINE = [(page, text) for page in PAGES for text in doc_pages.inline(page)]
@@ -59,6 +60,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         save_png(tmp_path / "photos" / f"cat_{k}.png", cat[:280, 30 * k : 280 + 30 * k])
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("caffe_viz.ascent.Crew", climbing.here)
+    monkeypatch.setattr(Server, "wait", lambda server: server.stop())  # a live view ends when it has begun
     return tmp_path
 
 
@@ -219,10 +221,10 @@ def _installed(name: str) -> bool:
 def test_pictures_are_made_by_the_script_shown_and_small(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("nbclient", reason="nbclient is not installed")
     monkeypatch.syspath_prepend(str(REPOSITORY / "scripts"))
-    from docs_pictures import PICTURES, small_png
+    from docs_pictures import PICTURES, VIEWS, small_png
 
     pictures = {path.name: path for path in (REPOSITORY / "docs").glob("*.[ps][nv]g")}
-    assert set(pictures) == set(PICTURES), "see scripts/docs_pictures.py"
+    assert set(pictures) == {*PICTURES, *VIEWS}, "see scripts/docs_pictures.py"
     text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
     assert {name for name in pictures if not re.search(rf"[(/]{re.escape(name)}\)", text)} == set()
     for path in pictures.values():

@@ -46,7 +46,7 @@ export function mount(root) {
         if (stream !== mine) return;
         go({ image }, { replace: true });
         await settled();
-        rate.textContent = counted(times);
+        if (stream === mine) rate.textContent = counted(times);
       }
     } catch (error) {
       stop();
