@@ -13,6 +13,7 @@ include_patterns = ["docs/**", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon"]
 myst_heading_anchors = 4
+myst_enable_extensions = ["html_image"]
 nb_execution_mode = "off"  # the tour holds its outputs
 default_role = "code"  # docstrings have names between single backticks
 autodoc_typehints = "description"
@@ -24,3 +25,4 @@ html_theme = "furo"
 html_title = f"caffe_viz {release}"
 html_show_sphinx = False
 html_copy_source = False
+html_show_search_summary = False  # a browser fetches none from files

@@ -189,7 +189,7 @@ class TestCommand:
             f"--cache {tmp_path}"
         )
         assert kept["images"] == ["a b.png", CAT]
-        assert (kept["port"], kept["cache"], kept["photos"]) == (9000, tmp_path, Path("folder"))
+        assert (kept["port"], kept["cache"], kept["photos"]) == (9000, tmp_path, "folder")
 
     def test_a_second_network(self, monkeypatch: pytest.MonkeyPatch) -> None:
         kept = {}
