@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from caffe_viz import layers_file
+from caffe_viz.geometry import custom
 
 os.environ.setdefault("GLOG_minloglevel", "2")
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` has it ignored, here and in children
@@ -51,6 +56,19 @@ def chromium() -> str:
 def networks() -> Path:
     """The folder of networks that the project ships."""
     return REPOSITORY / "prototxt"
+
+
+@pytest.fixture
+def layer_types() -> Iterator[None]:
+    """Layer types that a test enters are gone after it: other tests count all there are."""
+    kinds = pytest.importorskip("caffe_viz.engine.table", reason="the engine torch is not installed")
+    importlib.import_module("caffe_viz.engine.layers")
+    tables: list[dict[Any, Any]] = [kinds.LAYERS, kinds.TABLE, custom.ENTERED, layers_file._LOADED]
+    before = [dict(table) for table in tables]
+    yield
+    for table, old in zip(tables, before, strict=True):
+        table.clear()
+        table.update(old)
 
 
 @pytest.fixture

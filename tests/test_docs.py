@@ -11,7 +11,6 @@ import shlex
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -23,11 +22,10 @@ import pytest
 import typer
 from doc_pages import PAGES, REPOSITORY, Block, Command
 
-from caffe_viz import layers_file, shipped
+from caffe_viz import shipped
 from caffe_viz.cli import main
 from caffe_viz.cli.app import app
 from caffe_viz.errors import CaffeVizWarning
-from caffe_viz.geometry import custom
 from caffe_viz.images import load_image, save_png
 from caffe_viz.server import Server
 
@@ -43,7 +41,7 @@ FEW = {"ascend": ["--steps", "4"], "report": ["--budget", "5"], "attribute": ["-
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, layer_types: None, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The repository as a reader sees it, and files of their own: deploy.prototxt, net.caffemodel, photos/ .."""
     for name in ("prototxt", "examples"):
         for path in (REPOSITORY / name).rglob("*"):
@@ -62,19 +60,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("caffe_viz.ascent.Crew", climbing.here)
     monkeypatch.setattr(Server, "wait", lambda server: server.stop())  # a live view ends when it has begun
     return tmp_path
-
-
-@pytest.fixture(autouse=True)
-def layer_types() -> Iterator[None]:
-    """Pages enter layer types of their own: they are taken out again."""
-    kinds = pytest.importorskip("caffe_viz.engine.table", reason="the engine torch is not installed")
-    importlib.import_module("caffe_viz.engine.layers")
-    tables: list[dict[Any, Any]] = [kinds.LAYERS, kinds.TABLE, custom.ENTERED, layers_file._LOADED]
-    before = [dict(table) for table in tables]
-    yield
-    for table, old in zip(tables, before, strict=True):
-        table.clear()
-        table.update(old)
 
 
 def _link(path: Path, at: Path) -> None:

@@ -91,25 +91,20 @@ def test_labels_have_no_gradient() -> None:
         net.backward()
 
 
-def test_a_layer_of_ones_own() -> None:
+def test_a_layer_of_ones_own(layer_types: None) -> None:
     """As in the README: its shape is its bottom's, its gradient autograd's."""
 
     @layer("OwnSwish")
     def swish(call: Any, bottoms: Any, params: Any) -> Any:
         return bottoms[0] * bottoms[0].sigmoid()
 
-    try:
-        text = (
-            "force_backward: true\n" + DATA + 'layer { name: "s" type: "OwnSwish" bottom: "data" top: "s" }'
-        )
-        net = cv.load_net(parse_net(text), engine="torch")
-        x = np.linspace(-3, 3, 180).reshape(2, 3, 6, 5)
-        sigmoid = 1 / (1 + np.exp(-x))
-        np.testing.assert_allclose(net.forward(data=x)["s"], x * sigmoid, rtol=1e-5, atol=1e-6)
-        found = net.backward(s=np.ones_like(x))["data"]
-        np.testing.assert_allclose(found, sigmoid * (1 + x * (1 - sigmoid)), rtol=1e-4, atol=1e-6)
-    finally:
-        del LAYERS["OwnSwish"], TABLE["OwnSwish"]
+    text = "force_backward: true\n" + DATA + 'layer { name: "s" type: "OwnSwish" bottom: "data" top: "s" }'
+    net = cv.load_net(parse_net(text), engine="torch")
+    x = np.linspace(-3, 3, 180).reshape(2, 3, 6, 5)
+    sigmoid = 1 / (1 + np.exp(-x))
+    np.testing.assert_allclose(net.forward(data=x)["s"], x * sigmoid, rtol=1e-5, atol=1e-6)
+    found = net.backward(s=np.ones_like(x))["data"]
+    np.testing.assert_allclose(found, sigmoid * (1 + x * (1 - sigmoid)), rtol=1e-4, atol=1e-6)
 
 
 def test_left_out_types_say_what_to_do() -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ import caffe_viz as cv
 from caffe_viz import layers_file
 from caffe_viz.cli import main
 from caffe_viz.errors import InputError, RunError
-from caffe_viz.geometry.custom import ENTERED, custom_types
+from caffe_viz.geometry.custom import custom_types
 from caffe_viz.geometry.table import TABLE
 from caffe_viz.layers_file import load_layers
 from caffe_viz.netdef import parse_net
@@ -95,15 +94,7 @@ def net_of(*layers: tuple[str, str]) -> str:
     return HEAD + "\n".join(lines)
 
 
-@pytest.fixture(autouse=True)
-def _tables() -> Iterator[None]:
-    """Types that a test enters are gone after it."""
-    tables: list[dict[Any, Any]] = [LAYERS, TABLE, ENTERED, layers_file._LOADED]
-    before = [dict(table) for table in tables]
-    yield
-    for table, old in zip(tables, before, strict=True):
-        table.clear()
-        table.update(old)
+pytestmark = pytest.mark.usefixtures("layer_types")
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,6 @@ from module_runs import Both, Case, inputs_of, net_of, run_both  # noqa: E402
 from caffe_viz.engine import Net  # noqa: E402
 from caffe_viz.engine.module import FORMATS, NetModule  # noqa: E402
 from caffe_viz.engine.table import LAYERS, layer  # noqa: E402
-from caffe_viz.geometry.table import TABLE  # noqa: E402
 
 LIMIT = 1e-5  # of a blob's largest value
 ROOT = Path(__file__).resolve().parent.parent
@@ -56,15 +55,6 @@ def toy(text: str = TOY, phase: int = 1) -> Net:
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-@pytest.fixture
-def types() -> Iterator[None]:
-    before = dict(LAYERS), dict(TABLE)
-    yield
-    for table, old in zip((LAYERS, TABLE), before, strict=True):
-        table.clear()
-        table.update(old)
 
 
 def differing(found: Both) -> dict[str, float]:
@@ -264,7 +254,7 @@ def test_gradients_go_where_caffe_lets_them() -> None:
     assert label.grad is None
 
 
-def test_labels_get_no_gradient(types: None) -> None:
+def test_labels_get_no_gradient(layer_types: None) -> None:
     @layer("Weighed", labels=(-1,))
     def weighed(call: Any, bottoms: Any, params: Any) -> Any:
         return bottoms[0] * bottoms[1]
@@ -547,7 +537,7 @@ def test_double_precision() -> None:
 # Code of users.
 
 
-def test_a_users_layer_sees_caffes_order(types: None) -> None:
+def test_a_users_layer_sees_caffes_order(layer_types: None) -> None:
     @layer("Rows")
     def rows(call: Any, bottoms: Any, params: Any) -> Any:
         return bottoms[0].view(-1).cumsum(0).view(bottoms[0].shape)
@@ -562,7 +552,7 @@ def test_a_users_layer_sees_caffes_order(types: None) -> None:
         pickle.loads(data)
 
 
-def test_what_a_users_function_raises_is_one_line(types: None, tmp_path: Path) -> None:
+def test_what_a_users_function_raises_is_one_line(layer_types: None, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
         "from caffe_viz.engine import layer\n\n\n@layer('Odd')\ndef odd(call, bottoms, params):\n    return None if bottoms[0].sum() > 0 else [None]\n"
     )

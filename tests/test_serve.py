@@ -440,7 +440,7 @@ def test_a_worker_that_dies_costs_one_request(client: httpx.Client, cat: str) ->
     assert kept.isdisjoint(p.pid for p in workers())
 
 
-def test_layers_of_the_users_own(tmp_path: Path) -> None:
+def test_layers_of_the_users_own(tmp_path: Path, layer_types: None) -> None:
     (tmp_path / "own.py").write_text(OWN_LAYER)
     text = Path(str(shipped.files(NET)[0])).read_text()
     text += 'layer { name: "twice" type: "Doubled" bottom: "prob" top: "twice" }\n'
