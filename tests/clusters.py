@@ -1,4 +1,7 @@
-"""Small clusters for tests, and what they work on."""
+"""Small clusters for tests, and what they work on: fixtures, which a module of tests takes over by name.
+
+Its own fixture `folder` has what `write_toy` writes.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from caffe_viz.netdef import NetParameter, make_blob, write_weights
+from caffe_viz.network import Network
 
 PATIENCE = 120  # seconds
 TOY = """
@@ -40,6 +45,34 @@ def write_noise(photos: Path, count: int) -> None:
     photos.mkdir()
     for n in range(count):
         Image.fromarray(rng.integers(0, 256, (12, 12, 3), np.uint8)).save(photos / f"{n}.png")
+
+
+@contextmanager
+def parcels_apart(folder: Path) -> Iterator[None]:
+    """Those of this process are in here/; those of the workers of `grown` in there/, as on another machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder / "here"))
+        yield
+
+
+@pytest.fixture(scope="module")
+def net(folder: Path) -> Network:
+    """On the embedded engine."""
+    pytest.importorskip("torch", reason="the engine torch is not installed")
+    return Network(folder / "deploy.prototxt", folder / "net.caffemodel", engine="torch")
+
+
+@pytest.fixture(scope="module")
+def grown(folder: Path) -> Iterator[Callable[[int], Any]]:
+    """As of `started`."""
+    with started(folder / "there") as of:
+        yield of
+
+
+@pytest.fixture(scope="module")
+def client(grown: Callable[[int], Any]) -> Any:
+    """Of two workers, which are started again when they die; a piece may kill one."""
+    return grown(2)
 
 
 @contextmanager

@@ -50,7 +50,7 @@ def fill_at_once(folder: Path, path: Path, barrier: Any, told: Any) -> None:
     def together(self: store.Store) -> set[str]:
         found = listed(self)
         barrier.wait()
-        store.Store._listed = listed  # type: ignore[method-assign]
+        store.Store._listed = listed
         return found
 
     def not_yet(self: store.Store, *numbers: int) -> bool:
@@ -60,7 +60,7 @@ def fill_at_once(folder: Path, path: Path, barrier: Any, told: Any) -> None:
         first.append(found)
         return found
 
-    store.Store._listed, store.Store.has = together, not_yet  # type: ignore[method-assign]
+    store.Store._listed, store.Store.has = together, not_yet
     into = begin(Extraction(network(folder), Album.of(folder / "photos"), BLOBS), path)
     notes = [progress.note for progress in into if progress.note]
     told.put((first[0], into.seen, into.names, notes))

@@ -151,6 +151,9 @@ def test_rows_are_kept_in_any_order(
 # --- the real thing -----------------------------------------------------------------
 
 
+grown, client, net = clusters.grown, clusters.client, clusters.net
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A toy net, photos/ of noise, the 70th no image; in here/ parcels of this process, in there/ of workers."""
@@ -158,26 +161,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     clusters.write_toy(made)
     clusters.write_noise(made / "photos", IMAGES)
     (made / "photos" / "70.png").write_bytes(b"no image")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(made / "here"))
+    with clusters.parcels_apart(made):
         yield made
-
-
-@pytest.fixture(scope="module")
-def grown(folder: Path) -> Iterator[Callable[[int], Any]]:
-    with clusters.started(folder / "there") as of:
-        yield of
-
-
-@pytest.fixture(scope="module")
-def client(grown: Callable[[int], Any]) -> Any:
-    return grown(2)
-
-
-@pytest.fixture(scope="module")
-def net(folder: Path) -> Network:
-    pytest.importorskip("torch", reason="the engine torch is not installed")
-    return Network(folder / "deploy.prototxt", folder / "net.caffemodel", engine="torch")
 
 
 def finish(climbing: Any) -> Ascent:

@@ -56,21 +56,17 @@ def test_what_is_found_in_any_order_is_one(some: list[set[int]], rng: random.Ran
 # --- the real thing -----------------------------------------------------------------
 
 
+grown = clusters.grown
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A toy net, and photos/ of noise; in here/ parcels of this process, in there/ of workers."""
     made = tmp_path_factory.mktemp("cluster")
     clusters.write_toy(made)
     clusters.write_noise(made / "photos", IMAGES)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(made / "here"))
+    with clusters.parcels_apart(made):
         yield made
-
-
-@pytest.fixture(scope="module")
-def grown(folder: Path) -> Iterator[Callable[[int], Any]]:
-    with clusters.started(folder / "there") as of:
-        yield of
 
 
 @pytest.fixture(scope="module")

@@ -35,25 +35,15 @@ IMAGES = 600
 TESTS = Path(__file__).resolve().parent
 
 
+grown, client, net = clusters.grown, clusters.client, clusters.net
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("faults")
     clusters.write_toy(made)
     clusters.write_noise(made / "photos", IMAGES)
     return made
-
-
-@pytest.fixture(scope="module")
-def net(folder: Path) -> Network:
-    pytest.importorskip("torch", reason="the engine torch is not installed")
-    return Network(folder / "deploy.prototxt", folder / "net.caffemodel", engine="torch")
-
-
-@pytest.fixture(scope="module")
-def client(folder: Path) -> Iterator[Any]:
-    """Two workers that are started again when they die; a piece may kill one."""
-    with clusters.started(folder / "there") as grown:
-        yield grown(2)
 
 
 def begun(folder: Path) -> list[int]:

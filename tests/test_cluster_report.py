@@ -32,6 +32,9 @@ pytest.importorskip("distributed", reason="dask is not installed")
 IMAGES = 40  # of which one is no image
 
 
+grown, client, net = clusters.grown, clusters.client, clusters.net
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A toy net, labels, photos/ of noise, the 7th no image; in here/ parcels of this process, in there/ others'."""
@@ -40,22 +43,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (made / "labels.txt").write_text("ant\nbee\ncat\ndog\neel\n", encoding="utf-8")
     clusters.write_noise(made / "photos", IMAGES)
     (made / "photos" / "7.png").write_bytes(b"no image")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(made / "here"))
+    with clusters.parcels_apart(made), pytest.MonkeyPatch.context() as patch:
         patch.setattr("caffe_viz.ascent.Crew", here)  # without a cluster
         yield made
-
-
-@pytest.fixture(scope="module")
-def client(folder: Path) -> Iterator[Any]:
-    with clusters.started(folder / "there") as of:
-        yield of(2)
-
-
-@pytest.fixture(scope="module")
-def net(folder: Path) -> Network:
-    pytest.importorskip("torch", reason="the engine torch is not installed")
-    return Network(folder / "deploy.prototxt", folder / "net.caffemodel", engine="torch")
 
 
 def test_an_ascent_beside_photographs(client: Any, net: Network, folder: Path) -> None:
@@ -169,7 +159,7 @@ def test_parts_that_fail_cost_no_others(
     """One raises, of one all workers die; the reason is on the shelf, and the next run tries them again."""
     report = reporting(net, tmp_path, cluster=client)
     bad = [Bad(f"{n}", f"part {n}", deadly=n == 1) for n in range(2)]
-    parts = [Part(one.key, one.title, lambda: None, asked=lambda one=one: one) for one in bad]  # type: ignore
+    parts = [Part(one.key, one.title, lambda: None, asked=lambda one=one: one) for one in bad]
     good = next(iter(report._plan.extra()))
     monkeypatch.setattr(report._plan, "needed", lambda: iter(()))
     monkeypatch.setattr(report._plan, "extra", lambda: iter([*parts, good]))

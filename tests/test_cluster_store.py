@@ -23,24 +23,15 @@ zarr: Any = pytest.importorskip("zarr", reason="zarr is not installed")
 IMAGES, CHUNK = 260, 64  # as for one worker; for two it would be 32 if it were not the same for all
 
 
+grown, client = clusters.grown, clusters.client
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     made = tmp_path_factory.mktemp("store")
     write_folder(made, IMAGES)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(made / "here"))
+    with clusters.parcels_apart(made):
         yield made
-
-
-@pytest.fixture(scope="module")
-def grown(folder: Path) -> Iterator[Callable[[int], Any]]:
-    with clusters.started(folder / "there") as of:
-        yield of
-
-
-@pytest.fixture(scope="module")
-def client(grown: Callable[[int], Any]) -> Any:
-    return grown(2)
 
 
 @pytest.fixture(scope="module")

@@ -309,12 +309,12 @@ def test_what_is_about_one_image_and_what_ends_the_run(
 def test_a_refusal_of_one_object_is_not_one_of_who_asks(code: str, error: type[Exception]) -> None:
     """As s3fs says them: by the exception of botocore that they are raised from."""
 
-    class Refusing(fsspec.AbstractFileSystem):  # type: ignore[misc]
+    class Refusing(fsspec.AbstractFileSystem):
         protocol = "refusing"
 
         def info(self, path: str, **_: Any) -> Any:
             cause = Exception(code)
-            cause.response = {"Error": {"Code": code}}  # type: ignore[attr-defined]
+            cause.response = {"Error": {"Code": code}}
             raise PermissionError(code) from cause
 
     fsspec.register_implementation("refusing", Refusing, clobber=True)

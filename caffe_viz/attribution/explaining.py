@@ -11,7 +11,7 @@ from caffe_viz.attribution.asking import Asking, Found, Given, Share, collected,
 from caffe_viz.attribution.cost import PASSES
 from caffe_viz.attribution.job import Settings
 from caffe_viz.attribution.results import Attribution
-from caffe_viz.attribution.table import METHODS, Reads, need_method
+from caffe_viz.attribution.table import METHODS, may_not_fit, need_method
 from caffe_viz.attribution.targets import find_targets
 from caffe_viz.errors import InputError
 from caffe_viz.probe import Probe
@@ -42,7 +42,7 @@ class Explain:
             try:
                 made = yield from told(key, work)
             except InputError as error:
-                if not (self.lenient and self._may_be_refused(method)):
+                if not (self.lenient and may_not_fit(method, self.layer)):
                     raise
                 yield Found({key: str(error)})
                 continue
@@ -50,10 +50,6 @@ class Explain:
                 return
             pictures = made.pictures if pictures is None else pictures  # one array, so that it travels once
             yield Found({key: replace(made, pictures=pictures)})
-
-    def _may_be_refused(self, method: str) -> bool:
-        reads = METHODS[method].reads
-        return reads is not Reads.ANY and not (reads is Reads.LAYER and self.layer is not None)
 
     def __str__(self) -> str:
         return f"{', '.join(self.methods)} of {self.image.name}"

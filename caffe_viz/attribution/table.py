@@ -65,6 +65,12 @@ METHODS = {
 }
 
 
+def may_not_fit(name: str, layer: str | None) -> bool:
+    """Whether a method may be left out where it does not fit a net, as all are asked for; of this `layer`."""
+    reads = METHODS[name].reads
+    return reads is not Reads.ANY and (reads is not Reads.LAYER or layer is None)
+
+
 def need_method(name: str) -> None:
     """Raises InputError where there is no such method."""
     if name not in METHODS:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from caffe_viz.attribution import METHODS, Reads, Settings, need_method
 from caffe_viz.attribution.asking import Asking, Found, Given, Question, Share, looked_at
 from caffe_viz.attribution.pooled import class_maps
+from caffe_viz.attribution.table import may_not_fit
 from caffe_viz.attribution.targets import Target, find_layer, find_target, find_targets
 from caffe_viz.errors import InputError
 from caffe_viz.probe import Probe
@@ -100,7 +101,7 @@ def _fitting(
                 class_maps(probe, target)
             fit.append(method)
         except InputError as error:
-            if methods is not None or (METHODS[method].reads is Reads.LAYER and layer is not None):
+            if methods is not None or not may_not_fit(method, layer):
                 raise
             refused.append((method, str(error)))
     return tuple(fit), tuple(refused)

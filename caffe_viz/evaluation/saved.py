@@ -31,7 +31,8 @@ def load(cls: type[T], path: str | Path) -> T:
     """
     try:
         with np.load(path, allow_pickle=False) as saved:
-            known = [f.name for f in fields(cls) if f.name in saved or f.default is MISSING]  # type: ignore[arg-type]
+            own = fields(cls)  # type: ignore[arg-type]  # T is a dataclass, which no bound can say
+            known = [f.name for f in own if f.name in saved or f.default is MISSING]
             return cls(**{name: _value(saved[name]) for name in known})
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} is no saved {cls.__name__.lower()}: {str(error).rstrip('.')}.") from None

@@ -248,7 +248,7 @@ def _is_new() -> bool:
 
 def _library() -> Any:
     try:
-        import fsspec  # noqa: F401
+        import fsspec  # noqa: F401  # zarr is installed without it
         import zarr
     except ImportError:
         raise RunError("zarr needs a library: pip install 'caffe-viz[zarr]'.") from None

@@ -42,9 +42,9 @@ class Maximized(Rich):
     ascent: Ascent
     network: Network
     interrupted: bool = False
-    failure: str = ""
     topmost: Topmost | None = None
     name: str = ""
+    failure: str = ""
 
     def rgb(self, image: Array) -> Array:
         """(C, ..) in units of the input -> (h, w, 3) to look at.
