@@ -1,12 +1,12 @@
 """Look inside Caffe networks: from a prototxt and a caffemodel to numbers and pictures.
 
-```python
-import caffe_viz as cv
+Example::
 
-net = cv.load_net("deploy.prototxt", "net.caffemodel")  # a caffe.Net, checked first
-cv.shapes(net)
-cv.maximize(net, "conv3", range(0, 160, 10)).save("out")
-```
+    import caffe_viz as cv
+
+    net = cv.load_net("deploy.prototxt", "net.caffemodel")  # a caffe.Net, checked before it is loaded
+    cv.shapes(net)
+    cv.maximize(net, "conv3", range(0, 160, 10)).save("out")
 """
 
 from importlib import import_module

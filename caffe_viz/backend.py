@@ -1,4 +1,4 @@
-"""Which engine runs a network: the only module that imports one."""
+"""Choose and load the engine that runs a network; the only module that imports one."""
 
 from __future__ import annotations
 
@@ -135,34 +135,49 @@ def load_net(
     force_backward: bool = False,
     checked: bool = True,
 ) -> Any:
-    """A `caffe.Net` of `prototxt` with `weights`, paths or messages; checked first, so that nothing aborts.
+    """Load a network as a `caffe.Net`. The files are checked first, so that Caffe cannot abort the process.
 
-    A caffemodel in place of the prototxt holds both; the name of a shipped network, such as
-    "caffenet_cifar10", stands for its two files. Weights are a caffemodel, or HDF5.
+    The net has three more attributes: `prototxt` is its message, `folder` the folder of its file, and
+    `left_out` maps layers and blobs that could not be loaded ("layer roi", "blob rois") to the reason.
+    Layers of unknown types are left out, together with everything that depends on them; a CaffeVizWarning
+    lists them, and the fields of other layers that are not understood.
 
-    `engine` is real Caffe (`caffe`), the embedded one (`torch`), or `auto`: Caffe where it is installed and
-    has all that the net needs. `device` is torch's name of one: cpu, cuda, cuda:1. `state` says which layers
-    of the file the net has: by default those of the file's own `state`, or else of TEST.
-    `input_shapes` are those of inputs, also of what data layers give, which then are Input layers. The
-    attributes `prototxt`, the message, and `folder`, of the file, are what altered nets are made from;
-    `left_out` says of layers and blobs of the file ("layer roi", "blob rois") why they are not there.
+    `net.backward()` computes what Caffe computes: gradients between learnable parameters and a loss. A
+    CaffeVizWarning tells you when a backward pass does not compute the gradient you asked for; then set
+    `force_backward`.
 
-    Layers of unknown types are left out, with what depends on them; a CaffeVizWarning says so, and which
-    fields of the others are not understood. `layers` are Python files that enter layer types with `@layer` of
-    caffe_viz.engine; they are run. `variants` says what a type means that forks disagree on.
-    `allow_code` admits layers that run code or touch files; modules of layers of type Python are looked for
-    in `python_path`, beside the prototxt, and where Python looks.
+    Args:
+        prototxt: A path, a message, or the name of a shipped network such as "caffenet_cifar10", which
+            stands for both of its files. A caffemodel also works if it holds the net.
+        weights: A caffemodel or HDF5 file, or a message. The weights of a message are filled in by name;
+            its layers without weights are skipped.
+        state: Which layers of the file to use (phase, level, stages). Default: the file's own `state`, or
+            TEST.
+        input_shapes: Shapes of inputs by blob name. Data layers whose tops are named here become Input
+            layers.
+        engine: "caffe" (real Caffe), "torch" (the embedded engine), or "auto": Caffe if it is installed and
+            supports every layer of the net.
+        device: Where the embedded engine runs, in torch's words: "cpu", "cuda", "cuda:1".
+        allow_code: Allow layers that run code or access files.
+        python_path: Folders in which to look for modules of Python layers, besides the prototxt's folder
+            and Python's own path.
+        layers: Python files that define layer types with `@layer` of caffe_viz.engine. They are executed.
+        variants: Which meaning a layer type has where forks of Caffe disagree on it: type -> meaning.
+        force_backward: Compute gradients of inputs too, and of nets without a loss, as `force_backward` in a
+            prototxt does.
+        checked: False skips the check, for messages that passed it before you changed them.
 
-    `net.backward()` computes what Caffe's does: gradients between what learns and a loss. `force_backward`,
-    as in a prototxt, asks for all, also of inputs and of nets without a loss; where it is not given, a
-    CaffeVizWarning tells of a backward that does not compute what was asked for.
+    Example::
 
-    `checked=False` leaves the check out, for messages that passed it before they were altered. Weights
-    for a message are filled in by name; layers of the weights that hold none are passed over.
+        net = cv.load_net("deploy.prototxt", "net.caffemodel")
+        net.blobs["data"].data[...] = cv.Preprocess.from_toml("preprocess.toml").to_caffe(
+            cv.load_image("cat.png"), net.blobs["data"].data.shape[1:]
+        )
+        net.forward()
 
     Raises:
-        InputError: a file is missing, or Caffe would abort with it.
-        RunError: the engine is not installed.
+        InputError: A file is missing, or Caffe would abort on it.
+        RunError: The engine is not installed.
     """
     load_layers(layers)
     preferred(engine, device)
@@ -242,21 +257,24 @@ def load_evaluator(auxiliary: Auxiliary, weights: NetParameter | None, device: s
 
 
 def torch_module(net: Any, memory_format: str = "contiguous") -> Any:
-    """A net from `load_net`, of either engine, as a `torch.nn.Module`: a pure function of its inputs.
+    """Convert a net from `load_net`, on either engine, to a `torch.nn.Module`: a pure function of its inputs.
 
-    `memory_format` is contiguous or channels_last, in which convolutions are faster; inputs are (N, C, H, W)
-    in either. The module has the parameters that the net has now, frozen; those of a net on the embedded
-    engine share its memory. See `caffe_viz.engine.module.NetModule`.
+    The module holds the current parameters of the net, frozen. If the net runs on the embedded engine, both
+    share the same memory. See `caffe_viz.engine.module.NetModule`.
 
-    ```python
-    net = cv.load_net("deploy.prototxt", "net.caffemodel")
-    module = cv.torch_module(net)
-    image = torch.zeros(1, 3, 32, 32, requires_grad=True)
-    module(image, blobs=["conv3"])["conv3"][:, 16].mean().backward()  # any number of images, on any device
-    ```
+    Args:
+        net: A net from `load_net`.
+        memory_format: "contiguous" or "channels_last", which makes convolutions faster. Inputs are
+            (N, C, H, W) in both.
+
+    Example::
+
+        module = cv.torch_module(cv.load_net("deploy.prototxt", "net.caffemodel"))
+        image = torch.zeros(1, 3, 32, 32, requires_grad=True)  # any number of images, on any device
+        module(image, blobs=["conv3"])["conv3"][:, 16].mean().backward()
 
     Raises:
-        InputError: the net is not from `load_net`, or there is no such memory format.
+        InputError: The net is not from `load_net`, or there is no such memory format.
         RunError: torch is not installed.
     """
     if not _has_torch():

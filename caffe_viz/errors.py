@@ -1,4 +1,7 @@
-"""What can go wrong, as one base error and two children; each message is one line that says what to do."""
+"""The exceptions of the package: one base class, two kinds of error, one warning.
+
+Every message is one line: what was given, what was expected, near matches, and what to do.
+"""
 
 from __future__ import annotations
 
@@ -8,36 +11,36 @@ from contextlib import contextmanager
 
 
 class CaffeVizError(Exception):
-    """Base of every error that this package raises on purpose."""
+    """Base class of all errors that this package raises on purpose."""
 
     exit_code = 1
 
 
 class InputError(CaffeVizError):
-    """What was given cannot be used: a file, a layer name, an option (exit code 2)."""
+    """The input cannot be used: a file, a layer name, an option (exit code 2)."""
 
     exit_code = 2
 
 
 class RunError(CaffeVizError):
-    """What was given was fine, but the run failed: an engine aborted, a download broke (exit code 1)."""
+    """The input was fine, but the run failed: an engine aborted, a download broke (exit code 1)."""
 
 
 class CaffeVizWarning(UserWarning):
-    """What a net was run in spite of: a field that is ignored, layers that are left out."""
+    """Something was ignored so that the net could run: an unknown field, a layer that was left out."""
 
 
 NO_MEMORY = ("can't allocate memory", "out of memory")  # in what engines raise, on the CPU and on a card
 
 
 def no_memory(error: BaseException) -> bool:
-    """Whether it says that there is not enough memory."""
+    """Whether the error says that there is not enough memory."""
     return isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY)
 
 
 @contextmanager
 def about(name: str) -> Iterator[None]:
-    """InputErrors of what is done begin with `name`, unless they have it anyway."""
+    """Prefix the InputErrors raised inside with `name`, unless their message contains it already."""
     try:
         yield
     except InputError as error:
@@ -47,7 +50,7 @@ def about(name: str) -> Iterator[None]:
 
 
 def near(name: str, names: Iterable[str]) -> str:
-    """The end of a message about an unknown `name`: its nearest matches, or all names where they are few.
+    """End a message about an unknown `name`: the nearest of `names`, or all of them if they are few.
 
     >>> near("conv_1", ["data", "conv1", "fc8"])
     " Did you mean 'conv1'?"
@@ -66,7 +69,7 @@ def near(name: str, names: Iterable[str]) -> str:
 def missing(
     owner: str, kind: str, name: str, names: Iterable[str], left_out: Mapping[str, str]
 ) -> InputError:
-    """The error that `owner` has no layer or blob (`kind`) of that `name`: why, or the near ones.
+    """Return the error for a layer or blob (`kind`) that `owner` does not have: the reason, or near matches.
 
     >>> str(missing("the net", "layer", "roi", ["conv1"], {"layer roi": "its type is not known"}))
     "layer 'roi' cannot be computed: its type is not known."

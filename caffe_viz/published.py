@@ -1,4 +1,4 @@
-"""Published weights from where they are published, under their SHA-1; see prototxt/README.md."""
+"""Download published weights and check them by their SHA-1; see prototxt/README.md."""
 
 from __future__ import annotations
 
@@ -38,15 +38,19 @@ CHUNK = 1 << 16  # bytes between two calls of `progress`
 
 
 def download(name: str, folder: str | Path | None = None, *, progress: Progress | None = None) -> Path:
-    """The file of the published weights of `name`; fetched unless it is there with the right SHA-1.
+    """Download the published weights of network `name`, and return the path of the file.
 
-    `folder` is the user's cache folder unless given; `progress(done, total)` is called with bytes as they
-    come, total 0 where the server does not say. The file appears whole and checked or not at all; one with
-    another SHA-1 in its place is replaced.
+    A file that is there already, with the right SHA-1, is not fetched again; one with another SHA-1 is
+    replaced. The file is written whole and checked, or not at all.
+
+    Args:
+        name: A network of prototxt/, such as "caffenet".
+        folder: Where to put the file. Default: the user's cache folder.
+        progress: Called with (bytes so far, total bytes); the total is 0 if the server does not tell it.
 
     Raises:
-        InputError: no weights are published under that name.
-        RunError: it cannot be fetched or written, or what came is not the published file.
+        InputError: No weights are published under that name.
+        RunError: They cannot be fetched or written, or the server sent something else.
     """
     import pooch
     import requests

@@ -1,4 +1,4 @@
-"""Many small images as one picture. Pure NumPy; no function changes its input."""
+"""Arrange many small images as tiles of one picture. Pure NumPy; no function changes its input."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ Floats = NDArray[np.float32]
 
 
 def vis_square(images: ArrayLike, *, padding: int = 1) -> Floats:
-    """(N, H, W) or (N, H, W, 3), any range -> one picture (h, w) or (h, w, 3) of n x n tiles, n² >= N.
+    """Tile images (N, H, W) or (N, H, W, 3) of any range into one picture (h, w) or (h, w, 3).
 
-    All images are normalised together, the smallest value to 0 and the largest to 1 (constant input to
-    0); `padding` white pixels are between the tiles, and what is missing to n x n is white.
+    The tiles form a square of n x n with n² >= N; missing ones are white. All images are normalised together:
+    the smallest value becomes 0, the largest 1 (constant input becomes 0). Between the tiles are `padding`
+    white pixels.
 
     >>> vis_square([[[0, 1]], [[2, 4]]]).tolist()
     [[0.0, 0.25, 1.0, 0.5, 1.0], [1.0, 1.0, 1.0, 1.0, 1.0], [1.0, 1.0, 1.0, 1.0, 1.0]]
 
     Raises:
-        InputError: another shape, nothing to draw, or values that are not finite numbers.
+        InputError: Another shape, no images, or values that are not finite.
     """
     tiles = normalise(tile_array(images))
     side = int(np.ceil(np.sqrt(len(tiles))))

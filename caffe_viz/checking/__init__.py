@@ -1,8 +1,8 @@
-"""Everything that would make Caffe abort the process, or fail silently, found before Caffe sees the net.
+"""Find everything that would make Caffe abort the process, or fail silently, before Caffe loads the net.
 
 First the two files are read as messages and compared with what Caffe does with them; nothing runs. If
-that finds no error, a child process loads them in real Caffe, where it is installed: what still slips
-through ends the child, not this process, and becomes one line with Caffe's own reason.
+that finds no error, a child process loads them in real Caffe, where it is installed. Whatever still goes
+wrong ends the child process instead of yours, and is reported in one line with Caffe's own reason.
 """
 
 from __future__ import annotations
@@ -89,19 +89,27 @@ def check(
     input_shapes: Mapping[str, Sequence[int]] | None = None,
     engine: str = "caffe",
 ) -> Report:
-    """What is wrong with a prototxt and its caffemodel; files that did not change are looked at once.
+    """Find what is wrong with a prototxt and its caffemodel. Results for unchanged files are cached.
 
-    On `caffe`, whatever real Caffe as built by `make caffe` would refuse is an error; on `torch`, what this
-    package's own engine cannot compute. A layer that it does not know is left out there, with a warning.
+    With `engine` "caffe", everything that real Caffe as built by `make caffe` would refuse is an error; with
+    "torch", what the embedded engine cannot compute. Layers of unknown types are only a warning for "torch",
+    which leaves them out.
 
-    `allow_code` admits layers that run code or touch files; Python modules are looked for in `python_path`,
-    beside the prototxt, and where Python looks. `state` says which of the file's layers are meant, by default
-    those of its own state, or else of TEST, and `input_shapes` the shapes of inputs, also of what data layers
-    give. `probe` says whether real Caffe loads the
-    files in a child process at the end; None means: where it is installed, and is the `engine`.
+    Args:
+        prototxt: The network definition.
+        weights: The caffemodel, if there is one.
+        allow_code: Accept layers that run code or access files.
+        python_path: Folders in which to look for modules of Python layers, besides the prototxt's folder and
+            Python's own path.
+        probe: Whether to load the files in real Caffe in a child process at the end. Default: if it is
+            installed and is the `engine`.
+        variants: Which meaning a layer type has where forks of Caffe disagree on it: type -> meaning.
+        state: Which layers of the file to use. Default: the file's own state, or TEST.
+        input_shapes: Shapes of inputs and of the tops of data layers, by blob name.
+        engine: "caffe" or "torch".
 
     Raises:
-        InputError: a file does not exist.
+        InputError: A file does not exist.
     """
     prototxt, weights = shipped.files(prototxt, weights)
     net_path = existing_file(prototxt, "prototxt")

@@ -1,4 +1,4 @@
-"""From the file of a training to the net that is used: Input layers, answers, and how images get in."""
+"""Turn the file of a training into the net to use: Input layers, outputs, and the preprocessing."""
 
 from caffe_viz.deploying.beside import preprocess_near, settings_near
 from caffe_viz.deploying.deployed import Deployed, deploy

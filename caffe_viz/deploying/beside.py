@@ -30,10 +30,12 @@ ANY = (1, 3, 0, 0)  # images of a data layer that does not tell their shape
 
 
 def preprocess_near(prototxt: str | Path) -> Preprocess:
-    """How images get into the net of `prototxt`: as of `settings_near`, else as into CaffeNet.
+    """Read the preprocessing of a net from the files beside its prototxt, or fall back to CaffeNet's.
+
+    It looks for preprocess.toml, and else for the files of the training, whose transform_param tells it.
 
     Raises:
-        InputError: preprocess.toml is wrong.
+        InputError: preprocess.toml contains an error.
     """
     return Preprocess.of(settings_near(prototxt))
 

@@ -26,21 +26,23 @@ def measure(
     size: tuple[int, int] | None = None,
     files: bool = False,
 ) -> Geometry:
-    """The geometry of `net` in its state, as real Caffe would set it up, hidden Split layers included.
+    """Compute the geometry of `net` as real Caffe would set it up, hidden Split layers included.
 
-    Of a layer of unknown type, and of all that depends on it, the shapes are unknown: None. Its parameters
-    are those of its weights, where they are at hand. So it is of what a data layer gives, as far as the net
-    does not tell it; `remarks` of the geometry says so, and what was taken to be so.
+    Shapes that cannot be known are None: those of layers of unknown types, of data layers that do not tell
+    theirs, and of everything that depends on them. The `remarks` of the result say which, and what was
+    assumed. Parameters of layers of unknown types are counted from the weights, if the message has them.
 
-    `batch` replaces the first dimension N of the inputs, `size` (H, W) the last two of the image: the first
-    input, or Parameter layer, of four axes or more (N, C, H, W), and each further one of the same height and
-    width; what data layers give counts as inputs. Parameters of inner products change with the size: weights
-    of another size no longer fit them.
-    `files` permits to read the files that data layers name, where their shape stands.
+    Args:
+        net: A network message.
+        batch: Replaces N, the first dimension of the inputs.
+        size: Replaces (H, W) of the image: the first input or Parameter layer with four axes or more
+            (N, C, H, W), and every other input of the same height and width. Tops of data layers count as
+            inputs. InnerProduct layers change with the size, so their old weights no longer fit.
+        files: Allow reading the files that data layers name, to find their shapes.
 
     Raises:
-        InputError: a bottom that does not exist, a top that exists already, or shapes that Caffe would abort
-            on; the message names layer, type and shapes.
+        InputError: A bottom that does not exist, a top that exists already, or shapes on which Caffe would
+            abort; the message names layer, type and shapes.
     """
     sizes = [s for s in (batch, *(size or ())) if s is not None]
     need(all(s >= 1 for s in sizes), f"batch and size must be at least 1, not batch {batch}, size {size}")

@@ -1,4 +1,4 @@
-"""Activations and gradients of a net, as copies: forward, and a backward from any blob to any blob."""
+"""Activations and gradients of a net, as copies: forward, and backward from any blob to any blob."""
 
 from caffe_viz.probe.dissected import Probe
 from caffe_viz.probe.passes import Gradients, forward, forward_alone, gradient, input_data, last_writer

@@ -1,4 +1,4 @@
-"""Passes through a net that somebody else holds: forward, and a backward that leaves the net as found."""
+"""Passes through a net that belongs to the caller: forward, and a backward that leaves the net as it was."""
 
 from __future__ import annotations
 
@@ -25,12 +25,16 @@ class Gradients:
 
 
 def forward(net: Any, inputs: Mapping[str, Array], blobs: Iterable[str]) -> dict[str, Array]:
-    """Set `inputs` (broadcast over the batch), run the net, and copy `blobs`.
+    """Set `inputs` (broadcast over the batch), run the net, and return copies of `blobs`.
 
-    A blob that a later layer works on in place has that layer's values, such as post-ReLU ones.
+    If a layer works on a blob in place, you get the values after it, such as post-ReLU ones.
+
+    Example::
+
+        maps = cv.forward(net, {"data": image}, ["conv3"])["conv3"]  # (N, C, H, W)
 
     Raises:
-        InputError: no such blob, or an input that does not fit; names both shapes.
+        InputError: No such blob, or an input of the wrong shape.
     """
     names = list(blobs)
     for name in names:
@@ -53,17 +57,30 @@ def forward_alone(net: Any) -> Callable[[Mapping[str, Array], Iterable[str]], di
 
 
 def gradient(net: Any, blob: str, seed: Array, wrt: Sequence[str], *, params: bool = False) -> Gradients:
-    """Backward from `blob`, whose diff is `seed` (its shape), after a forward; copies the diffs of `wrt`.
+    """Run backward from `blob`, whose diff is `seed`, and return copies of the diffs of `wrt`.
 
-    Only layers between them run, from the last one that works on the blob, in place or not: a later start
-    would let the hidden Split layer of a blob with several consumers overwrite the seed. The diff of a blob
-    with an in-place layer is the gradient before that layer. With `params` those of all parameters too, from
-    zero on. The net's diffs are afterwards what they were.
+    Call it after a forward pass. Only the layers in between run, starting with the last one that works on the
+    blob, in place or not: with a later start, the hidden Split layer of a blob with several consumers would
+    overwrite the seed. The diff of a blob with an in-place layer is the gradient before that layer.
+    Afterwards the diffs of the net are what they were.
+
+    Args:
+        net: A net from `load_net`.
+        blob: Where the gradient starts.
+        seed: The diff of `blob`, of its shape.
+        wrt: The blobs whose gradients to return.
+        params: Return the gradients of all parameters too, accumulated from zero.
+
+    Example::
+
+        seed = np.zeros_like(net.blobs["fc8"].data)
+        seed[:, 3] = 1
+        image_gradient = cv.gradient(net, "fc8", seed, ["data"]).blobs["data"]
 
     Raises:
-        InputError: no such blob, or a seed of another shape.
-        RunError: the engine computes no gradient somewhere between them, or a MAX pooling layer of real
-            Caffe there has windows of nothing but NaN.
+        InputError: No such blob, or a seed of another shape.
+        RunError: The engine computes no gradient somewhere in between, or a MAX pooling layer of real Caffe
+            has windows that hold only NaN.
     """
     for name in (blob, *wrt):
         _known(net, name)

@@ -1,4 +1,4 @@
-"""Message in, new message out: the auxiliary net, nets for other batches, nets with no layer in place."""
+"""Functions from message to message: the auxiliary net, nets for other batches or without in-place layers."""
 
 from caffe_viz.surgery.auxiliary import Auxiliary, auxiliary_net
 from caffe_viz.surgery.batches import Room, room_for

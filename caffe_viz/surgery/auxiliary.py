@@ -146,22 +146,28 @@ def auxiliary_net(
     learn: bool = False,
     image: str | None = None,
 ) -> Auxiliary:
-    """The net whose `forward()` returns an objective, and whose `backward()` leaves its gradient in the diff
-    of the image. Of the objective only the form counts; the name of a layer stands for any of its filters.
+    """Build the net whose `forward()` returns an objective and whose `backward()` gives the image's gradient.
 
-    `net` is cut behind the objective's layers, so before an in-place layer on their tops; only layers that
-    lead to them are kept. The image becomes a Parameter layer, and all other parameters get lr_mult 0, so
-    that Caffe computes the gradient of the image and none of weights. Layers in place that would spoil a
-    gradient of real Caffe, the image, or what the objective needs, get a blob of their own. `size` (H, W)
-    replaces the image's. A layer of one number for each image has one filter. `neuron` gives selectors the
-    activation's whole shape; with `learn` there are the gradients of the parameters too. `image` is the
-    input that learns, where several could. Where the net does not take `batch` images, there is room for as
-    many as it takes; an image that takes several rows of the input is (C, rows, H, W), and so are
-    activations. Weights load by name.
+    Only the layers that lead to the objective are kept. `net` is cut right behind them, before layers that
+    work on their tops in place. The image becomes a Parameter layer and all other parameters get lr_mult 0,
+    so Caffe computes the gradient of the image and none of the weights. In-place layers that would spoil a
+    gradient in real Caffe, the image, or what the objective needs, get a blob of their own. Weights load by
+    name.
+
+    Args:
+        net: The network message.
+        objective: An objective, of which only the form counts, or a layer's name, which stands for any of its
+            filters. A layer with one number for each image has one filter.
+        batch: How many images go in at once; if the net does not take as many, as many as it takes.
+        size: (H, W) instead of the image's own.
+        neuron: Give selectors the whole shape of the activation, to select single neurons.
+        learn: Compute the gradients of the parameters too.
+        image: The input to use as the image, if there are several candidates. An image that takes several
+            rows of the input is (C, rows, H, W), and so are its activations.
 
     Raises:
-        InputError: no such layer; it does not depend on one image, or has no gradient; weights of the net
-            would not fit `size`; or its Gram matrices need too much memory.
+        InputError: No such layer, or it has no gradient, or does not depend on exactly one image; the weights
+            would not fit `size`; or the Gram matrices need too much memory.
     """
     if isinstance(objective, str):
         objective = Neuron(objective, 0) if neuron else Channel(objective, 0)
