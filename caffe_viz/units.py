@@ -48,32 +48,32 @@ def names_of(network: Network) -> Names:
     return Names(layers, classes, _heads(network))
 
 
-def read_unit(network: Network, given: int | str) -> Unit:
+def read_unit(network: Network, given: int | str, option: str = "target") -> Unit:
     """A class by number, label or WordNet number, of another answer as HEAD:3; LAYER, LAYER:3 or LAYER:3:Y,X.
 
     A class is its score before a Softmax or Sigmoid; of a layer is meant what it computes itself, before
-    another that works on it in place.
+    another that works on it in place. Errors call what was given by the name of its `option`.
 
     Raises:
         InputError: no such class, layer or channel; says the near ones.
     """
-    text = str(given).strip()
+    text, asked = str(given).strip(), f"{option} {given!r}"
     if isinstance(given, int) or text.isdecimal():
-        return class_unit(network, network.heads[0], int(given), f"target {given}")
+        return class_unit(network, network.heads[0], int(given), f"{option} {given}")
     heads, layers = _heads(network), {layer.name for layer in network.message.layer}
     for parts in range(3):
         name, *rest = text.rsplit(":", parts)
         if len(rest) == parts and (name in heads or name in layers):
             if rest and name in heads:
-                return _of_head(network, heads[name], given, *rest)
-            return _of_layer(network, given, name, *rest)
-    return _called(network, text)
+                return _of_head(network, heads[name], asked, *rest)
+            return _of_layer(network, asked, name, *rest)
+    return _called(network, text, f"{option} {text!r}")
 
 
 def filter_unit(network: Network, layer: str, index: int) -> Unit:
     """What a layer computes itself, be it a Softmax; raises InputError if it has no such filter."""
     network.geometry.layer(layer)
-    return _of_layer(network, f"{layer}:{index}", layer, str(index))
+    return _of_layer(network, f"target '{layer}:{index}'", layer, str(index))
 
 
 def class_unit(network: Network, head: Head, number: int, asked: str) -> Unit:
@@ -103,8 +103,7 @@ def _labelled(network: Network) -> Iterator[tuple[Head, Labels]]:
             yield head, labels
 
 
-def _of_head(network: Network, head: Head, given: int | str, index: str, place: str | None = None) -> Unit:
-    asked = f"target {given!r}"
+def _of_head(network: Network, head: Head, asked: str, index: str, place: str | None = None) -> Unit:
     if index.strip().isdecimal():
         unit = class_unit(network, head, int(index), asked)
     else:
@@ -114,11 +113,11 @@ def _of_head(network: Network, head: Head, given: int | str, index: str, place: 
         unit = class_unit(network, head, found[0], asked)
     if place is None:
         return unit
-    return Unit(Neuron(unit.layer, need_channel(unit, given).channel, _position(place, asked)))
+    return Unit(Neuron(unit.layer, head[unit.number].channel, _position(place, asked)))
 
 
 def _of_layer(
-    network: Network, given: int | str, layer: str, index: str | None = None, place: str | None = None
+    network: Network, asked: str, layer: str, index: str | None = None, place: str | None = None
 ) -> Unit:
     if index is None:
         return Unit(Layer(layer))
@@ -127,13 +126,13 @@ def _of_layer(
     count = shape[0] if shape else 1
     if not index.isdecimal() or int(index) >= count:
         has = f"filters 0 to {count - 1}" if count > 1 else "one filter, 0"
-        raise InputError(f"target {given!r}: layer {layer!r} has {has}.")
+        raise InputError(f"{asked}: layer {layer!r} has {has}.")
     if place is not None:
-        return Unit(Neuron(layer, int(index), _position(place, f"target {given!r}")))
+        return Unit(Neuron(layer, int(index), _position(place, asked)))
     channel = Channel(layer, int(index))
     for head in network.heads:
         if any(source.layer == layer for source in head.sources) and channel in list(head):
-            return class_unit(network, head, list(head).index(channel), f"target {given!r}")
+            return class_unit(network, head, list(head).index(channel), asked)
     return Unit(channel)
 
 
@@ -146,39 +145,39 @@ def _position(place: str, asked: str) -> tuple[int, ...] | None:
     return tuple(map(int, parts))
 
 
-def _called(network: Network, text: str) -> Unit:
+def _called(network: Network, text: str, asked: str) -> Unit:
     """The class that is called so, in any of the answers."""
     labelled = list(_labelled(network))
     found = [(head, number) for head, labels in labelled for number in labels.find(text)]
     if len(found) == 1:
-        return class_unit(network, *found[0], f"target {text!r}")
+        return class_unit(network, *found[0], asked)
     layers = {layer.name for layer in network.message.layer}
     layer, gone = text.split(":")[0], left_out(network.message)
     if ":" in text or f"layer {layer}" in gone:
-        raise missing(f"target {text!r}: the net", "layer", layer, [*layers, *_heads(network)], gone)
+        raise missing(f"{asked}: the net", "layer", layer, [*layers, *_heads(network)], gone)
     if not labelled:
         raise InputError(
-            f"target {text!r}: the classes have no labels; give a class as 3, or a filter as "
+            f"{asked}: the classes have no labels; give a class as 3, or a filter as "
             f"LAYER:3.{near(text, sorted(layers))}"
         )
     if found and len(labelled) > 1:
         names = " or ".join(f"{head.answer}:{number}" for head, number in found)
-        raise InputError(f"target {text!r} is the label of {names}: give one of these.")
+        raise InputError(f"{asked} is the label of {names}: give one of these.")
     labels = Labels(
         [name for _, one in labelled for name in one], [code for _, one in labelled for code in one.codes]
     )
     numbers = [number for _, number in found]
-    raise InputError(f"target {text!r}: {_why(labels, text, numbers, sorted(layers))}")
+    raise InputError(f"{asked}: {_why(labels, text, numbers, sorted(layers))}")
 
 
 def _why(labels: Labels, text: str, found: list[int], layers: Sequence[str] = ()) -> str:
     """Why a name is not that of one class, and the names that are like it, those of layers too."""
     if found:
         return f"it is the label of classes {', '.join(map(str, found))}: give a number."
-    alike = labels.near(text)
-    names = [*filter(None, labels), *layers]
-    offered = f" Did you mean {' or '.join(map(repr, alike))}?" if alike else near(text, names)
-    return f"the net has no class {text!r}.{offered}"
+    if alike := labels.near(text):
+        return f"the net has no class {text!r}. Did you mean {' or '.join(map(repr, alike))}?"
+    kind = "layer or class" if layers else "class"
+    return f"the net has no {kind} {text!r}.{near(text, [*filter(None, labels), *layers])}"
 
 
 def labels_at(network: Network, layer: str, count: int) -> Labels:
