@@ -31,7 +31,7 @@ import numpy as np
 from PIL import Image
 
 import caffe_viz as cv
-from caffe_viz.images import Album
+from caffe_viz.images import ImageCollection
 from caffe_viz.network import Network
 from caffe_viz.streaming import PIECE
 from caffe_viz.tasks.connecting import connected
@@ -57,8 +57,8 @@ def climb(net: Network, filters: int, steps: int, **who: Any) -> None:
     assert len(climbing.result.filters) == filters
 
 
-def search(net: Network, album: Album, client: Any) -> None:
-    for _ in Search(net, LAYER, album, cluster=client):
+def search(net: Network, collection: ImageCollection, client: Any) -> None:
+    for _ in Search(net, LAYER, collection, cluster=client):
         pass
 
 
@@ -84,14 +84,14 @@ def on_a_cluster(workers: int, what: Callable[[Any], None]) -> dict[str, Any]:
     return {"workers": workers, **times, "pieces": pieces}
 
 
-def photographs(folder: Path, images: int) -> Album:
+def photographs(folder: Path, images: int) -> ImageCollection:
     """So many images, of 64 small JPEGs in an archive again and again."""
     rng = np.random.default_rng(0)
     with zipfile.ZipFile(folder / "photos.zip", "w") as archive:
         for n in range(64):
             Image.fromarray(rng.integers(0, 256, (32, 32, 3), np.uint8)).save(made := BytesIO(), "JPEG")
             archive.writestr(f"{n}.jpg", made.getvalue())
-    few = Album.of(folder / "photos.zip")
+    few = ImageCollection.of(folder / "photos.zip")
     return replace(few, entries=(few.entries * (images // len(few) + 1))[:images])
 
 
@@ -117,7 +117,9 @@ def counted() -> Iterator[Counter[str]]:
         IOStream.write_to_fd, IOStream.read_from_fd = sent, received
 
 
-def say_bytes(net: Network, album: Album, folder: Path, filters: int, steps: int) -> dict[str, Any]:
+def say_bytes(
+    net: Network, collection: ImageCollection, folder: Path, filters: int, steps: int
+) -> dict[str, Any]:
     """Of two workers: bytes between client and scheduler, bytes between scheduler and workers."""
     import dask
     from distributed import Client, LocalCluster
@@ -136,8 +138,8 @@ def say_bytes(net: Network, album: Album, folder: Path, filters: int, steps: int
             ("an idle second", 10, lambda: time.sleep(10)),
             ("start of ascend, weights sent", 1, lambda: climb(net, filters, steps, cluster=client)),
             ("a filter", filters, lambda: climb(net, filters, steps, cluster=client)),
-            ("start of top", 1, lambda: search(net, album.part(0, 64), client)),
-            ("an image", len(album), lambda: search(net, album, client)),
+            ("start of top", 1, lambda: search(net, collection.part(0, 64), client)),
+            ("an image", len(collection), lambda: search(net, collection, client)),
         ):
             counts["client"] = counts["scheduler"] = 0
             begun, busy = time.perf_counter(), time.process_time()
@@ -147,7 +149,7 @@ def say_bytes(net: Network, album: Album, folder: Path, filters: int, steps: int
             ends = counts["client"], counts["scheduler"] - counts["client"]  # which has its other end
             out[name] = [*(round(size / count) for size in ends), busy]
             print("{:30} client {:>9,}   workers {:>9,} bytes".format(name, *out[name]), flush=True)
-    pieces = len(album) / PIECE - 1
+    pieces = len(collection) / PIECE - 1
     out["serial"] = (out["an image"][-1] - out["start of top"][-1]) / pieces
     print(
         f"client and scheduler: {1000 * out['serial']:.1f} ms of the processor for a piece of {PIECE} images"
@@ -184,11 +186,11 @@ def main() -> None:
             alone = timed(lambda n=filters, w=workers: climb(net, n, given.steps, jobs=w))
             made = on_a_cluster(workers, lambda c, n=filters: climb(net, n, given.steps, cluster=c))
             runs.append(say(made | {"what": "ascend", "crew": alone}))
-            album = photographs(Path(folder), given.images * workers)
-            alone = timed(lambda album=album: search(net, album, None))
-            made = on_a_cluster(workers, lambda c, album=album: search(net, album, c))
+            collection = photographs(Path(folder), given.images * workers)
+            alone = timed(lambda collection=collection: search(net, collection, None))
+            made = on_a_cluster(workers, lambda c, collection=collection: search(net, collection, c))
             runs.append(say(made | {"what": "top", "here": alone}))
-        sizes = say_bytes(net, album, Path(folder), 32, 8)
+        sizes = say_bytes(net, collection, Path(folder), 32, 8)
     record(given.json, "runs", runs)
     record(given.json, "bytes", sizes)
 

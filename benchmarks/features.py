@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from caffe_viz.extraction import Extraction, Filing
-from caffe_viz.images import Album, Preprocess
+from caffe_viz.images import ImageCollection, Preprocess
 from caffe_viz.network import Network
 
 NET = Path(__file__).resolve().parent.parent / "prototxt" / "caffenet_cifar10"
@@ -38,11 +38,11 @@ def main() -> None:
     parser.add_argument("--blob", action="append")
     parser.add_argument("--engine", default="auto")
     given = parser.parse_args()
-    few = Album.of(given.photos)
-    album = replace(few, entries=(few.entries * (given.images // len(few) + 1))[: given.images])
+    few = ImageCollection.of(given.photos)
+    collection = replace(few, entries=(few.entries * (given.images // len(few) + 1))[: given.images])
     how = Preprocess.from_toml(NET / "preprocess.toml")
     net = Network(NET / "deploy.prototxt", NET / "caffenet_cifar10.caffemodel", how, given.engine)
-    extraction = Extraction(net, album, given.blob or ["fc6", "pool5"])
+    extraction = Extraction(net, collection, given.blob or ["fc6", "pool5"])
     with tempfile.TemporaryDirectory() as folder:
         path, begun, step = Path(folder) / "features.npz", time.monotonic(), max(1, given.images // 10)
         filing, told = Filing(extraction, path), 0

@@ -32,7 +32,7 @@ from caffe_viz.errors import CaffeVizWarning, InputError, about, missing, near
 from caffe_viz.files import is_address, shown
 from caffe_viz.geometry import Geometry, measure
 from caffe_viz.geometry.python_layers import folders
-from caffe_viz.images import Album, Labels, Preprocess, labels_beside, load_image
+from caffe_viz.images import ImageCollection, Labels, Preprocess, labels_beside, load_image
 from caffe_viz.images.arrays import as_picture, load_array
 from caffe_viz.layers_file import load_layers
 from caffe_viz.netdef import AS_FILED, NetParameter, State, StoredLayer, with_state
@@ -382,7 +382,9 @@ class Network:
         own = [one for name, one in named if name == image]
         return self._with(image, [(n, one) for n, one in named if n != image]), [*plain, *own]
 
-    def album(self, images: Any, *blobs: str, root: Path | None = None) -> tuple[Network, Album]:
+    def collection(
+        self, images: Any, *blobs: str, root: Path | None = None
+    ) -> tuple[Network, ImageCollection]:
         """The images in `images`, and the network with what is given there for inputs that `blobs` need.
 
         `root` is the folder of the paths in a list of images.
@@ -391,7 +393,7 @@ class Network:
             InputError: there are none, or as `taking`.
         """
         taken, found = self.part(*blobs).taking(images)
-        return self.like(taken), Album.of(*found, root=root)
+        return self.like(taken), ImageCollection.of(*found, root=root)
 
     def holding(self, inputs: Any) -> Network:
         """The network with what is given for inputs by name, as of `taking`; none of it is the image.

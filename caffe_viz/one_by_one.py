@@ -15,7 +15,7 @@ from caffe_viz.answers import ends
 from caffe_viz.backend import engine_name
 from caffe_viz.deploying.beside import NOTHING
 from caffe_viz.errors import InputError
-from caffe_viz.images import Album, Preprocess
+from caffe_viz.images import ImageCollection, Preprocess
 from caffe_viz.images.arrays import as_picture
 from caffe_viz.images.window import Window, window_of
 from caffe_viz.network import Network
@@ -45,19 +45,19 @@ class Ran:
 
 
 class OneByOne:
-    """The part of a network that makes `blobs`, on the images of an album; iterate for a `Ran` of each.
+    """The part of a network that makes `blobs`, on the images of a collection; iterate for a `Ran` of each.
 
     Raises:
         InputError: no such blob, the input takes no image, or what would make Caffe abort.
     """
 
-    def __init__(self, network: Network, album: Album, blobs: Sequence[str]) -> None:
+    def __init__(self, network: Network, collection: ImageCollection, blobs: Sequence[str]) -> None:
         part = network.part(*blobs)
         if len(part.shape) != 3:
             raise InputError(
                 f"net {part.message.name!r} takes {part.shape} for an image: (C, H, W) is expected."
             )
-        self.network, self._album, self._blobs = part, album, tuple(blobs)
+        self.network, self._collection, self._blobs = part, collection, tuple(blobs)
         net = part.load()
         self.engine, self._rows = engine_name(net), net.blobs[part.data].data.shape
         self._forward = forward_alone(net)
@@ -66,8 +66,8 @@ class OneByOne:
         waiting: deque[tuple[str, Future[tuple[Array, Seen]]]] = deque()
         pool = ThreadPoolExecutor(1)
         try:
-            for number in range(len(self._album)):
-                waiting.append((self._album.name(number), pool.submit(self._read, number)))
+            for number in range(len(self._collection)):
+                waiting.append((self._collection.name(number), pool.submit(self._read, number)))
                 if len(waiting) > 1:
                     yield self._run(*waiting.popleft())
             while waiting:
@@ -76,8 +76,8 @@ class OneByOne:
             pool.shutdown(cancel_futures=True)
 
     def _read(self, number: int) -> tuple[Array, Seen]:
-        given = self._album.load(number)
-        pixels = self.network.pixels(given, name=self._album.name(number))
+        given = self._collection.load(number)
+        pixels = self.network.pixels(given, name=self._collection.name(number))
         return pixels, _seen(self.network, given, pixels)
 
     def _run(self, name: str, read: Future[tuple[Array, Seen]]) -> Ran:

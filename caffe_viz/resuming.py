@@ -14,7 +14,7 @@ from weakref import finalize
 
 from caffe_viz.errors import InputError, RunError
 from caffe_viz.files import cannot_write, sha256
-from caffe_viz.images import Album, Labels
+from caffe_viz.images import ImageCollection, Labels
 from caffe_viz.netdef import NetParameter
 from caffe_viz.network import Network
 from caffe_viz.streaming import Runner
@@ -23,14 +23,14 @@ ADVICE = "delete it to begin anew, or give another output"
 SAVE_EVERY = 5.0  # seconds
 
 
-def identity(part: Network, album: Album, runner: Runner) -> dict[str, Any]:
+def identity(part: Network, collection: ImageCollection, runner: Runner) -> dict[str, Any]:
     """What decides the numbers of a run, as JSON has it; the names are those that an error says."""
     net = part.message.SerializeToString(deterministic=True)
     how = part.preprocess
     return {
         "net": hashlib.sha256(net).hexdigest(),
         "weights": _digest(part.weights),
-        "images": album.digest,
+        "images": collection.digest,
         "inputs": part.inputs_digest,
         "preprocessing": [repr(replace(how, labels=Labels())), how.mean.digest],
         "engine": [runner.engine, part.device, runner.batch],

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from caffe_viz.backend import engine_name, load_net
 from caffe_viz.errors import InputError
-from caffe_viz.images import Album
+from caffe_viz.images import ImageCollection
 from caffe_viz.network import Network
 from caffe_viz.probe import forward_alone
 from caffe_viz.surgery import with_batch
@@ -188,7 +188,7 @@ Same = TypeVar("Same", bound="OnImages")
 
 @dataclass(frozen=True)
 class OnImages:
-    """Some `blobs` of a network for each image of an album of `images`, in any process.
+    """Some `blobs` of a network for each image of a collection of `images`, in any process.
 
     The images go in as they would all in one: the same ones together.
     """
@@ -256,18 +256,18 @@ class Batched(OnImages):
 
 
 def reports(
-    work: Any, album: Album, done: Ranges, cluster: Cluster | None, bytes_of_one: int = 1
+    work: Any, collection: ImageCollection, done: Ranges, cluster: Cluster | None, bytes_of_one: int = 1
 ) -> Iterator[Any]:
     """What `work` finds in the images that are not `done`: here in order, on a cluster in any.
 
     A piece has results of `bytes_of_one` for each image.
     """
-    missing = done.missing(len(album))
+    missing = done.missing(len(collection))
     if cluster is None:
         run: Run[Pictures, Any] = Here(work)
-        pieces = cut(album, missing)
+        pieces = cut(collection, missing)
     else:
         run = cluster.running(work.of_engine(work.runner.engine))
-        pieces = cut(album, missing, work.piece(len(cluster), bytes_of_one))
+        pieces = cut(collection, missing, work.piece(len(cluster), bytes_of_one))
     with run:
         yield from run.run(pieces)

@@ -12,7 +12,7 @@ from typing import Any
 from clusters import write_noise, write_toy
 
 from caffe_viz.extraction import Extraction, begin, store
-from caffe_viz.images import Album, Preprocess
+from caffe_viz.images import ImageCollection, Preprocess
 from caffe_viz.network import Network
 
 BLOBS = ("fc", "in/conv")
@@ -61,7 +61,7 @@ def fill_at_once(folder: Path, path: Path, barrier: Any, told: Any) -> None:
         return found
 
     store.Store._listed, store.Store.has = together, not_yet
-    into = begin(Extraction(network(folder), Album.of(folder / "photos"), BLOBS), path)
+    into = begin(Extraction(network(folder), ImageCollection.of(folder / "photos"), BLOBS), path)
     notes = [progress.note for progress in into if progress.note]
     told.put((first[0], into.seen, into.names, notes))
 

@@ -18,7 +18,7 @@ from caffe_viz.classification.accuracy import Tally
 from caffe_viz.classification.truth import truth_of
 from caffe_viz.errors import InputError
 from caffe_viz.figures.confusion import confusion_matrix
-from caffe_viz.images import Album, Labels, Preprocess
+from caffe_viz.images import ImageCollection, Labels, Preprocess
 from caffe_viz.netdef import NetParameter, make_blob, parse_net, write_net, write_weights
 from caffe_viz.network import Network
 from caffe_viz.views import classify
@@ -131,7 +131,7 @@ def test_lists_with_spaces_tabs_and_images_beside_them(net: Path) -> None:
     tally = classify(network(net), net / "val.txt").accuracy.tally
     assert pairs(tally) == {("red", "red"): 1, ("green", "green"): 1}
     (net / "plain.txt").write_text("my photos.d/red/0.png\nmy photos.d/green/1.png\n")
-    assert len(Album.of(net / "plain.txt")) == 2
+    assert len(ImageCollection.of(net / "plain.txt")) == 2
 
 
 @pytest.mark.parametrize(
@@ -159,12 +159,12 @@ def test_other_folders_are_no_truth(net: Path) -> None:
     """A doubt is said where most are called as classes."""
 
     def doubt(*names: str) -> str | None:
-        album = Album((*(entry._replace(file=net / name / "0.png") for name in names),))
-        truth, said = truth_of(whole, whole.heads, album)
+        collection = ImageCollection((*(entry._replace(file=net / name / "0.png") for name in names),))
+        truth, said = truth_of(whole, whole.heads, collection)
         return said if truth is None else None
 
     whole = network(net)
-    entry = Album.of(images(net / "photos") / "red").entries[0]
+    entry = ImageCollection.of(images(net / "photos") / "red").entries[0]
     assert doubt("red") == doubt("holiday", "party") == doubt("red", "a", "b") == ""
     assert doubt("red", "green") is None
     assert "2 of 3 folders are called as classes, 'gren' is not. Did you mean 'green'" in (

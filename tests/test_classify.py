@@ -21,7 +21,7 @@ from caffe_viz.classification.doubts import doubts_of_input
 from caffe_viz.cli import main
 from caffe_viz.deploying import preprocess_near
 from caffe_viz.errors import InputError
-from caffe_viz.images import Album, Preprocess
+from caffe_viz.images import ImageCollection, Preprocess
 from caffe_viz.netdef import NetParameter, make_blob, write_weights
 from caffe_viz.network import Network
 from caffe_viz.tasks import cut
@@ -69,8 +69,8 @@ run = completed
 
 def test_no_more_than_the_top_classes_come_from_a_worker(toy: Path, engine: str) -> None:
     """(n, 2, k): their numbers, then their values."""
-    run = Classifier(network(toy, engine), Album.of(toy / "images"), top=2)
-    (piece,) = cut(run.album, [range(3)])
+    run = Classifier(network(toy, engine), ImageCollection.of(toy / "images"), top=2)
+    (piece,) = cut(run.collection, [range(3)])
     (batch,) = run._work.open()(piece)
     assert batch.values["prob"].shape == (3, 2, 2)
     assert batch.values["prob"][:, 0].tolist() == [[1, 0], [0, 1], [2, 0]]
@@ -166,21 +166,24 @@ def test_archives_and_folders_in_them(toy: Path) -> None:
         file.writestr("a/readme.txt", "no image")
         file.writestr("__MACOSX/a/green.png", "no image either")
         file.writestr("../out.png", (toy / "images" / "red.png").read_bytes())
-    assert [Path(e.member).name for e in Album.of(archive / "a").entries] == ["blue.png", "green.png"]
-    album = Album.of(archive / "z", toy / "images" / "green.png")
-    assert [album.load(n)[0, 0].tolist() for n in range(2)] == [[1, 0, 0], [0, 1, 0]]
-    assert album.digest != Album.of(archive / "a").digest
-    assert len(Album.of(archive)) == 3  # hidden ones are left out, and so is what points out of it
+    assert [Path(e.member).name for e in ImageCollection.of(archive / "a").entries] == [
+        "blue.png",
+        "green.png",
+    ]
+    collection = ImageCollection.of(archive / "z", toy / "images" / "green.png")
+    assert [collection.load(n)[0, 0].tolist() for n in range(2)] == [[1, 0, 0], [0, 1, 0]]
+    assert collection.digest != ImageCollection.of(archive / "a").digest
+    assert len(ImageCollection.of(archive)) == 3  # hidden ones are left out, and so is what points out of it
     for source, words in {
         archive / "b": "no images in 'b'", toy / "nothing": "no such image, folder or archive",
         toy / "labels.txt" / "x": "no such image",
     }.items():  # fmt: skip
         with pytest.raises(InputError, match=words):
-            Album.of(source)
+            ImageCollection.of(source)
     empty = toy / "empty"
     empty.mkdir()
     with pytest.raises(InputError, match="holds no images"):
-        Album.of(empty)
+        ImageCollection.of(empty)
 
 
 def test_a_damaged_archive_is_one_image_less(toy: Path) -> None:
@@ -191,7 +194,7 @@ def test_a_damaged_archive_is_one_image_less(toy: Path) -> None:
     data[60] ^= 255  # within the member's content
     archive.write_bytes(bytes(data))
     with pytest.raises(InputError, match=r"red\.png cannot be unpacked: Bad CRC-32"):
-        Album.of(archive).load(0)
+        ImageCollection.of(archive).load(0)
 
 
 def test_names_cannot_write_on_the_terminal(toy: Path) -> None:
@@ -308,7 +311,7 @@ def shipped(networks: Path, engine: str, **changes: Any) -> Network:
 
 
 def doubts(net: Network, *images: Path) -> tuple[str, ...]:
-    return Classifier(net, Album.of(*images)).doubts
+    return Classifier(net, ImageCollection.of(*images)).doubts
 
 
 @pytest.mark.parametrize(

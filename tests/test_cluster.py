@@ -28,7 +28,7 @@ import caffe_viz as cv
 from caffe_viz.ascent import Ascent, ascend
 from caffe_viz.errors import InputError, RunError
 from caffe_viz.extraction.spool import Spool
-from caffe_viz.images import Album
+from caffe_viz.images import ImageCollection
 from caffe_viz.netdef import NetParameter
 from caffe_viz.network import Network
 from caffe_viz.streaming import Batch, Failed, OnImages, in_order, joined
@@ -325,7 +325,7 @@ def test_the_scheduler_does_not_grow_with_the_pieces(
 def test_a_search_goes_on_wherever_it_was_begun(client: Any, net: Network, folder: Path, here: Any) -> None:
     """On the cluster, here, and on the cluster again; no image twice, which the ranges would refuse."""
     file = folder / "search.npz"
-    photos = Album.of(folder / "photos")
+    photos = ImageCollection.of(folder / "photos")
     for cluster in (client, None):
         search = searching(net, photos, "conv2", None, 3, file, cluster=cluster)
         before = search.standing.seen
@@ -376,11 +376,11 @@ def test_images_must_be_where_the_worker_is(client: Any, net: Network, tmp_path:
     """A folder that is missing there is an error; each of its images would be passed over."""
     (tmp_path / "photos").mkdir()
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "photos" / "a.png")
-    album = Album.of(tmp_path / "photos")
-    assert pickle.loads(pickle.dumps(album)).load(0).shape == (8, 8, 3)
+    collection = ImageCollection.of(tmp_path / "photos")
+    assert pickle.loads(pickle.dumps(collection)).load(0).shape == (8, 8, 3)
     (tmp_path / "photos").rename(tmp_path / "moved")
     with pytest.raises(RunError, match="images are read where the net runs"):
-        cv.top_images(net, album, "conv1", cluster=client)
+        cv.top_images(net, collection, "conv1", cluster=client)
 
 
 @pytest.mark.parametrize("given", [5, "local:2", object()])

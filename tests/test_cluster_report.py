@@ -18,7 +18,7 @@ from clusters import same, until
 from report_work import Bad
 
 import caffe_viz as cv
-from caffe_viz.images import Album
+from caffe_viz.images import ImageCollection
 from caffe_viz.network import Network
 from caffe_viz.report import Reporting
 from caffe_viz.report.asked import Asked, Attributed, Climbed, Parts, Report, told
@@ -61,14 +61,14 @@ def test_an_ascent_beside_photographs(client: Any, net: Network, folder: Path) -
 def test_workers_read_the_photographs_whose_colours_are_measured(
     client: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    album = Album.of(folder / "photos")
-    alone = colours(album)
+    collection = ImageCollection.of(folder / "photos")
+    alone = colours(collection)
     with monkeypatch.context() as patch:  # in whatever order they come
         patch.setattr(Here, "run", lambda here, pieces, run=Here.run: run(here, list(pieces)[::-1]))
-        assert colours(album) == alone
-    monkeypatch.setattr(Album, "load", None)  # in this process
+        assert colours(collection) == alone
+    monkeypatch.setattr(ImageCollection, "load", None)  # in this process
     assert alone is not None
-    assert colours(album, client) == alone
+    assert colours(collection, client) == alone
 
 
 def test_an_inversion(client: Any, net: Network, folder: Path) -> None:

@@ -14,7 +14,7 @@ from filling import BLOBS, die_before_status, files, limit_files, network, write
 
 from caffe_viz import RunError, features
 from caffe_viz.extraction import Extraction, begin
-from caffe_viz.images import Album
+from caffe_viz.images import ImageCollection
 from caffe_viz.network import Network
 from caffe_viz.views.featured import Features
 
@@ -123,8 +123,8 @@ def _changed(folder: Path, number: int) -> int:
 
 def test_a_store_must_be_where_the_workers_are(client: Any, net: Network, folder: Path) -> None:
     """They begin none; as where a folder is on one machine only."""
-    album = Album.of(folder / "photos")
-    into = begin(Extraction(net, album, BLOBS, cluster=client), folder / "gone.zarr")
+    collection = ImageCollection.of(folder / "photos")
+    into = begin(Extraction(net, collection, BLOBS, cluster=client), folder / "gone.zarr")
     shutil.rmtree(folder / "gone.zarr")
     with pytest.raises(RunError, match=r"gone\.zarr is not there where the net runs: give a folder that all"):
         list(into)

@@ -23,7 +23,7 @@ from caffe_viz.detection.decoder import Classes
 from caffe_viz.detection.yolo import _sigmoid, read_grid
 from caffe_viz.errors import InputError
 from caffe_viz.figures.boxes import Frame, framed
-from caffe_viz.images import Album, Labels, Preprocess
+from caffe_viz.images import ImageCollection, Labels, Preprocess
 from caffe_viz.netdef import NetParameter, make_blob, parse_net, write_net, write_weights
 from caffe_viz.network import Network
 from caffe_viz.parity import seeded_weights
@@ -653,5 +653,5 @@ class TestCommand:
 
     def test_labels_that_do_not_fit_are_doubted(self, files: tuple[Path, Path], photograph: Path) -> None:
         net = Network(*files, Preprocess("RGB", (0,), 1 / 255, None, ("a", "b", "c", "d")), "torch")
-        (doubt,) = Detector(net, Album.of(photograph)).doubts
+        (doubt,) = Detector(net, ImageCollection.of(photograph)).doubts
         assert doubt.startswith("labels names 4 classes, the net has 2 and 3")

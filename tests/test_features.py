@@ -22,7 +22,7 @@ from PIL import Image
 from caffe_viz import InputError, Preprocess, RunError, features, load_net, show_activations
 from caffe_viz.extraction import Extraction, Filing, Rows, need_format, write
 from caffe_viz.extraction.spool import Spool
-from caffe_viz.images import Album, load_image
+from caffe_viz.images import ImageCollection, load_image
 from caffe_viz.netdef import parse_net, write_weights
 from caffe_viz.network import Network
 from caffe_viz.parity import seeded_weights
@@ -281,7 +281,7 @@ def test_rows_that_a_killed_process_had_not_noted_are_made_again(tmp_path: Path)
 
 def test_what_is_done_is_noted_on_the_way(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("caffe_viz.extraction.filing.SAVE_EVERY", 0)
-    filing = Filing(Extraction(network(toy), Album.of(toy / "images"), ["fc"]), toy / "a.npz")
+    filing = Filing(Extraction(network(toy), ImageCollection.of(toy / "images"), ["fc"]), toy / "a.npz")
     next(iter(filing))
     assert json.loads((toy / "a.npz.unfinished" / "state.json").read_text())["seen"] == 32
 
@@ -289,7 +289,7 @@ def test_what_is_done_is_noted_on_the_way(toy: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("changed", ["net", "weights", "images", "preprocessing", "blobs", "pool", "engine"])
 def test_another_run_is_not_continued(toy: Path, changed: str) -> None:
     def begun(net: Network, blob: str = "fc", pool: str | None = None) -> Filing:
-        return Filing(Extraction(net, Album.of(toy / "images"), [blob], pool=pool), toy / "a.npz")
+        return Filing(Extraction(net, ImageCollection.of(toy / "images"), [blob], pool=pool), toy / "a.npz")
 
     filing = begun(network(toy, "torch"))
     filing.spool.append(Batch((0,), {"fc": np.zeros((1, 6), np.float32)}, ()))
@@ -322,7 +322,7 @@ def test_another_run_is_not_continued(toy: Path, changed: str) -> None:
 def test_a_full_disk_is_one_line_and_loses_nothing(toy: Path, suffix: str) -> None:
     """A limit for the size of a file stands for it: rows fit into that, the file does not."""
     path = toy / f"a{suffix}"
-    filing = Filing(Extraction(network(toy), Album.of(toy / "images"), BLOBS), path)
+    filing = Filing(Extraction(network(toy), ImageCollection.of(toy / "images"), BLOBS), path)
     for _ in filing:
         pass
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -358,13 +358,13 @@ def test_memory_does_not_grow_with_the_images(toy: Path) -> None:
     """But for their names: peaks of Python's and NumPy's memory."""
     peaks = []
     for times in (1, 4, 16):  # the first one imports what is imported once
-        album = Album.of(*[toy / "images"] * times)
+        collection = ImageCollection.of(*[toy / "images"] * times)
         tracemalloc.start()
-        filing = Filing(Extraction(network(toy), album, ["fc", "in/conv"]), toy / f"{times}.npz")
+        filing = Filing(Extraction(network(toy), collection, ["fc", "in/conv"]), toy / f"{times}.npz")
         for _ in filing:
             pass
         filing.write()
-        peaks.append(tracemalloc.get_traced_memory()[1] - 700 * len(album))
+        peaks.append(tracemalloc.get_traced_memory()[1] - 700 * len(collection))
         tracemalloc.stop()
     assert peaks[2] < 1.3 * peaks[1], peaks
 

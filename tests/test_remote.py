@@ -28,9 +28,9 @@ from caffe_viz.cli.networks import as_option
 from caffe_viz.errors import InputError, RunError
 from caffe_viz.files import shown
 from caffe_viz.geometry.stored import WITH_FILES
-from caffe_viz.images import Album, Preprocess, load_image
-from caffe_viz.images.ahead import AHEAD
+from caffe_viz.images import ImageCollection, Preprocess, load_image
 from caffe_viz.images.arrays import array_bytes, load_array
+from caffe_viz.images.prefetch import AHEAD
 from caffe_viz.netdef import read_net
 from caffe_viz.network import Network
 from caffe_viz.report.subject import Subject
@@ -158,7 +158,7 @@ def test_a_folder_has_the_order_and_names_of_one_on_disk(memory: Any, tmp_path: 
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(png(np.full((2, 2, 3), n, np.uint8)))
         memory.pipe(f"/tree/{name}", (tmp_path / name).read_bytes())
-    local, found = Album.of(tmp_path), Album.of("memory://tree")
+    local, found = ImageCollection.of(tmp_path), ImageCollection.of("memory://tree")
     assert [e.name for e in found.entries] == [
         e.name.replace(str(tmp_path), "memory://tree") for e in local.entries
     ]
@@ -166,10 +166,14 @@ def test_a_folder_has_the_order_and_names_of_one_on_disk(memory: Any, tmp_path: 
     assert [e.name for e in found.entries][:3] == [
         f"memory://tree/{n}" for n in ("2.png", "10.png", "a/9.jpg")
     ]
-    assert len(Album.of("memory://tree/a/")) == 3
+    assert len(ImageCollection.of("memory://tree/a/")) == 3
     for k in range(len(local)):
         np.testing.assert_array_equal(found.load(k), local.load(k))
-    assert found.digest == Album.of("memory://tree").digest != Album.of("memory://tree/a").digest
+    assert (
+        found.digest
+        == ImageCollection.of("memory://tree").digest
+        != ImageCollection.of("memory://tree/a").digest
+    )
 
 
 def test_a_page_of_links_is_a_folder(folder: Path, site: Any) -> None:
@@ -188,8 +192,8 @@ def test_a_page_of_links_is_a_folder(folder: Path, site: Any) -> None:
         (folder / "page" / name).mkdir()
         text = "".join(f'<a href="{link}">.</a>' for link in found)
         (folder / "page" / name / "index.html").write_text(text)
-    album = Album.of(site.at("page"))
-    assert [entry.name for entry in album.entries] == [site.at("page/1.png"), site.at("page/sub/2.png")]
+    collection = ImageCollection.of(site.at("page"))
+    assert [entry.name for entry in collection.entries] == [site.at("page/1.png"), site.at("page/sub/2.png")]
 
 
 def test_an_archive_and_folders_in_it(memory: Any, tmp_path: Path) -> None:
@@ -198,32 +202,32 @@ def test_an_archive_and_folders_in_it(memory: Any, tmp_path: Path) -> None:
             archive.writestr(name, png(np.full((2, 2, 3), n, np.uint8)))
     memory.pipe("/in/a.zip", (tmp_path / "a.zip").read_bytes())
     for inside in ("", "/a", "/b/x.png"):
-        local, found = (Album.of(f"{place}/a.zip{inside}") for place in (tmp_path, "memory://in"))
+        local, found = (ImageCollection.of(f"{place}/a.zip{inside}") for place in (tmp_path, "memory://in"))
         assert [e.member for e in found.entries] == [e.member for e in local.entries]
         assert found.name(0) == f"memory://in/a.zip/{found.entries[0].member}"
         np.testing.assert_array_equal(found.load(0), local.load(0))
     memory.pipe("/folder.zip/1.png", png(np.zeros((2, 2, 3), np.uint8)))
-    assert Album.of("memory://folder.zip").name(0) == "memory://folder.zip/1.png"
+    assert ImageCollection.of("memory://folder.zip").name(0) == "memory://folder.zip/1.png"
 
 
 def test_of_an_archive_only_what_is_asked_for_travels(folder: Path, site: Any) -> None:
-    local = Album.of(folder / "200.zip")
+    local = ImageCollection.of(folder / "200.zip")
     site.sent = site.asked = 0
-    album = Album.of(site.at("200.zip/in"))
+    collection = ImageCollection.of(site.at("200.zip/in"))
     for k in (3, 150):
-        np.testing.assert_array_equal(album.load(k), local.load(k))
-    assert len(album) == 200
+        np.testing.assert_array_equal(collection.load(k), local.load(k))
+    assert len(collection) == 200
     assert 0 < site.sent < (folder / "200.zip").stat().st_size / 20
     assert site.asked < 8
     with pytest.raises(InputError, match=r"200\.zip: the server sends whole files only: download it"):
-        Album.of(site.at("whole/200.zip"))
+        ImageCollection.of(site.at("whole/200.zip"))
 
 
 def test_arrays_and_inputs_by_name(memory: Any, site: Any, folder: Path) -> None:
     array = np.arange(12, dtype=np.float32).reshape(3, 2, 2)
     memory.pipe("/a.npy", array_bytes(array))
     np.testing.assert_array_equal(load_array("memory://a.npy"), array)
-    np.testing.assert_array_equal(Album.of("memory://a.npy").load(0), array)
+    np.testing.assert_array_equal(ImageCollection.of("memory://a.npy").load(0), array)
     photo = site.at("photos/0.png")
     np.testing.assert_array_equal(load_image(photo), load_image(folder / "photos" / "0.png"))
     net = Network(folder / "deploy.prototxt", folder / "net.caffemodel")
@@ -252,13 +256,13 @@ def test_what_is_found_is_the_same_as_of_files(folder: Path, site: Any, engine: 
 
 def test_the_next_ones_are_asked_for_at_once(folder: Path, site: Any) -> None:
     """In order; an image picked here and there is read alone."""
-    local, album = Album.of(folder / "photos"), Album.of(site.at("slow/photos/"))
+    local, collection = ImageCollection.of(folder / "photos"), ImageCollection.of(site.at("slow/photos/"))
     site.asked = site.inside = 0
     for k in (0, 1, 2, 3, 4, 5, 6, 8, 9, 10):
-        np.testing.assert_array_equal(album.load(k), local.load(k))
+        np.testing.assert_array_equal(collection.load(k), local.load(k))
     assert site.asked <= 10 + 1 + AHEAD
-    del album
-    picked = Album.of(site.at("photos"))
+    del collection
+    picked = ImageCollection.of(site.at("photos"))
     site.asked = 0
     for k in (0, 10, 20, 39, 2):
         picked.load(k)
@@ -266,12 +270,12 @@ def test_the_next_ones_are_asked_for_at_once(folder: Path, site: Any) -> None:
 
 
 def test_another_process_opens_its_own(folder: Path, site: Any) -> None:
-    album = Album.of(site.at("photos/0.png"), site.at("200.zip/in/5.png"))
+    collection = ImageCollection.of(site.at("photos/0.png"), site.at("200.zip/in/5.png"))
     program = "import pickle, sys; a = pickle.load(sys.stdin.buffer); print([float(a.load(k).sum()) for k in (0, 1)])"
-    data = pickle.dumps(album)
+    data = pickle.dumps(collection)
     assert len(data) < 2000  # addresses only
     ran = subprocess.run([sys.executable, "-c", program], input=data, capture_output=True, timeout=120)
-    assert ran.stdout.decode().strip() == str([float(album.load(k).sum()) for k in (0, 1)]), ran.stderr
+    assert ran.stdout.decode().strip() == str([float(collection.load(k).sum()) for k in (0, 1)]), ran.stderr
 
 
 @pytest.mark.parametrize(
@@ -288,18 +292,18 @@ def test_what_is_about_one_image_and_what_ends_the_run(
     folder: Path, site: Any, wrong: str, error: type[Exception], said: str
 ) -> None:
     """All were there when they were listed."""
-    entries = [Album.of(site.at("photos/0.png")).entries[0]] * 3
+    entries = [ImageCollection.of(site.at("photos/0.png")).entries[0]] * 3
     address = site.at(wrong)
     gone = entries[0]._replace(name=address, file=type(entries[0].file)(address))
-    album = Album((entries[0], gone, entries[2]))
+    collection = ImageCollection((entries[0], gone, entries[2]))
     net = Network(folder / "deploy.prototxt", folder / "net.caffemodel")
     with pytest.raises(error, match=f"{address}:? {said}"):
-        Album.of(address)
+        ImageCollection.of(address)
     if error is RunError:
         with pytest.raises(RunError, match=f"{address} {said}"):
-            cv.top_images(net, album, "conv2")
+            cv.top_images(net, collection, "conv2")
     else:
-        (failed,) = cv.top_images(net, album, "conv2").top.failed
+        (failed,) = cv.top_images(net, collection, "conv2").top.failed
         assert re.fullmatch(f"{address}: {said}.", failed)
 
 
@@ -319,7 +323,7 @@ def test_a_refusal_of_one_object_is_not_one_of_who_asks(code: str, error: type[E
 
     fsspec.register_implementation("refusing", Refusing, clobber=True)
     with pytest.raises(error, match=r"^refusing://bucket/a\.png"):
-        Album.of("refusing://bucket/a.png")
+        ImageCollection.of("refusing://bucket/a.png")
 
 
 def test_http_is_tried_again(site: Any) -> None:
@@ -332,22 +336,22 @@ def test_an_archive_that_is_gone_ends_the_run(folder: Path, site: Any) -> None:
     with zipfile.ZipFile(folder / "gone.zip", "w") as archive:
         archive.writestr("1.png", b"no image")
         archive.writestr("2.png", png(np.zeros((2, 2, 3), np.uint8)))
-    album = Album.of(site.at("gone.zip"))
-    for one in (album, pickle.loads(pickle.dumps(album))):
+    collection = ImageCollection.of(site.at("gone.zip"))
+    for one in (collection, pickle.loads(pickle.dumps(collection))):
         with pytest.raises(InputError, match=r"gone\.zip/1\.png is no image"):
             one.load(0)
     (folder / "gone.zip").unlink()
-    for one in (album, pickle.loads(pickle.dumps(album))):
+    for one in (collection, pickle.loads(pickle.dumps(collection))):
         with pytest.raises(RunError, match=r"gone\.zip: there is no such file"):
             one.load(1)
 
 
 def test_one_that_has_grown_is_said(memory: Any) -> None:
     memory.pipe("/a.png", png(np.zeros((2, 2, 3), np.uint8)))
-    album = Album.of("memory://a.png")
+    collection = ImageCollection.of("memory://a.png")
     memory.pipe("/a.png", png(np.ones((9, 9, 3), np.uint8)) + bytes(9))
     with pytest.raises(InputError, match=r"memory://a\.png has changed since it was listed"):
-        album.load(0)
+        collection.load(0)
 
 
 # --- what cannot be -----------------------------------------------------------------
@@ -372,16 +376,16 @@ def test_what_is_no_image_is_said_in_a_line(address: str, said: str) -> None:
 def test_a_library_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "gcsfs", None)
     with pytest.raises(RunError, match=r"^gs:// needs a library: pip install gcsfs\.$"):
-        Album.of("gs://bucket/a.png")
+        ImageCollection.of("gs://bucket/a.png")
     monkeypatch.setitem(sys.modules, "fsspec.core", None)
     with pytest.raises(RunError, match=r"^s3:// needs libraries: pip install 'caffe-viz\[remote\]' s3fs\.$"):
-        Album.of("s3://bucket/a.png")
+        ImageCollection.of("s3://bucket/a.png")
 
 
 def test_files_alone_need_no_fsspec(folder: Path) -> None:
     program = (
-        "import sys, caffe_viz.cli.app; from caffe_viz.images import Album;"
-        f"Album.of({str(folder / 'photos')!r}).load(0); print('fsspec' in sys.modules)"
+        "import sys, caffe_viz.cli.app; from caffe_viz.images import ImageCollection;"
+        f"ImageCollection.of({str(folder / 'photos')!r}).load(0); print('fsspec' in sys.modules)"
     )
     assert subprocess.check_output([sys.executable, "-c", program], timeout=120).strip() == b"False"
 
@@ -390,17 +394,17 @@ def test_passwords_are_not_said(site: Any) -> None:
     address = f"{site.at('own/photos/0.png').replace('//', f'//me:{SECRET}@')}?sign={SECRET}"
     with pytest.raises(RunError, match="401"):
         load_image(site.at("own/photos/0.png"))
-    album = Album.of(address)
-    assert album.load(0).shape == (12, 12, 3)
-    said = album.name(0)
+    collection = ImageCollection.of(address)
+    assert collection.load(0).shape == (12, 12, 3)
+    said = collection.name(0)
     assert said == site.at("own/photos/0.png") == shown(address)
-    assert album.digest != Album.of(address + "1").digest  # perhaps another image
+    assert collection.digest != ImageCollection.of(address + "1").digest  # perhaps another image
     with pytest.raises(InputError) as refusal:
         load_image(address.replace("0.png", "b.png"))
     with pytest.raises(RunError) as failure:
         load_image(address.replace("own", "503"))
     words = list(as_option("image", [f"data={address}", "sftp://me:hunter2@host/a.png"]))
-    texts = [str(refusal.value), str(failure.value), repr(album), *words]
+    texts = [str(refusal.value), str(failure.value), repr(collection), *words]
     assert not [text for text in texts if SECRET in text]
     assert words == ["--image", f"data={said}", "--image", "sftp://me@host/a.png"]
 
@@ -427,7 +431,7 @@ def test_commands_read_them(folder: Path, site: Any) -> None:
 
 
 def test_the_strip_of_the_live_view(folder: Path, site: Any) -> None:
-    library = Library(Album.of(site.at("photos/1.png"), site.at("200.zip/in/5.png")))
+    library = Library(ImageCollection.of(site.at("photos/1.png"), site.at("200.zip/in/5.png")))
     assert [one.name for one in library.strip] == ["1.png", "5.png"]
     assert library.source(library.strip[0].id).data == (folder / "photos" / "1.png").read_bytes()
     assert library.source(library.strip[1].id).data[1:4] == b"PNG"
@@ -451,7 +455,7 @@ def test_files_name_no_addresses(folder: Path, site: Any, tmp_path: Path) -> Non
     with pytest.raises(InputError, match="there is no such file"):
         Preprocess.from_toml(tmp_path / "preprocess.toml")
     with pytest.raises(InputError, match="there is no image"):
-        Album.of(tmp_path / "list.txt")
+        ImageCollection.of(tmp_path / "list.txt")
     layer = read_net(tmp_path / "net.prototxt").layer[0]
     with pytest.raises(InputError, match="there is no such file"):
         WITH_FILES["ImageData"].function(layer, [])

@@ -30,7 +30,7 @@ from test_videos import film, number_of
 import caffe_viz
 from caffe_viz import shipped
 from caffe_viz.errors import CaffeVizError, InputError, RunError
-from caffe_viz.images import Album, Labels, Preprocess, load_image, png_bytes
+from caffe_viz.images import ImageCollection, Labels, Preprocess, load_image, png_bytes
 from caffe_viz.netdef import parse_net
 from caffe_viz.network import Network
 from caffe_viz.report.subject import Subject
@@ -126,7 +126,9 @@ def board() -> Table:
 
 @pytest.fixture
 def view(subject: Subject, board: Table) -> View:
-    return View((subject,), Library(Album.of(CAT)), board, ASKED, "caffe-viz serve caffenet_cifar10")  # type: ignore[arg-type]
+    return View(
+        (subject,), Library(ImageCollection.of(CAT)), board, ASKED, "caffe-viz serve caffenet_cifar10"
+    )  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -662,7 +664,7 @@ class TestLibrary:
             (folder / name).write_bytes(name.encode())
         with zipfile.ZipFile(tmp_path / "more.zip", "w") as archive:
             archive.writestr("in/c.jpg", b"packed")
-        first, second = (Library(Album.of(folder, tmp_path / "more.zip", CAT)) for _ in range(2))
+        first, second = (Library(ImageCollection.of(folder, tmp_path / "more.zip", CAT)) for _ in range(2))
         assert [one.name for one in first.strip] == ["b2.png", "b10.png", "c.jpg", "cat.png"]
         assert first.strip == second.strip
         assert len({one.id for one in first.strip}) == 4
@@ -674,13 +676,13 @@ class TestLibrary:
             (tmp_path / folder).mkdir()
             (tmp_path / folder / "x.png").write_bytes(folder.encode())
             os.utime(tmp_path / folder / "x.png", (0, 0))
-        names = [one.name for one in Library(Album.of(tmp_path)).strip]
+        names = [one.name for one in Library(ImageCollection.of(tmp_path)).strip]
         assert [Path(name).parts[-2:] for name in names] == [("a", "x.png"), ("b", "x.png")]
 
     def test_a_file_that_has_changed_is_said(self, tmp_path: Path) -> None:
         path = tmp_path / "a.png"
         path.write_bytes(b"one")
-        library = Library(Album.of(path))
+        library = Library(ImageCollection.of(path))
         (known,) = library.strip
         path.write_bytes(b"other")
         with pytest.raises(InputError, match=r"a\.png has changed since the server began"):
@@ -693,7 +695,7 @@ class TestLibrary:
 def test_frames_of_a_video_are_in_the_strip(tmp_path: Path) -> None:
     """Each as a picture of its own, decoded when it is asked for."""
     path = film(tmp_path / "a.avi", "mpeg4")
-    library = Library(Album.of(f"{path}#3:6"))
+    library = Library(ImageCollection.of(f"{path}#3:6"))
     assert [one.name for one in library.strip] == ["a.avi#3", "a.avi#4", "a.avi#5"]
     source = library.source(library.strip[1].id)
     assert number_of(load_image(source.name, source.data)) == 4
@@ -738,7 +740,7 @@ def test_names_of_a_hostile_net_are_text(tmp_path: Path, board: Table) -> None:
     for name in ('"><script>alert(1)<.png', "' onerror='x'.png"):
         (images / name).write_bytes(CAT.read_bytes())
     labelled = replace(network, preprocess=replace(network.preprocess, labels=Labels(HOSTILE[:2])))
-    view = View((Subject.of(labelled),), Library(Album.of(images)), board, ASKED)  # type: ignore[arg-type]
+    view = View((Subject.of(labelled),), Library(ImageCollection.of(images)), board, ASKED)  # type: ignore[arg-type]
     app = Guard(create_app(view), Access("127.0.0.1", 8642, "s3cret"))
     html = get(app, "/").text
     tags = Tags()
@@ -826,7 +828,7 @@ def test_no_request_names_a_file(app: Any, watch: Watch, cat: str) -> None:
 
 
 USUAL = {
-    "image": Library(Album.of(CAT)).strip[0].id, "other_image": "f" * 64, "layer": "conv1", "unit": "1",
+    "image": Library(ImageCollection.of(CAT)).strip[0].id, "other_image": "f" * 64, "layer": "conv1", "unit": "1",
     "objective": "conv1:1",
 }  # fmt: skip
 NAMES = sorted({name for question in ASKED.values() for name in question.asked.model_fields})
@@ -884,7 +886,7 @@ HOWS = st.tuples(
 
 @pytest.fixture(scope="module")
 def random_app(subject: Subject) -> Any:
-    library = Library(Album.of(CAT))
+    library = Library(ImageCollection.of(CAT))
     library.add("x", b"x")
     view = View((subject,), library, Table(), ASKED)  # type: ignore[arg-type]
     return Guard(create_app(view), Access("127.0.0.1", 8642, "s3cret"))

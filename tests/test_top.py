@@ -21,7 +21,7 @@ from PIL import Image
 from caffe_viz.deploying import preprocess_near
 from caffe_viz.errors import InputError
 from caffe_viz.geometry import Field
-from caffe_viz.images import Album, Preprocess
+from caffe_viz.images import ImageCollection, Preprocess
 from caffe_viz.netdef import NetParameter, make_blob, parse_net, write_weights
 from caffe_viz.network import Network
 from caffe_viz.top import GRADIENTS, Progress, Search, Top
@@ -249,10 +249,10 @@ def test_interrupted_and_continued_is_the_same(toy: Path, engine: str) -> None:
 def test_what_was_found_is_saved_on_the_way(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a killed process loses little."""
     monkeypatch.setattr("caffe_viz.top.search.SAVE_EVERY", 0)
-    search = Search(network(toy), "conv", Album.of(toy / "images"), state_file=toy / "state.npz")
+    search = Search(network(toy), "conv", ImageCollection.of(toy / "images"), state_file=toy / "state.npz")
     assert not (toy / "state.npz").exists()
     next(iter(search))
-    again = Search(network(toy), "conv", Album.of(toy / "images"), state_file=toy / "state.npz")
+    again = Search(network(toy), "conv", ImageCollection.of(toy / "images"), state_file=toy / "state.npz")
     assert again.standing.seen == 7
 
 
@@ -261,7 +261,7 @@ def test_what_was_found_is_saved_on_the_way(toy: Path, monkeypatch: pytest.Monke
 )
 def test_another_search_is_not_continued(toy: Path, changed: str) -> None:
     state = toy / "state.npz"
-    Search(network(toy), "conv", Album.of(toy / "images"), state_file=state).save()
+    Search(network(toy), "conv", ImageCollection.of(toy / "images"), state_file=state).save()
     net, layer, given = network(toy), "conv", {}
     if changed == "weights":
         trained = net.trained
@@ -281,10 +281,10 @@ def test_another_search_is_not_continued(toy: Path, changed: str) -> None:
     if changed == "preprocessing":
         net = replace(net, preprocess=replace(net.preprocess, scale=1.0))
     with pytest.raises(InputError, match=rf"unfinished search with other .*\b{changed}\b.*: delete it"):
-        Search(net, layer, Album.of(toy / "images"), state_file=state, **given)
+        Search(net, layer, ImageCollection.of(toy / "images"), state_file=state, **given)
     state.write_bytes(b"damaged")
     with pytest.raises(InputError, match="is no unfinished search"):
-        Search(net, layer, Album.of(toy / "images"), state_file=state, **given)
+        Search(net, layer, ImageCollection.of(toy / "images"), state_file=state, **given)
 
 
 def test_ctrl_c_and_the_same_command_goes_on(networks: Path, tmp_path: Path) -> None:
@@ -337,7 +337,7 @@ def test_the_command_writes_all_it_says(toy: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (("--layer", "con"), 2, "Did you mean 'conv'"),
+        (("--layer", "con"), 2, "layer 'con': the net has no such layer, and its classes have no labels"),
         (("--layer", "conv", "--filters", "9"), 2, "filters 0 to 3, not 9"),
         (("--layer", "conv", "--image", "nowhere"), 2, "no such image, folder or archive"),
         (("--layer", "conv", "--filters", "2"), 1, "no chosen filter was active"),
@@ -393,7 +393,7 @@ def test_memory_does_not_grow_with_the_images(toy: Path) -> None:
     peaks = []
     for times in (1, 20, 200):  # the first one imports what is imported once
         tracemalloc.start()
-        search = Search(network(toy), "conv", Album.of(*[toy / "images"] * times))
+        search = Search(network(toy), "conv", ImageCollection.of(*[toy / "images"] * times))
         for _ in search:
             pass
         peaks.append(tracemalloc.get_traced_memory()[1] - 700 * search.standing.seen)
@@ -443,7 +443,7 @@ def test_rules_differ_where_rectifiers_do(toy: Path, engine: str) -> None:
     full = np.array(net.trained.layer[1].blobs[0].data).reshape(5, 4, 6, 6)
     kernels = kernels.reshape(4, 3, 4, 4)
     for method in GRADIENTS:
-        search = Search(net, "fc", Album.of(toy / "images"), [1], count=1, gradient=method)
+        search = Search(net, "fc", ImageCollection.of(toy / "images"), [1], count=1, gradient=method)
         list(search)
         found = search.result()
         image = net.pixels(found.names[0])

@@ -14,7 +14,7 @@ from commands import here, ran, refused
 from PIL import Image
 
 from caffe_viz import InputError, RunError, load_image
-from caffe_viz.images import Album
+from caffe_viz.images import ImageCollection
 from caffe_viz.images.videos import Video, chosen
 from caffe_viz.netdef import parse_net, write_weights
 from caffe_viz.parity import seeded_weights
@@ -116,37 +116,37 @@ def test_frames_far_on_are_not_decoded_from_the_start(
 
 def test_some_frames(tmp_path: Path) -> None:
     path = made(tmp_path, "mpeg4.mp4")
-    assert [entry.frame for entry in Album.of(f"{path}#5").entries] == [5]
-    assert [entry.frame for entry in Album.of(f"{path}#10:40:10").entries] == [10, 20, 30]
-    assert len(Album.of(f"{path}#::2")) == 30
-    album = Album.of(path, tmp_path / "mpeg4.mp4#3")
-    assert (album.name(0), album.name(60), len(album)) == (f"{path}#0", f"{path}#3", 61)
+    assert [entry.frame for entry in ImageCollection.of(f"{path}#5").entries] == [5]
+    assert [entry.frame for entry in ImageCollection.of(f"{path}#10:40:10").entries] == [10, 20, 30]
+    assert len(ImageCollection.of(f"{path}#::2")) == 30
+    collection = ImageCollection.of(path, tmp_path / "mpeg4.mp4#3")
+    assert (collection.name(0), collection.name(60), len(collection)) == (f"{path}#0", f"{path}#3", 61)
     assert number_of(load_image(f"{path}#40")) == 40
     with pytest.raises(InputError, match=r"is a video: give one of its frames, such as .*mpeg4\.mp4#0"):
         load_image(path)
     for frames, words in (("60", "frames 0 to 59"), ("-1", "frames 0 to 59"), ("50:40", "frames 0 to 59"), ("x", "as #12"), ("1:2:0", "as #12"), ("1:2:3:4", "as #12")):  # fmt: skip
         with pytest.raises(InputError, match=words):
-            Album.of(f"{path}#{frames}")
+            ImageCollection.of(f"{path}#{frames}")
     assert chosen(path, "3", 4) == range(3, 4)
 
 
-def test_albums_of_videos_differ(tmp_path: Path) -> None:
+def test_collections_of_videos_differ(tmp_path: Path) -> None:
     path = made(tmp_path, "mpeg4.mp4")
-    assert Album.of(f"{path}#0:5").digest != Album.of(f"{path}#0:6").digest
+    assert ImageCollection.of(f"{path}#0:5").digest != ImageCollection.of(f"{path}#0:6").digest
 
 
 def test_frames_of_a_folder_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     names = ["frame1.png", "frame2.png", "frame10.png", "frame010.png", "frame100.png", "last.png"]
     for name in names:
         Image.new("RGB", (4, 4)).save(tmp_path / name)
-    found = [entry.file.name for entry in Album.of(tmp_path).entries]
+    found = [entry.file.name for entry in ImageCollection.of(tmp_path).entries]
     assert found == ["frame1.png", "frame2.png", "frame010.png", "frame10.png", "frame100.png", "last.png"]
 
 
 def test_a_video_in_a_folder_is_no_image_of_it(tmp_path: Path) -> None:
     made(tmp_path, "mpeg4.mp4")
     with pytest.raises(InputError, match="A video is given by its own name"):
-        Album.of(tmp_path)
+        ImageCollection.of(tmp_path)
 
 
 # --- damaged, foreign, turned -------------------------------------------------------
@@ -243,7 +243,7 @@ def test_without_the_library_one_line_says_what_to_install(
 ) -> None:
     path = made(tmp_path, "mpeg4.mp4")
     monkeypatch.setitem(sys.modules, "av", None)
-    for read in (Album.of, load_image):
+    for read in (ImageCollection.of, load_image):
         with pytest.raises(RunError, match=r"pip install 'caffe-viz\[video\]'"):
             read(path)
 

@@ -21,7 +21,7 @@ from filling import BAD, BLOBS, files, fill_at_once, limit_files, network, write
 from caffe_viz import InputError, RunError, features
 from caffe_viz.extraction import Extraction, begin, store
 from caffe_viz.extraction.store import Store, need_names
-from caffe_viz.images import Album
+from caffe_viz.images import ImageCollection
 from caffe_viz.streaming import OnImages
 
 zarr: Any = pytest.importorskip("zarr", reason="zarr is not installed")
@@ -130,7 +130,7 @@ def test_what_another_run_did_meanwhile_is_not_done_again(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = [
-        begin(Extraction(network(folder), Album.of(folder / "photos"), BLOBS), folder / "a.zarr")
+        begin(Extraction(network(folder), ImageCollection.of(folder / "photos"), BLOBS), folder / "a.zarr")
         for _ in range(2)
     ]
     done = [progress.done for progress in runs[0]]

@@ -13,7 +13,7 @@ import numpy as np
 from caffe_viz.attribution import steps
 from caffe_viz.attribution.targets import Array, likeliest_class
 from caffe_viz.errors import InputError
-from caffe_viz.images import Album
+from caffe_viz.images import ImageCollection
 from caffe_viz.network import Network
 from caffe_viz.probe import Probe
 from caffe_viz.tasks import Cluster, Death, Here, Run, Tell, stop
@@ -61,10 +61,10 @@ def told(key: Hashable, work: steps.Steps[T]) -> Generator[Share, None, T | None
 
 @dataclass(frozen=True, eq=False)
 class Given:
-    """An image and its name: an album of it alone, which is read where the net runs, or its array."""
+    """An image and its name: a collection of it alone, which is read where the net runs, or its array."""
 
     name: str
-    image: Album | Array
+    image: ImageCollection | Array
 
     def pixels(self, probe: Probe) -> Array:
         """(C, H, W) in units of the input, as of `Network.pixels`.
@@ -72,7 +72,7 @@ class Given:
         Raises:
             InputError: it cannot be read, does not fit, or is not finite.
         """
-        image = self.image.load(0) if isinstance(self.image, Album) else self.image
+        image = self.image.load(0) if isinstance(self.image, ImageCollection) else self.image
         pixels = probe.network.pixels(image, name=self.name)
         if not np.isfinite(pixels).all():
             raise InputError(f"{self.name} has NaN or infinity: finite numbers are expected.")

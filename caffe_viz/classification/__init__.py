@@ -14,7 +14,7 @@ from caffe_viz.answers import Head, ends
 from caffe_viz.classification.crops import TEN, need_margin, ten_crops
 from caffe_viz.classification.doubts import doubts_of_input, doubts_of_settings
 from caffe_viz.errors import InputError, about
-from caffe_viz.images import Album
+from caffe_viz.images import ImageCollection
 from caffe_viz.images.arrays import as_picture
 from caffe_viz.network import Network
 from caffe_viz.streaming import Batch, Batched, in_order, reports
@@ -73,7 +73,7 @@ class Scored(Batched):
 
 
 class Classifier:
-    """A network on the images of an album; iterate for one Answer per image, in order.
+    """A network on the images of a collection; iterate for one Answer per image, in order.
 
     With `oversample` an answer is the mean over ten crops: corners, centre and their mirror images.
 
@@ -85,19 +85,19 @@ class Classifier:
     def __init__(
         self,
         network: Network,
-        album: Album,
+        collection: ImageCollection,
         *,
         top: int = 5,
         oversample: bool = False,
         cluster: Any = None,
     ) -> None:
         self.heads = class_heads(network)
-        self.network, self.album = network.part(*(head.answer for head in self.heads)), album
+        self.network, self.collection = network.part(*(head.answer for head in self.heads)), collection
         self._whole = network
         if oversample:
             need_margin(network.preprocess, self.network.shape)
         blobs = tuple(head.answer for head in self.heads)
-        self._work = Scored(self.network, blobs, max(len(album), FEW), TEN if oversample else 1, top)
+        self._work = Scored(self.network, blobs, max(len(collection), FEW), TEN if oversample else 1, top)
         self._cluster = None if cluster is None else Cluster(cluster)
         self.engine = self._work.runner.engine
         self.labels = {head.answer: network.labels_of(head) for head in self.heads}
@@ -114,7 +114,7 @@ class Classifier:
         )
 
     def __iter__(self) -> Iterator[Answer]:
-        for batch in in_order(reports(self._work, self.album, Ranges(), self._cluster)):
+        for batch in in_order(reports(self._work, self.collection, Ranges(), self._cluster)):
             yield from self._answers(batch)
 
     @cached_property
@@ -125,7 +125,7 @@ class Classifier:
         found = [*filter(None, [several]), *doubts_of_settings(self.network, *sizes)]
         scores = score_blob(self.network, self.heads[0])
         if self.network.pictures is not None and scores:
-            count = len(self.album)
+            count = len(self.collection)
             size = min(count, FEW) if count // 2 < ENOUGH else min(MANY, count // 2)
             numbers = np.unique(np.linspace(0, count - 1, size).round().astype(int))
             sample = list(self._readable(numbers.tolist()))
@@ -139,7 +139,7 @@ class Classifier:
     def _readable(self, numbers: list[int]) -> Iterator[Array]:
         for number in numbers:
             try:
-                pixels = self.network.pixels(self.album.load(number))
+                pixels = self.network.pixels(self.collection.load(number))
             except InputError:  # said when its turn comes
                 continue
             if np.isfinite(pixels).all():
@@ -150,7 +150,7 @@ class Classifier:
         rows = {number: row for row, number in enumerate(batch.numbers)}
         reasons = dict(batch.failed)
         for number in sorted([*rows, *reasons]):
-            name = self.album.name(number)
+            name = self.collection.name(number)
             if number in reasons:
                 yield Answer(name, {}, reasons[number])
                 continue

@@ -19,7 +19,7 @@ KEPT = 36  # of the most confident mistakes
 
 
 class Mistake(NamedTuple):
-    """A wrong answer of the `value` that it had, about the image of this number in the album."""
+    """A wrong answer of the `value` that it had, about the image of this number in the collection."""
 
     value: float
     number: int

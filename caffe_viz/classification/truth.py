@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from caffe_viz.answers import Head
 from caffe_viz.errors import InputError, near
-from caffe_viz.images import Album, Labels
+from caffe_viz.images import ImageCollection, Labels
 from caffe_viz.images.label_files import WORDNET
 from caffe_viz.network import Network
 
@@ -20,7 +20,8 @@ FOLDERS, LISTED = "the folders", "the labels of the list"
 
 @dataclass(frozen=True)
 class Truth:
-    """The number of the class of each image of an album, in the answer `head`; `names` are of its classes.
+    """The number of the class of each image of a collection, in the answer `head`; `names` are of its
+    classes.
 
     The one unit of a sigmoid has two: what it stands for is class 1. `said_by` is where the truth is from.
     """
@@ -40,8 +41,10 @@ class Truth:
         return self.names[number].split(",")[0].strip() or str(number) if self.names else str(number)
 
 
-def truth_of(network: Network, heads: Sequence[Head], album: Album) -> tuple[Truth | None, str]:
-    """The truth about an album where it is known, and else a doubt in words, or "".
+def truth_of(
+    network: Network, heads: Sequence[Head], collection: ImageCollection
+) -> tuple[Truth | None, str]:
+    """The truth about a collection where it is known, and else a doubt in words, or "".
 
     It is where a list says it, or where every image is in a folder that is called as a class of one of the
     `heads`: by a name, a WordNet number, or its number. A doubt is where some folders are, but not all.
@@ -49,10 +52,10 @@ def truth_of(network: Network, heads: Sequence[Head], album: Album) -> tuple[Tru
     Raises:
         InputError: a list has labels that are no classes.
     """
-    listed = [entry.told for entry in album.entries]
+    listed = [entry.told for entry in collection.entries]
     if any(listed):
-        return _listed(network, heads, album, listed), ""
-    folders = [Path(entry.member or str(entry.file)).parent.name for entry in album.entries]
+        return _listed(network, heads, collection, listed), ""
+    folders = [Path(entry.member or str(entry.file)).parent.name for entry in collection.entries]
     names = list(dict.fromkeys(folders))
     best, unknown = None, names
     for head in heads:
@@ -84,14 +87,16 @@ def class_of(network: Network, head: Head, name: str) -> int | None:
     return number if 0 <= number < max(len(head), 2) else None
 
 
-def _listed(network: Network, heads: Sequence[Head], album: Album, listed: Sequence[str]) -> Truth:
+def _listed(
+    network: Network, heads: Sequence[Head], collection: ImageCollection, listed: Sequence[str]
+) -> Truth:
     numbers: dict[str, int | None] = {}
     for head in heads:
         numbers = {name: class_of(network, head, name) for name in dict.fromkeys(listed)}
         if None not in numbers.values():
             return _told(network, head, [numbers[name] for name in listed], LISTED)
     head, name = heads[0], next(name for name, number in numbers.items() if number is None)
-    where = album.name(listed.index(name))
+    where = collection.name(listed.index(name))
     if not name:
         raise InputError(f"{where} has no label in its list, and others have.")
     raise InputError(

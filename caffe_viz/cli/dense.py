@@ -19,7 +19,7 @@ from caffe_viz.cli.parts import print_files
 
 if TYPE_CHECKING:
     from caffe_viz.detection import Detected, Detector
-    from caffe_viz.images import Album
+    from caffe_viz.images import ImageCollection
     from caffe_viz.segmentation import Segmented, Segmenter
 
 
@@ -41,8 +41,8 @@ def segment(
     from caffe_viz.views.segmented import save_segmented
 
     need_folder(output)
-    given, album = net.given().album(image)
-    segmenter = Segmenter(given, album, blob)
+    given, collection = net.given().collection(image)
+    segmenter = Segmenter(given, collection, blob)
     if not as_json:
         print(f"preprocessing: {described(segmenter.network)}")
         dense = segmenter.dense
@@ -58,7 +58,7 @@ def segment(
             print_files(paths)
         return _segmented_json(one) | {"files": list(map(str, paths))}
 
-    found = _each(segmenter, album, done)
+    found = _each(segmenter, collection, done)
     if as_json:
         made = _told(segmenter) | {"blob": segmenter.dense.blob}
         print(json.dumps(made | {"images": found.rows}))
@@ -96,8 +96,8 @@ def detect(
     from caffe_viz.views.detected import save_boxes, save_detected
 
     need_folder(output)
-    given, album = net.given().album(image)
-    detector = Detector(given, album, threshold=threshold, overlap=nms, anchors=anchors)
+    given, collection = net.given().collection(image)
+    detector = Detector(given, collection, threshold=threshold, overlap=nms, anchors=anchors)
     if not as_json:
         print(f"preprocessing: {described(detector.network)}")
         found_labels = "" if detector.network.preprocess.labels else detector.labels.source
@@ -121,7 +121,7 @@ def detect(
             print_files(paths)
         return _detected_json(one) | {"files": list(map(str, paths))}
 
-    found = _each(detector, album, done)
+    found = _each(detector, collection, done)
     table = save_boxes(kept, output)
     if as_json:
         made = _told(detector) | {"boxes": detector.decoder.said}
@@ -148,19 +148,21 @@ class _Images:
         need_one([row["failed"] for row in self.rows if row.get("failed")], len(self.rows))
 
 
-def _each(found: Iterable[Any], album: Album, done: Callable[[Any, str], dict[str, Any]]) -> _Images:
+def _each(
+    found: Iterable[Any], collection: ImageCollection, done: Callable[[Any, str], dict[str, Any]]
+) -> _Images:
     """Let `done` write each image under a name of its own; what cannot be read is said and passed over."""
     from caffe_viz.files import stems
 
     out = _Images()
-    names = stems(album.name(number) for number in range(len(album)))
+    names = stems(collection.name(number) for number in range(len(collection)))
     try:
         for one, stem in zip(found, names, strict=True):
             if not one.failed:
                 out.rows.append(done(one, stem))
                 continue
             out.rows.append({"image": one.image, "failed": one.failed})
-            if len(album) > 1:  # the only one's failure is the command's
+            if len(collection) > 1:  # the only one's failure is the command's
                 print(f"passed over: {one.failed}", file=sys.stderr)
     except KeyboardInterrupt:
         out.interrupted = True

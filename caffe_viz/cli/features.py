@@ -49,7 +49,7 @@ def features(
     with net.client() as cluster:
         network, extraction = extracting(opened, image, blob, pool, cluster)
         into = begin(extraction, output)
-        total = f"{len(extraction.album):,} images"
+        total = f"{len(extraction.collection):,} images"
         if into.begun:
             print(into.begun, file=sys.stderr)
         try:

@@ -184,10 +184,10 @@ def top(
         if search.standing.seen:
             print(f"{file}: going on after {search.standing.seen:,} images", file=sys.stderr)
         try:
-            with progress_bar(f"{layer}, {len(search.album):,} images") as report:
+            with progress_bar(f"{layer}, {len(search.collection):,} images") as report:
                 found = searched(search, lambda p: report(p.done, p.total, p.note))
         except KeyboardInterrupt:
-            done = f"{search.standing.seen:,} of {len(search.album):,} images"
+            done = f"{search.standing.seen:,} of {len(search.collection):,} images"
             print(f"interrupted after {done}: the same command goes on from {file}", file=sys.stderr)
             raise typer.Exit(INTERRUPTED) from None
     paths = found.save(output)

@@ -17,7 +17,7 @@ from caffe_viz.detection.ssd import detection_output, yolo_output
 from caffe_viz.detection.yolo import yolo_grids
 from caffe_viz.detection.yolo_v1 import yolo_vector
 from caffe_viz.errors import InputError
-from caffe_viz.images import Album
+from caffe_viz.images import ImageCollection
 from caffe_viz.network import Network
 from caffe_viz.one_by_one import Bytes, OneByOne, Ran, Seen, ends_in_words, seeing_all
 
@@ -81,7 +81,7 @@ def decoder_of(network: Network, anchors: str | None = None) -> Decoder:
 
 
 class Detector:
-    """A network on the images of an album; iterate for one `Detected` per image, in order.
+    """A network on the images of a collection; iterate for one `Detected` per image, in order.
 
     Boxes have a score of `threshold` or more. Of boxes of one class that overlap by more than `overlap` the
     surest stays, where the net has not chosen itself.
@@ -91,14 +91,14 @@ class Detector:
     """
 
     def __init__(
-        self, network: Network, album: Album, *, threshold: float = THRESHOLD, overlap: float = OVERLAP,
-        anchors: str | None = None,
+        self, network: Network, collection: ImageCollection, *, threshold: float = THRESHOLD, overlap: float =
+        OVERLAP, anchors: str | None = None,
     ) -> None:  # fmt: skip
         network = seeing_all(network)
         self.decoder = decoder_of(network, anchors)
         if self.decoder.inputs:
             network = network.holding(self.decoder.inputs)
-        self._runs = OneByOne(network, album, self.decoder.blobs)
+        self._runs = OneByOne(network, collection, self.decoder.blobs)
         self.network, self.engine = self._runs.network, self._runs.engine
         self._threshold, self._overlap = threshold, overlap
         self.labels = self.network.labels_for(self.decoder.classes.counts)

@@ -1,4 +1,4 @@
-"""A net on the images of an album: what some of its blobs hold for each."""
+"""A net on the images of a collection: what some of its blobs hold for each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_viz.errors import InputError, near
-from caffe_viz.images import Album
+from caffe_viz.images import ImageCollection
 from caffe_viz.network import Network
 from caffe_viz.resuming import identity
 from caffe_viz.streaming import Batch, Batched, reports
@@ -63,7 +63,7 @@ class Rowed(Batched):
 
 
 class Extraction:
-    """`blobs` of the images of `album` after a full forward; with `pool` one number for each channel.
+    """`blobs` of the images of `collection` after a full forward; with `pool` one number for each channel.
 
     Raises:
         InputError: no such blob, one that does not depend on the image, or what would make Caffe abort.
@@ -72,7 +72,7 @@ class Extraction:
     def __init__(
         self,
         network: Network,
-        album: Album,
+        collection: ImageCollection,
         blobs: Sequence[str],
         *,
         pool: str | None = None,
@@ -83,10 +83,10 @@ class Extraction:
         if not blobs:
             raise InputError("no blobs are given: give the name of one or more, such as fc7.")
         self.blobs = tuple(dict.fromkeys(blobs))
-        self.album, self.pool, self._part = album, pool, network.part(*self.blobs)
+        self.collection, self.pool, self._part = collection, pool, network.part(*self.blobs)
         for blob in self.blobs:
             _need_image(self._part, blob)
-        self.work = Rowed(network, self.blobs, len(album), pool=pool)
+        self.work = Rowed(network, self.blobs, len(collection), pool=pool)
         self.cluster = None if cluster is None else Cluster(cluster)
         self.engine = self.work.runner.engine
 
@@ -99,7 +99,7 @@ class Extraction:
     def key(self) -> dict[str, Any]:
         """What must be the same for an extraction to go on."""
         own = {"blobs": list(self.blobs), "pool": self.pool}
-        return own | identity(self._part, self.album, self.work.runner)
+        return own | identity(self._part, self.collection, self.work.runner)
 
     @property
     def bytes_of_one(self) -> int:
@@ -108,7 +108,7 @@ class Extraction:
 
     def batches(self, done: Ranges) -> Iterator[Batch | Death]:
         """Of the images that are not `done`, in any order on a cluster; values are (n, ...) of `shapes`."""
-        return reports(self.work, self.album, done, self.cluster, self.bytes_of_one)
+        return reports(self.work, self.collection, done, self.cluster, self.bytes_of_one)
 
 
 def _need_image(part: Network, blob: str) -> None:

@@ -37,7 +37,7 @@ class Filing:
             raise
 
     def __iter__(self) -> Iterator[Progress]:
-        spool, total, saved = self.spool, len(self.extraction.album), time.monotonic()
+        spool, total, saved = self.spool, len(self.extraction.collection), time.monotonic()
         whole = False
         try:
             for batch in self.extraction.batches(spool.done):
@@ -86,7 +86,7 @@ class Filing:
     def names(self) -> tuple[str, ...]:
         """Those of the images that have a row, in order."""
         failed = {number for number, _ in self.spool.failed}
-        return tuple(self.extraction.album.name(n) for first, last in self.spool.done.ends
+        return tuple(self.extraction.collection.name(n) for first, last in self.spool.done.ends
                      for n in range(first, last) if n not in failed)  # fmt: skip
 
     def write(self) -> None:

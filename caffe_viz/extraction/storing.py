@@ -77,7 +77,9 @@ class Storing:
         need_names(where, extraction.blobs)
         # As for one worker, however many there are: the same store.
         piece = extraction.work.piece(1, extraction.bytes_of_one)
-        self.store = Store(where, extraction.key, extraction.shapes, len(extraction.album), piece).begun()
+        self.store = Store(
+            where, extraction.key, extraction.shapes, len(extraction.collection), piece
+        ).begun()
         self.extraction, self.kept = extraction, str(self.store)
         self.done, self.failed = _done(self.store), self.store.failed()
 
@@ -94,14 +96,14 @@ class Storing:
         return f"{self.kept}: going on after {self.seen:,} images" if self.seen else ""
 
     def __iter__(self) -> Iterator[Progress]:
-        extraction, total = self.extraction, len(self.extraction.album)
+        extraction, total = self.extraction, len(self.extraction.collection)
         run: Run[Pictures, Written]
         if extraction.cluster is None:
             run = Here(Stored(extraction.work, self.store))
         else:  # another machine might choose another engine
             run = extraction.cluster.running(Stored(extraction.work.of_engine(extraction.engine), self.store))
         with run:
-            for told in run.run(cut(extraction.album, self.done.missing(total), self.store.piece)):
+            for told in run.run(cut(extraction.collection, self.done.missing(total), self.store.piece)):
                 if isinstance(told, Death):
                     yield Progress(self.seen, total, str(told))
                     continue
@@ -114,12 +116,12 @@ class Storing:
     def names(self) -> tuple[str, ...]:
         """Those of the images that have a row, in order; once all is there."""
         failed = {number for number, _ in self.failed}
-        return tuple(self.extraction.album.name(n) for n in range(self.rows) if n not in failed)
+        return tuple(self.extraction.collection.name(n) for n in range(self.rows) if n not in failed)
 
     @property
     def rows(self) -> int:
         """Of each array."""
-        return len(self.extraction.album)
+        return len(self.extraction.collection)
 
     def write(self) -> None:
         """Nothing is left to do; raises InputError if no image could be used."""

@@ -1,6 +1,6 @@
 """Images on disk and RGB in 0..1 <-> the pixels that a Caffe network takes."""
 
-from caffe_viz.images.album import Album
+from caffe_viz.images.collection import ImageCollection
 from caffe_viz.images.files import jpeg_bytes, load_image, png_bytes, save_gif, save_png
 from caffe_viz.images.label_files import labels_beside, read_labels
 from caffe_viz.images.labels import Labels
@@ -8,7 +8,7 @@ from caffe_viz.images.pixels import display_rgb, resized, stretched
 from caffe_viz.images.preprocess import Preprocess
 
 __all__ = [
-    "Album",
+    "ImageCollection",
     "Labels",
     "Preprocess",
     "display_rgb",

@@ -17,7 +17,7 @@ from caffe_viz.errors import InputError
 from caffe_viz.files import sha256
 from caffe_viz.geometry import LayerGeometry, seen_by_units
 from caffe_viz.geometry.fields import Shape
-from caffe_viz.images import Album
+from caffe_viz.images import ImageCollection
 from caffe_viz.netdef import LayerParameter, NetParameter, StoredLayer
 from caffe_viz.network import Array, Network, PathLike
 from caffe_viz.probe import Probe
@@ -57,7 +57,7 @@ class Subject:
 
     network: Network
     images: tuple[Image, ...] = ()
-    photos: Album | None = None
+    photos: ImageCollection | None = None
     record: Path | None = None
     files: tuple[File, ...] = ()
     _blobs: dict[int, Mapping[str, Array]] = field(default_factory=dict, repr=False, compare=False)
@@ -83,16 +83,16 @@ class Subject:
         network.check()
         if network.weights is not None:
             chosen(network.engine, network.device, network.message)
-        network, album = network.album(images) if images else (network, None)
-        numbers = range(0 if album is None else len(album))
-        pixels = [network.pixels(album.load(k), name=album.name(k)) for k in numbers if album]
-        names = short_names([album.name(k) for k in numbers if album])
+        network, collection = network.collection(images) if images else (network, None)
+        numbers = range(0 if collection is None else len(collection))
+        pixels = [network.pixels(collection.load(k), name=collection.name(k)) for k in numbers if collection]
+        names = short_names([collection.name(k) for k in numbers if collection])
         pictures = tuple(map(Image, names, pixels))
         files = files_of(network, record)
         if record is not None:
             _check_record(record, network)
         return cls(
-            network, pictures, None if photos is None else Album.of(photos),
+            network, pictures, None if photos is None else ImageCollection.of(photos),
             None if record is None else Path(record), files,
         )  # fmt: skip
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from caffe_viz.classification.doubts import doubts_of_settings
-from caffe_viz.images import Album
+from caffe_viz.images import ImageCollection
 from caffe_viz.network import Network
 from caffe_viz.one_by_one import Bytes, OneByOne, Ran, seeing_all
 from caffe_viz.segmentation.answers import Dense, Meaning, dense_answer, dense_answers
@@ -61,7 +61,7 @@ class Segmented:
 
 
 class Segmenter:
-    """A network on the images of an album; iterate for one `Segmented` per image, in order.
+    """A network on the images of a collection; iterate for one `Segmented` per image, in order.
 
     `blob` is by default the net's answer, see `dense_answers`.
 
@@ -69,7 +69,7 @@ class Segmenter:
         InputError: the net says no class of each pixel, or takes no image.
     """
 
-    def __init__(self, network: Network, album: Album, blob: str | None = None) -> None:
+    def __init__(self, network: Network, collection: ImageCollection, blob: str | None = None) -> None:
         network = seeing_all(network)
         self.dense = dense_answer(network, blob)
         others = [one.blob for one in dense_answers(network)]
@@ -79,7 +79,7 @@ class Segmenter:
             if blob is None and len(others) > 1
             else ""
         )
-        self._runs = OneByOne(network, album, [self.dense.blob])
+        self._runs = OneByOne(network, collection, [self.dense.blob])
         self.network, self.engine = self._runs.network, self._runs.engine
         self.names = _names(self.network, self.dense)
         self._axes = axes_of(self.network, self.dense)

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from caffe_viz.errors import InputError
-from caffe_viz.images import Album
-from caffe_viz.images.finding import Entry, printable
+from caffe_viz.images import ImageCollection
+from caffe_viz.images.discovery import ImageEntry, printable
 from caffe_viz.report.subject import short_names
 from caffe_viz.server.messages import Source
 from caffe_viz.server.recent import Recent
@@ -41,15 +41,15 @@ class Known:
 
 
 class Library:
-    """`album` is the strip; of what is uploaded, the latest `limit` bytes are kept.
+    """`collection` is the strip; of what is uploaded, the latest `limit` bytes are kept.
 
     The id of an upload is the SHA-256 of its bytes, that of an image of the strip one of its file's name,
     size and time: the strip need not be read at the start.
     """
 
-    def __init__(self, album: Album | None, limit: int = UPLOADS) -> None:
-        self._album = album
-        entries = () if album is None else album.entries
+    def __init__(self, collection: ImageCollection | None, limit: int = UPLOADS) -> None:
+        self._collection = collection
+        entries = () if collection is None else collection.entries
         names = short_names([entry.name for entry in entries])
         listed = [Listed(k, names[k], _stamp(entry)) for k, entry in enumerate(entries)]
         self._listed = {_id(entries[one.number], one.stamp): one for one in listed}
@@ -70,15 +70,15 @@ class Library:
         """The bytes of an image. Raises Unknown, or InputError where the file has changed or is gone."""
         if (upload := self._uploads.find(id)) is not None:
             return upload
-        if id not in self._listed or self._album is None:
+        if id not in self._listed or self._collection is None:
             raise Unknown("the server does not have this image, or not any more: drop or choose it again.")
         number, name, stamp = self._listed[id]
-        if _stamp(self._album.entries[number]) != stamp:
+        if _stamp(self._collection.entries[number]) != stamp:
             raise InputError(f"{name} has changed since the server began: start it again.")
-        return Source(name, self._album.content(number))
+        return Source(name, self._collection.content(number))
 
 
-def _stamp(entry: Entry) -> tuple[int, int]:
+def _stamp(entry: ImageEntry) -> tuple[int, int]:
     """What changes with the content of a file; of one at an address what was told of it at the start."""
     if not isinstance(entry.file, Path):
         return (entry.size, 0)
@@ -89,7 +89,7 @@ def _stamp(entry: Entry) -> tuple[int, int]:
     return (found.st_size, found.st_mtime_ns)
 
 
-def _id(entry: Entry, stamp: tuple[int, int]) -> str:
+def _id(entry: ImageEntry, stamp: tuple[int, int]) -> str:
     file = entry.file.absolute() if isinstance(entry.file, Path) else f"{entry.file}{entry.file.query}"
     told = (str(file), entry.member, entry.frame, stamp)
     return hashlib.sha256(repr(told).encode()).hexdigest()

@@ -167,7 +167,7 @@ def started(
 
     network = Network.of(net)
     network.need_weights()
-    network, album = network.album(images) if _some(images) else (network, None)
+    network, collection = network.collection(images) if _some(images) else (network, None)
     subjects = (Subject.of(network, (), photos, record), *_beside(network, beside, photos))
     for one in subjects:
         need_device(one.network.device)
@@ -178,7 +178,7 @@ def started(
         subjects[0].record, folder or user_cache_path("caffe_viz") / "serve", loaded_files(), permits,
     )  # fmt: skip
     board = Board(Pool(setup), Cache(folder=folder), QUESTIONS)
-    app = create_app(View(subjects, Library(album), board, QUESTIONS, command))
+    app = create_app(View(subjects, Library(collection), board, QUESTIONS, command))
     listener = listening(host, port)
     access = Access(host, listener.getsockname()[1])
     return Server(Guard(app, access), board, access, listener)

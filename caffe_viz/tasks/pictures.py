@@ -1,46 +1,48 @@
-"""Pieces of an album."""
+"""Pieces of a collection."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from caffe_viz.images import Album
+from caffe_viz.images import ImageCollection
 from caffe_viz.images.pixels import Floats
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Some images of a larger album, by their numbers in that one: from `first` on, those of `album`."""
+    """Some images of a larger collection, by their numbers in that one: from `first` on, those of
+    `collection`.
+    """
 
     first: int
-    album: Album
+    collection: ImageCollection
 
     @property
     def numbers(self) -> range:
         """Those that are meant."""
-        return range(self.first, self.first + len(self.album))
+        return range(self.first, self.first + len(self.collection))
 
     def name(self, number: int) -> str:
-        """As of `Album.name`."""
-        return self.album.name(number - self.first)
+        """As of `ImageCollection.name`."""
+        return self.collection.name(number - self.first)
 
     def load(self, number: int) -> Floats:
-        """As of `Album.load`."""
-        return self.album.load(number - self.first)
+        """As of `ImageCollection.load`."""
+        return self.collection.load(number - self.first)
 
     def __len__(self) -> int:
-        return len(self.album)
+        return len(self.collection)
 
     def __str__(self) -> str:
         return f"images {self.numbers[0]:,} to {self.numbers[-1]:,}, {self.name(self.first)} and on"
 
 
-def cut(album: Album, ranges: Iterable[range], size: int | None = None) -> Iterator[Pictures]:
+def cut(collection: ImageCollection, ranges: Iterable[range], size: int | None = None) -> Iterator[Pictures]:
     """The images of `ranges` in order, each range a piece, or pieces that end at multiples of `size`."""
     for numbers in ranges:
         first = numbers.start
         while first < numbers.stop:
             last = numbers.stop if size is None else min(numbers.stop, (first // size + 1) * size)
-            yield Pictures(first, album.part(first, last))
+            yield Pictures(first, collection.part(first, last))
             first = last

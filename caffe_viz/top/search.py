@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_viz.errors import InputError, RunError
-from caffe_viz.images import Album
+from caffe_viz.images import ImageCollection
 from caffe_viz.network import Network
 from caffe_viz.resuming import SAVE_EVERY, Claim, identity
 from caffe_viz.streaming import Batch, OnImages, Progress, need_one, passed_over, reports
@@ -58,7 +58,7 @@ class Highest(OnImages):
 
 
 class Search:
-    """The `count` highest activations of `filters` (None: all) of `layer`, one of an image of `album`.
+    """The `count` highest activations of `filters` (None: all) of `layer`, one of an image of `collection`.
 
     Iterate for its Progress, then ask for the `result`. What is counted is the layer's first top after a
     full forward, so after layers that work on it in place; `state` says so. With a `state_file`, the search
@@ -74,9 +74,9 @@ class Search:
     """
 
     def __init__(
-        self, network: Network, layer: str, album: Album, filters: Sequence[int] | None = None, *,
-        count: int = 9, state: str = "", state_file: Path | None = None, gradient: str = "",
-        cluster: Any = None,
+        self, network: Network, layer: str, collection: ImageCollection, filters: Sequence[int] | None = None,
+        *, count: int = 9, state: str = "", state_file: Path | None = None, gradient: str = "", cluster: Any =
+        None,
     ) -> None:  # fmt: skip
         measured = network.geometry.layer(layer)
         self._blob = measured.tops[0] if measured.tops else ""
@@ -87,12 +87,12 @@ class Search:
             raise InputError(f"count is {count}: 1 or more is expected.")
         if len(part.shape) != 3:
             raise InputError(f"input {part.data!r} takes {part.shape}: an image (C, H, W) is needed.")
-        self.network, self.album, self.layer, self.state = network, album, layer, state
+        self.network, self.collection, self.layer, self.state = network, collection, layer, state
         self._part = part
         self._map = self._shape[1:]
         shape = part.shape[0], part.shape[1], part.shape[2]
         self._cutter = Cutter(measured.field if len(self._map) == 2 else None, shape, part.pictures)
-        self._work = Highest(network, (self._blob,), len(album), filters=self.filters, count=count)
+        self._work = Highest(network, (self._blob,), len(collection), filters=self.filters, count=count)
         self._cluster = None if cluster is None else Cluster(cluster)
         self._method = gradient
         self._gradients = UnitGradients(part, self._blob, gradient) if gradient else None
@@ -120,8 +120,8 @@ class Search:
         return nullcontext() if file is None else Claim(file.with_name(f".{file.name}.lock"), file)
 
     def _searching(self) -> Iterator[Progress]:
-        total, saved = len(self.album), time.monotonic()
-        for found in reports(self._work, self.album, self.standing.done, self._cluster):
+        total, saved = len(self.collection), time.monotonic()
+        for found in reports(self._work, self.collection, self.standing.done, self._cluster):
             if isinstance(found, Death):
                 yield Progress(self.standing.seen, total, str(found))
                 continue
@@ -178,8 +178,8 @@ class Search:
         images = np.where(images == NONE, NONE, np.searchsorted(used, images))
         return Top(
             self.layer, self.state, self.engine, self.filters, self._labels, dead, shown, s.seen,
-            tuple(one.reason for one in s.failed), tuple(map(self.album.name, used)), values, images, places,
-            boxes, crops, self._method, gradients,
+            tuple(one.reason for one in s.failed), tuple(map(self.collection.name, used)), values, images,
+            places, boxes, crops, self._method, gradients,
         )  # fmt: skip
 
     @property
@@ -197,7 +197,7 @@ class Search:
         return tuple(labels[f] for f in self.filters) if labels else ()
 
     def _pixels(self, number: int) -> NDArray[np.float32]:
-        return self._part.pixels(self.album.load(number), name=self.album.name(number))[None]
+        return self._part.pixels(self.collection.load(number), name=self.collection.name(number))[None]
 
     def _crops(
         self, rows: Sequence[int], images: NDArray[np.int64], places: NDArray[np.int64],
@@ -232,7 +232,7 @@ class Search:
     def key(self) -> dict[str, Any]:
         """What decides what is found, as JSON has it."""
         own = {"layer": self.layer, "filters": list(self.filters), "count": self._count}
-        return own | identity(self._part, self.album, self._work.runner)
+        return own | identity(self._part, self.collection, self._work.runner)
 
 
 def _chosen(layer: str, shape: tuple[int, ...], filters: Sequence[int] | None) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_viz.errors import InputError, about, near
-from caffe_viz.images import Album, Preprocess
+from caffe_viz.images import ImageCollection, Preprocess
 
 Array = NDArray[np.float32]
 Shape = tuple[int, ...]
@@ -63,7 +63,7 @@ class Examples(Protocol):
 class Images:
     """Images, and the number of the class that each one's folder names."""
 
-    album: Album
+    collection: ImageCollection
     preprocess: Preprocess
     slots: Slots
     classes: tuple[str, ...]
@@ -76,8 +76,8 @@ class Images:
         Raises:
             InputError: no images, a folder of another name, or a class in two folders.
         """
-        album = Album.of(source)
-        folders = sorted({_folder(album, i) for i in range(len(album))})
+        collection = ImageCollection.of(source)
+        folders = sorted({_folder(collection, i) for i in range(len(collection))})
         names = [folder.name for folder in folders]
         twice = next((name for name in names if name and names.count(name) > 1), None)
         if twice is not None:
@@ -90,22 +90,22 @@ class Images:
         for name in names:
             if name not in known:
                 raise InputError(f"{source}: the folder {name!r} of images is no class.{near(name, known)}")
-        return cls(album, preprocess, slots, known)
+        return cls(collection, preprocess, slots, known)
 
     def __len__(self) -> int:
-        return len(self.album)
+        return len(self.collection)
 
     def take(self, numbers: Sequence[int]) -> Mapping[str, Array]:
         image = self.slots.image
-        labels = [self.classes.index(_folder(self.album, i).name) for i in numbers]
+        labels = [self.classes.index(_folder(self.collection, i).name) for i in numbers]
         found = {image: np.stack([self._pixels(i, self.slots.shapes[image]) for i in numbers])}
         return found | {name: np.array(labels, np.float32) for name in self.slots.shapes if name != image}
 
     def _pixels(self, number: int, shape: Shape) -> Array:
-        image = self.album.load(number)
+        image = self.collection.load(number)
         if image.shape == shape:  # of a file .npy
             return np.asarray(image, np.float32)
-        with about(self.album.name(number)):
+        with about(self.collection.name(number)):
             return self.preprocess.to_caffe(image, (shape[0], shape[1], shape[2]))
 
 
@@ -204,7 +204,7 @@ def examples_of(
     return Images.of(source, preprocess, slots, classes)
 
 
-def _folder(album: Album, number: int) -> Path:
+def _folder(collection: ImageCollection, number: int) -> Path:
     """The folder that an image lies in, inside its archive if it is in one."""
-    entry = album.entries[number]
+    entry = collection.entries[number]
     return Path(str(entry.file), entry.member).parent

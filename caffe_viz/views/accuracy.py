@@ -1,4 +1,4 @@
-"""How right a classification is: its numbers, the confusion matrix, each class, the surest mistakes."""
+"""Show how many answers are right: numbers, confusion matrix, classes, most confident mistakes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from caffe_viz.errors import InputError
 from caffe_viz.figures import Picture, contact_sheet
 from caffe_viz.figures.confusion import MOST, confusion_matrix
 from caffe_viz.files import write_whole
-from caffe_viz.images import Album, display_rgb, resized
+from caffe_viz.images import ImageCollection, display_rgb, resized
 from caffe_viz.network import Array, Network, PathLike
 from caffe_viz.tables import Table
 from caffe_viz.views.rich import Look, Rich
@@ -26,15 +26,15 @@ THUMB = 96  # pixels of the longer side
 
 @dataclass(frozen=True, repr=False)
 class Accuracy(Rich):
-    """A `tally` of the answers of `network` about the images of an album."""
+    """How many of a network's answers are right; `tally` holds the counts."""
 
     tally: Tally
     network: Network
-    album: Album
+    collection: ImageCollection
 
     @property
     def lines(self) -> list[str]:
-        """The numbers, in words."""
+        """The numbers in words."""
         t = self.tally
         head = f" of {t.truth.head.answer}" if len(self.network.heads) > 1 else ""
         classes = len({right for right, _ in t.pairs})
@@ -47,7 +47,7 @@ class Accuracy(Rich):
 
     @property
     def table(self) -> Table:
-        """Each class: how many of its images were right, and for which other it was taken most."""
+        """One row for each class: how many of its images were right, and what it was mistaken for most."""
         t = self.tally
         best = {right: (count, guess) for (right, guess), count in sorted(t.pairs.items(), key=lambda x: x[1])
                 if right != guess}  # fmt: skip
@@ -62,10 +62,10 @@ class Accuracy(Rich):
 
     @cached_property
     def picture(self) -> Picture:
-        """The confusion matrix.
+        """Draw the confusion matrix.
 
         Raises:
-            InputError: there are too many classes for a picture.
+            InputError: There are too many classes for a picture.
         """
         t = self.tally
         names = [t.truth.name(number) for number in t.classes]
@@ -73,7 +73,7 @@ class Accuracy(Rich):
 
     @cached_property
     def mistakes(self) -> Picture | None:
-        """The images of the surest mistakes, with what they are, what was answered, and how sure it was."""
+        """Draw the images of the most confident mistakes, with true class, answer and probability."""
         shown = [
             (mistake, thumb) for mistake in self.tally.mistakes if (thumb := self._thumb(mistake)) is not None
         ]
@@ -82,7 +82,7 @@ class Accuracy(Rich):
         return contact_sheet([thumb for _, thumb in shown], titles) if shown else None
 
     def save(self, folder: PathLike) -> list[Path]:
-        """Write confusion.csv, confusion.png, classes.csv, mistakes.csv and mistakes.png."""
+        """Write confusion.csv, confusion.png, classes.csv, mistakes.csv and mistakes.png into `folder`."""
         folder, t = Path(folder), self.tally
         names = [t.truth.name(number) for number in t.classes]
         counts = t.confusion.tolist()
@@ -107,7 +107,7 @@ class Accuracy(Rich):
         return [folder / name for name in (*files, *(name for name, p in pictures.items() if p is not None))]
 
     def to_json(self) -> dict[str, Any]:
-        """All numbers."""
+        """All numbers, for JSON."""
         t = self.tally
         return {
             "truth": t.truth.said_by, "answer": t.truth.head.answer, "images": t.images, "failed": t.failed,
@@ -126,7 +126,7 @@ class Accuracy(Rich):
     def _thumb(self, mistake: Mistake) -> Array | None:
         """(THUMB, THUMB, 3), with white beside what is no square; None where there is no image to see."""
         try:
-            rgb = display_rgb(self.album.load(mistake.number))
+            rgb = display_rgb(self.collection.load(mistake.number))
         except InputError:
             return None
         height, width = (max(1, round(side * THUMB / max(rgb.shape[:2]))) for side in rgb.shape[:2])

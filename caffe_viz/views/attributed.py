@@ -1,4 +1,4 @@
-"""Which pixels made this answer, as pictures."""
+"""Show which pixels are responsible for an answer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from caffe_viz.classification import which_answer
 from caffe_viz.errors import CaffeVizWarning, InputError, near
 from caffe_viz.figures import Picture, captioned, heat, heat_over, signed_colours
 from caffe_viz.files import safe_name
-from caffe_viz.images import Album
+from caffe_viz.images import ImageCollection
 from caffe_viz.netdef import NetParameter
 from caffe_viz.network import Array, Network, PathLike
 from caffe_viz.views.rich import Look, Rich
@@ -31,9 +31,9 @@ FINE = frozenset({"gradient", "gradient-x-input", "integrated-gradients", "smoot
 
 @dataclass(frozen=True, repr=False)
 class Attributed(Rich):
-    """The same images and targets explained by one method or several, as pictures.
+    """Explanations of the same images and targets by one or more methods.
 
-    `refused` are methods that the net does not fit, with the reason. Drawing needs no engine:
+    `refused` lists methods that do not fit the net, with the reason. Drawing needs no engine:
     `Attributed.load` reads what `save` wrote.
     """
 
@@ -51,12 +51,12 @@ class Attributed(Rich):
         return self._captioned(a, row, self._over(a, row))
 
     def alone(self, method: str, row: int = 0) -> Picture:
-        """The map alone; of guided backpropagation and deconvnet on pictures the attribution as colours."""
+        """Draw the map alone; guided backpropagation and deconvnet of pictures are drawn in colours."""
         a = self._of(method)
         return self._captioned(a, row, self._alone(a, row))
 
     def sheet(self, row: int = 0) -> Picture:
-        """All methods on one image and target, each as it shows best; the image first."""
+        """Draw all methods for one image and target side by side, after the image."""
         first = self.attributions[0]
         tiles = [
             (a.method, self._alone(a, row) if a.method in SIGNED | FINE else self._over(a, row))
@@ -107,10 +107,10 @@ class Attributed(Rich):
 
     @classmethod
     def load(cls, *paths: PathLike, colours: str = figures.COLOURS[0]) -> Attributed:
-        """The npz files of `save`, of the same images and targets.
+        """Read the npz files that `save` wrote, of the same images and targets.
 
         Raises:
-            InputError: a file is none of these, or they differ in images or targets.
+            InputError: A file is of another kind, or the files differ in images or targets.
         """
         found = tuple(Attribution.load(path) for path in paths)
         if not found or any((a.names, a.targets) != (found[0].names, found[0].targets) for a in found):
@@ -169,15 +169,32 @@ def show_attribution(
     on_progress: Callable[[int, int], None] = lambda done, total: None,
     on_note: Callable[[str], None] = lambda note: None,
 ) -> Attributed:
-    """Explain `targets` (None: the likeliest class) in `images` by `methods`; "all" takes all that fit.
+    """Explain `targets` in `images`: which pixels raise the score.
 
-    Images are files, folders, archives, or arrays as of `Network.pixels`; those of several inputs are given
-    as of `Network.taking`. For targets and `layer` see `caffe_viz.attribution.attribute`. Each image is put
-    to the net by itself; the workers of a `cluster`, a client of dask, do it, and read the images.
-    `on_progress` is told how much is done, of how much, `on_note` that a worker died.
+    Args:
+        net: A net from `load_net`.
+        images: Files, folders, .zip archives, or arrays as for `show_activations`. For a net with several
+            inputs, a mapping from input name to file or array. Each image goes through the net by itself.
+        targets: Classes by number or label, filters such as "conv4:16", or neurons such as "conv4:16:3,5"
+            (y, x). Default: the most likely class of each image.
+        methods: Names of methods such as "grad-cam" and "integrated-gradients"; "all" takes those that fit.
+        layer: The blob whose maps the CAM methods read. Default: the last spatial one that is not the top of
+            a pooling layer.
+        settings: Samples, steps, window size and seed, as `caffe_viz.attribution.Settings`.
+        colours: The colour map of the heat maps.
+        cluster: A dask client whose workers read the images and run the net.
+        on_progress: Called with (done, total).
+        on_note: Called with a message when a worker has died.
+
+    Example::
+
+        shown = cv.show_attribution(net, "cat.png", "cat", ["grad-cam", "integrated-gradients"])
+        shown.sheet()  # a picture
+        shown.attributions[0].maps  # (M, H, W)
 
     Raises:
-        InputError: no such image, target, method, layer or colours; or the net does not fit a named method.
+        InputError: No such image, target, method, layer or colour map; or a named method does not fit the
+            net.
     """
     whole = Network.of(net, weights=False)
     if colours not in figures.COLOURS:
@@ -211,8 +228,8 @@ def asking_of(
     found: list[Given] = []
     for one in given:
         if isinstance(one, str | Path):
-            album = Album.of(one)
-            found += [Given(album.name(k), album.part(k, k + 1)) for k in range(len(album))]
+            collection = ImageCollection.of(one)
+            found += [Given(collection.name(k), collection.part(k, k + 1)) for k in range(len(collection))]
         else:
             found.append(Given(f"image {len(found)}", np.asarray(one)))
     if not found:

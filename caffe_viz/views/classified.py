@@ -1,4 +1,4 @@
-"""What a network sees in images, as a table."""
+"""Show which classes a network sees in images, as a table."""
 
 from __future__ import annotations
 
@@ -21,7 +21,11 @@ from caffe_viz.views.rich import Look, Rich
 
 @dataclass(frozen=True, repr=False)
 class Classified(Rich):
-    """The likeliest classes of each image, how the images got in, and what looks wrong about that."""
+    """The most likely classes of each image, in `answers`.
+
+    `preprocessing` describes how the images were preprocessed, `doubts` what looks wrong about that.
+    `accuracy` is None if the true classes are not known.
+    """
 
     answers: tuple[Answer, ...]
     preprocessing: str
@@ -58,12 +62,12 @@ class Classified(Rich):
 
 
 class Classifying:
-    """Images under way through a network: iterate for their answers; `accuracy` counts those so far.
+    """A classification in progress: iterate for the answers; `accuracy` counts those so far.
 
-    It is None where the truth is not known: see `truth_of`. Images are as of `Network.album`.
+    It is None if the true classes are not known, see `truth_of`. Images are given as to `Network.album`.
 
     Raises:
-        InputError: no such image, none that can be read, or no net that ends in classes.
+        InputError: No such image, none that can be read, or a net that does not end in classes.
     """
 
     def __init__(
@@ -77,12 +81,12 @@ class Classifying:
         cluster: Any = None,
     ) -> None:
         heads = class_heads(network)
-        given, album = network.album(images, *(head.answer for head in heads), root=root)
-        truth, self._doubt = truth_of(given, heads, album)
-        self.accuracy = None if truth is None else Accuracy(Tally(truth), given, album)
+        given, collection = network.collection(images, *(head.answer for head in heads), root=root)
+        truth, self._doubt = truth_of(given, heads, collection)
+        self.accuracy = None if truth is None else Accuracy(Tally(truth), given, collection)
         least = 1 if truth is None else TOP
         self.classifier = Classifier(
-            given, album, top=max(top, least), oversample=oversample, cluster=cluster
+            given, collection, top=max(top, least), oversample=oversample, cluster=cluster
         )
 
     def __iter__(self) -> Iterator[Answer]:
@@ -92,7 +96,7 @@ class Classifying:
             yield answer
 
     def __len__(self) -> int:
-        return len(self.classifier.album)
+        return len(self.classifier.collection)
 
     @cached_property
     def doubts(self) -> tuple[str, ...]:
@@ -109,15 +113,26 @@ def classify(
     root: PathLike | None = None,
     cluster: Any = None,
 ) -> Classified:
-    """The `top` classes of `images`: files, folders, .zip archives; unreadable ones in a folder are said.
+    """Return the most likely classes of each image.
 
-    Those of several inputs are given as of `Network.taking`. With `oversample` the mean over ten crops:
-    corners, centre and their mirror images. Where the folders are called as classes, or a list has labels
-    (a.txt, with paths in `root`), `accuracy` says how right the answers are. The workers of a `cluster`, a
-    client of dask, run the net.
+    Images of a folder that cannot be read are listed, not fatal. If the folders are named after classes, or
+    a list of images has labels, `accuracy` of the result counts how many answers are right.
+
+    Args:
+        net: A net from `load_net`.
+        images: Files, folders, .zip archives, or a list a.txt. For a net with several inputs, a mapping from
+            input name to file or array.
+        top: How many classes to return.
+        oversample: Average over ten crops: corners and centre, and their mirror images.
+        root: The folder that the paths in a list are relative to. Default: the list's folder.
+        cluster: A dask client whose workers run the net.
+
+    Example::
+
+        cv.classify(net, "cat.png").table
 
     Raises:
-        InputError: no such image, none that can be read, or no net that ends in classes.
+        InputError: No such image, none that can be read, or a net that does not end in classes.
     """
     folder = None if root is None else Path(root)
     run = Classifying(Network.of(net), images, top=top, oversample=oversample, root=folder, cluster=cluster)

@@ -1,4 +1,4 @@
-"""The colours of photographs: a few are made small where they are read, and measured together."""
+"""Colour statistics of photographs: a sample is shrunk where it is read, and measured together."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from caffe_viz.ascent import colours_of
 from caffe_viz.errors import InputError
-from caffe_viz.images import Album, resized
+from caffe_viz.images import ImageCollection, resized
 from caffe_viz.network import Array
 from caffe_viz.tasks import Cluster, Death, Here, Pictures, Run, Tell, cut, stop
 
@@ -41,13 +41,13 @@ class Shrinking:
         return f"{len(piece)} photographs from {piece[0].name(piece[0].first)} on"
 
 
-def colours(album: Album, cluster: Any = None) -> tuple[tuple[float, ...], ...] | None:
+def colours(collection: ImageCollection, cluster: Any = None) -> tuple[tuple[float, ...], ...] | None:
     """Those of up to 256 photographs, evenly chosen, as of `colours_of`; None where there are none.
 
     The workers of a `cluster`, a client of dask, read them.
     """
-    step = -(-len(album) // PHOTOS)
-    few = list(cut(album, (range(n, n + 1) for n in range(0, len(album), step))))
+    step = -(-len(collection) // PHOTOS)
+    few = list(cut(collection, (range(n, n + 1) for n in range(0, len(collection), step))))
     pieces = [tuple(few[i : i + PIECE]) for i in range(0, len(few), PIECE)]
     work = Shrinking()
     run: Run[Some, Small] = Here(work) if cluster is None else Cluster(cluster).running(work)

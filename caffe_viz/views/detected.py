@@ -1,4 +1,4 @@
-"""What a net finds in images, as boxes over them and as a table."""
+"""Show what a net finds in images, as boxes over them and as a table."""
 
 from __future__ import annotations
 
@@ -27,7 +27,11 @@ COLUMNS = ("image", "score", "class", "label", "left", "top", "right", "bottom")
 
 @dataclass(frozen=True, repr=False)
 class Detections(Rich):
-    """The boxes in images, how these got in, `said`: what of the net holds them, and what looks wrong."""
+    """The boxes found in `images`.
+
+    `said` names what in the net holds the boxes, `preprocessing` describes how the images were preprocessed,
+    `doubts` what looks wrong about that.
+    """
 
     images: tuple[Detected, ...]
     said: str
@@ -36,10 +40,10 @@ class Detections(Rich):
     engine: str
 
     def over(self, row: int = 0) -> Picture:
-        """Image `row` with its boxes.
+        """Draw image `row` with its boxes.
 
         Raises:
-            InputError: the image failed, or the input is no picture.
+            InputError: The image failed, or the input is not a picture.
         """
         return over(self.images[row])
 
@@ -49,7 +53,7 @@ class Detections(Rich):
         return tables.Table(f"boxes ({self.engine}; {self.preprocessing}; {self.said})", COLUMNS, tuple(rows))
 
     def save(self, folder: PathLike) -> list[Path]:
-        """Write the picture of each image as STEM_boxes.png, and boxes.csv."""
+        """Write each image with its boxes as STEM_boxes.png, and all boxes as boxes.csv."""
         paths = [
             path
             for one, stem in zip(self.images, stems(one.image for one in self.images), strict=True)
@@ -69,13 +73,25 @@ def detect(
     net: Any, images: PathLike | Iterable[PathLike], *, threshold: float = THRESHOLD,
     overlap: float = OVERLAP, anchors: str | None = None,
 ) -> Detections:  # fmt: skip
-    """The boxes that a net finds in `images`, which are given as to `classify`; see `Detector`.
+    """Find objects in `images` with a detection net, such as SSD, YOLO or Faster R-CNN.
+
+    Args:
+        net: A net from `load_net`.
+        images: As for `classify`.
+        threshold: The lowest score that counts.
+        overlap: Of boxes of one class that overlap by more than this (intersection over union), only the one
+            with the highest score is kept, unless the net itself has chosen already.
+        anchors: The anchors of a YOLO grid: a known name, or "w,h,w,h,...".
+
+    Example::
+
+        cv.detect(net, "street.jpg", threshold=0.6).save("out")
 
     Raises:
-        InputError: no such image, none that can be read, or no net that ends in boxes.
+        InputError: No such image, none that can be read, or a net that does not end in boxes.
     """
-    network, album = Network.of(net).album(images)
-    detector = Detector(network, album, threshold=threshold, overlap=overlap, anchors=anchors)
+    network, collection = Network.of(net).collection(images)
+    detector = Detector(network, collection, threshold=threshold, overlap=overlap, anchors=anchors)
     found = tuple(detector)
     need_one([one.failed for one in found if one.failed], len(found))
     return Detections(

@@ -1,4 +1,4 @@
-"""Blobs of many images, as arrays or in a file."""
+"""Extract blobs of many images, as arrays or into a file."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ MOST = 2**31  # bytes of arrays in memory
 
 @dataclass(frozen=True, repr=False)
 class Features(Rich):
-    """Blob -> (N, ...), a row for each image of `names`; images that `failed` have none.
+    """Blobs of many images: `arrays` maps each blob to (N, ...), with a row for each image of `names`.
 
-    `arrays` are empty where the rows went into a file; `shapes` tells them all the same. `states`: pre- or
-    post-ReLU; `pool`: what became of the places of maps.
+    Images that `failed` have no row. If the rows went into a file, `arrays` is empty, but `shapes` still
+    tells their shapes. `states` says whether a blob is pre- or post-ReLU, `pool` how maps were pooled.
     """
 
     names: tuple[str, ...]
@@ -53,8 +53,8 @@ class Features(Rich):
         """Write the arrays and names as .npz, .h5, .csv, or as an .lmdb of Datums.
 
         Raises:
-            InputError: another suffix; blobs that the format cannot hold; the rows are in a file already.
-            RunError: it cannot be written, or a library is missing.
+            InputError: Another suffix, blobs that the format cannot hold, or the rows are in a file already.
+            RunError: The file cannot be written, or a library is missing.
         """
         self._need_arrays()
         shapes = {blob: array.shape[1:] for blob, array in self.arrays.items()}
@@ -69,7 +69,7 @@ class Features(Rich):
         return tables.Table(title, ("blob", "shape", "state"), rows)
 
     def to_json(self) -> dict[str, Any]:
-        """All but the arrays and names."""
+        """Everything except the arrays and names, for JSON."""
         return {
             "engine": self.engine, "images": len(self.names) + len(self.failed), "rows": len(self.names),
             "failed": list(self.failed), "pool": self.pool,
@@ -93,16 +93,28 @@ def features(
     on_progress: Callable[[Progress], None] | None = None,
     cluster: Any = None,
 ) -> Features:
-    """What `blobs` hold for each of `images`: files, folders, .zip archives, folders in those, videos.
+    """Extract what `blobs` hold for each of `images`.
 
-    `pool` "mean" or "max" takes the places of maps together. With `output`, a file .npz, .h5, .csv or .lmdb,
-    the rows go there and not into memory; the same call goes on where an earlier one was interrupted. With
-    the workers of a `cluster`, a client of dask; into a .zarr, a folder or an address such as
-    s3://bucket/f.zarr, these write themselves, and images that failed have a row of NaN.
+    Args:
+        net: A net from `load_net`.
+        images: Files, folders, .zip archives, folders in archives, videos. For a net with several inputs, a
+            mapping from input name to file or array.
+        blobs: The name of a blob, or several.
+        pool: "mean" or "max" pools each map to one number.
+        output: Write the rows to this file (.npz, .h5, .csv, .lmdb) instead of returning them. Call it again
+            to continue after an interruption. With a cluster it may be a .zarr, a folder or an address such
+            as s3://bucket/f.zarr, which the workers write themselves; images that failed are rows of NaN.
+        on_progress: Called with each `Progress`.
+        cluster: A dask client whose workers do the work.
+
+    Example::
+
+        found = cv.features(net, "photos", "fc7")
+        found.arrays["fc7"].shape, found.names  # (N, 4096), N names
 
     Raises:
-        InputError: no such blob, image or format; or as `Network.taking`.
-        RunError: the file cannot be written.
+        InputError: No such blob or image, or another format.
+        RunError: The file cannot be written.
     """
     network, extraction = extracting(Network.of(net), images, blobs, pool, cluster)
     tell = on_progress or (lambda _: None)
@@ -116,8 +128,8 @@ def extracting(
 ) -> tuple[Network, Extraction]:
     """The extraction, and the network with what `images` tells of its inputs."""
     names = [blobs] if isinstance(blobs, str) else list(blobs)
-    network, album = network.album(images, *names)
-    return network, Extraction(network, album, names, pool=pool, cluster=cluster)
+    network, collection = network.collection(images, *names)
+    return network, Extraction(network, collection, names, pool=pool, cluster=cluster)
 
 
 def filed(network: Network, into: Filing | Storing, tell: Callable[[Progress], None]) -> Features:
@@ -130,23 +142,23 @@ def filed(network: Network, into: Filing | Storing, tell: Callable[[Progress], N
 
 
 def _in_memory(network: Network, extraction: Extraction, tell: Callable[[Progress], None]) -> Features:
-    album, shapes = extraction.album, extraction.shapes
-    needed = 4 * len(album) * sum(int(np.prod(shape)) for shape in shapes.values())
+    collection, shapes = extraction.collection, extraction.shapes
+    needed = 4 * len(collection) * sum(int(np.prod(shape)) for shape in shapes.values())
     if needed > MOST:
         raise InputError(
-            f"the blobs of {len(album):,} images take {needed / 2**30:.1f} GiB: give output=FILE, or pool."
+            f"blobs of {len(collection):,} images take {needed / 2**30:.1f} GiB: give output=FILE, or pool."
         )
     batches, done = list[Batch](), 0
     for batch in extraction.batches(Ranges()):
         if isinstance(batch, Death):
-            tell(Progress(done, len(album), str(batch)))
+            tell(Progress(done, len(collection), str(batch)))
             continue
         batches.append(batch)
         done += batch.size
-        tell(batch.progress(done, len(album)))
+        tell(batch.progress(done, len(collection)))
     whole = joined(batches)
-    need_one([one.reason for one in whole.failed], len(album))
-    names = tuple(map(album.name, whole.numbers))
+    need_one([one.reason for one in whole.failed], len(collection))
+    names = tuple(map(collection.name, whole.numbers))
     return _features(network, extraction, names, whole.failed, len(names), whole.values)
 
 

@@ -1,4 +1,4 @@
-"""Inputs that maximise filters and other objectives, as pictures."""
+"""Show images that maximise filters and other objectives."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from caffe_viz.ascent import Ascending, Ascent, Fourier, Progress, Recipe, Units
 from caffe_viz.errors import CaffeVizWarning, InputError, RunError
 from caffe_viz.figures import Picture
 from caffe_viz.files import safe_name
-from caffe_viz.images import Album, load_image, save_gif, stretched
+from caffe_viz.images import ImageCollection, load_image, save_gif, stretched
 from caffe_viz.network import Array, Network, PathLike
 from caffe_viz.objectives import Objective
 from caffe_viz.units import labels_at
@@ -31,12 +31,12 @@ SIDE = 96  # of a picture beside photographs, at least
 
 @dataclass(frozen=True, repr=False)
 class Maximized(Rich):
-    """Inputs that maximise filters, as pictures.
+    """Images that maximise filters or objectives.
 
-    `interrupted`: Ctrl-C came, these are the best so far. `failure`: why not all could be made, such as a
-    cluster that is gone; these are what was finished by then.
-    `topmost` are the places in photographs that activate the same filters most, if there are any photographs.
-    `name` is what its files are called, by default after the layer and the method.
+    The numbers are in `ascent`. `interrupted`: Ctrl-C was pressed, and these are the best images so far.
+    `failure`: why not all could be made, such as a lost cluster; these are the finished ones. With
+    photographs, `topmost` holds the places in them that activate the same filters most. `name` begins the
+    file names, by default layer and method.
     """
 
     ascent: Ascent
@@ -47,10 +47,11 @@ class Maximized(Rich):
     failure: str = ""
 
     def rgb(self, image: Array) -> Array:
-        """(C, ..) in units of the input -> (h, w, 3) to look at.
+        """Convert an image (C, ..) in units of the input to a picture (h, w, 3) to look at.
 
-        Images and volumes between black and white are shown as they are, others stretched. Channels that are
-        no colours are tiles, the frames of a volume are beside each other, and a vector is bars.
+        Images and volumes that stayed between black and white are shown as they are, others are stretched.
+        Channels that are not colours become tiles, the frames of a volume stand side by side, and a vector
+        becomes bars.
         """
         colours = self.network.colours
         return figures.draw_input(image, colours, self._share if colours is None else self._toned)
@@ -65,12 +66,12 @@ class Maximized(Rich):
 
     @cached_property
     def tiles(self) -> list[Picture]:
-        """One picture for each image, in the order of `titles`."""
+        """Return one picture for each image, in the order of `titles`."""
         return [Picture(self.rgb(image)) for image in self.ascent.images]
 
     @cached_property
     def pictures(self) -> dict[int, Picture]:
-        """Filter -> its first picture; dead filters have none."""
+        """Map each filter to its first picture; dead filters have none."""
         found: dict[int, Picture] = {}
         for number, tile in zip(self.ascent.filters, self.tiles, strict=True):
             found.setdefault(number, tile)
@@ -78,7 +79,7 @@ class Maximized(Rich):
 
     @property
     def titles(self) -> list[str]:
-        """Layer and number of each filter; its class too where the layer has one filter for each label."""
+        """Layer and number of each filter, with its class if the layer has one filter for each label."""
         a = self.ascent
         if a.layer not in {layer.name for layer in self.network.geometry.layers}:
             return [a.layer if len(a.filters) == 1 else f"{a.layer} ({number})" for number in a.filters]
@@ -88,19 +89,19 @@ class Maximized(Rich):
 
     @cached_property
     def sheet(self) -> Picture:
-        """All pictures with their filters' numbers.
+        """Draw all pictures on one sheet, with the numbers of their filters.
 
         Raises:
-            InputError: every filter is dead.
+            InputError: Every filter is dead.
         """
         return self._sheet(self.ascent.images)
 
     @cached_property
     def beside(self) -> Picture:
-        """For each filter a row: its pictures, then the places in photographs that activate it most.
+        """Draw one row for each filter: its pictures, then the places in photographs that activate it most.
 
         Raises:
-            InputError: there are no photographs, or every filter is dead in them.
+            InputError: There are no photographs, or every filter is dead in them.
         """
         crops = {} if self.topmost is None else self.topmost.blocks
         filters = [number for number in self.pictures if number in crops]
@@ -189,34 +190,55 @@ def maximize(
     cluster: Any = None,
     **options: Any,
 ) -> Maximized:
-    """Pictures of the inputs that maximise `filters` of `layer`, or an objective; further options: `ascend`.
+    """Make images that maximise `filters` of `layer`, or an objective, by gradient ascent.
 
-    `start` is an image as of `Network.pixels`, brought to `size` (None: the net's own); where `mask`, an
-    image or (H, W) in 0..1, is black, it stays. From `photos` (files, folders, .zip archives) come the
-    statistics of colours of a Fourier canvas, and for filters the places that activate them most. `inputs`
-    are values of inputs beside the image, by name, as of `Network.holding`. The workers of a `cluster`, a
-    client of dask, climb and look at the photographs. Ctrl-C ends it early and keeps the best so far; so
-    does a failure after the first pictures, such as a cluster that is gone, with a warning.
+    Ctrl-C stops early and keeps the best images so far. A failure after the first pictures, such as a lost
+    cluster, keeps what is finished and gives a warning.
+
+    Args:
+        net: A net from `load_net`.
+        layer: The name of a layer, or an objective from `read_objective`.
+        filters: Numbers of filters of the layer. Default: all.
+        method: "natural", "regularised", "plain", or a `Recipe`.
+        start: An image to begin with, as for `show_activations`, resized to `size`. Default: noise.
+        mask: An image, or an array (H, W) in 0..1: where it is black, the start is kept.
+        size: (H, W) of the images. Default: what suits the layer; with a start, the net's own size.
+        photos: Photographs (files, folders, .zip archives). They set the colour statistics of the "natural"
+            method and, for filters, are searched for the places that activate them most.
+        inputs: Values of the other inputs, as a mapping from input name to file or array.
+        on_progress: Called with each `Progress`.
+        cluster: A dask client whose workers do the work.
+        **options: Further options of `ascend`, such as steps, rate, seed, pictures, neuron, jobs.
+
+    Example::
+
+        made = cv.maximize(net, "conv3", [16, 40], steps=128)
+        made.sheet  # a picture
+        made.save("out")
 
     Raises:
-        InputError: as `ascend`.
-        RunError: it failed before there was a picture.
+        InputError: As `ascend`.
+        RunError: The run failed before there was any picture.
     """
     whole = Network.of(net)
     whole.check()
-    album = None if photos is None else Album.of(*([photos] if isinstance(photos, str | Path) else photos))
+    collection = (
+        None
+        if photos is None
+        else ImageCollection.of(*([photos] if isinstance(photos, str | Path) else photos))
+    )
     network, climbing = climbing_of(
         whole, layer, filters, start=start, size=size, inputs=inputs,
-        method=_with_colours(method, album, cluster), mask=_grey(mask), cluster=cluster, **options,
+        method=_with_colours(method, collection, cluster), mask=_grey(mask), cluster=cluster, **options,
     )  # fmt: skip
     try:
         for progress in climbing:
             if on_progress is not None:
                 on_progress(progress)
         topmost = None
-        if album is not None and isinstance(layer, str):
+        if collection is not None and isinstance(layer, str):
             numbers = list(dict.fromkeys(climbing.filters))
-            search = searching(whole.like(network), album, layer, numbers, PLACES, None, cluster=cluster)
+            search = searching(whole.like(network), collection, layer, numbers, PLACES, None, cluster=cluster)
             topmost = searched(search)
     except KeyboardInterrupt:
         climbing.stop()
@@ -255,12 +277,12 @@ def climbing_of(
     )  # fmt: skip
 
 
-def _with_colours(method: str | Recipe, album: Album | None, cluster: Any) -> Recipe:
+def _with_colours(method: str | Recipe, collection: ImageCollection | None, cluster: Any) -> Recipe:
     """The recipe with the colours of photographs, if there are any and it has a canvas for them."""
     recipe = Recipe.of(method)
-    if album is None or not isinstance(recipe.canvas, Fourier):
+    if collection is None or not isinstance(recipe.canvas, Fourier):
         return recipe
-    found = colours(album, cluster)
+    found = colours(collection, cluster)
     return recipe if found is None else replace(recipe, canvas=replace(recipe.canvas, colours=found))
 
 

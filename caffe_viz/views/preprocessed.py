@@ -1,4 +1,4 @@
-"""How images get into a network, what looks wrong about that, and preprocess.toml of it."""
+"""Show how images get into a network, what looks wrong about it, and write a preprocess.toml."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from caffe_viz import tables
 from caffe_viz.classification import Classifier
 from caffe_viz.classification.doubts import doubts_of_settings
 from caffe_viz.errors import InputError
-from caffe_viz.images import Album, Preprocess
+from caffe_viz.images import ImageCollection, Preprocess
 from caffe_viz.network import Network, PathLike
 from caffe_viz.views.classified import described, in_words, settings
 from caffe_viz.views.rich import Look, Rich
@@ -18,7 +18,7 @@ from caffe_viz.views.rich import Look, Rich
 
 @dataclass(frozen=True, repr=False)
 class Preprocessing(Rich):
-    """How images get into a network, in words too, and what makes that look wrong, one sentence each."""
+    """The preprocessing of a network, also in `words`; `doubts` says what looks wrong about it."""
 
     preprocess: Preprocess
     words: str
@@ -26,7 +26,7 @@ class Preprocessing(Rich):
 
     @property
     def table(self) -> tables.Table:
-        """Each setting; of a mean image the averages too."""
+        """One row for each setting; for a mean image also the averages."""
         how = self.preprocess
         average = "" if how.mean.size is None else f", average {how.mean.averaged}"
         rows = {
@@ -45,14 +45,14 @@ class Preprocessing(Rich):
         return [file for one in (labels, *labels.heads.values()) if (file := one.source)]
 
     def to_json(self) -> dict[str, Any]:
-        """The settings, where they are from, and the doubts."""
+        """The settings, where they come from, and the doubts, for JSON."""
         return settings(self.preprocess) | {"labels": self._label_files, "warnings": self.doubts}
 
     def save(self, path: PathLike) -> list[Path]:
-        """Write it as preprocess.toml; names of files in it are relative to it.
+        """Write it as preprocess.toml; file names in it are relative to it.
 
         Raises:
-            RunError: a file cannot be written.
+            RunError: A file cannot be written.
         """
         source = self.preprocess.source
         return self.preprocess.save(path, f"# From {source}\n" if source else "")
@@ -65,13 +65,12 @@ class Preprocessing(Rich):
 
 
 def show_preprocessing(net: Any, images: Any = ()) -> Preprocessing:
-    """How images get into a network, and what looks wrong about it: `classify`'s warnings.
+    """Show how images get into a network, and what looks wrong about that.
 
-    With `images`, files or folders, a net that has weights and ends in classes is run on a sample of them to
-    tell. Those of several inputs are given as of `Network.taking`.
+    With `images`, a net with weights that ends in classes is run on a sample of them to find out.
 
     Raises:
-        InputError: no such image or network.
+        InputError: No such image or network.
     """
     whole = Network.of(net)
     try:
@@ -80,11 +79,11 @@ def show_preprocessing(net: Any, images: Any = ()) -> Preprocessing:
         return Preprocessing(whole.preprocess, in_words(whole.preprocess), (str(error),))
     preprocess = replace(whole.preprocess, labels=whole.labels)
     if images and classes and whole.weights is not None:
-        network, album = whole.album(images, *(head.answer for head in classes))
-        classifier = Classifier(network, album)
+        network, collection = whole.collection(images, *(head.answer for head in classes))
+        classifier = Classifier(network, collection)
         return Preprocessing(preprocess, described(classifier.network), classifier.doubts)
     if images:
         whole, found = whole.taking(images)
-        Album.of(*found)
+        ImageCollection.of(*found)
     doubts = doubts_of_settings(whole, *map(len, classes)) if whole.has_image else ()
     return Preprocessing(preprocess, described(whole), tuple(doubts))

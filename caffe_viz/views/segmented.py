@@ -1,4 +1,4 @@
-"""The class of each pixel of images, as pictures, maps and a table."""
+"""Show the class of each pixel of images, as pictures, maps and a table."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ BACKGROUND = ("background", "__background__")  # names of what is not coloured o
 
 @dataclass(frozen=True, repr=False)
 class Segmentation(Rich):
-    """The class of each pixel of images, how these got in, and what looks wrong about that."""
+    """The class of each pixel of `images`.
+
+    `preprocessing` describes how the images were preprocessed, `doubts` what looks wrong about that.
+    """
 
     images: tuple[Segmented, ...]
     preprocessing: str
@@ -42,7 +45,7 @@ class Segmentation(Rich):
         return over(self._shown(row))
 
     def alone(self, row: int = 0) -> Picture:
-        """The classes of image `row` in colours, with a legend."""
+        """Draw the classes of image `row` in colours, with a legend."""
         return alone(self._shown(row))
 
     @property
@@ -56,7 +59,7 @@ class Segmentation(Rich):
         return tables.Table(f"share of pixels ({self.engine}; {self.preprocessing})", columns, tuple(rows))
 
     def save(self, folder: PathLike) -> list[Path]:
-        """Write the pictures and the map of each image, as `save_segmented`."""
+        """Write the pictures and the label map of each image into `folder`, as `save_segmented`."""
         shown = [one for one in self.images if not one.failed]
         names = stems(one.image for one in shown)
         return [
@@ -78,13 +81,22 @@ class Segmentation(Rich):
 
 
 def segment(net: Any, images: PathLike | Iterable[PathLike], blob: str | None = None) -> Segmentation:
-    """The class of each pixel of `images`, which are given as to `classify`, by the net's answer or `blob`.
+    """Return the class of each pixel of `images`.
+
+    Args:
+        net: A net from `load_net`.
+        images: As for `classify`.
+        blob: The blob that holds the class scores. Default: the net's answer.
+
+    Example::
+
+        cv.segment(net, "street.jpg").save("out")
 
     Raises:
-        InputError: no such image, none that can be read, or no net that says something of each pixel.
+        InputError: No such image, none that can be read, or a net that does not classify pixels.
     """
-    network, album = Network.of(net).album(images)
-    segmenter = Segmenter(network, album, blob)
+    network, collection = Network.of(net).collection(images)
+    segmenter = Segmenter(network, collection, blob)
     found = tuple(segmenter)
     need_one([one.failed for one in found if one.failed], len(found))
     return Segmentation(found, described(segmenter.network), segmenter.doubts, segmenter.engine)

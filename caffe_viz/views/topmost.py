@@ -1,4 +1,4 @@
-"""The places in many images that activate filters most, as one sheet."""
+"""Show the places in many images that activate filters most, as one sheet."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from caffe_viz import figures, tables
 from caffe_viz.errors import InputError
 from caffe_viz.figures import Picture
 from caffe_viz.files import safe_name
-from caffe_viz.images import Album
+from caffe_viz.images import ImageCollection
 from caffe_viz.network import Array, Network, PathLike
 from caffe_viz.objectives import Channel
 from caffe_viz.probe import relu_state
@@ -28,18 +28,21 @@ BETWEEN = 3  # pixels between gradients and crops
 
 @dataclass(frozen=True, repr=False)
 class Topmost(Rich):
-    """What `Top` holds, to look at: `Topmost(Top.load(file)).sheet` needs no engine and no images."""
+    """The places that activate filters most; the numbers are in `top`.
+
+    `Topmost(Top.load(file)).sheet` needs no engine and no images.
+    """
 
     top: Top
 
     @cached_property
     def sheet(self) -> Picture:
-        """One block of crops for each filter that is shown, best first, with its highest activation.
+        """Draw a block of crops for each filter, strongest first, with its highest activation.
 
-        Left of it, if there are some, the block of gradients, in the same order.
+        If there are gradients, their block is on its left, in the same order.
 
         Raises:
-            InputError: every filter is dead.
+            InputError: Every filter is dead.
         """
         t = self.top
         if not t.shown:
@@ -57,7 +60,7 @@ class Topmost(Rich):
 
     @property
     def blocks(self) -> dict[int, list[Array]]:
-        """Filter -> its crops (h, w, 3) RGB in 0..1, best first; filters that were never active have none."""
+        """Map each filter to its crops (h, w, 3) RGB in 0..1, strongest first; inactive filters have none."""
         t = self.top
         return {n: [c / np.float32(255) for c in crops] for n, crops in zip(t.shown, t.crops, strict=True)}
 
@@ -111,15 +114,27 @@ def top_images(
     on_progress: Callable[[Progress], None] | None = None,
     cluster: Any = None,
 ) -> Topmost:
-    """The `count` places of highest activation of `filters` (None: all) of `layer`, one of an image.
+    """Find the places in many images that activate each filter most, at most one in an image.
 
-    `images`: files, folders, .zip archives, folders in those. An interrupted search is saved in
-    `state_file`, if given, and the same call continues it. `gradient` draws beside each crop what in it
-    activates the unit: "guided-backprop", "deconvnet" or "gradient". The workers of a `cluster`, a client of
-    dask, look for the places.
+    Args:
+        net: A net from `load_net`.
+        images: Files, folders, .zip archives, folders in archives. For a net with several inputs, a mapping
+            from input name to file or array.
+        layer: The name of a layer; also a single filter such as "conv3:16", or a class.
+        filters: Numbers of filters. Default: all.
+        count: How many places to keep for each filter.
+        gradient: Show beside each crop what in it activates the filter: "guided-backprop", "deconvnet" or
+            "gradient".
+        state_file: Where to save an interrupted search. The same call continues it.
+        on_progress: Called with each `Progress`.
+        cluster: A dask client whose workers do the search.
+
+    Example::
+
+        cv.top_images(net, "photos", "conv3", range(8), count=4).save("out")
 
     Raises:
-        InputError: no such layer, filter, image or gradient; or the state file is that of another search.
+        InputError: No such layer, filter, image or gradient, or the state file is of another search.
     """
     network = Network.of(net)
     file = None if state_file is None else Path(state_file)
@@ -139,20 +154,22 @@ def searching(
     gradient: str = "",
     cluster: Any = None,
 ) -> Search:
-    """A search that says whether its values are post-ReLU; `images`: an album, or as of `Network.taking`.
+    """A search that says whether its values are post-ReLU; `images`: a collection, or as of `Network.taking`.
 
     Without `filters`, `layer` may be a single filter of one, or a class, as of `read_unit`.
     """
     if filters is None and layer not in {one.name for one in network.message.layer}:
-        unit = read_unit(network, layer)
+        unit = read_unit(network, layer, option="layer")
         if not isinstance(unit.what, Channel):
             raise InputError(f"{layer}: a filter with its whole map is looked at, as {unit.layer}:0.")
         layer, filters = unit.layer, [unit.what.channel]
     tops = network.geometry.layer(layer).tops
-    network, album = (network, images) if isinstance(images, Album) else network.album(images, *tops[:1])
+    network, collection = (
+        (network, images) if isinstance(images, ImageCollection) else network.collection(images, *tops[:1])
+    )
     state = relu_state(network.message, tops[0]) if tops else ""
     return Search(
-        network, layer, album, filters, count=count, state=state, state_file=file, gradient=gradient,
+        network, layer, collection, filters, count=count, state=state, state_file=file, gradient=gradient,
         cluster=cluster,
     )  # fmt: skip
 
@@ -160,7 +177,7 @@ def searching(
 def searched(search: Search, on_progress: Callable[[Progress], None] | None = None) -> Topmost:
     """Run `search` and cut out what it found; saved when interrupted."""
     tell = on_progress or (lambda _: None)
-    total = len(search.album)
+    total = len(search.collection)
     with search.claimed():
         try:
             for progress in search:

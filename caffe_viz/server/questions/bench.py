@@ -9,7 +9,7 @@ from pathlib import Path
 
 from caffe_viz.errors import InputError
 from caffe_viz.figures import heat, map_tiles
-from caffe_viz.images import Album
+from caffe_viz.images import ImageCollection
 from caffe_viz.server.messages import Setup, Source
 from caffe_viz.server.questions.opened import Opened
 from caffe_viz.server.questions.searching import Searching
@@ -39,13 +39,13 @@ class Bench:
         return self._opened[number]
 
     @cached_property
-    def photos(self) -> Album:
+    def photos(self) -> ImageCollection:
         """The many photographs. Raises InputError if there are none, or they cannot be found."""
         if not self.setup.photos:
             raise InputError(
                 "there are no photographs: start the server with --photos FOLDER to search some."
             )
-        return Album.of(*self.setup.photos)
+        return ImageCollection.of(*self.setup.photos)
 
     def searching(self, number: int, layer: str) -> Searching:
         """The search of the photographs for a layer of one of the networks; raises as `Searching`."""

@@ -21,7 +21,7 @@ def places(bench: Bench, asked: questions.Places) -> Iterator[Step]:
     searching = bench.searching(asked.net, asked.layer)
     search = searching.search
     need_unit(asked.layer, asked.unit, len(search.filters))
-    total = len(search.album) + 1
+    total = len(search.collection) + 1
     for progress in searching:
         yield Step(progress.done, total)  # the last is the crops
     yield Step(total, total, _answer(search.result(cut=[asked.unit]), asked.unit))

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from caffe_viz.images import Album
+from caffe_viz.images import ImageCollection
 from caffe_viz.network import Network
 from caffe_viz.report.making import PLACES
 from caffe_viz.streaming import Progress
@@ -23,16 +23,16 @@ class Searching:
         InputError: no such layer, or it has no units; an image is needed, and the input takes none.
     """
 
-    def __init__(self, network: Network, layer: str, album: Album, folder: Path) -> None:
+    def __init__(self, network: Network, layer: str, collection: ImageCollection, folder: Path) -> None:
         network.geometry.layer(layer)  # here conv1:3 is no layer
-        self.search = searching(network, album, layer, None, PLACES, None)
+        self.search = searching(network, collection, layer, None, PLACES, None)
         key = json.dumps(self.search.key, sort_keys=True).encode()
         self.search.keep_in(folder / f"places-{hashlib.sha256(key).hexdigest()[:32]}.npz")
         self._steps = iter(self.search)
 
     def __iter__(self) -> Iterator[Progress]:
         try:
-            while self.search.standing.seen < len(self.search.album):
+            while self.search.standing.seen < len(self.search.collection):
                 progress = next(self._steps, None)
                 if progress is None:  # an error has ended it
                     self._steps = iter(self.search)

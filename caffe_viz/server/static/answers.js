@@ -1,5 +1,5 @@
 // The likeliest classes as bars, and what changed since the last image; a class is a button: why this one?
-import * as album from "./album.js";
+import * as collection from "./collection.js";
 import { ask } from "./api.js";
 import { button, failed, h, number, quiet, short } from "./dom.js";
 import { figure, within } from "./pictures.js";
@@ -54,7 +54,7 @@ export function mount(root, network) {
 }
 
 // One edit after another is compared with the image that is edited, not with half a stroke of the brush.
-const further = (...images) => images.every((id) => /, edited$/.test(album.nameOf(id))) && album.nameOf(images[0]) === album.nameOf(images[1]);
+const further = (...images) => images.every((id) => /, edited$/.test(collection.nameOf(id))) && collection.nameOf(images[0]) === collection.nameOf(images[1]);
 
 // In the grammar of attribute --target.
 const targetOf = ({ head }, place, n) => (place ? `${head}:${n}` : String(n));
@@ -67,7 +67,7 @@ function best({ unit, classes: [first] }) {
 }
 
 function words(last) {
-  return `${last ? `Before: ${album.nameOf(last.image)}. ` : ""}Click a class to see which pixels speak for it.`;
+  return `${last ? `Before: ${collection.nameOf(last.image)}. ` : ""}Click a class to see which pixels speak for it.`;
 }
 
 function table({ head, unit, values, classes }, last, target) {

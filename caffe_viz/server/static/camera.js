@@ -1,5 +1,5 @@
 // The webcam: the next frame goes to the net when all of the last is on the screen; those between are left out.
-import * as album from "./album.js";
+import * as collection from "./collection.js";
 import { button, failed, h } from "./dom.js";
 import { settled } from "./settling.js";
 import { go } from "./state.js";
@@ -42,7 +42,7 @@ export function mount(root) {
     try {
       while (stream === mine) {
         const frame = await grab(video);
-        const image = await album.send(frame, "webcam");
+        const image = await collection.send(frame, "webcam");
         if (stream !== mine) return;
         go({ image }, { replace: true });
         await settled();

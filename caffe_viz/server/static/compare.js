@@ -1,5 +1,5 @@
 // Two images on one network, or two networks on one image: their answers, the maps of the layer, and the difference.
-import * as album from "./album.js";
+import * as collection from "./collection.js";
 import { ask } from "./api.js";
 import { failed, h, number, quiet, short } from "./dom.js";
 import { figure, within } from "./pictures.js";
@@ -51,7 +51,7 @@ const ways = ({ networks }) => [
 async function both(way, networks) {
   const { net, image, other } = state;
   if (way === "networks") return [net, String(1 - Number(net))].map((k) => ({ net: k, image, name: networks[Number(k)] }));
-  const names = await Promise.all([image, other].map((id) => album.named(id).catch(() => album.nameOf(id))));
+  const names = await Promise.all([image, other].map((id) => collection.named(id).catch(() => collection.nameOf(id))));
   return [image, other].map((id, k) => ({ net, image: id, name: names[k] }));
 }
 

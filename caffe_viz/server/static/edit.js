@@ -1,5 +1,5 @@
 // Shift, turn, cover, crop: every change is an image of its own, which goes to the net.
-import * as album from "./album.js";
+import * as collection from "./collection.js";
 import { address, Failure } from "./api.js";
 import { TOOLS } from "./brushes.js";
 import { button, h, quiet } from "./dom.js";
@@ -133,7 +133,7 @@ class Editor {
     const { angle, x, y, strokes } = this.edit;
     draw(this.canvas, this.original, this.edit);
     this.canvas.classList.toggle("pixels", this.original.width < 256);
-    this.canvas.setAttribute("aria-label", `${album.nameOf(this.id)}: turned by ${angle} degrees, shifted by ${x} and ${y} pixels, ` +
+    this.canvas.setAttribute("aria-label", `${collection.nameOf(this.id)}: turned by ${angle} degrees, shifted by ${x} and ${y} pixels, ` +
       `${strokes.length} strokes of the brush, ${this.width} x ${this.height} pixels kept`);
     for (const [name, field] of Object.entries(this.fields)) if (field !== document.activeElement) field.value = this.edit[name];
   }
@@ -143,7 +143,7 @@ class Editor {
     const stale = () => this.id !== id || (this.edit === UNCHANGED && edit !== UNCHANGED);
     try {
       const blob = await new Promise((resolve) => this.canvas.toBlob(resolve, "image/png"));
-      const made = await album.send(blob, `${album.nameOf(id)}, edited`);
+      const made = await collection.send(blob, `${collection.nameOf(id)}, edited`);
       if (stale() || !this.original) return;
       const further = this.made !== "" && this.made !== id; // one step in the history for all edits of an image
       this.made = made;

@@ -1,5 +1,5 @@
 // The image: dropped, pasted, chosen, or one of the strip; and a second one beside it.
-import * as album from "./album.js";
+import * as collection from "./collection.js";
 import { ask, Failure } from "./api.js";
 import * as camera from "./camera.js";
 import { failed, h, number, quiet } from "./dom.js";
@@ -13,7 +13,7 @@ const SIDE = 512; // px of what is shown
 const [WIDE, HIGH] = [192, 160]; // px on the screen
 
 export function mount(root, network) {
-  album.open(network.images);
+  collection.open(network.images);
   const current = h("div", { class: "current" }), strip = h("div", { class: "strip" });
   const choices = h("div", { class: "choices" }, strip, h("div", { class: "control" }, chooser(network.limits)));
   root.append(h("div", { class: "image" }, current, choices));
@@ -24,7 +24,7 @@ export function mount(root, network) {
   stripOf(strip);
   dropping(network.limits);
   pasting(network.limits);
-  complete(({ image }) => (image ? {} : { image: album.all()[0]?.id ?? "" }));
+  complete(({ image }) => (image ? {} : { image: collection.all()[0]?.id ?? "" }));
   subscribe(["image"], () => show(current));
 }
 
@@ -34,7 +34,7 @@ async function show(place) {
     const answer = await ask("image", { image: state.image, side: SIDE }, { says: "reading the image" });
     if (!answer) return;
     const { facts: { name, width, height }, pictures: [picture] } = answer;
-    album.call(state.image, name);
+    collection.call(state.image, name);
     place.replaceChildren(figure({ ...picture, shown: within(picture, WIDE, HIGH), caption: `${name}, ${width} x ${height}` }));
   } catch (error) {
     place.replaceChildren(failed(error));
@@ -48,7 +48,7 @@ async function take(files, limits) {
     try {
       check(file, limits);
       say(`sending ${file.name}`);
-      shown.push(await album.send(file, file.name, { keep: true }));
+      shown.push(await collection.send(file, file.name, { keep: true }));
     } catch (error) {
       complain(error.message.startsWith(file.name) ? error.message : `${file.name}: ${error.message}`);
     }
@@ -94,7 +94,7 @@ function pasting(limits) {
 // Radio buttons, so that arrow keys go through the images; the thumbnails come as they are scrolled to.
 function stripOf(place) {
   const show = () => {
-    const images = album.all();
+    const images = collection.all();
     const rest = images.slice(place.querySelectorAll("input").length);
     if (images.length && !place.firstElementChild) place.append(h("fieldset", {}, h("legend", { class: "hidden" }, "Images")));
     place.firstElementChild?.append(...rest.map(thumbnail));
@@ -103,12 +103,12 @@ function stripOf(place) {
   const mark = () => {
     for (const input of place.querySelectorAll("input")) input.checked = input.value === state.image;
   };
-  album.onMore(show);
+  collection.onMore(show);
   show();
   subscribe(["image"], mark);
 }
 
 function thumbnail({ id, name }) {
   const input = h("input", { type: "radio", name: "image", value: id, "aria-label": name, change: () => go({ image: id }) });
-  return h("label", { title: name }, input, h("img", { src: album.thumbnail(id), alt: "", loading: "lazy", width: 64, height: 64 }));
+  return h("label", { title: name }, input, h("img", { src: collection.thumbnail(id), alt: "", loading: "lazy", width: 64, height: 64 }));
 }

@@ -1,5 +1,5 @@
 // The second image, which the first is compared with.
-import * as album from "./album.js";
+import * as collection from "./collection.js";
 import { button, h } from "./dom.js";
 import { go, state, subscribe } from "./state.js";
 
@@ -14,15 +14,15 @@ export function mount(root) {
   async function show() {
     link.hidden = swap.hidden = picture.hidden = !state.other;
     if (state.other) {
-      picture.src = album.thumbnail(state.other);
-      await album.named(state.other).catch(() => {}); // compare.js says what is wrong
+      picture.src = collection.thumbnail(state.other);
+      await collection.named(state.other).catch(() => {}); // compare.js says what is wrong
     }
-    const images = album.all();
-    if (state.other && !images.some(({ id }) => id === state.other)) images.push({ id: state.other, name: album.nameOf(state.other) });
+    const images = collection.all();
+    if (state.other && !images.some(({ id }) => id === state.other)) images.push({ id: state.other, name: collection.nameOf(state.other) });
     select.replaceChildren(...[{ id: "", name: "no other image" }, ...images].map(({ id, name }) => h("option", { value: id }, name)));
     select.value = state.other;
   }
 
-  album.onMore(show);
+  collection.onMore(show);
   subscribe(["other"], show);
 }

@@ -16,7 +16,7 @@ from caffe_viz.images.videos import Video
 Held = TypeVar("Held")
 
 
-class Files(dict[Any, Held], Generic[Held]):
+class OpenFiles(dict[Any, Held], Generic[Held]):
     """By a Path or an Address."""
 
     def __init__(self, opened: Callable[[Any], Held]) -> None:
@@ -28,22 +28,24 @@ class Files(dict[Any, Held], Generic[Held]):
         return self[file]
 
 
-class Opened(NamedTuple):
-    """Those of an album."""
+class OpenContainers(NamedTuple):
+    """Those of a collection."""
 
-    archives: Files[zipfile.ZipFile]
-    videos: Files[Video]
+    archives: OpenFiles[zipfile.ZipFile]
+    videos: OpenFiles[Video]
 
 
-def to_open() -> Opened:
+def to_open() -> OpenContainers:
     """None yet."""
-    return Opened(Files(open_archive), Files(Video))
+    return OpenContainers(OpenFiles(open_archive), OpenFiles(Video))
 
 
-def shared() -> Opened:
-    """As `to_open`, of which all albums of a process have the same ones; what has changed is opened again."""
+def shared() -> OpenContainers:
+    """As `to_open`, of which all collections of a process have the same ones; what has changed is opened
+    again.
+    """
     kinds = (open_archive, Video)
-    return Opened(*(Files[Any](partial(_open_here, kind)) for kind in kinds))
+    return OpenContainers(*(OpenFiles[Any](partial(_open_here, kind)) for kind in kinds))
 
 
 def _open_here(kind: Callable[[Any], Any], file: Path | Address) -> Any:

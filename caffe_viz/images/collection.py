@@ -12,28 +12,28 @@ from typing import Any
 from caffe_viz.errors import CaffeVizError, InputError, RunError
 from caffe_viz.files import need_no_stream, shown
 from caffe_viz.images.addresses import Address
-from caffe_viz.images.ahead import Ahead
 from caffe_viz.images.arrays import load_array
+from caffe_viz.images.discovery import ImageEntry, found
 from caffe_viz.images.files import load_image, png_bytes
-from caffe_viz.images.finding import Entry, found
-from caffe_viz.images.opened import Opened, shared, to_open
+from caffe_viz.images.open_files import OpenContainers, shared, to_open
 from caffe_viz.images.pixels import Floats
+from caffe_viz.images.prefetch import Prefetcher
 
 MOST_BYTES = 2**29  # of one file in an archive, which can be far smaller there, or at an address
 
 
 @dataclass(frozen=True)
-class Album:
-    """Images by number. `digest` tells albums apart by the names and sizes of their files.
+class ImageCollection:
+    """Images by number. `digest` tells collections apart by the names and sizes of their files.
 
     It can be pickled: in another process it reads the same paths and addresses.
     """
 
-    entries: tuple[Entry, ...]
-    _opened: Opened = field(default_factory=to_open, repr=False, compare=False)
+    entries: tuple[ImageEntry, ...]
+    _opened: OpenContainers = field(default_factory=to_open, repr=False, compare=False)
 
     @classmethod
-    def of(cls, *sources: str | Path, root: Path | None = None) -> Album:
+    def of(cls, *sources: str | Path, root: Path | None = None) -> ImageCollection:
         """The images of `sources`, in order: files, folders, .zip archives, folders in those, videos.
 
         A folder's images are those below it with a usual suffix, in the order of their names, 2 before 10;
@@ -47,7 +47,7 @@ class Album:
             RunError: videos or addresses need a library that is not installed; an address cannot be reached.
         """
         opened = to_open()
-        entries: list[Entry] = []
+        entries: list[ImageEntry] = []
         for source in sources:
             some = tuple(found(source, opened, root))
             if not some:
@@ -108,23 +108,23 @@ class Album:
         lines = "".join(f"{entry.size} {entry.name}{_query(entry)}\n" for entry in self.entries)
         return hashlib.sha256(lines.encode()).hexdigest()
 
-    def part(self, first: int, last: int) -> Album:
+    def part(self, first: int, last: int) -> ImageCollection:
         """The images from `first` on, before `last`."""
-        return Album(self.entries[first:last], self._opened)
+        return ImageCollection(self.entries[first:last], self._opened)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _elsewhere, (tuple(map(_anywhere, self.entries)),)
 
     @cached_property
-    def _ahead(self) -> Ahead:
-        return Ahead(self._far, len(self) - 1)
+    def _ahead(self) -> Prefetcher:
+        return Prefetcher(self._far, len(self) - 1)
 
     def _far(self, number: int) -> bytes | None:
         """What is at an address; None of all others."""
         entry = self.entries[number]
         return None if entry.member or isinstance(entry.file, Path) else self._bytes(entry)
 
-    def _bytes(self, entry: Entry) -> bytes:
+    def _bytes(self, entry: ImageEntry) -> bytes:
         """Of a member of an archive, or at an address."""
         if entry.size > MOST_BYTES:
             raise InputError(f"{entry.name} takes {entry.size:,} bytes, more than an image should.")
@@ -139,8 +139,8 @@ class Album:
             raise InputError(f"{entry.name} cannot be unpacked: {reason}.") from None
 
 
-class _Elsewhere(Album):
-    """An album in another process; its errors say the names that the images have where they were listed."""
+class _Elsewhere(ImageCollection):
+    """A collection in another process; its errors say the names that the images have where they were listed."""
 
     def load(self, number: int) -> Floats:
         entry = self.entries[number]
@@ -153,8 +153,8 @@ class _Elsewhere(Album):
             raise InputError(str(error).replace(str(entry.file), name)) from None
 
 
-def _elsewhere(entries: tuple[Entry, ...]) -> Album:
-    """An album in another process, in which all albums share the files that they open.
+def _elsewhere(entries: tuple[ImageEntry, ...]) -> ImageCollection:
+    """A collection in another process, in which all collections share the files that they open.
 
     Raises:
         RunError: a folder, an archive or a video is not on this machine.
@@ -166,10 +166,10 @@ def _elsewhere(entries: tuple[Entry, ...]) -> Album:
     return _Elsewhere(entries, shared())
 
 
-def _anywhere(entry: Entry) -> Entry:
+def _anywhere(entry: ImageEntry) -> ImageEntry:
     return entry._replace(file=entry.file.absolute()) if isinstance(entry.file, Path) else entry
 
 
-def _query(entry: Entry) -> str:
+def _query(entry: ImageEntry) -> str:
     """What the name does not say of an address, as it may be a password."""
     return entry.file.query if isinstance(entry.file, Address) else ""

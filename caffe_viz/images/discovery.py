@@ -14,7 +14,7 @@ from caffe_viz.errors import InputError, near
 from caffe_viz.files import is_address
 from caffe_viz.images.addresses import Address
 from caffe_viz.images.lists import LISTS, is_list, read_list
-from caffe_viz.images.opened import Files, Opened
+from caffe_viz.images.open_files import OpenContainers, OpenFiles
 from caffe_viz.images.videos import SUFFIXES as VIDEOS
 from caffe_viz.images.videos import Video, chosen, frames_of, is_video
 
@@ -26,7 +26,7 @@ SUFFIXES = frozenset(
 )  # fmt: skip
 
 
-class Entry(NamedTuple):
+class ImageEntry(NamedTuple):
     """One image: its printable name, its size in bytes (0: not told), its file.
 
     `member` is its name inside if that is an archive, `frame` its number if that is a video; `told` is the
@@ -41,15 +41,15 @@ class Entry(NamedTuple):
     told: str = ""
 
 
-def found(source: str | Path, opened: Opened, root: Path | None) -> Iterator[Entry]:
-    """The images of a source, as of `Album.of`; raises as that."""
+def found(source: str | Path, opened: OpenContainers, root: Path | None) -> Iterator[ImageEntry]:
+    """The images of a source, as of `ImageCollection.of`; raises as that."""
     if is_address(source):
         yield from _at_address(Address(str(source)), opened)
     else:
         yield from _on_disk(Path(source), opened, root)
 
 
-def _on_disk(source: Path, opened: Opened, root: Path | None) -> Iterator[Entry]:
+def _on_disk(source: Path, opened: OpenContainers, root: Path | None) -> Iterator[ImageEntry]:
     if is_list(source):
         yield from (_entry(path)._replace(told=label) for path, label in read_list(source, root, SUFFIXES))
         return
@@ -68,7 +68,7 @@ def _on_disk(source: Path, opened: Opened, root: Path | None) -> Iterator[Entry]
         yield _entry(source)
 
 
-def _in_folder(folder: Path) -> Iterator[Entry]:
+def _in_folder(folder: Path) -> Iterator[ImageEntry]:
     def refuse(error: OSError) -> None:
         raise InputError(f"{error.filename} cannot be read: {error.strerror}.") from None
 
@@ -78,7 +78,7 @@ def _in_folder(folder: Path) -> Iterator[Entry]:
         yield from (_entry(Path(place) / name) for name in images)
 
 
-def _at_address(source: Address, opened: Opened) -> Iterator[Entry]:
+def _at_address(source: Address, opened: OpenContainers) -> Iterator[ImageEntry]:
     kind = PurePath(source.path.partition("#")[0]).suffix.lower()
     if kind in LISTS | VIDEOS:
         what = "a list of images" if kind in LISTS else "a video"
@@ -89,11 +89,11 @@ def _at_address(source: Address, opened: Opened) -> Iterator[Entry]:
         return
     info = source.info()
     if not info.folder:
-        yield Entry(printable(str(source)), info.size, source)
+        yield ImageEntry(printable(str(source)), info.size, source)
         return
     for name, size in _in_order_of_disks(source.files()):
         file = source.below(name)
-        yield Entry(printable(str(file)), size, file)
+        yield ImageEntry(printable(str(file)), size, file)
 
 
 def _in_order_of_disks(files: Iterable[tuple[str, int]]) -> Iterator[tuple[str, int]]:
@@ -110,7 +110,9 @@ def _in_order_of_disks(files: Iterable[tuple[str, int]]) -> Iterator[tuple[str, 
                 yield f"{folder}/{file}" if folder else file, size
 
 
-def _in_archive(file: Path | Address, inside: str, archives: Files[zipfile.ZipFile]) -> Iterator[Entry]:
+def _in_archive(
+    file: Path | Address, inside: str, archives: OpenFiles[zipfile.ZipFile]
+) -> Iterator[ImageEntry]:
     """Those in the folder `inside`, or that one; "." is all."""
     try:
         archive = archives[file]
@@ -124,21 +126,21 @@ def _in_archive(file: Path | Address, inside: str, archives: Files[zipfile.ZipFi
         tops = {x.filename.split("/")[0] for x in members}
         raise InputError(f"{file} has no images in {inside!r}.{near(inside, sorted(tops))}")
     for x in sorted(chosen, key=lambda x: [*map(_in_order, x.filename.split("/"))]):
-        yield Entry(printable(f"{file}/{x.filename}"), x.file_size, file, x.filename)
+        yield ImageEntry(printable(f"{file}/{x.filename}"), x.file_size, file, x.filename)
 
 
-def _in_video(file: Path, frames: str, videos: Files[Video]) -> Iterator[Entry]:
+def _in_video(file: Path, frames: str, videos: OpenFiles[Video]) -> Iterator[ImageEntry]:
     video = videos[file]
     name, size = printable(str(file)), file.stat().st_size
     for number in chosen(file, frames, len(video)):
-        yield Entry(f"{name}#{number}", size, file, frame=number)
+        yield ImageEntry(f"{name}#{number}", size, file, frame=number)
 
 
-def _entry(path: Path) -> Entry:
+def _entry(path: Path) -> ImageEntry:
     try:
-        return Entry(printable(str(path)), path.stat().st_size, path)
+        return ImageEntry(printable(str(path)), path.stat().st_size, path)
     except OSError:  # a dangling link: reading it will say so
-        return Entry(printable(str(path)), 0, path)
+        return ImageEntry(printable(str(path)), 0, path)
 
 
 def _in_order(name: str) -> tuple[list[str | int], str]:

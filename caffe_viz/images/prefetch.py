@@ -16,7 +16,7 @@ def _readers() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(AHEAD, "read-ahead")
 
 
-class Ahead:
+class Prefetcher:
     """`read(number)` for numbers up to `last`; where two were asked for in order, the next begin meanwhile.
 
     Other threads call `read`. Those that are picked here and there are read one by one.
