@@ -157,8 +157,8 @@ def _called(network: Network, text: str, asked: str) -> Unit:
         raise missing(f"{asked}: the net", "layer", layer, [*layers, *_heads(network)], gone)
     if not labelled:
         raise InputError(
-            f"{asked}: the classes have no labels; give a class as 3, or a filter as "
-            f"LAYER:3.{near(text, sorted(layers))}"
+            f"{asked}: the net has no such layer, and its classes have no labels: give a class as 3, "
+            f"or a filter as LAYER:3.{near(text, sorted(layers))}"
         )
     if found and len(labelled) > 1:
         names = " or ".join(f"{head.answer}:{number}" for head, number in found)
