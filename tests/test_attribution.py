@@ -89,7 +89,7 @@ def test_targets(cifar: Probe, cat: np.ndarray) -> None:
     ("given", "message"),
     [
         (10, "target 10: 'prob' has classes 0 to 9"), ("prob:10", "'prob' has classes 0 to 9"),
-        ("conv4", "target 'conv4' is a whole layer: choose one of its filters, as conv4:0"), ("prob:cats", "Did you mean 'cat'"), ("cats", "no class 'cats'. Did you mean 'cat'"), ("conv44", "no class 'conv44'. Did you mean 'conv4'"),
+        ("conv4", "target 'conv4' is a whole layer: choose one of its filters, as conv4:0"), ("prob:cats", "Did you mean 'cat'"), ("cats", "no class 'cats'. Did you mean 'cat'"), ("conv44", "no layer or class 'conv44'. Did you mean 'conv4'"),
         ("conv9:3", "no layer 'conv9'. Did you mean"), ("conv4:999", "'conv4' has filters 0 to"),
         ("conv4:x", "'conv4' has filters 0 to"), ("conv4:3:1", r"the maps of layer 'conv4' are \(\d+, \d+\); give Y,X"),
         ("conv4:3:90,1", "give Y,X in them"), (-1, "has classes 0 to 9"),
