@@ -1,4 +1,4 @@
-"""Inputs that maximise objectives, by gradient ascent on the auxiliary net in worker processes."""
+"""Gradient ascent: images that maximise objectives, made by worker processes on the auxiliary net."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ BATCH = 4  # images a worker climbs at once; more gains nothing, as Caffe convol
 
 @dataclass(frozen=True)
 class Progress:
-    """Evaluations of images done, of how many; `note` says what the user should know: a worker died."""
+    """How many evaluations of images are done, of how many; `note` reports e.g. that a worker died."""
 
     done: int
     total: int
@@ -195,21 +195,42 @@ def ascend(
     inputs: Mapping[str, NDArray[np.float32]] | None = None,
     **changes: Any,
 ) -> Ascending:
-    """Prepare the ascent of `filters` of `layer` (None: all), or of an objective of any kind.
+    """Prepare the gradient ascent of `filters` of `layer`, or of any objective.
 
-    Of a filter the mean of its map goes up, or with `neuron` one unit: at a place, or in the centre (True).
-    `method` is a `Recipe` or the name of one, and `changes` are of its fields: steps, size, seed, start ..,
-    and the optimizer's `rate`. Of several `pictures` of each filter or objective, each begins differently,
-    and they are kept apart by `Diversity`. The `size` (H, W) is by default the receptive field and a margin,
-    at most the net's input. The same arguments give the same numbers, with any number of `jobs` (processes;
-    None: one per core, or one in all on another device than the CPU), or on the workers of a `cluster`, a
-    client of dask.
-    Without `preprocess` the input is no picture: it begins at 0, and a pixel is 1/64 of its unit. `image` is
-    the input that is climbed, where several could be; `inputs` are the values of others.
+    Iterate over the result to run it; its `result` is an `Ascent`. The same arguments give the same numbers,
+    with any number of jobs and on a cluster.
+
+    Args:
+        net: The network message.
+        weights: The caffemodel, or a message.
+        layer: The name of a layer, whose filters' mean activation is maximised, or an objective.
+        filters: Numbers of filters. Default: all.
+        method: A `Recipe`, or the name of one: "natural", "regularised", "plain".
+        neuron: Maximise one unit of each filter instead of its mean: the place (y, x), or True for the
+            centre.
+        pictures: How many images of each filter or objective. Each starts differently, and a diversity term
+            keeps them apart.
+        preprocess: How images get into the net. Without it the input is not taken to be a picture: it starts
+            at 0, and a pixel is 1/64 of its unit.
+        jobs: The number of worker processes. Default: one for each core, or one if the device is not the CPU.
+        cluster: A dask client whose workers do the work instead.
+        engine: "caffe", "torch" or "auto".
+        device: Where the embedded engine runs, such as "cpu" or "cuda".
+        image: The input to optimise, if there are several candidates.
+        inputs: Values of the other inputs.
+        **changes: Fields of the recipe to change, such as steps, size, seed, start, and the optimizer's
+            `rate`. The default size (H, W) is the receptive field plus a margin, at most the net's input.
+
+    Example::
+
+        ascending = cv.ascend(cv.read_net("deploy.prototxt"), "net.caffemodel", "conv3", [16], steps=64)
+        for progress in ascending:
+            print(progress.done, progress.total)
+        ascending.result.images  # (K, C, H, W)
 
     Raises:
-        InputError: layer, filter, method, size or start does not fit the net, or Caffe would abort on it.
-        RunError: the engine is not installed.
+        InputError: The layer, filter, method, size or start does not fit the net, or Caffe would abort on it.
+        RunError: The engine is not installed.
     """
     recipe = Recipe.of(method, **changes)
     if cluster is not None and jobs is not None:

@@ -1,4 +1,4 @@
-"""How an image is optimised, as one value; `METHODS` are those with a name."""
+"""Methods of gradient ascent as values; `METHODS` are the named ones."""
 
 from __future__ import annotations
 
@@ -20,15 +20,25 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Recipe:
-    """Canvas, transforms and optimizer of an ascent, its number of `steps`, and where it begins.
+    """A method of gradient ascent: canvas, transforms, optimizer, number of steps, and where it starts.
 
-    `size` (H, W) of the images; None: what suits the layer. `octaves`: the first is so many times smaller, by
-    factors of 1.4, and each begins as the last one ended. `start` (C, H, W) in units of the input begins it,
-    else noise from `seed`. `keep_best`: the result is the image of the highest objective on the way, not the
-    last. `mask` (H, W) in 0..1: where it is 0 the start stays. Every `save_every`-th step leaves a frame.
+    Args:
+        canvas: What is optimised: pixels, or Fourier coefficients.
+        transforms: The random changes under which the image must keep its effect.
+        optimizer: How the steps are made.
+        steps: The number of steps, in each octave.
+        keep_best: Return the image with the highest objective along the way instead of the last one.
+        octaves: Start with an image that is smaller by a factor of 1.4 for each further octave. Each octave
+            starts with the result of the one before.
+        size: (H, W) of the images. Default: what suits the layer.
+        start: An image (C, H, W) in units of the input to start with. Default: noise from `seed`.
+        mask: (H, W) in 0..1; where it is 0, the start is kept.
+        seed: Of all randomness.
+        save_every: Keep a frame after every so many steps. 0: keep none.
+        name: The name of the method.
 
     Raises:
-        InputError: steps or octaves below 1, or a rate that is not above 0.
+        InputError: Fewer than 1 step or octave, or a rate that is not above 0.
     """
 
     canvas: Canvas
@@ -52,12 +62,16 @@ class Recipe:
 
     @classmethod
     def of(cls, method: str | Recipe, **changes: Any) -> Recipe:
-        """A method by its name, or a recipe, with `changes` of its fields; `rate` is the optimizer's.
+        """Return a method by its name, or a recipe, with `changes` of its fields; `rate` is the optimizer's.
 
-        What is None stays as it is.
+        A change of None keeps the field as it is.
+
+        Example::
+
+            cv.Recipe.of("natural", steps=64, rate=0.05)
 
         Raises:
-            InputError: no such method or field, or as `Recipe`.
+            InputError: No such method or field, or as `Recipe`.
         """
         if isinstance(method, str) and method not in METHODS:
             raise InputError(f"method {method!r} is unknown.{near(method, METHODS)}")

@@ -1,4 +1,4 @@
-"""Images that an ascent made, and how to keep them."""
+"""The images that an ascent made, and how to save them."""
 
 from __future__ import annotations
 
@@ -24,13 +24,16 @@ LATER: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Ascent:
-    """K filters of a layer: `images` (K, C, H, W) in units of the input blob, objective `curve` (K, steps+1).
+    """The result of an ascent: `images` (K, C, H, W) in units of the input, `curve` (K, steps + 1).
 
-    `values` (K,) is the objective of each image, and `objectives` their texts. `bounded`: they stayed between
-    black and white. `dead` filters had no gradient at any start and are in none of the arrays; nor are those
-    that an interrupt left unstarted. `faded` ones had one at the start and have none at the end. `frames`
-    (T, K, C, H, W) is empty unless asked for. Of an objective that is no filter, `layer` is its text, and
-    `filters` number its pictures.
+    The curve is the objective before each step and at the end; `values` (K,) is the objective of each image,
+    and `objectives` are their texts. `filters` are the numbers of the filters; if the objective is not a
+    filter, `layer` is its text and `filters` number the pictures. `bounded` says that the images stayed
+    between black and white.
+
+    `dead` filters had no gradient from any start; they are in none of the arrays, and neither are filters
+    that were not started before an interrupt. `faded` filters had a gradient at the start and none at the
+    end. `frames` (T, K, C, H, W) is empty unless you asked for frames.
     """
 
     layer: str
@@ -48,7 +51,7 @@ class Ascent:
     faded: tuple[int, ...] = ()
 
     def save(self, path: str | Path) -> None:
-        """Write all but the frames as npz, under the names of the fields."""
+        """Write everything except the frames as npz, under the names of the fields."""
         stream = io.BytesIO()
         np.savez_compressed(
             stream, layer=self.layer, filters=self.filters, dead=self.dead, images=self.images,
@@ -60,10 +63,10 @@ class Ascent:
 
     @classmethod
     def load(cls, path: str | Path) -> Ascent:
-        """What `save` wrote; the frames are empty.
+        """Read what `save` wrote; the frames are empty.
 
         Raises:
-            InputError: the file is missing or is none of these.
+            InputError: The file is missing or of another kind.
         """
         try:
             with np.load(path, allow_pickle=False) as saved:

@@ -30,9 +30,11 @@ ANY = (1, 3, 0, 0)  # images of a data layer that does not tell their shape
 
 
 def preprocess_near(prototxt: str | Path) -> Preprocess:
-    """Read the preprocessing of a net from the files beside its prototxt, or fall back to CaffeNet's.
+    """Read the preprocessing of a net from the files beside its prototxt.
 
-    It looks for preprocess.toml, and else for the files of the training, whose transform_param tells it.
+    The first of these that tells it is used: preprocess.toml; the net's own data layer; the data layer of the
+    training's prototxt beside it; a mean file beside it. If none does, you get the defaults, which are
+    CaffeNet's.
 
     Raises:
         InputError: preprocess.toml contains an error.

@@ -1,4 +1,4 @@
-"""Results as pictures. Nothing here touches a net, opens a window or changes matplotlib's settings."""
+"""Draw results as pictures. Nothing here touches a net, opens a window or changes matplotlib's settings."""
 
 from caffe_viz.figures.heat import COLOURS, captioned, heat, heat_over, signed_colours
 from caffe_viz.figures.inputs import bars, channels, draw_input, frames

@@ -1,4 +1,4 @@
-"""A finished picture, and writing on one."""
+"""A finished picture, and how to write text on one."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _within: ContextVar[bool] = ContextVar("plain_style", default=False)
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Picture:
-    """(H, W, 3) RGB in 0..1, read-only; notebooks show it by themselves.
+    """A picture (H, W, 3), RGB in 0..1, read-only. Notebooks display it.
 
     Raises:
-        InputError: another shape, or values outside 0..1.
+        InputError: Another shape, or values outside 0..1.
     """
 
     rgb: Floats
@@ -44,7 +44,7 @@ class Picture:
         return height, width, channels
 
     def save(self, path: str | Path) -> None:
-        """Write a PNG, whole or not at all; missing folders are made. Raises as `save_png`."""
+        """Write a PNG, whole or not at all; missing folders are created. Raises as `save_png`."""
         save_png(path, self.rgb)
 
     def _repr_png_(self) -> bytes:

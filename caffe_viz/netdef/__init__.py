@@ -1,4 +1,4 @@
-"""The two files of a Caffe network as messages: read (V0, V1, V2), upgraded to V2, written."""
+"""Read, upgrade (V0 and V1 to V2) and write the two files of a Caffe network as messages."""
 
 from caffe_viz.netdef.blobs import blob_array, blob_shape, make_blob
 from caffe_viz.netdef.hdf5 import hdf5_opened, is_hdf5

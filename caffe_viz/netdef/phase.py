@@ -1,4 +1,4 @@
-"""Which layers a net has in a state: Caffe's include and exclude rules (net.cpp, FilterNet)."""
+"""Choose the layers that a net has in a state, by Caffe's include and exclude rules (net.cpp, FilterNet)."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ WOULD = " would "  # between a layer and how it would be there
 
 @dataclass(frozen=True)
 class State:
-    """Caffe's NetState, as far as it is asked for: which of a file's layers a net has.
+    """The phase, level and stages that select a file's layers (Caffe's NetState).
 
-    `phase` (TRAIN or TEST) and `level` replace those of the file's own `state`, and `stages` join its stages.
-    What is None is as the file says, and TEST and 0 in a file that says nothing.
+    Args:
+        phase: "TRAIN" or "TEST". Default: what the file's own `state` says, or TEST.
+        stages: Stages to add to those of the file's own `state`.
+        level: Default: what the file's own `state` says, or 0.
 
     Raises:
-        InputError: the phase is unknown.
+        InputError: The phase is unknown.
     """
 
     phase: str | None = None
@@ -39,7 +41,7 @@ AS_FILED = State()
 
 
 def with_state(net: NetParameter, state: State) -> NetParameter:
-    """`net`, or a copy with all its layers whose own state is what `state` makes of it."""
+    """Return `net`, or a copy with all layers whose own state is updated by `state`."""
     if state == AS_FILED:
         return net
     out = NetParameter()
@@ -49,12 +51,12 @@ def with_state(net: NetParameter, state: State) -> NetParameter:
 
 
 def for_phase(net: NetParameter, state: State = AS_FILED) -> NetParameter:
-    """A copy of `net` with only the layers whose rules meet its state; the rules are then gone.
+    """Return a copy of `net` with only the layers whose rules match its state, without the rules.
 
-    Its `other_states` says how the layers and blobs that are left out would be there.
+    Its `other_states` tells which states would include the layers and blobs that are left out.
 
     Raises:
-        InputError: a layer has both include and exclude rules.
+        InputError: A layer has both include and exclude rules.
     """
     out = without_layers(net)
     _set(out.state, state)
@@ -78,14 +80,14 @@ def for_phase(net: NetParameter, state: State = AS_FILED) -> NetParameter:
 
 
 def phase_of(net: NetParameter) -> str:
-    """TRAIN or TEST, as the state of `net` says."""
+    """Return TRAIN or TEST, as the state of `net` says."""
     return "TRAIN" if net.state.phase == TRAIN else "TEST"
 
 
 def in_other_states(net: NetParameter, blob: str) -> str:
-    """Which layers make `blob` in another state, and with which options: "'data' would with --phase TRAIN".
+    """Say which layers make `blob` in another state, by which options: "'data' would with --phase TRAIN".
 
-    "" where none does. `net` is one of `for_phase`.
+    Returns "" if none does. `net` is from `for_phase`.
     """
     ways: dict[str, list[str]] = {}
     for one in net.other_states:

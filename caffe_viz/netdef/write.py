@@ -1,4 +1,4 @@
-"""Messages to files, whole or not at all."""
+"""Write messages to files, whole or not at all."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from caffe_viz.netdef.unknown import OWN, is_open_size
 
 
 def write_net(net: NetParameter, path: str | Path) -> None:
-    """Write a V2 prototxt, with what was unknown in its file as it was; missing folders are made.
+    """Write a V2 prototxt; missing folders are created. Unknown fields are written as they were read.
 
     Raises:
-        RunError: it cannot be written; what was there before is still there.
+        RunError: The file cannot be written; an old file is kept.
     """
     write_whole(path, as_text(net).encode())
 
 
 def as_text(message: Message) -> str:
-    """A net, layer or solver as text of a prototxt, with what was unknown in its file as it was."""
+    """Return a net, layer or solver as prototxt text. Unknown fields are written as they were read."""
     return "".join(_lines(message, [], 0))
 
 
@@ -61,21 +61,21 @@ def _printed(field: FieldDescriptor, value: Any) -> str:
 
 
 def write_weights(net: NetParameter, path: str | Path) -> None:
-    """Write a V2 caffemodel: `net` is a message whose layers hold blobs; missing folders are made.
+    """Write a V2 caffemodel from a message whose layers hold blobs; missing folders are created.
 
     Raises:
-        InputError: the weights take more than the 2 GiB of a protobuf message, or miss a required field.
-        RunError: it cannot be written; what was there before is still there.
+        InputError: The weights exceed the 2 GiB of a protobuf message, or lack a required field.
+        RunError: The file cannot be written; an old file is kept.
     """
     _write(net, path, "caffemodel")
 
 
 def write_state(state: SolverState, path: str | Path) -> None:
-    """Write a solverstate; missing folders are made.
+    """Write a solverstate; missing folders are created.
 
     Raises:
-        InputError: it takes more than the 2 GiB of a protobuf message.
-        RunError: it cannot be written; what was there before is still there.
+        InputError: It exceeds the 2 GiB of a protobuf message.
+        RunError: The file cannot be written; an old file is kept.
     """
     _write(state, path, "solverstate")
 

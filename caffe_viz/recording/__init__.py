@@ -1,4 +1,4 @@
-"""What happens inside a net while it learns: recorded while a solver steps, and read again."""
+"""Record what happens inside a net while it learns, and read it again."""
 
 from caffe_viz.recording.measured import Feed, TestNet
 from caffe_viz.recording.periods import Head, Parameter, Period

@@ -1,4 +1,4 @@
-"""The record of a training: what can be asked of it. Values in full are read from the file when asked for."""
+"""The record of a training. Values that were kept in full are read from the file when you ask for them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,13 @@ class Frame:
 
 @dataclass(frozen=True)
 class Record:
-    """The start of a training and its P periods, with K parameters each, in the order of `net.params`."""
+    """A recorded training: its start and P periods, with K parameters in the order of `net.params`.
+
+    Example::
+
+        record = cv.Record.load("net.record")
+        iterations, losses = record.losses
+    """
 
     head: Head
     frames: tuple[Frame, ...]
@@ -43,10 +49,10 @@ class Record:
 
     @classmethod
     def load(cls, source: str | Path | io.BytesIO) -> Record:
-        """Read a record, also while it is written: then up to its last whole period.
+        """Read a record; while it is still being written, up to its last complete period.
 
         Raises:
-            InputError: no such file, no record, or a damaged one.
+            InputError: No such file, a file of another kind, or a damaged one.
         """
         blocks = Blocks.of(source if isinstance(source, io.BytesIO) else Path(source))
         if not blocks.found or blocks.found[0].kind != HEAD:
@@ -63,38 +69,38 @@ class Record:
 
     @property
     def periods(self) -> tuple[Period, ...]:
-        """The P periods; the frame before them is the start."""
+        """The P periods, without the start."""
         return tuple(frame.period for frame in self.frames[1:])
 
     @property
     def iterations(self) -> NDArray[np.int64]:
-        """(P,): how many updates had been made at the end of each period."""
+        """The number of updates made by the end of each period, (P,)."""
         return np.array([p.iteration for p in self.periods], np.int64)
 
     @property
     def losses(self) -> tuple[NDArray[np.int64], Floats]:
-        """Iterations (S,), from 1, and the loss of each (S,), those after the last period too."""
+        """The iterations (S,), from 1, and the loss of each (S,), including those after the last period."""
         seen = [(p.iteration, p.losses) for p in self.periods]
         seen += [(self.rest.iteration, self.rest.losses)] if self.rest else []
         counts = [np.arange(end - len(losses) + 1, end + 1) for end, losses in seen]
         return _joined(counts, np.int64), _joined([losses for _, losses in seen], np.float32)
 
     def curve(self, name: str) -> Floats:
-        """(P, ...) of a field of `Period`: rate, gradients, weights, updates, dead."""
+        """Return a field of `Period` over time, (P, ...): rate, gradients, weights, updates or dead."""
         return np.array([getattr(p, name) for p in self.periods], np.float32)
 
     @property
     def ratios(self) -> Floats:
-        """(P, K): the norm of the last update of each period over that of the weights, NaN if these are 0."""
+        """The norm of each period's last update over that of the weights, (P, K); NaN if these are 0."""
         weights = self.curve("weights")
         return np.divide(self.curve("updates"), weights, out=np.full_like(weights, np.nan), where=weights > 0)
 
     def scores(self, name: str) -> Floats:
-        """(P,) of an output of the test net, NaN where it was not measured."""
+        """Return an output of the test net over time, (P,); NaN where it was not measured."""
         return np.array([p.scores.get(name, np.nan) for p in self.periods], np.float32)
 
     def number(self, layer: str, blob: int = 0) -> int:
-        """Which of the K parameters it is. Raises InputError if there is none, or its values are not kept."""
+        """Return the index of a parameter among the K. Raises InputError if it is unknown or not kept."""
         names = {(p.layer, p.blob): k for k, p in enumerate(self.head.parameters)}
         if (layer, blob) not in names:
             known = dict.fromkeys(p.layer for p in self.head.parameters)
@@ -109,10 +115,10 @@ class Record:
         return k
 
     def values(self, layer: str, blob: int = 0) -> tuple[NDArray[np.int64], Floats]:
-        """Iterations (P + 1,), and the weights then (P + 1, ...), the start first.
+        """Return the iterations (P + 1,) and the weights at these (P + 1, ...), beginning with the start.
 
         Raises:
-            InputError: no such parameter, or its values were not kept.
+            InputError: No such parameter, or its values were not kept.
         """
         k = self.number(layer, blob)
         iterations = np.array([frame.period.iteration for frame in self.frames], np.int64)
@@ -124,7 +130,7 @@ class Record:
 
     @property
     def gradients(self) -> NDArray[Any]:
-        """(P, K) of arrays: the gradient of every parameter in every period; raises as `values`."""
+        """Return the gradients of all parameters in all periods, (P, K) of arrays. Raises as `values`."""
         out = np.empty((len(self.periods), len(self.head.parameters)), object)
         for k, one in enumerate(self.head.parameters):
             for p, array in enumerate(self.gradient(one.layer, one.blob)):
@@ -135,7 +141,7 @@ class Record:
         """Write a copy that keeps the values of `layers` only.
 
         Raises:
-            InputError: their values are not kept here.
+            InputError: Their values were not kept.
         """
         for layer in layers:
             self.number(layer)

@@ -1,4 +1,4 @@
-"""Steps a solver and records what happens to its net, which it leaves as it would be without."""
+"""Step a solver and record what happens to its net, without changing the training."""
 
 from __future__ import annotations
 
@@ -36,21 +36,31 @@ class Step(NamedTuple):
 
 
 class Recorder:
-    """Steps `solver`, of pycaffe on either engine, and records its net after each `every` iterations.
+    """Step a solver of either engine, and record its net at regular intervals.
 
-    `every` may be "epoch", where `feed` fills the net. `layers` are those whose weights and gradients are
-    kept in full, "all" or names; of every parameter the norms and the histogram are. Without a `file` the
-    record is kept in memory. A solver that was restored goes on with the record in `file`, from its
-    iteration. `settings` of the solver (its prototxt, or the message) are needed where
-    `caffe_viz.training.load_solver` did not make it. `test` measures the test net; None: the solver's
-    first, by its test_iter.
+    The norms and the histogram of every parameter are recorded; weights and gradients in full only for
+    `layers`. The gradients are those of the last batch of a period, before its update: without weight decay,
+    momentum and clipping, averaged over its batches with iter_size. With iter_size, the losses are those of
+    the last batch of each iteration.
 
-    The gradients are those of the last batch of a period, before its update: without weight decay,
-    momentum and clipping, and with iter_size the mean over its batches. The losses with iter_size are those
-    of each last batch.
+    Args:
+        solver: A solver from `load_solver` or pycaffe. If it was restored from a snapshot, the record in
+            `file` is continued from the solver's iteration.
+        file: Where to write the record. Default: memory.
+        layers: The names of the layers to keep in full, or "all".
+        every: The length of a period in iterations, or "epoch" if `feed` fills the net.
+        feed: Fills the net with batches before each iteration.
+        test: Measures the test net. Default: the solver's first test net, by its test_iter.
+        settings: The solver's prototxt or message, needed if the solver is not from `load_solver`.
+
+    Example::
+
+        with cv.Recorder(cv.load_solver("solver.prototxt"), "net.record", every=100) as recorder:
+            recorder.step(1000)
+        cv.show_evolution("net.record").save("out")
 
     Raises:
-        InputError: no such layer, a period of less than one iteration, or the record in `file` is of
+        InputError: No such layer, a period shorter than one iteration, or the record in `file` is of
             another training.
         RunError: `file` cannot be written.
     """
@@ -88,15 +98,15 @@ class Recorder:
 
     @property
     def record(self) -> Record:
-        """What is recorded so far."""
+        """What has been recorded so far, as a `Record`."""
         return Record.load(self._file)
 
     def step(self, count: int = 1) -> Step:
-        """Make `count` iterations; the last is returned.
+        """Make `count` iterations and return the last one.
 
         Raises:
             InputError: `count` is below 1, or the feed met data that cannot be read.
-            RunError: the record cannot be written.
+            RunError: The record cannot be written.
         """
         if count < 1:
             raise InputError(f"count is {count}: 1 iteration or more is expected.")
@@ -105,7 +115,7 @@ class Recorder:
         return step
 
     def close(self) -> None:
-        """End the record; the losses of an unfinished period are written too."""
+        """Finish the record; the losses of an unfinished period are written too."""
         if self._recording and self._losses:
             active = tuple(self._units.active)
             rest = Unfinished(self.solver.iter, np.array(self._losses, np.float32), active)

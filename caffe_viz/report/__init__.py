@@ -1,4 +1,4 @@
-"""One page that shows a network: parts are made, kept on disk, and put into the page."""
+"""Make one page that shows a network: its parts are made one by one, kept on disk, and put into the page."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WRITE_EVERY = 20.0  # seconds from one page to the next, while parts are made
 
 @dataclass(frozen=True)
 class Progress:
-    """How much is done, of how much, in about seconds; `note` says what went wrong."""
+    """How much is done, of how much, in estimated seconds; `note` says what went wrong."""
 
     done: float
     total: float
@@ -35,17 +35,17 @@ class Progress:
 
 
 class Reporting:
-    """A report under way: iterate for its `Progress`; the page `path` shows, at any time, what is finished.
+    """A report in progress: iterate for its `Progress`. The page at `path` shows what is finished so far.
 
-    Parts that need seconds are made first, then for `budget` seconds those that take long. The same call
-    goes on where an earlier one ended. `beside`: pictures lie in a folder beside the
-    page, not in it. `command` is what the page says it was made by. Of what takes long, the layer `first` is
-    made before others. The workers of a `cluster`, a client of dask, make what takes long.
+    Parts that take seconds are made first; after that, parts that take long, for `budget` seconds. The same
+    call continues where an earlier one stopped. With `beside`, pictures are stored in a folder next to the
+    page instead of in it. The page says that it was made by `command`. Among the parts that take long, those
+    of the layer `first` come first. The workers of a `cluster`, a dask client, make them.
 
     Raises:
-        InputError: a file cannot be read, Caffe would abort on the net, or the folder holds something else.
-        RunError: no engine or no jinja2 is installed, the folder cannot be written, or another report has
-            begun in it since.
+        InputError: A file cannot be read, Caffe would abort on the net, or the folder holds something else.
+        RunError: No engine or no jinja2 is installed, the folder cannot be written, or another report was
+            started in it since.
     """
 
     def __init__(
@@ -149,7 +149,7 @@ class Reporting:
 
     @property
     def unfinished(self) -> list[str]:
-        """What there was no time for at all yet, in words."""
+        """What there was no time for at all so far, in words."""
         return self._plan.unfinished()
 
     def write(self) -> None:
@@ -203,13 +203,27 @@ def make_report(
     beside: bool = False,
     cluster: Any = None,
 ) -> Path:
-    """One page about `net` and what it sees in `images`; the path of its HTML.
+    """Make one HTML page about `net` and what it sees in `images`, and return the page's path.
 
-    `photos` are many images, in which the places that activate each filter most are looked for; `record` is
-    that of the training. For the rest see `Reporting`.
+    Parts that take long are made until `budget` is used up. Call it again to continue.
+
+    Args:
+        net: A net from `load_net`.
+        images: The images to show, as paths.
+        folder: Where the page goes.
+        photos: Many images, to search for the places that activate each filter most.
+        record: The record of the training.
+        budget: Seconds for the parts that take long.
+        beside: Store the pictures in a folder next to the page instead of in it.
+        cluster: A dask client whose workers make the parts that take long.
+
+    Example::
+
+        page = cv.make_report(net, ["cat.png"], "out", photos="photos")
 
     Raises:
-        InputError, RunError: as `Reporting`.
+        InputError: A file cannot be read, Caffe would abort on the net, or the folder holds something else.
+        RunError: No engine or no jinja2 is installed, or the folder cannot be written.
     """
     given = [images] if isinstance(images, str | Path) else list(images)
     subject = Subject.of(net, given, photos, record)

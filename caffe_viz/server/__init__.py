@@ -1,4 +1,4 @@
-"""The live view: a network in the browser, unit by unit."""
+"""The live view: explore a network in the browser, unit by unit."""
 
 from __future__ import annotations
 

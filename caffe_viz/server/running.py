@@ -1,4 +1,4 @@
-"""A server that runs beside what else the process does, until it is told to stop."""
+"""Start a server that runs alongside the rest of the process until it is stopped."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ STOP_SECONDS = 10.0
 
 
 class Server:
-    """The live view, which listens until `stop`; a context manager that ends so, as the process does.
+    """A running live view. It stops with `stop`, at the end of a `with` block, or with the process.
 
     Raises:
-        RunError: the workers cannot be started.
+        RunError: The workers cannot be started.
     """
 
     def __init__(self, app: Any, board: Board, access: Access, listener: socket.socket) -> None:
@@ -53,12 +53,12 @@ class Server:
 
     @property
     def address(self) -> str:
-        """What to open in a browser; its token lets that browser in."""
+        """The address to open in a browser; its token grants access."""
         return self._access.address
 
     @property
     def host(self) -> str:
-        """Where it listens."""
+        """The host it listens on."""
         return self._access.host
 
     @property
@@ -67,16 +67,16 @@ class Server:
 
     @property
     def beyond(self) -> bool:
-        """Whether other machines may reach it."""
+        """Whether other machines can reach it."""
         return self._access.beyond
 
     def wait(self) -> None:
-        """Until it is stopped, by another thread or by Ctrl-C here."""
+        """Block until another thread or Ctrl-C stops the server."""
         while not self._over.wait(0.5):  # a signal just before a wait without end would not be seen
             pass
 
     def stop(self) -> None:
-        """End it and its workers at once; what is under way fails."""
+        """Stop the server and its workers at once; questions in progress fail."""
         if self._loop is not None:
             with suppress(RuntimeError):  # the loop has ended
                 self._loop.call_soon_threadsafe(self._ending.set)
@@ -133,16 +133,27 @@ def serve(
     port: int | None = None,
     cache: PathLike | None = None,
 ) -> Server:
-    """The live view of `net` in a browser, by a server of this process; `address` is what to open.
+    """Start the live view of `net` in the browser; open the `address` of the result.
 
-    `images`, files and folders, stand in its strip; `photos` is searched for the places that activate a unit
-    most. `beside` is a second network, or the weights of one with the same layers; `record` is that of a
-    training. Answers are kept in the folder `cache`, by default in memory alone. `port` is by default 8642,
-    or the next free one.
+    Args:
+        net: A net from `load_net`.
+        images: Files and folders for the strip of images.
+        photos: A folder or archive to search for the places that activate a unit most.
+        beside: A second network, or other weights for the same layers.
+        record: The record of a training.
+        host: The host to listen on.
+        port: Default: 8642, or the next free port.
+        cache: A folder in which to keep answers. Default: memory only.
+
+    Example::
+
+        server = cv.serve(net, ["cat.png"])
+        print(server.address)
+        server.stop()
 
     Raises:
-        InputError: a file cannot be read, Caffe would abort on the net, or nothing can listen there.
-        RunError: no engine is installed, or no library for servers.
+        InputError: A file cannot be read, Caffe would abort on the net, or the port is in use.
+        RunError: No engine, or no library for servers, is installed.
     """
     return started(
         net, images, photos=photos, beside=beside, record=record, host=host, port=port, cache=cache
@@ -153,7 +164,7 @@ def started(
     net: Any, images: Any = (), *, photos: PathLike | None, beside: Any, record: PathLike | None, host: str,
     port: int | None, cache: PathLike | None, command: str = "",
 ) -> Server:  # fmt: skip
-    """As `serve`; `command` is the command line that asks for the same."""
+    """Start the live view as `serve` does; `command` is the command line that asks for the same."""
     need_libraries()
     from caffe_viz.server.board import Board
     from caffe_viz.server.cache import Cache
@@ -185,16 +196,16 @@ def started(
 
 
 def need_libraries() -> None:
-    """Raises RunError if one is not installed."""
+    """Raise RunError if a library is not installed."""
     if any(find_spec(name) is None for name in NEEDED):
         raise RunError(f"the live view needs {', '.join(NEEDED)}: pip install 'caffe-viz[app]'.")
 
 
 def listening(host: str, port: int | None) -> socket.socket:
-    """A socket that listens; without `port` at the first free one from 8642 on.
+    """Return a socket that listens; without `port`, on the first free one from 8642 on.
 
     Raises:
-        InputError: the port is in use, or the host is not this machine.
+        InputError: The port is in use, or the host is not this machine.
     """
     try:
         family, _, _, _, place = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0]

@@ -1,4 +1,4 @@
-"""Training nets from files: solvers that are looked at first, batches of images and arrays, snapshots."""
+"""Train nets from files: solvers that are checked first, batches of images and arrays, snapshots."""
 
 from caffe_viz.training.feeds import BatchFeed, Images, Slots
 from caffe_viz.training.runs import Training

@@ -1,4 +1,4 @@
-"""Solvers from files, looked at before an engine sees them: what is wrong ends in one line."""
+"""Load solvers from files, checked before an engine sees them, so that every error is one line."""
 
 from __future__ import annotations
 
@@ -67,13 +67,23 @@ def load_solver(
     python_path: PathLike | Sequence[PathLike] = (),
     layers: PathLike | Sequence[PathLike] = (),
 ) -> Any:
-    """A solver of pycaffe, of the type that a solver.prototxt names; its attribute `settings` is the message.
+    """Load a solver as pycaffe's solver class of its type. Its attribute `settings` is the message.
 
-    `allow_code`, `python_path` and `layers` are as of `load_net`.
+    Args:
+        solver: The path of a solver.prototxt, or a message.
+        engine: "caffe", "torch" or "auto".
+        allow_code: Allow layers that run code or access files, as for `load_net`.
+        python_path: Folders of modules of Python layers, as for `load_net`.
+        layers: Python files that define layer types, as for `load_net`.
+
+    Example::
+
+        solver = cv.load_solver("solver.prototxt")
+        solver.step(100)
 
     Raises:
-        InputError: Caffe would abort with its settings or one of its nets.
-        RunError: the engine is not installed.
+        InputError: Caffe would abort on the settings or on one of the nets.
+        RunError: The engine is not installed.
     """
     settings = solver if isinstance(solver, SolverParameter) else read_settings(solver)
     load_layers(layers)

@@ -1,4 +1,4 @@
-"""One function per question; each returns values that know how to show themselves.
+"""One function per question. Each returns values that can show themselves in a notebook.
 
 Nothing here prints or opens a window. `net` is a `caffe.Net` from `load_net`, or a `Network` of two files.
 """

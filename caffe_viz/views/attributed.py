@@ -42,10 +42,10 @@ class Attributed(Rich):
     colours: str = figures.COLOURS[0]
 
     def over(self, method: str, row: int = 0) -> Picture:
-        """The heat map over the image, with target and score; the map alone where the input is no picture.
+        """Draw the heat map over the image, with target and score; alone if the input is not a picture.
 
         Raises:
-            InputError: the method is not among them.
+            InputError: The method is not among them.
         """
         a = self._of(method)
         return self._captioned(a, row, self._over(a, row))

@@ -1,4 +1,4 @@
-"""Two sets of weights side by side."""
+"""Show two sets of weights side by side."""
 
 from __future__ import annotations
 
@@ -31,13 +31,16 @@ HEADS = {"changed": ("A", "B", "B - A"), "duplicates": ("first", "second", "diff
 
 @dataclass(frozen=True, repr=False)
 class Compared(Rich):
-    """What `Diff` holds, to look at: `Compared(Diff.load(file)).bars` needs none of the two files."""
+    """What changed between two sets of weights; the numbers are in `diff`.
+
+    `Compared(Diff.load(file)).bars` needs neither of the two files.
+    """
 
     diff: Diff
 
     @property
     def summary(self) -> tuple[str, ...]:
-        """What one wants to know first, a line for each thing that is there."""
+        """The main findings, one line each."""
         return tuple(_summary(self.diff))
 
     @property
@@ -52,17 +55,17 @@ class Compared(Rich):
 
     @property
     def bars(self) -> Picture:
-        """How much each layer changed, ||B - A|| / ||A|| of its weights."""
+        """Draw how much each layer changed: ||B - A|| / ||A|| of its weights."""
         layers = self.diff.layers
         values = [x.change.relative if x.change and x.state in ("same", "changed") else None for x in layers]
         title = "change of weights, |B - A| / |A|"
         return change_bars([_title(x) for x in layers], values, [_note(x) for x in layers], title)
 
     def filters(self, layer: str, kind: str = "changed") -> tuple[Picture, ...]:
-        """The filters of `layer` that were kept: `changed` ones in A and B, or pairs of `duplicates`.
+        """Draw the filters of `layer` that were kept: `changed` ones in A and B, or pairs of `duplicates`.
 
         Raises:
-            InputError: none of them were kept.
+            InputError: None of them were kept.
         """
         found = [x for x in self.diff.shown if (x.layer, x.kind) == (layer, kind)]
         if not found:
@@ -89,7 +92,7 @@ class Compared(Rich):
         return paths
 
     def to_json(self) -> dict[str, Any]:
-        """The summary and all numbers."""
+        """The summary and all numbers, for JSON."""
         return {"summary": list(self.summary), **self.diff.to_json()}
 
     def _drawn(self, one: Shown) -> Picture:
@@ -120,13 +123,25 @@ def compare_weights(
     channel_order: str | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Compared:
-    """What changed from weights `a` to `b`: caffemodels, messages, or nets from `load_net`.
+    """Compare two sets of weights, layer by layer and filter by filter.
 
-    `channel_order` is by default that of preprocess.toml beside the prototxt, else BGR. For the others see
-    `caffe_viz.comparing.compare`.
+    Args:
+        a: A caffemodel, a message, or a net from `load_net`.
+        b: The same, to compare with `a`.
+        prototxt: Gives the types and groups of layers if the caffemodels do not.
+        layers: The layers whose filters to keep. Default: those that changed most.
+        count: How many filters of a layer to keep, and how many duplicated pairs.
+        channel_order: Of kernels with 3 input channels: "BGR" or "RGB". Default: as preprocess.toml beside
+            the prototxt says, or else BGR.
+        on_progress: Called with (layers done, total).
+
+    Example::
+
+        cv.compare_weights("before.caffemodel", "after.caffemodel").bars
 
     Raises:
-        InputError: as `compare`.
+        InputError: A file is missing or damaged or not a caffemodel, or the prototxt or the layers do not
+            match the weights.
     """
     prototxt, _ = shipped.files(prototxt)
     if isinstance(prototxt, str | Path):

@@ -1,4 +1,4 @@
-"""Weights in another file, and what was lost on the way."""
+"""Convert weights to another file format, and say what was lost."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ConvertedView(Rich):
 
     @property
     def lines(self) -> list[str]:
-        """What the file holds, and the largest difference after the way there and back."""
+        """What the file holds, and the largest difference after converting there and back."""
         made = self.made
         net = (
             "the layers of the net" if made.complete else "no layers of the net: give --prototxt to have them"
@@ -45,14 +45,24 @@ def convert(
     *,
     half: bool = False,
 ) -> ConvertedView:
-    """Write weights as npz, hdf5, safetensors, json or caffemodel; they may be in any of these.
+    """Convert weights between caffemodel, npz, hdf5, safetensors and json.
 
-    `to` names the format, None: by the suffix of `output`. The net goes with them, so that the way back to a
-    caffemodel is complete: that of `prototxt`, else that in the file. `half`: in float16.
+    The net is stored with the weights, so that the file can be converted back to a complete caffemodel.
+
+    Args:
+        weights: A file in any of these formats.
+        output: The file to write.
+        to: The format. Default: by the suffix of `output`.
+        prototxt: The net to store. Default: the one in the file.
+        half: Store the values as float16.
+
+    Example::
+
+        cv.convert("net.caffemodel", "net.safetensors")
 
     Raises:
-        InputError: `weights` cannot be read, are not of `prototxt`, or the format cannot hold them.
-        RunError: `output` cannot be written, or a library that a format needs is not installed.
+        InputError: `weights` cannot be read or are not of `prototxt`, or the format cannot hold them.
+        RunError: `output` cannot be written, or a library that the format needs is not installed.
     """
     net = None if prototxt is None else netdef.for_phase(netdef.read_net(prototxt))
     return ConvertedView(converting.convert(Path(shipped.weights(weights)), Path(output), to, net, half=half))

@@ -1,4 +1,4 @@
-"""The net of a train_val file as it is used."""
+"""Turn a train_val file into the net to use."""
 
 from __future__ import annotations
 
@@ -21,15 +21,29 @@ def deploy(
     input_shapes: Mapping[str, Sequence[int]] | None = None,
     batch: int | None = None,
 ) -> Deployed:
-    """The net of a train_val file, a path, message or `Network`, as it is used, and how images get in.
+    """Turn the train_val file of a training into a net for use, and its transform_param into preprocessing.
 
-    Data layers become Input layers for `batch` images, None: one, or as many as the file has where the net
-    takes no other number. Softmax and sigmoid losses become these functions; other losses, measures, and what
-    only they need go. Weights load by name, and the net gives what it gave in TEST. `state` and
-    `input_shapes` are as of `shapes`. Its `save(path)` writes both files; `notes` says what was not kept.
+    Data layers become Input layers. Softmax and sigmoid losses become the plain functions; other losses,
+    accuracy layers, and whatever only they need, are removed. The weights still load by name, and the net
+    computes what it computed in TEST.
+
+    Args:
+        net: The path of a prototxt, a message, or a net from `load_net`.
+        state: Which layers of the file to use, as for `shapes`.
+        input_shapes: Shapes of inputs and of the tops of data layers, by blob name.
+        batch: How many images the Input layers take. Default: one, or what the file says if the net takes no
+            other number.
+
+    Returns:
+        The net as `message`, its `preprocess`, and `notes` on what could not be kept. `save(path)` writes
+        the prototxt and a preprocess.toml.
+
+    Example::
+
+        cv.deploy("train_val.prototxt").save("out/deploy.prototxt")
 
     Raises:
-        InputError: the prototxt cannot be read, the shape of an input is not known, or nothing is answered.
+        InputError: The prototxt cannot be read, the shape of an input is not known, or the net has no output.
     """
     network = in_state(Network.of(net, weights=False), state, input_shapes)
     folder = None if isinstance(network.prototxt, NetParameter) else Path(network.prototxt).parent

@@ -1,4 +1,4 @@
-"""Photographs changed, or made again, by what a layer sees in them."""
+"""Change photographs, or make them again, by what a layer sees in them."""
 
 from __future__ import annotations
 
@@ -29,17 +29,27 @@ def dream(
     size: tuple[int, int] | None = None,
     **options: Any,
 ) -> Maximized:
-    """The photograph with more of whatever `layer` finds in it, or with more of an objective.
+    """Change a photograph so that `layer`, or an objective, finds more of what it responds to (DeepDream).
 
-    From small to large, in `octaves`, so that large shapes come first. Further options are those of
-    `maximize`: steps, rate, octaves, mask, seed .. With `guide`, a second photograph, what the layer sees in
-    that one is brought in. `size` (H, W) is by default the net's own; a net without fully connected layers
-    before `layer` takes any. Images are as of `Network.pixels`, `image` also as of `Network.taking`.
+    Works from small to large in `octaves`, so that large shapes come first.
+
+    Args:
+        net: A net from `load_net`.
+        image: The photograph, as for `show_activations`.
+        layer: A layer, of which all filters count, or an objective from `read_objective`.
+        guide: A second photograph: what the layer sees in it is brought into the first.
+        size: (H, W) of the result. Default: the net's own. A net without fully connected layers before
+            `layer` takes any size.
+        **options: Further options of `maximize`, such as steps, rate, octaves, mask, seed.
+
+    Example::
+
+        cv.dream(net, "cat.png", "conv4", octaves=3).save("out")
 
     Source: Mordvintsev et al., Inceptionism, 2015.
 
     Raises:
-        InputError: no such layer or image, or a size that the net does not take.
+        InputError: No such layer or image, or a size that the net does not take.
     """
     whole = Network.of(net)
     objective = layer if isinstance(layer, Objective) else Layer(layer)
@@ -62,16 +72,26 @@ def invert(
     layer: str,
     **options: Any,
 ) -> Maximized:
-    """An image that has the same blob as a photograph: what `layer` keeps of it.
+    """Make an image with the same blob as a photograph, to see what `layer` keeps of it.
 
-    It begins as noise and comes near in the mean squared difference of the blob; of several `pictures` each
-    begins differently. Further options are those of `maximize`.
+    The image starts as noise and approaches the photograph in the mean squared difference of the blob. With
+    several `pictures`, each starts differently.
 
-    Source: Mahendran and Vedaldi, Understanding Deep Image Representations by Inverting Them, 2015; with the
-    canvas of Olah et al., Feature Visualization, 2017, for their prior.
+    Args:
+        net: A net from `load_net`.
+        image: The photograph, as for `show_activations`.
+        layer: The layer whose activation is matched.
+        **options: Further options of `maximize`.
+
+    Example::
+
+        cv.invert(net, "cat.png", "conv3", steps=256).sheet
+
+    Source: Mahendran and Vedaldi, Understanding Deep Image Representations by Inverting Them, 2015, with the
+    canvas of Olah et al., Feature Visualization, 2017, instead of their prior.
 
     Raises:
-        InputError: no such layer or image.
+        InputError: No such layer or image.
     """
     whole = Network.of(net)
     network, image = one_given(climbed(whole, layer), image)

@@ -1,4 +1,4 @@
-"""How right attributions are, as tables, curves, and tables in a Markdown file."""
+"""Show how faithful attributions are, as tables, curves, and tables in a Markdown file."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ STAGES = (0.25, 0.5, 0.75, 1.0)  # of the layers, in the table
 
 @dataclass(frozen=True, repr=False)
 class Evaluated(Rich):
-    """What `Curves` and `Sanity` hold, to look at; one may be None. `refused` methods do not fit the net."""
+    """The results of an evaluation: `curves` and `sanity`, of which one may be None.
+
+    `refused` lists methods that do not fit the net, with the reason.
+    """
 
     curves: Curves | None
     sanity: Sanity | None
@@ -40,12 +43,12 @@ class Evaluated(Rich):
 
     @property
     def engine(self) -> str:
-        """The engine that made them."""
+        """The engine that computed the results."""
         return next(one.engine for one in (self.curves, self.sanity) if one is not None)
 
     @property
     def tables(self) -> dict[str, tables.Table]:
-        """By the name of the check."""
+        """One table for each check, by its name."""
         made = {}
         if self.curves is not None:
             made["curves"] = curves_table(self.curves)
@@ -55,7 +58,7 @@ class Evaluated(Rich):
 
     @property
     def pictures(self) -> dict[str, Picture]:
-        """By the name of the check: means over cases."""
+        """One picture for each check, by its name: means over all cases."""
         made = {}
         if self.curves is not None:
             made["curves"] = curves_picture(self.curves)
@@ -65,13 +68,13 @@ class Evaluated(Rich):
 
     @property
     def verdict(self) -> str:
-        """Which methods fail the check by random weights, and the rule."""
+        """Which methods fail the check by random weights, and by which rule."""
         if self.sanity is None:
             return ""
         return f"failed the check by random weights: {', '.join(self.sanity.failed) or 'none'} ({RULE})"
 
     def save(self, folder: PathLike) -> list[Path]:
-        """Write an npz and a PNG for each check."""
+        """Write an npz and a PNG for each check into `folder`."""
         paths = list[Path]()
         for name, result in zip(CHECKS, (self.curves, self.sanity), strict=True):
             if result is not None:
@@ -82,10 +85,10 @@ class Evaluated(Rich):
 
     @classmethod
     def load(cls, folder: PathLike) -> Evaluated:
-        """The npz files that `save` wrote into `folder`, one or both.
+        """Read the npz files that `save` wrote into `folder`, one or both.
 
         Raises:
-            InputError: there is none, one is something else, or they are not of the same cases.
+            InputError: There is none, one is of another kind, or they are not of the same cases.
         """
         files = {name: Path(folder) / f"{name}.npz" for name in CHECKS}
         there = {name: file for name, file in files.items() if file.exists()}
@@ -138,15 +141,31 @@ def show_evaluation(
     on_progress: Callable[[int, int], None] = lambda done, total: None,
     on_note: Callable[[str], None] = lambda note: None,
 ) -> Evaluated:
-    """Deletion and insertion curves of `methods`, and the check by random weights; "all" takes all that fit.
+    """Measure how faithful attribution methods are, by deletion and insertion curves and by random weights.
 
-    `images` are files, folders, archives, or an array (N, C, H, W) in units of the input, or as of
-    `Network.taking`; of many, `count` are taken, evenly spaced. Targets and `layer` are as of
-    `show_attribution`, as are `cluster` and `on_note`; a case is an image with a target. `settings.seed` is
-    the one of everything random. Ctrl-C keeps the cases that are finished.
+    Ctrl-C stops early and keeps the finished cases. A case is an image with a target.
+
+    Args:
+        net: A net from `load_net`.
+        images: Files, folders, .zip archives, or an array (N, C, H, W) in units of the input. For a net with
+            several inputs, a mapping from input name to file or array.
+        targets: As for `show_attribution`.
+        methods: Names of methods; "all" takes those that fit.
+        layer: As for `show_attribution`.
+        count: Use only this many of the images, evenly spaced.
+        checks: "curves", "sanity" or both.
+        points: How many points a curve has.
+        settings: As for `show_attribution`; its seed is used for everything random.
+        cluster: A dask client whose workers do the work.
+        on_progress: Called with (done, total).
+        on_note: Called with a message when a worker has died.
+
+    Example::
+
+        cv.show_evaluation(net, "photos", methods=["grad-cam", "occlusion"], count=2).tables["curves"]
 
     Raises:
-        InputError: no such image, target, method, layer or check; or the net does not fit a named method.
+        InputError: No such image, target, method, layer or check; or a named method does not fit the net.
     """
     checks = need_checks(checks)
     whole = Network.of(net, weights=False)

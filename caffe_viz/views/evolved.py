@@ -1,4 +1,4 @@
-"""How a net changed while it learned: a record, or a series of snapshots, as pictures."""
+"""Show how a net changed while it learned, from a record or a series of snapshots."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ MOMENTS = 60  # that pictures and films show of a long training
 
 @dataclass(frozen=True, repr=False)
 class Evolution(Rich):
-    """A record, to look at; `channel_order` is that of kernels that see 3 channels."""
+    """A recorded training as pictures. `channel_order` is that of kernels with 3 input channels."""
 
     record: Record
     channel_order: str = "BGR"
 
     @property
     def curves(self) -> Picture:
-        """Loss of each iteration, and the scores of the test net."""
+        """Draw the loss of each iteration, and the scores of the test net."""
         record = self.record
         names = list(dict.fromkeys(name for period in record.periods for name in period.scores))
         scores = [(name, record.iterations, record.scores(name)) for name in names]
@@ -49,31 +49,31 @@ class Evolution(Rich):
 
     @property
     def gradients(self) -> Picture:
-        """The L2 norm of the gradient of each layer's weights."""
+        """Draw the L2 norm of the gradient of each layer's weights."""
         return self._per_layer("gradients", "norm of the gradient of the weights")
 
     @property
     def ratios(self) -> Picture:
-        """The update-to-weight ratio of each layer's weights; about 1e-3 is usual."""
+        """Draw the update-to-weight ratio of each layer's weights; about 1e-3 is usual."""
         return self._per_layer("ratios", "norm of the update / norm of the weights")
 
     @property
     def norms(self) -> Picture:
-        """The L2 norm of each layer's weights, the start too."""
+        """Draw the L2 norm of each layer's weights, from the start."""
         values = np.array([frame.period.weights for frame in self.record.frames])
         at = [frame.period.iteration for frame in self.record.frames]
         return layer_curves(at, values[:, self._weights], self._names, "norm of the weights")
 
     @property
     def dead(self) -> Picture:
-        """The share of units of each rectifier that were never active in a period."""
+        """Draw the share of units of each rectifier that were never active in a period."""
         values = 100 * self.record.curve("dead")
         ylabel = "dead units, %"
         return layer_curves(self.record.iterations, values, self.record.head.relus, ylabel, log=False)
 
     @property
     def ridges(self) -> Picture:
-        """The histograms of each layer's weights over time."""
+        """Draw the histograms of each layer's weights over time."""
         frames = [frame.period for frame in self._shown.frames]
         found = [
             (name, [p.counts[k] for p in frames], [p.low[k] for p in frames], [p.high[k] for p in frames])
@@ -82,21 +82,21 @@ class Evolution(Rich):
         return ridges(found, self.moments)
 
     def kernels(self, layer: str | None = None) -> Picture:
-        """The kernels of `layer` (None: the first that is kept) over time, one row for each moment.
+        """Draw the kernels of `layer` (default: the first that was kept) over time, one row for each moment.
 
         Raises:
-            InputError: no such layer, its values are not kept, or they are no kernels.
+            InputError: No such layer, its values were not kept, or they are not kernels.
         """
         return kernels_over_time(self._kernels(layer), self.moments, self.channel_order)
 
     def film(self, layer: str | None = None) -> list[Picture]:
-        """The same as frames; raises as `kernels`."""
+        """Draw the kernels of `layer` over time, one frame for each moment. Raises as `kernels`."""
         moments = [f"iteration {moment}" for moment in self.moments]
         return kernel_film(self._kernels(layer), moments, self.channel_order)
 
     @property
     def table(self) -> tables.Table:
-        """A row for each period; the update-to-weight ratio is the geometric mean over layers."""
+        """One row for each period; the update-to-weight ratio is the geometric mean over layers."""
         record, rows = self.record, list[tuple[Any, ...]]()
         names = list(dict.fromkeys(name for period in record.periods for name in period.scores))
         for period, ratios in zip(record.periods, record.ratios, strict=True):
@@ -113,7 +113,7 @@ class Evolution(Rich):
         return tables.Table(f"training of {record.head.net or 'a net'}{engine}", columns, tuple(rows))
 
     def save(self, folder: PathLike) -> list[Path]:
-        """Write all pictures that there is something for, and a GIF of each kept layer's kernels."""
+        """Write all pictures for which there is data, and a GIF of the kernels of each kept layer."""
         paths: list[Path] = []
         for name, picture in self.pictures():
             paths.append(Path(folder) / f"evolution_{name}.png")
@@ -128,7 +128,7 @@ class Evolution(Rich):
         return paths
 
     def pictures(self) -> Iterator[tuple[str, Picture]]:
-        """All that there is something for, by name, but kernels."""
+        """Yield the name and the picture of everything for which there is data, except kernels."""
         record = self.record
         if np.isfinite(record.losses[1]).any():
             yield "curves", self.curves
@@ -170,7 +170,7 @@ class Evolution(Rich):
 
     @cached_property
     def kept(self) -> list[str]:
-        """Layers whose kernels are kept, or weights of units that see maps."""
+        """The layers whose kernels were kept, or whose units' weights form maps."""
         every = self.record.head.parameters
         return [p.layer for p in every if p.kept and not p.blob and 4 in (len(p.shape), len(p.axes) + 1)]
 
@@ -186,7 +186,7 @@ class Evolution(Rich):
 
     @property
     def moments(self) -> list[str]:
-        """Iterations that kernels are shown of."""
+        """The iterations at which kernels are shown."""
         return [f"{frame.period.iteration:,}" for frame in self._shown.frames]
 
     def __repr__(self) -> str:
@@ -197,10 +197,18 @@ class Evolution(Rich):
 
 
 def show_evolution(source: PathLike | Sequence[PathLike], *, channel_order: str = "BGR") -> Evolution:
-    """How a net changed: `source` is the record that a `Recorder` wrote, or several caffemodels.
+    """Show how a net changed in training.
+
+    Args:
+        source: The file that a `Recorder` wrote, or several caffemodels of one training.
+        channel_order: Of kernels with 3 input channels: "BGR" or "RGB".
+
+    Example::
+
+        cv.show_evolution(["iter_1000.caffemodel", "iter_2000.caffemodel"]).norms
 
     Raises:
-        InputError: it cannot be read, or the caffemodels are not of one net.
+        InputError: A file cannot be read, or the caffemodels are not of one net.
     """
     paths = [Path(source)] if isinstance(source, str | Path) else [Path(path) for path in source]
     if len(paths) == 1 and ".caffemodel" not in paths[0].name:

@@ -1,4 +1,4 @@
-"""A panel for notebooks: choose a layer, filters and an image, and see."""
+"""A panel for notebooks: choose a layer, filters and an image, and look at them."""
 
 from __future__ import annotations
 
@@ -78,8 +78,8 @@ QUESTIONS: Mapping[str, Question] = {
 class Explorer:
     """The panel; its widgets are `what`, `layer`, `filters`, `image`, `upload`, `button`, `said`, `shown`.
 
-    What takes few passes is drawn at each change, ascents and the rest when the button is pressed; nothing is
-    computed twice. Attributions, the gradient among them, are those of the first chosen filter.
+    Whatever takes few passes is drawn at each change, ascents and the like when the button is pressed.
+    Nothing is computed twice. Attributions, including the gradient, are those of the first chosen filter.
     """
 
     def __init__(self, network: Network, image: PathLike | None = None) -> None:
@@ -113,7 +113,7 @@ class Explorer:
         return Asked(self.what.value, self.layer.value, tuple(range(low, high + 1)), image)
 
     def draw(self) -> None:
-        """Answer the question as it stands, or say in one line why not."""
+        """Draw what the widgets ask for, or say in one line why that is not possible."""
         asked = self.asked
         try:
             if asked not in self._drawn:
@@ -187,13 +187,14 @@ class Explorer:
 
 
 def explore(net: Any, image: PathLike | None = None) -> Explorer:
-    """A panel of ipywidgets that shows kernels, activations, gradients, ascents and attributions of `net`.
+    """Open a panel in a notebook: kernels, activations, gradients, ascents and attributions of `net`.
 
-    `net` is from `load_net`, seen with the parameters that it has now, or a `Network`; `image` is the path of
-    the first one.
+    Args:
+        net: A net from `load_net`, used with its current parameters.
+        image: The path of the first image.
 
     Raises:
-        InputError: the net was made without `load_net`, or Caffe could not set it up.
+        InputError: The net was made without `load_net`, or Caffe could not set it up.
         RunError: ipywidgets is not installed.
     """
     return Explorer(Network.of(net), image)

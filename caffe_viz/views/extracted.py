@@ -1,4 +1,4 @@
-"""The prototxt that a caffemodel holds."""
+"""Extract the prototxt that a caffemodel holds."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Extracted:
     message: NetParameter
 
     def save(self, path: PathLike) -> None:
-        """Write the prototxt; raises RunError if it cannot be written."""
+        """Write the prototxt. Raises RunError if it cannot be written."""
         write_net(self.message, path)
 
     def notes(self, path: PathLike) -> Iterator[str]:
-        """What is not as in a prototxt that is used, and what to do; `path` is where it was saved."""
+        """What differs from a prototxt for use, and what to do about it; `path` is where it was saved."""
         data = [layer.name for layer in self.message.layer if brings_data(layer)]
         if data:
             yield (
@@ -52,13 +52,13 @@ class Extracted:
 
 
 def extract(caffemodel: PathLike) -> Extracted:
-    """The net that a caffemodel of any age holds, as the prototxt that it was made of.
+    """Return the net that a caffemodel of any age holds, as the prototxt from which it was made.
 
-    Its layers are those of the phase in which it was saved, mostly TRAIN, data layers and losses among them.
-    The Split layers that Caffe puts in are taken out.
+    Its layers are those of the phase in which it was saved, usually TRAIN, with data layers and losses.
+    Split layers that Caffe inserted are removed.
 
     Raises:
-        InputError: it is no caffemodel, or holds weights and no net, as HDF5 does.
+        InputError: The file is not a caffemodel, or it holds weights but no net, like HDF5.
     """
     caffemodel = shipped.weights(caffemodel)
     if not is_binary(caffemodel):

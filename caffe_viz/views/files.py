@@ -28,16 +28,26 @@ def shapes(
     state: State = AS_FILED,
     input_shapes: Mapping[str, Sequence[int]] | None = None,
 ) -> Shapes:
-    """Shapes, parameters, multiply-adds and receptive field of every layer; needs no weights, no engine.
+    """List shape, parameters, multiply-adds and receptive field of every layer.
 
-    `net` may also be the path of a prototxt or a message, or a `Network`. `state` says which layers of a file
-    are meant, `input_shapes` the shapes of its inputs, also of what its data layers give. With `time` the
-    engine of `net` runs it, and there are the milliseconds of each layer too: the `timing` of what is
-    returned, as `time_layers` takes it.
+    No weights and no engine are needed, unless you ask for the `time`.
+
+    Args:
+        net: A net from `load_net`, the path of a prototxt, or a message.
+        batch: The batch size N to compute with. Default: the file's.
+        size: The image size (H, W) to compute with. Default: the file's.
+        time: Also measure the milliseconds that each layer takes on the engine of `net`; see `timing` of
+            the result.
+        state: Which layers of a file to use. Default: the file's own state, or TEST.
+        input_shapes: Shapes of inputs and of the tops of data layers, by blob name.
+
+    Example::
+
+        print(cv.shapes("deploy.prototxt", size=(64, 64)))
 
     Raises:
-        InputError: the prototxt cannot be read, or Caffe could not set it up.
-        RunError: with `time`, as `time_layers`.
+        InputError: The prototxt cannot be read, or Caffe could not set it up.
+        RunError: The layers could not be timed: no engine, or a layer that cannot run.
     """
     network = in_state(Network.of(net, weights=time), state, input_shapes)
     timing = time_layers(network, batch=batch, size=size) if time else None
@@ -51,14 +61,23 @@ def in_state(network: Network, state: State, input_shapes: Mapping[str, Sequence
 
 
 def show_weights(net: Any, layer: str | None = None, filters: Sequence[int] | None = None) -> Picture:
-    """The weights of `layer` (None: the first that has kernels, else the first matrix) as one picture.
+    """Draw the weights of `layer` as one picture.
 
-    Kernels that see 3 channels are in colour, others have a tile for each channel. Units of a fully connected
-    layer are drawn as maps of the blob that they see, or, if that is a vector, as rows of a matrix. See
-    `figures.kernel_tiles` and `figures.matrix`.
+    Kernels with 3 input channels are shown in colour; other kernels get a tile for each channel. Units of a
+    fully connected layer are drawn as maps of the blob that they read, or as rows of a matrix if that blob is
+    a vector.
+
+    Args:
+        net: A net from `load_net`.
+        layer: Default: the first layer with kernels, or if there is none, the first matrix.
+        filters: Which filters to draw. Default: all.
+
+    Example::
+
+        cv.show_weights(net, "conv1").save("conv1.png")
 
     Raises:
-        InputError: no such layer or filter, or the layer has one value for each channel.
+        InputError: No such layer or filter, or the layer has only one value for each channel.
     """
     network = Network.of(net)
     layers = stored_layers(network)

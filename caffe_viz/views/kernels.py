@@ -1,4 +1,4 @@
-"""Which picture the weights of a layer make: kernels, maps of what a fully connected layer sees, a matrix."""
+"""Choose how to draw a layer's weights: kernels, maps that a fully connected layer reads, or a matrix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Logs of trainings, to look at: curves, what they came to, and every value as a table."""
+"""Show logs of trainings: curves, a summary, and every value as a table."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from caffe_viz.views.rich import Look, Rich
 
 @dataclass(frozen=True, repr=False)
 class Logged(Rich):
-    """The runs of one log or several."""
+    """The `runs` in one or more logs."""
 
     runs: tuple[Run, ...]
 
     @property
     def curves(self) -> Picture:
-        """Losses, other scores and the learning rate over iterations."""
+        """Draw losses, other scores and the learning rate over iterations."""
         shown = [
             (run.name, {name: (c.iterations, c.values) for name, c in run.curves.items()})
             for run in self.runs
@@ -37,7 +37,7 @@ class Logged(Rich):
 
     @property
     def table(self) -> Table:
-        """What each curve came to: its last value, its lowest and its highest, and at which iteration."""
+        """One row for each curve: its last, lowest and highest value, and the iterations of these."""
         rows = tuple(
             (run.name, name, len(curve.values), int(curve.iterations[-1]), *_ends(curve))
             for run in self.runs
@@ -48,7 +48,7 @@ class Logged(Rich):
 
     @property
     def values(self) -> Table:
-        """A row for each iteration that a run logged something at; None where a curve has nothing."""
+        """One row for each iteration at which a run logged something; None where a curve has no value."""
         names = list(dict.fromkeys(name for run in self.runs for name in run.curves))
         rows = [row for run in self.runs for row in _rows(run, names)]
         return Table("values", ("run", "iteration", *names), tuple(rows))
@@ -70,7 +70,7 @@ class Logged(Rich):
         return paths
 
     def to_json(self) -> dict[str, Any]:
-        """What each curve came to, and all values; null for NaN and infinity."""
+        """The summary and all values, for JSON; NaN and infinity become null."""
         values = [{k: _finite(v) for k, v in row.items()} for row in self.values.to_json()]
         return {"curves": self.table.to_json(), "values": values}
 
@@ -82,10 +82,14 @@ class Logged(Rich):
 
 
 def show_log(source: PathLike | Sequence[PathLike]) -> Logged:
-    """What Caffe's own log of a training tells, also gzipped; of several logs in one picture.
+    """Show what Caffe's own log of a training says. Several logs share one picture; they may be gzipped.
+
+    Example::
+
+        cv.show_log("caffe.log").curves
 
     Raises:
-        InputError: a file cannot be read, or is no log of a training.
+        InputError: A file cannot be read, or is not the log of a training.
     """
     return Logged(read_logs([source] if isinstance(source, str | Path) else source))
 

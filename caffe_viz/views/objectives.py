@@ -1,4 +1,4 @@
-"""The text of an objective as one that can be climbed: its photographs go through the network."""
+"""Read the text of an objective and run its photographs through the network."""
 
 from __future__ import annotations
 
@@ -17,12 +17,17 @@ from caffe_viz.units import names_of
 
 
 def read_objective(net: Any, text: str) -> Objective:
-    """What `text` says, such as "conv3:16 + 0.5*conv3:40", or a class: its score before a Softmax or Sigmoid.
+    """Parse the text of an objective, such as "conv3:16 + 0.5*conv3:40".
 
-    The grammar is in docs/objectives.md. Photographs and vectors stay paths.
+    A class, by number or label, stands for its score before a final Softmax or Sigmoid. Photographs and
+    vectors stay paths until they are used. docs/objectives.md describes the grammar.
+
+    Example::
+
+        cv.maximize(net, cv.read_objective(net, "truck - cat")).sheet
 
     Raises:
-        InputError: it cannot be read, or names a layer or class that the net does not have.
+        InputError: The text cannot be parsed, or names a layer or class that the net does not have.
     """
     return parse(text, names_of(Network.of(net, weights=False)))
 

@@ -1,4 +1,4 @@
-"""How results show themselves in notebooks: pictures, lines, tables as HTML; the first picture as PNG too."""
+"""How results show themselves in notebooks: pictures, lines, tables as HTML; the first picture as PNG."""
 
 from __future__ import annotations
 

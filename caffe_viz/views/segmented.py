@@ -41,7 +41,7 @@ class Segmentation(Rich):
     engine: str
 
     def over(self, row: int = 0) -> Picture:
-        """The classes in colours over image `row`, with a legend; alone where the input is no picture."""
+        """Draw the classes of image `row` in colours, with a legend; over the image if the input is one."""
         return over(self._shown(row))
 
     def alone(self, row: int = 0) -> Picture:

@@ -1,4 +1,4 @@
-"""The two streams of a net for one image: activations, and gradients."""
+"""Show what a net makes of one image: activations and gradients."""
 
 from __future__ import annotations
 
@@ -63,9 +63,10 @@ def has_maps(array: Array) -> bool:
 
 @dataclass(frozen=True, repr=False)
 class Activations(Rich):
-    """What one image made of each blob, (C, ..) or (K,), and whether that is pre- or post-ReLU.
+    """The activations of each blob for one image: `arrays` maps blobs to (C, H, W), or (K,) of a vector.
 
-    `answers` are those of the blobs that the net ends in, or else the last one, if they are vectors.
+    `states` says for each blob whether it is pre- or post-ReLU. `answers` names the blobs that the net ends
+    in, or the last blob if those are not vectors.
     """
 
     arrays: Mapping[str, Array]
@@ -75,10 +76,10 @@ class Activations(Rich):
     answers: tuple[str, ...] = ()
 
     def picture(self, blob: str, first: int | None = None) -> Picture:
-        """Maps (the `first` ones) as tiles, vectors as line and histogram, probabilities with labels.
+        """Draw a blob: maps (the `first` ones) as tiles, vectors as lines, probabilities with labels.
 
         Raises:
-            InputError: the blob is not among the arrays.
+            InputError: The blob is not among the arrays.
         """
         if blob not in self.arrays:
             raise InputError(f"no activations of blob {blob!r}.{near(blob, self.arrays)}")
@@ -86,7 +87,7 @@ class Activations(Rich):
         return draw(self.arrays[blob], title, self.labels.get(blob, ()), first)
 
     def save(self, folder: PathLike, first: int | None = None) -> list[Path]:
-        """Write one PNG for each blob."""
+        """Write one PNG for each blob into `folder`."""
         return _save({name: self.picture(name, first) for name in self.arrays}, folder, "activations")
 
     @property
@@ -95,7 +96,7 @@ class Activations(Rich):
         return tables.Table(f"activations ({self.engine})", (*STATISTICS, "state"), rows)
 
     def top(self, count: int = 5, blob: str | None = None) -> list[Guess]:
-        """The largest entries of `blob`, by default of the last one: (index, label, value)."""
+        """Return the largest values of `blob` (default: the last one) as (index, label, value)."""
         name = list(self.arrays)[-1] if blob is None else blob
         return list(likeliest(self.arrays[name].ravel(), self.labels.get(name, ()), count))
 
@@ -107,13 +108,25 @@ class Activations(Rich):
 
 
 def show_activations(net: Any, image: Any, blobs: Sequence[str] | None = None) -> Activations:
-    """Run `image` through the net; the activations of `blobs` (None: of all, but hidden splits).
+    """Run `image` through the net and show the activations of `blobs`.
 
-    A `caffe.Net` is run itself, with the image in its whole batch. Image: see `Network.pixels`; of several
-    inputs, as of `Network.taking`.
+    A `caffe.Net` is run itself, with the image in every place of its batch, so its blobs then hold the same
+    values.
+
+    Args:
+        net: A net from `load_net`.
+        image: The path of an image, or an array: (h, w, 3) RGB, (h, w) grey, or the blob itself (C, H, W).
+            For a net with several inputs, a mapping from input name to file or array.
+        blobs: Default: all, except those of hidden Split layers.
+
+    Example::
+
+        shown = cv.show_activations(net, "cat.png", ["conv1", "conv3"])
+        shown.arrays["conv3"].shape  # (C, H, W)
+        shown.save("out")
 
     Raises:
-        InputError: no such blob, or no such image.
+        InputError: No such blob or image.
     """
     whole = Network.of(net)
     names = list(blobs or whole.geometry.named_blobs)
@@ -168,7 +181,7 @@ def one_given(network: Network, given: Any) -> tuple[Network, Any]:
 
 @dataclass(frozen=True, repr=False)
 class GradientView(Rich):
-    """The two streams of a backward pass from one filter: of blobs (C, H, W), and of parameters."""
+    """The gradient of one target: `blobs` maps blobs to (C, H, W), `params` layers to their parameters."""
 
     target: str
     blobs: Mapping[str, Array]
@@ -185,13 +198,13 @@ class GradientView(Rich):
         )
 
     def picture(self, blob: str) -> Picture:
-        """The gradient's maps as tiles, mid-grey where it is zero in most; vectors as a line."""
+        """Draw the gradient of a blob: maps as tiles, with mid-grey for zero in most; a vector as a line."""
         if blob not in self.blobs:
             raise InputError(f"no gradient of blob {blob!r}.{near(blob, self.blobs)}")
         return draw(self.blobs[blob], f"gradient of {self.target} at {blob}")
 
     def save(self, folder: PathLike) -> list[Path]:
-        """Write one PNG for each blob."""
+        """Write one PNG for each blob into `folder`."""
         return _save({name: self.picture(name) for name in self.blobs}, folder, "gradient")
 
     def __repr__(self) -> str:
@@ -208,15 +221,22 @@ def show_gradients(
     index: int | None = None,
     blobs: Sequence[str] | None = None,
 ) -> GradientView:
-    """The gradient of a class, a filter's mean or a neuron, for `blobs` and all parameters before it.
+    """Compute the gradient of a target with respect to `blobs` and to all parameters before it.
 
-    `target` is as of `read_unit`: by default the class of the highest score for this image, and of a layer
-    alone its strongest filter. With an `index` it is that filter of the layer `target`, as the layer itself
-    computes it, be that a Softmax. `blobs` are the image alone. What `net.backward(diffs=[...])` of a net cut
-    behind the layer returns; a blob with an in-place layer has the gradient before that layer.
+    It is what `net.backward(diffs=[...])` returns if the net ends with the target's layer. A blob with an
+    in-place layer has the gradient before that layer.
+
+    Args:
+        net: A net from `load_net`.
+        image: As for `show_activations`.
+        target: A class by number or label, a filter such as "conv3:16" (the mean of its map), a neuron such
+            as "conv3:16:3,5" (y, x), or a layer, which stands for its strongest filter. Default: the class
+            with the highest score. Classes are taken before a final Softmax or Sigmoid.
+        index: The filter of the layer `target`. The layer's own values are used then, even of a Softmax.
+        blobs: Default: only the image.
 
     Raises:
-        InputError: no such target, blob or image.
+        InputError: No such target, blob or image.
     """
     whole = Network.of(net)
     if target is None and index is None and (several := which_answer(whole)):

@@ -1,4 +1,4 @@
-"""The structure of a network as a picture; needs no weights and no engine."""
+"""Draw the structure of a network; needs no weights and no engine."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ NAMED = 12  # modules that a summary names
 
 @dataclass(frozen=True, repr=False)
 class Structure:
-    """The graph of a net's layers, which a notebook draws."""
+    """The graph of a net's layers; a notebook draws it."""
 
     graph: Graph
 
     @cached_property
     def layout(self) -> Layout:
-        """Where everything stands. Raises RunError where there is no Graphviz."""
+        """Where everything is drawn. Raises RunError if Graphviz is not installed."""
         return lay_out(self.graph)
 
     def svg(self, *, fold: bool = False) -> str:
-        """A whole SVG file, in light or dark as its viewer is; `fold` draws each module as one box."""
+        """Return a whole SVG file, light or dark like its viewer. `fold` draws each module as one box."""
         return svg.standalone(self.layout, fold=fold)
 
     def picture(self, *, fold: bool = False) -> Picture:
-        """The same in light colours."""
+        """Draw the graph in light colours. `fold` draws each module as one box."""
         return draw_structure(self.layout, fold=fold)
 
     def fragment(self, link: Callable[[int], str | None] = lambda index: None) -> str:
-        """The drawing for a page with graph.css and graph.js; `link` gives the address of a layer's index."""
+        """Return SVG for a page with graph.css and graph.js; `link` maps a layer's index to its address."""
         return svg.fragment(self.layout, link)
 
     def save(self, folder: PathLike, formats: Iterable[str] = ("svg",), *, fold: bool = False) -> list[Path]:
-        """Write structure.svg, .png, .dot into `folder`; .dot needs no Graphviz.
+        """Write structure.svg, .png or .dot into `folder`. Only .dot works without Graphviz.
 
         Raises:
-            InputError: another format.
-            RunError: there is no Graphviz, or a file cannot be written.
+            InputError: Another format.
+            RunError: Graphviz is not installed, or a file cannot be written.
         """
         made = {
             "svg": lambda: self.svg(fold=fold).encode(),
@@ -66,7 +66,7 @@ class Structure:
         return paths
 
     def to_json(self) -> dict[str, Any]:
-        """What is drawn: boxes with their layers, modules with theirs."""
+        """The boxes with their layers, and the modules with theirs, for JSON."""
         boxes = [[layer.name for layer in node.layers] for node in self.graph.nodes]
         modules = {m.name: [name for n in m.nodes for name in boxes[n]] for m in self.graph.modules}
         return {"net": self.graph.name, "boxes": boxes, "modules": modules}
@@ -84,12 +84,18 @@ class Structure:
 def show_structure(
     net: Any, *, state: State = AS_FILED, input_shapes: Mapping[str, Sequence[int]] | None = None
 ) -> Structure:
-    """The graph of the layers of `net`: a net of `load_net`, a `Network`, a message, or a prototxt's path.
+    """Draw the graph of a net's layers.
 
-    `state` says which layers of a file are meant, `input_shapes` the shapes of its inputs, also of what its
-    data layers give.
+    Args:
+        net: A net from `load_net`, the path of a prototxt, or a message.
+        state: Which layers of a file to use. Default: the file's own state, or TEST.
+        input_shapes: Shapes of inputs and of the tops of data layers, by blob name.
+
+    Example::
+
+        cv.show_structure("deploy.prototxt").save("out", ["svg", "png"])
 
     Raises:
-        InputError: the prototxt cannot be read, or a layer's bottom does not exist.
+        InputError: The prototxt cannot be read, or the bottom of a layer does not exist.
     """
     return Structure(read_graph(in_state(Network.of(net, weights=False), state, input_shapes).whole))
