@@ -1,4 +1,4 @@
-"""Images on disk and RGB in 0..1 <-> the pixels that a Caffe network takes."""
+"""Read images from disk and convert between RGB in 0..1 and the pixels that a Caffe network takes."""
 
 from caffe_viz.images.collection import ImageCollection
 from caffe_viz.images.files import jpeg_bytes, load_image, png_bytes, save_gif, save_png

@@ -1,4 +1,4 @@
-"""Pictures from and to files; what is written is written whole or not at all."""
+"""Read and write pictures; files are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -21,15 +21,23 @@ OPAQUE = frozenset({"1", "CMYK", "L", "RGB", "YCbCr"})  # Pillow's modes without
 
 
 def load_image(path: str | Path, data: bytes | None = None, limits: Limits | None = None) -> Floats:
-    """Any image that Pillow reads -> (H, W, 3) RGB in 0..1: upright, in full depth, transparency over white.
+    """Read any image that Pillow reads as (H, W, 3) RGB in 0..1.
 
-    Of several frames the first is taken, but a.mp4#12 is a frame of a video; 32 bit float images hold 0..1,
-    integer ones 0..65535. `path` may be an address. `data` is the file's content where it is not on disk; of
-    more than the `limits` nothing is decoded.
+    The image is turned upright, keeps its full bit depth, and transparent parts become white. Of several
+    frames the first is read. Images of 32 bit floats must hold 0..1, those of integers 0..65535.
+
+    Args:
+        path: A file or an address. "a.mp4#12" is frame 12 of a video.
+        data: The content of the file, if it is not on disk.
+        limits: Refuse to decode images beyond these limits.
+
+    Example::
+
+        rgb = cv.load_image("cat.png")
 
     Raises:
-        InputError: no such file, no image, a damaged or a gigantic one.
-        RunError: videos or addresses need a library that is not installed; an address cannot be reached.
+        InputError: No such file, a file that is not an image, or a damaged or gigantic one.
+        RunError: Videos or addresses need a library that is not installed, or an address is unreachable.
     """
     from PIL import ImageOps
 
@@ -56,7 +64,7 @@ def _rgb(image: Any) -> Floats:
 
 
 def shrunk(rgb: ArrayLike, side: int) -> NDArray[np.uint8]:
-    """(H, W, 3) RGB in 0..1 -> (h, w, 3) 0..255, its longer side at most `side` pixels; to look at."""
+    """Shrink (H, W, 3) RGB in 0..1 to (h, w, 3) in 0..255, with at most `side` pixels on a side."""
     array = np.asarray(rgb)
     step = max(1, max(array.shape[:2]) // (4 * side))  # Pillow averages over what is left
     image = _pillow(array[::step, ::step])
@@ -65,7 +73,7 @@ def shrunk(rgb: ArrayLike, side: int) -> NDArray[np.uint8]:
 
 
 def png_bytes(rgb: ArrayLike, compress_level: int = 6) -> bytes:
-    """(H, W, 3) RGB in 0..1 -> the bytes of a PNG file, 8 bits per channel; one channel where all is grey."""
+    """Encode (H, W, 3) RGB in 0..1 as PNG, 8 bits per channel; with one channel if all is grey."""
     data, image = io.BytesIO(), _pillow(rgb)
     red, *others = image.split()
     if all(other == red for other in others):
@@ -75,27 +83,27 @@ def png_bytes(rgb: ArrayLike, compress_level: int = 6) -> bytes:
 
 
 def jpeg_bytes(rgb: ArrayLike) -> bytes:
-    """(H, W, 3) RGB in 0..1 -> the bytes of a JPEG file, for photographs among many."""
+    """Encode (H, W, 3) RGB in 0..1 as JPEG, for photographs among many."""
     data = io.BytesIO()
     _pillow(rgb).save(data, "jpeg", quality=90, subsampling=0)
     return data.getvalue()
 
 
 def save_png(path: str | Path, rgb: ArrayLike) -> None:
-    """Write (H, W, 3) RGB in 0..1 as PNG, whole or not at all; missing folders are made.
+    """Write (H, W, 3) RGB in 0..1 as PNG, whole or not at all; missing folders are created.
 
     Raises:
-        InputError: no such picture, or a name that does not end in .png.
-        RunError: the file cannot be written; what was there before is still there.
+        InputError: Another shape, values outside 0..1, or a name that does not end in .png.
+        RunError: The file cannot be written; an old file is kept.
     """
     write_whole(_named(path, ".png"), png_bytes(rgb))
 
 
 def save_gif(path: str | Path, frames: Iterable[ArrayLike], ms: int = 80) -> None:
-    """Write frames (T, H, W, 3) RGB in 0..1 as an endless GIF, `ms` milliseconds each.
+    """Write frames (T, H, W, 3) RGB in 0..1 as an endless GIF, each shown for `ms` milliseconds.
 
     Raises:
-        InputError, RunError: as `save_png`; frames of several sizes, or none.
+        InputError, RunError: As `save_png`; also for frames of several sizes, or none.
     """
     path = _named(path, ".gif")
     images = [_pillow(frame) for frame in frames]

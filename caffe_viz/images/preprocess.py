@@ -25,17 +25,28 @@ IMAGENET = Mean.of((104.007, 116.669, 122.679))
 
 @dataclass(frozen=True)
 class Preprocess:
-    """How a network's training turned images into its input blob: (pixels 0..255 - mean) * scale.
+    """How images become the input blob of a network: (pixels in 0..255 - mean) * scale.
 
-    channel_order: "BGR", "RGB" or "GRAY", of the blob; mean: in 0..255 units, one number, one per channel in
-    the blob's order, or an image (C, H, W) of such, as a `Mean` or what `Mean.of` takes; scale: applied after
-    the mean; resize: side of the square that an image is warped to before the centre crop to the network's
-    input (None: warped straight to the input); labels: names of the classes; antialias: smooth before
-    shrinking, as today's libraries do and Caffe did not; source: where all this stands, in words. The
-    defaults are those of CaffeNet in the Caffe tutorial.
+    The defaults are those of CaffeNet in the Caffe tutorial.
+
+    Args:
+        channel_order: Of the blob: "BGR", "RGB" or "GRAY".
+        mean: What is subtracted, in units of 0..255: a number, a number for each channel in the blob's
+            order, or an image (C, H, W).
+        scale: The factor applied after the mean.
+        resize: The side of the square to which an image is warped before the centre crop. None: it is warped
+            to the input's size directly, without a crop.
+        labels: The names of the classes.
+        antialias: Smooth before shrinking, as today's libraries do; Caffe did not.
+        source: Where these settings come from, in words.
+
+    Example::
+
+        preprocess = cv.Preprocess(channel_order="RGB", mean=(123.68, 116.78, 103.94), resize=None)
+        blob = preprocess.to_caffe(cv.load_image("cat.png"), (3, 227, 227))
 
     Raises:
-        InputError: a value that makes no sense, by the name of its field.
+        InputError: A value that makes no sense, by the name of its field.
     """
 
     channel_order: str = "BGR"
@@ -64,15 +75,15 @@ class Preprocess:
 
     @property
     def channels(self) -> int:
-        """How many channels a blob of this order has."""
+        """The number of channels of a blob in this order."""
         return len(set(RED_GREEN_BLUE[self.channel_order]))
 
     @classmethod
     def of(cls, settings: Settings) -> Preprocess:
-        """What settings say, and the defaults.
+        """Make it of `settings`, and the defaults for the others.
 
         Raises:
-            InputError: names the file or the option.
+            InputError: A value is wrong; the message names the file or the option.
         """
         try:
             return cls(**settings.settled(), source=settings.source)
@@ -82,29 +93,30 @@ class Preprocess:
 
     @classmethod
     def from_toml(cls, path: str | Path) -> Preprocess:
-        """Read the keys channel_order, mean, scale, raw_scale, resize (false: straight to the input's size),
-        antialias and labels.
+        """Read a preprocess.toml.
 
-        `mean` may name a file: .binaryproto, .npy or an image; `raw_scale` is that of pycaffe's Transformer.
-        `labels` names a text file with the name of one class on each line. Names are relative to this file.
+        Its keys are channel_order, mean, scale, raw_scale, resize, antialias and labels. `mean` may name a
+        file: .binaryproto, .npy or an image. `raw_scale` is that of pycaffe's Transformer. `resize = false`
+        warps to the input's size directly. `labels` names a text file with one class on each line. File names
+        are relative to the .toml.
 
         Raises:
-            InputError: names the file and the key.
+            InputError: A value is wrong; the message names the file and the key.
         """
         return cls.of(read_toml(path))
 
     @classmethod
     def near(cls, prototxt: str | Path) -> Preprocess:
-        """As `caffe_viz.preprocess_near`, which takes its place; here for scripts of version 0.1.0."""
+        """Use `caffe_viz.preprocess_near` instead; this is kept for scripts of version 0.1.0."""
         import caffe_viz
 
         return caffe_viz.preprocess_near(prototxt)
 
     def to_toml(self, folder: str | Path = ".") -> str:
-        """The text that `from_toml` reads in `folder`; without labels that are in no file.
+        """Return the text that `from_toml` would read in `folder`; labels that are in no file are left out.
 
         Raises:
-            InputError: the mean is an image that is in no file.
+            InputError: The mean is an image that is in no file.
         """
         lines = {
             "channel_order": f'"{self.channel_order}"', "mean": self._mean_text(Path(folder)),
@@ -128,10 +140,10 @@ class Preprocess:
         return numbers[0] if len(numbers) == 1 else f"[{', '.join(numbers)}]"
 
     def save(self, path: str | Path, head: str = "") -> list[Path]:
-        """Write a preprocess.toml that begins with `head`, and a mean image that is in no file beside it.
+        """Write a preprocess.toml that begins with `head`, and beside it a mean image that is in no file.
 
         Raises:
-            RunError: a file cannot be written.
+            RunError: A file cannot be written.
         """
         path, files = Path(path), []
         if self.mean.size is not None and not self.mean.file:
@@ -142,23 +154,24 @@ class Preprocess:
         return [path, *files]
 
     def frame(self, size: Size) -> Size:
-        """(h, w) that an image is warped to, of which (H, W) are cropped; `size` itself without a crop."""
+        """Return the (h, w) that an image is warped to before the crop to `size`; `size` without a crop."""
         return size if self.resize is None or self.resize < max(size) else (self.resize, self.resize)
 
     def mean_at(self, size: Size) -> Values:
-        """(1 or C, h, w) of an image, (1 or C, 1, 1) of numbers: what is subtracted from a blob of `size`.
+        """Return what is subtracted from a blob of `size`: (1 or C, h, w) of an image, else (1 or C, 1, 1).
 
-        A mean of `size` stays as it is; another one is warped and cropped as an image is that gets in.
+        A mean image of another size is warped and cropped like the images.
         """
         return self.mean.at(size, self.frame(size), antialias=self.antialias)
 
     def to_caffe(self, rgb: ArrayLike, shape: tuple[int, int, int]) -> Floats:
-        """(h, w, 3) RGB in 0..1 (or uint8) -> a blob of `shape` (C, H, W).
+        """Convert an image (h, w, 3), RGB in 0..1 or uint8, to a blob of `shape` (C, H, W).
 
-        Bilinear; unless `antialias`, without smoothing, as the pycaffe of CaffeNet's days did it.
+        It is resized bilinearly: without smoothing, as in the pycaffe of CaffeNet's days, unless `antialias`.
 
         Raises:
-            InputError: no such image, a C that does not fit the channel order, an input larger than `resize`.
+            InputError: Another shape of image, a C that does not match the channel order, or an input larger
+                than `resize`.
         """
         size = (shape[1], shape[2])
         image = self.warped(rgb, shape)
@@ -166,10 +179,10 @@ class Preprocess:
         return self.encoded(image[top : top + size[0], left : left + size[1]])
 
     def warped(self, rgb: ArrayLike, shape: tuple[int, int, int]) -> Floats:
-        """(h, w, 3) RGB in 0..1 (or uint8) -> (h', w', 3) in 0..1: what a blob of `shape` is cropped from.
+        """Resize an image (h, w, 3), RGB in 0..1 or uint8, to the frame in 0..1 that a blob is cropped from.
 
         Raises:
-            InputError: as `to_caffe`.
+            InputError: As `to_caffe`.
         """
         channels, *size = shape
         if channels != self.channels:
@@ -185,7 +198,7 @@ class Preprocess:
         return resized(display_rgb(rgb), self.frame((size[0], size[1])), antialias=self.antialias)
 
     def encoded(self, rgb: Floats) -> Floats:
-        """(H, W, 3) RGB in 0..1 -> the blob (C, H, W); what `in_rgb` inverts."""
+        """Convert an image (H, W, 3), RGB in 0..1, to a blob (C, H, W) of its size; `in_rgb` inverts it."""
         if self.channel_order == "GRAY":
             image = (rgb @ LUMA)[..., None]
         else:
@@ -194,12 +207,12 @@ class Preprocess:
         return np.ascontiguousarray(pixels * self.scale, np.float32)
 
     def to_display(self, blob: ArrayLike) -> Floats:
-        """(..., C, H, W) of 3 or 1 channels -> (..., H, W, 3) RGB, clipped to 0..1: `to_caffe` inverted.
+        """Convert a blob (..., C, H, W) back to RGB (..., H, W, 3), clipped to 0..1.
 
-        A blob of 1 channel is shown grey whatever the channel order, with the average of the means.
+        A blob of 1 channel is shown in grey, whatever the channel order, with the average of the means.
 
         Raises:
-            InputError: the blob has another number of channels.
+            InputError: The blob has another number of channels.
         """
         array = np.asarray(blob, np.float32)
         channels = array.shape[-3] if array.ndim >= 3 else 0
@@ -211,7 +224,7 @@ class Preprocess:
         return np.asarray(np.clip(self.in_rgb(array), 0, 1), np.float32)
 
     def in_rgb(self, blob: ArrayLike) -> Floats:
-        """As `to_display` of a blob that has the right channels, but not clipped."""
+        """Convert as `to_display` does, but without clipping or checks."""
         array = np.asarray(blob, np.float32)
         grey = array.shape[-3] == 1
         mean = self.mean_at((array.shape[-2], array.shape[-1]))

@@ -125,7 +125,7 @@ class Record:
         return iterations, self._read(self.frames, "w", k)
 
     def gradient(self, layer: str, blob: int = 0) -> Floats:
-        """(P, ...): of the last batch of each period, before its update; raises as `values`."""
+        """Return the gradient (P, ...) of each period's last batch, before its update; raises as `values`."""
         return self._read(self.frames[1:], "g", self.number(layer, blob))
 
     @property
