@@ -53,6 +53,7 @@ PICTURES = {
         f"report {NET} {CAT} --record {RECORD} --budget 60",
         "caffenet_cifar10_report.html",
     ),
+    "how_it_works.svg": ("data_flow", "how_it_works.svg"),
     "googlenet.svg": ("draw prototxt/googlenet/deploy.prototxt", "structure.svg"),
     "attribution_cat.png": (f"attribute {NET} {CAT} --target cat --method all", "cat_fc8_3_sheet.png"),
 }
