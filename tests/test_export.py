@@ -28,7 +28,8 @@ pytest.importorskip("onnxscript")
 onnxruntime = pytest.importorskip("onnxruntime")
 
 from module_runs import Case, inputs_of, net_of  # noqa: E402
-from test_module import NETWORKS, SLOW, TOY, network, noise, toy  # noqa: E402
+from reduced import NETWORKS  # noqa: E402
+from test_module import SLOW, TOY, network, noise, toy  # noqa: E402
 
 from caffe_viz.engine.module import NetModule  # noqa: E402
 
@@ -91,7 +92,7 @@ def test_the_shipped_network(tmp_path: Path, to: str) -> None:
         assert np.array_equal(loaded_elsewhere(path, {"data": x.numpy()})["prob"], found["prob"])
 
 
-# alexnet and vgg16 have the layer types of caffenet, and half a gigabyte of weights.
+# alexnet and vgg16 have the layer types of caffenet.
 IN_ONNX = [name for name in NETWORKS if name not in ("alexnet", "vgg16")]
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from fork_cases import all_cases as fork_cases
 from layer_cases import all_cases as layer_cases
+from reduced import NETWORKS, reduced
 
 import caffe_viz as cv
 from caffe_viz.errors import InputError, RunError
@@ -30,8 +31,7 @@ from caffe_viz.engine.table import LAYERS, layer  # noqa: E402
 
 LIMIT = 1e-5  # of a blob's largest value
 ROOT = Path(__file__).resolve().parent.parent
-NETWORKS = sorted(path.parent.name for path in (ROOT / "prototxt").glob("*/deploy.prototxt"))
-SLOW = ("alexnet", "caffenet", "googlenet", "resnet50", "vgg16")
+SLOW = ("googlenet", "resnet50", "vgg16")
 # Types of which a module has no layer, as their tops are its inputs.
 NO_LAYERS = {"VideoData"}
 CASES = [case for case in (*layer_cases(), *fork_cases()) if case.toy.type not in NO_LAYERS]
@@ -91,8 +91,8 @@ def test_the_cases_left_out_are_data_layers() -> None:
 
 
 def network(name: str) -> Net:
-    """One of prototxt/ without its softmax, with noise for weights, for one image of noise."""
-    message = with_batch(read_net(ROOT / "prototxt" / name / "deploy.prototxt"), 1)
+    """One of prototxt/, reduced, without its softmax, with noise for weights, for one image of noise."""
+    message = reduced(name)
     message.force_backward = True
     assert message.layer.pop().type == "Softmax"  # which noise saturates
     net = Net(message, 1)
@@ -347,7 +347,7 @@ def test_channels_last_has_maps_channels_last() -> None:
 )
 def test_no_layer_leaves_the_memory_format(name: str) -> None:
     """Not forward, nor back: each way between formats costs as much as a ReLU."""
-    message = with_batch(read_net(ROOT / "prototxt" / name / "deploy.prototxt"), 2)
+    message = with_batch(reduced(name), 2)
     module, left = NetModule(Net(message, 1), "channels_last"), []
 
     def look(label: str, values: Any) -> None:
