@@ -6,17 +6,22 @@ import importlib
 import os
 import shutil
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import fork_server
 import pytest
 
-from caffe_viz import layers_file
+from caffe_viz import layers_file, processes
 from caffe_viz.geometry import custom
 
 os.environ.setdefault("GLOG_minloglevel", "2")
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` has it ignored, here and in children
+# Dask's workers, and the package's own but for tests with `fresh_workers`, are forks of one process.
+os.environ.setdefault("DASK_DISTRIBUTED__WORKER__MULTIPROCESSING_METHOD", "forkserver")
+processes.subprocess = fork_server  # type: ignore[assignment]
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -77,3 +82,9 @@ def climbing_here(monkeypatch: pytest.MonkeyPatch) -> None:
     from climbing import crew
 
     monkeypatch.setattr("caffe_viz.ascent.Crew", crew)
+
+
+@pytest.fixture
+def fresh_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package's workers are interpreters of their own, as users have them."""
+    monkeypatch.setattr(processes, "subprocess", subprocess)

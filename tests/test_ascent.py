@@ -171,6 +171,12 @@ def test_an_interrupt_keeps_the_best_so_far(engine: str, networks: Path) -> None
             os.kill(pid, 0)
 
 
+@pytest.mark.usefixtures("fresh_workers")
+def test_a_worker_is_an_interpreter_of_its_own(engine: str) -> None:
+    net, weights, _ = toy()
+    assert finish(plain(net, weights, "conv", [2], steps=2, jobs=1, engine=engine)).filters == (2,)
+
+
 def test_a_dead_worker_is_reported_and_its_filters_are_taken_over(engine: str, networks: Path) -> None:
     net, weights, preprocess = cifar(networks)
     options = {"engine": engine, "steps": 240, "save_every": 40, "preprocess": preprocess}
@@ -198,7 +204,7 @@ def test_a_batch_that_kills_every_worker_is_an_error(engine: str, networks: Path
         for _ in climbing:
             os.kill(climbing.pids[0], signal.SIGKILL)
 
-    with pytest.raises(RunError, match="2 workers died of conv2:0, conv2:1, conv2:2, conv2:3"):
+    with pytest.raises(RunError, match="2 workers died on conv2:0, conv2:1, conv2:2, conv2:3"):
         kill_each()
 
 
@@ -220,7 +226,7 @@ def test_max_pooling_of_nan_is_an_error_before_caffe_goes_back(engine: str) -> N
     del net.layer[2]  # the ReLU would make zeros of NaN
     weights.layer[0].blobs[0].data[0] = np.nan
     weights.layer.add(name="end", blobs=[make_blob(np.full((2, 3, 1, 1), 1e-12))])
-    words = r"'pool' \(Pooling\): a window of its bottom 'conv'" if engine == "caffe" else "is no number"
+    words = r"'pool' \(Pooling\): a window of its bottom 'conv'" if engine == "caffe" else "is not a number"
     with pytest.raises(RunError, match=words):
         finish(plain(net, weights, "end", engine=engine))
 
@@ -263,7 +269,7 @@ def test_saved_and_loaded(engine: str, networks: Path, tmp_path: Path) -> None:
     assert (again.filters, again.layer, again.method) == ((3, 9), "conv1", "plain")
     assert again.engine == found.engine == engine
     (tmp_path / "b.npz").write_bytes(b"no array")
-    with pytest.raises(InputError, match="no saved ascent"):
+    with pytest.raises(InputError, match="not a saved ascent"):
         Ascent.load(tmp_path / "b.npz")
 
 

@@ -16,6 +16,7 @@ import pytest
 
 from caffe_viz.processes import Ended, Worker
 
+pytestmark = pytest.mark.usefixtures("fresh_workers")
 PATIENCE = 180.0  # seconds; what is waited for takes a fraction of one
 
 

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import fork_server
 import httpx
 import psutil
 import pytest
@@ -423,8 +424,7 @@ def wait_for(true: Any) -> None:
 
 def workers() -> list[psutil.Process]:
     """Those of servers in this process, which may have other children."""
-    living = [p for p in psutil.Process().children() if p.status() != psutil.STATUS_ZOMBIE]
-    return [p for p in living if any(PROGRAM in word for word in p.cmdline())]
+    return [psutil.Process(pid) for pid in fork_server.living(PROGRAM)]
 
 
 def test_a_worker_that_dies_costs_one_request(client: httpx.Client, cat: str) -> None:
