@@ -93,10 +93,10 @@ def test_help_names_the_default() -> None:
         ("shapes net --level 1.5", "--level 1.5: give a whole number."),
         ("shapes a b c", "shapes takes no more than PROTOTXT and WEIGHTS, not 'c'"),
         ("draw a b", "draw takes no more than PROTOTXT, not 'b'"),
-        ("classify a b --image c.png d.png", "not 'd.png'; an option takes one value, and is given again for more."),
-        ("export net w --to onnx", "export needs --output FILE: the file to write"),
-        ("train", "train needs SOLVER: a solver.prototxt."),
-        ("evolution", "evolution needs FILE: a record of `train`"),
+        ("classify a b --image c.png d.png", "not 'd.png'; an option takes one value: repeat it for more."),
+        ("export net w --to onnx", "export needs --output FILE: file to write"),
+        ("train", "train needs SOLVER: the solver's prototxt."),
+        ("evolution", "evolution needs FILE: a record made with train"),
         ("shapes net --engine caffee", "--engine caffee: give auto, caffe or torch."),
         ("shapes net --phase test", "--phase test: give TRAIN or TEST."),
         ("draw net --format svg --format jpg", "--format jpg: give svg, png or dot."),
@@ -254,7 +254,7 @@ def test_what_the_locale_cannot_write_ends_nothing(tmp_path: Path) -> None:
     ("error", "code", "said"),
     [
         (KeyboardInterrupt(), 130, "interrupted\n"),
-        (ZeroDivisionError("by zero"), 1, "caffe-viz: ZeroDivisionError: by zero (a fault of caffe_viz itself: "),
+        (ZeroDivisionError("by zero"), 1, "caffe-viz: ZeroDivisionError: by zero (a bug in caffe_viz: "),
         (PermissionError(13, "Permission denied", "net.npz"), 1, "caffe-viz: net.npz: Permission denied.\n"),
     ],
 )  # fmt: skip

@@ -62,10 +62,17 @@ def _version_of(module: str) -> str:
 def whole(
     version: Annotated[
         bool,
-        typer.Option("--version", is_eager=True, callback=_show_version, help="Say what is installed."),
+        typer.Option(
+            "--version", is_eager=True, callback=_show_version, help="Show the installed versions and exit."
+        ),
     ] = False,
 ) -> None:
-    """Look inside Caffe networks."""
+    """Look inside Caffe networks.
+
+    Example: `caffe-viz report caffenet_cifar10 --example`
+
+    `caffe-viz COMMAND --help` shows an example and the options of each command.
+    """
 
 
 def main(task: str | None = None) -> None:
@@ -98,7 +105,7 @@ def _unforeseen(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename or 'the output'}: {error.strerror}."
     words = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    return f"{words} (a fault of caffe_viz itself: --debug shows where, for a report of it)"
+    return f"{words} (a bug in caffe_viz: --debug shows where, for a report of it)"
 
 
 def _show_warning(

@@ -11,7 +11,7 @@ import typer
 
 from caffe_viz.cli.app import INTERRUPTED
 from caffe_viz.cli.networks import Spread, command
-from caffe_viz.cli.options import Filters, Image, Inputs, Json, Output, Size
+from caffe_viz.cli.options import Filters, Image, Inputs, Json, Objective, Output, Seed, Size
 from caffe_viz.cli.parts import height_width, need_one_of, numbers, print_files, progress_bar
 from caffe_viz.cli.usage import one_of
 from caffe_viz.errors import RunError
@@ -19,46 +19,47 @@ from caffe_viz.files import shown
 
 if TYPE_CHECKING:
     from caffe_viz.network import Network
-    from caffe_viz.objectives import Objective
+    from caffe_viz.objectives import Objective as Goal
     from caffe_viz.views import Maximized
 
 Rate = Annotated[
-    float | None, typer.Option(help="Of the steps: in pixels of 0..255, or Adam's [default: the method's].")
+    float | None,
+    typer.Option(
+        help="Step size, in pixel values of 0..255, or Adam's learning rate. [default: the method's]"
+    ),
 ]
-Steps = Annotated[int | None, typer.Option(min=1, help="How many [default: the method's].")]
-Seed = Annotated[int, typer.Option(help="Of the noise.", min=0)]
-SaveEvery = Annotated[int, typer.Option(help="A frame of the GIF each so many steps.", min=0)]
-Jobs = Annotated[int | None, typer.Option(help="Processes [default: one for each core].", min=1)]
+Steps = Annotated[int | None, typer.Option(min=1, help="Number of steps. [default: the method's]")]
+SaveEvery = Annotated[
+    int, typer.Option(min=0, help="Save a GIF with a frame after every N steps; 0: no GIF.")
+]
 Octaves = Annotated[
-    int | None, typer.Option(min=1, help="Sizes to go through, small to large [default: the method's].")
-]
-Goal = Annotated[
-    str | None,
-    typer.Option("--objective", help='As "conv3:16 + 0.5*conv3:40", or a class: docs/objectives.md.'),
+    int | None,
+    typer.Option(min=1, help="Number of image sizes, from small to large. [default: the method's]"),
 ]
 
 
 @command
 def ascend(
     net: Spread,
-    layer: Annotated[str | None, typer.Option(help="The layer whose filters are maximised.")] = None,
+    layer: Annotated[str | None, typer.Option(help="Layer whose filters are maximised.")] = None,
     filters: Filters = None,
-    objective: Goal = None,
+    objective: Objective = None,
     method: Annotated[
         str,
         typer.Option(
-            help="regularised: by jitter, decay, blur.", **one_of("natural", "regularised", "plain")
+            help="Method of ascent; regularised uses jitter, decay and blur.",
+            **one_of("natural", "regularised", "plain"),
         ),
     ] = "natural",
     steps: Steps = None,
     rate: Rate = None,
-    pictures: Annotated[int, typer.Option(min=1, help="Of each filter, unlike each other.")] = 1,
+    pictures: Annotated[int, typer.Option(min=1, help="Number of pictures per filter, made to differ.")] = 1,
     neuron: Annotated[
-        bool, typer.Option("--neuron", help="Maximise the central unit, not the map's mean.")
+        bool, typer.Option("--neuron", help="Maximise the central unit instead of the mean of the map.")
     ] = False,
     size: Size = None,
     start: Annotated[
-        Path | None, typer.Option(help="Begin with this image [default: grey and noise].")
+        Path | None, typer.Option(help="Image to start from. [default: grey with noise]")
     ] = None,
     image: Inputs = None,
     octaves: Octaves = None,
@@ -67,14 +68,22 @@ def ascend(
     photos: Annotated[
         list[str] | None,
         typer.Option(
-            help="Images, folders, .zip: the places that activate each filter go beside; again for more."
+            help="Images, folders or .zip archives: also show the places in them that activate each filter "
+            "most (repeatable)."
         ),
     ] = None,
-    jobs: Jobs = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Number of worker processes. [default: one per core]")
+    ] = None,
     output: Output = Path("out"),
     as_json: Json = False,
 ) -> None:
-    """Pictures of the inputs that maximise filters. Ctrl-C keeps the best so far."""
+    """Draw the inputs that maximise filters, classes or any other objective.
+
+    Example: `caffe-viz ascend caffenet_cifar10 --layer conv3 --filters 0:8`
+
+    Ctrl-C keeps the best pictures so far.
+    """
     from caffe_viz.files import need_folder
     from caffe_viz.views import maximize
 
@@ -95,10 +104,14 @@ def ascend(
 def dream(
     net: Spread,
     image: Image,
-    layer: Annotated[str | None, typer.Option(help="The layer that shall find more in the image.")] = None,
-    objective: Goal = None,
-    mask: Annotated[Path | None, typer.Option(help="An image: where it is black, nothing changes.")] = None,
-    guide: Annotated[Path | None, typer.Option(help="An image: bring in what the layer sees in it.")] = None,
+    layer: Annotated[str | None, typer.Option(help="Layer whose activations are amplified.")] = None,
+    objective: Objective = None,
+    mask: Annotated[
+        Path | None, typer.Option(help="Image that limits the change: black areas stay as they are.")
+    ] = None,
+    guide: Annotated[
+        Path | None, typer.Option(help="Image whose features, as the layer sees them, are brought in.")
+    ] = None,
     size: Size = None,
     octaves: Octaves = None,
     steps: Steps = None,
@@ -108,7 +121,12 @@ def dream(
     output: Output = Path("out"),
     as_json: Json = False,
 ) -> None:
-    """A photograph with more of whatever a layer sees in it (DeepDream). Ctrl-C keeps the best so far."""
+    """Amplify in a photograph whatever a layer sees in it (DeepDream).
+
+    Example: `caffe-viz dream caffenet_cifar10 --example --layer conv3`
+
+    Ctrl-C keeps the best picture so far.
+    """
     from caffe_viz.files import need_folder
     from caffe_viz.views import dream
 
@@ -128,8 +146,10 @@ def dream(
 def invert(
     net: Spread,
     image: Image,
-    layer: Annotated[str, typer.Option(help="The layer whose blob is kept.", show_default=False)],
-    pictures: Annotated[int, typer.Option(min=1, help="How many, each from another start.")] = 1,
+    layer: Annotated[str, typer.Option(help="Layer whose output is reproduced.", show_default=False)],
+    pictures: Annotated[
+        int, typer.Option(min=1, help="Number of pictures, each from a different start.")
+    ] = 1,
     steps: Steps = None,
     rate: Rate = None,
     seed: Seed = 0,
@@ -137,7 +157,12 @@ def invert(
     output: Output = Path("out"),
     as_json: Json = False,
 ) -> None:
-    """An image that has the same blob as a photograph: what a layer keeps of it."""
+    """Show what a layer keeps of a photograph, by finding an image with the same blob.
+
+    Example: `caffe-viz invert caffenet_cifar10 --example --layer conv3`
+
+    Ctrl-C keeps the best pictures so far.
+    """
     from caffe_viz.files import need_folder
     from caffe_viz.views import invert
 
@@ -151,7 +176,7 @@ def invert(
     _deliver(found, output, as_json)
 
 
-def _target(network: Network, layer: str | None, objective: str | None) -> str | Objective:
+def _target(network: Network, layer: str | None, objective: str | None) -> str | Goal:
     """Exactly one of them is needed."""
     from caffe_viz.views import read_objective
 

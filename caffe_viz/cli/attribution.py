@@ -9,9 +9,8 @@ from typing import Annotated
 
 import typer
 
-from caffe_viz.cli.images import Images
 from caffe_viz.cli.networks import Spread, command
-from caffe_viz.cli.options import UNIT, Json, Output
+from caffe_viz.cli.options import CamLayer, Images, Json, Output, PathSteps, Samples, Seed, Targets
 from caffe_viz.cli.parts import print_files, print_note, progress_bar
 from caffe_viz.cli.usage import one_of
 
@@ -20,37 +19,45 @@ from caffe_viz.cli.usage import one_of
 def attribute(
     net: Spread,
     image: Images,
-    target: Annotated[
-        list[str] | None,
-        typer.Option(help=f"{UNIT}; again for more [default: each image's likeliest class]."),
-    ] = None,
+    target: Targets = None,
     method: Annotated[
         list[str] | None,
         typer.Option(
-            help="gradient, gradient-x-input, smoothgrad, integrated-gradients, guided-backprop, deconvnet, "
-            "cam, grad-cam, grad-cam++, layer-cam, score-cam, guided-grad-cam, occlusion, all; again for "
-            "more [default: grad-cam]."
+            help="Method (repeatable): gradient, gradient-x-input, smoothgrad, integrated-gradients, "
+            "guided-backprop, deconvnet, cam, grad-cam, grad-cam++, layer-cam, score-cam, guided-grad-cam, "
+            "occlusion, or all. [default: grad-cam]"
         ),
     ] = None,
-    layer: Annotated[
-        str | None,
-        typer.Option(help="The maps that a CAM reads [default: the last spatial ones that no pooling made]."),
-    ] = None,
-    samples: Annotated[int, typer.Option(min=1, help="Of smoothgrad: noisy copies.")] = 50,
-    noise: Annotated[float, typer.Option(min=0, help="Their deviation, over the image's range.")] = 0.15,
-    steps: Annotated[int, typer.Option(min=1, help="Of integrated gradients.")] = 64,
+    layer: CamLayer = None,
+    samples: Samples = 50,
+    noise: Annotated[
+        float,
+        typer.Option(
+            min=0, help="Standard deviation of smoothgrad's noise, as a fraction of the image's range."
+        ),
+    ] = 0.15,
+    steps: PathSteps = 64,
     patch: Annotated[
-        int | None, typer.Option(min=1, help="Of occlusion: pixels of the square [default: a seventh].")
+        int | None,
+        typer.Option(
+            min=1, help="Side of occlusion's square, in pixels. [default: a seventh of the shorter side]"
+        ),
     ] = None,
     stride: Annotated[
-        int | None, typer.Option(min=1, help="And of its step [default: half of that].")
+        int | None,
+        typer.Option(min=1, help="Step of occlusion's square, in pixels. [default: half its side]"),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the noise.")] = 0,
-    colours: Annotated[str, typer.Option(help="jet: blue to red.", **one_of("inferno", "jet"))] = "inferno",
+    seed: Seed = 0,
+    colours: Annotated[
+        str, typer.Option(help="Colour map; jet runs from blue to red.", **one_of("inferno", "jet"))
+    ] = "inferno",
     output: Output = Path("out"),
     as_json: Json = False,
 ) -> None:
-    """Which pixels made a class, a filter or a neuron answer: heat maps, and all methods in one sheet."""
+    """Show which pixels made a class, filter or neuron respond, as heat maps.
+
+    Example: `caffe-viz attribute caffenet_cifar10 --example --method all`
+    """
     from caffe_viz.attribution import Settings
     from caffe_viz.files import need_folder
     from caffe_viz.views import show_attribution

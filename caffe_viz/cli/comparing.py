@@ -15,22 +15,32 @@ from caffe_viz.cli.parts import print_files, progress_bar
 
 @app.command()
 def diff(
-    a: Annotated[Path, typer.Argument(metavar="BEFORE", help="A caffemodel.", show_default=False)],
-    b: Annotated[Path, typer.Argument(metavar="AFTER", help="Another one.", show_default=False)],
+    a: Annotated[Path, typer.Argument(metavar="BEFORE", help="The first caffemodel.", show_default=False)],
+    b: Annotated[Path, typer.Argument(metavar="AFTER", help="The second caffemodel.", show_default=False)],
     prototxt: Annotated[
         Path | None,
-        typer.Option(help="The net: types and groups where the caffemodels lack them, and preprocess.toml."),
+        typer.Option(
+            help="Prototxt of the net, for layer types and groups that the caffemodels lack, and for the "
+            "preprocess.toml next to it."
+        ),
     ] = None,
     layer: Annotated[
         list[str] | None,
-        typer.Option(help="Whose filters are drawn, again for more [default: those that changed most]."),
+        typer.Option(
+            help="Layer whose filters are drawn (repeatable). [default: the layers that changed most]"
+        ),
     ] = None,
-    count: Annotated[int, typer.Option(min=1, max=20, help="Filters drawn of each layer.")] = 8,
+    count: Annotated[int, typer.Option(min=1, max=20, help="Number of filters drawn per layer.")] = 8,
     preprocess: PreprocessFile = None,
     output: Output = Path("out"),
     as_json: Json = False,
 ) -> None:
-    """What changed between two caffemodels: layers, filters, dead and duplicated ones; needs no engine."""
+    """Show what changed between two caffemodels: layers, filters, dead and duplicated filters.
+
+    Example: `caffe-viz diff before.caffemodel after.caffemodel`
+
+    Needs no engine.
+    """
     from caffe_viz.files import need_folder
     from caffe_viz.images import Preprocess
     from caffe_viz.views.compared import compare_weights

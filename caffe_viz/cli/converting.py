@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from caffe_viz.cli.app import app
+from caffe_viz.cli.options import output_file
 
 
 @app.command()
@@ -15,25 +16,33 @@ def convert(
     weights: Annotated[
         Path,
         typer.Argument(
-            help="A caffemodel, HDF5, .npz, .safetensors or .json of weights.", show_default=False
+            help="Weights to convert: a caffemodel, HDF5, .npz, .safetensors or .json file, or a shipped "
+            "network.",
+            show_default=False,
         ),
     ],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write.", show_default=False)
-    ],
+    output: Annotated[Path, output_file("File to write.", show_default=False)],
     to: Annotated[
         str | None,
         typer.Option(
             metavar="FORMAT",
-            help="npz, hdf5, safetensors, json or caffemodel [default: by the suffix of FILE].",
+            help="Format: npz, hdf5, safetensors, json or caffemodel. [default: by the suffix of FILE]",
         ),
     ] = None,
     prototxt: Annotated[
-        Path | None, typer.Option(help="Their net, where the file does not tell it.", metavar="FILE")
+        Path | None,
+        typer.Option(help="Prototxt of their net, where the file does not contain it.", metavar="FILE"),
     ] = None,
-    half: Annotated[bool, typer.Option("--half", help="As float16 (npz, hdf5, safetensors).")] = False,
+    half: Annotated[
+        bool, typer.Option("--half", help="Store values as float16 (npz, hdf5, safetensors).")
+    ] = False,
 ) -> None:
-    """Write weights in another format, or as a caffemodel again; names are LAYER/NUMBER, as conv1/0."""
+    """Convert weights between caffemodel, npz, HDF5, safetensors and JSON.
+
+    Example: `caffe-viz convert caffenet_cifar10 -o net.npz`
+
+    The arrays are called LAYER/NUMBER, such as conv1/0.
+    """
     from caffe_viz.views.converted import convert as converted
 
     print(converted(weights, output, to, prototxt, half=half))

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from caffe_viz.cli.app import INTERRUPTED
-from caffe_viz.cli.images import Images
 from caffe_viz.cli.networks import Running, command
-from caffe_viz.cli.options import Json, Output
+from caffe_viz.cli.options import Images, Json, Output
 from caffe_viz.cli.parts import print_files
 
 if TYPE_CHECKING:
@@ -29,12 +28,17 @@ def segment(
     image: Images,
     blob: Annotated[
         str | None,
-        typer.Option(metavar="BLOB", help="What says the class of each pixel [default: the net's answer]."),
+        typer.Option(help="Blob that tells the class of each pixel. [default: the net's answer]"),
     ] = None,
     output: Output = Path("out"),
     as_json: Json = False,
 ) -> None:
-    """The class of each pixel: in colours over the image, alone, and as a map of class numbers."""
+    """Show the class of each pixel, for nets such as FCN, SegNet, DeepLab and ENet.
+
+    Example: `caffe-viz segment deploy.prototxt fcn.caffemodel --example`
+
+    Writes the classes in colour over the image and alone, and a map of class numbers.
+    """
     from caffe_viz.files import need_folder
     from caffe_viz.segmentation import Segmenter
     from caffe_viz.views.classified import described
@@ -69,27 +73,32 @@ def segment(
 def detect(
     net: Running,
     image: Images,
-    threshold: Annotated[float, typer.Option(help="The least score of a box.")] = 0.5,
+    threshold: Annotated[float, typer.Option(help="Lowest score of the boxes that are kept.")] = 0.5,
     nms: Annotated[
         float,
         typer.Option(
             min=0,
             max=1,
-            help="Of boxes of one class that overlap by more (intersection over union) the surest stays, "
-            "where the net has not chosen itself.",
+            help="Intersection over union above which only the best of two boxes of a class is kept, unless "
+            "the net itself has made that choice.",
         ),
     ] = 0.45,
     anchors: Annotated[
         str | None,
         typer.Option(
-            help="Of YOLO's grids: yolov2, yolov2-voc, yolov2-tiny-voc, yolov3, yolov3-tiny, yolov4, or "
-            "widths and heights as 10,13,16,30 [default: by the number of outputs]."
+            help="Anchors of YOLO's grids: yolov2, yolov2-voc, yolov2-tiny-voc, yolov3, yolov3-tiny, yolov4, "
+            "or widths and heights such as 10,13,16,30. [default: by the number of outputs]"
         ),
     ] = None,
     output: Output = Path("out"),
     as_json: Json = False,
 ) -> None:
-    """What the net finds, and where: boxes with classes and scores over the image, and as a table."""
+    """Find objects, for nets such as SSD, YOLO and Faster R-CNN.
+
+    Example: `caffe-viz detect deploy.prototxt ssd.caffemodel --example`
+
+    Writes boxes with classes and scores, over the image and as a table.
+    """
     from caffe_viz.detection import Detector
     from caffe_viz.files import need_folder
     from caffe_viz.views.classified import described
@@ -163,7 +172,7 @@ def _each(
                 continue
             out.rows.append({"image": one.image, "failed": one.failed})
             if len(collection) > 1:  # the only one's failure is the command's
-                print(f"passed over: {one.failed}", file=sys.stderr)
+                print(f"skipped: {one.failed}", file=sys.stderr)
     except KeyboardInterrupt:
         out.interrupted = True
     return out

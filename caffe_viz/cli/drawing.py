@@ -20,13 +20,18 @@ def draw(
     net: Definition,
     format: Annotated[
         list[str] | None,
-        typer.Option(help="Again for more [default: svg].", **one_of("svg", "png", "dot")),
+        typer.Option(help="File format (repeatable). [default: svg]", **one_of("svg", "png", "dot")),
     ] = None,
-    fold: Annotated[bool, typer.Option("--fold", help="Each module as one box.")] = False,
+    fold: Annotated[bool, typer.Option("--fold", help="Draw each module as one box.")] = False,
     output: Output = Path("out"),
     as_json: Json = False,
 ) -> None:
-    """The graph of layers as a picture: branches, modules, shapes; needs no weights, no engine."""
+    """Draw the graph of layers, with its branches, modules and shapes.
+
+    Example: `caffe-viz draw googlenet --fold`
+
+    Needs no weights and no engine.
+    """
     from caffe_viz.files import need_folder
     from caffe_viz.views import show_structure
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from caffe_viz.cli.networks import MaybeTrained, Running, command
-from caffe_viz.cli.options import UNIT, Image, Json, Output, PreprocessFile
+from caffe_viz.cli.options import UNIT, Image, Json, Output, PreprocessFile, Seed
 from caffe_viz.cli.parts import print_files
 from caffe_viz.cli.pixels import preprocess_of
 from caffe_viz.errors import RunError
@@ -20,14 +20,19 @@ from caffe_viz.errors import RunError
 def activations(
     net: Running,
     image: Image,
-    layer: Annotated[list[str] | None, typer.Option(help="Blob, again for more [default: all].")] = None,
+    layer: Annotated[list[str] | None, typer.Option(help="Blob to show (repeatable). [default: all]")] = None,
     first: Annotated[
-        int | None, typer.Option(min=1, help="Draw the first maps of each blob only [default: all].")
+        int | None, typer.Option(min=1, help="Draw only the first N maps of each blob. [default: all]")
     ] = None,
     output: Output = Path("out"),
     as_json: Json = False,
 ) -> None:
-    """What an image makes of each blob: maps as tiles, vectors as lines and histograms, and the top 5."""
+    """Show what each blob holds for an image, and the top 5 classes.
+
+    Example: `caffe-viz activations caffenet_cifar10 --example`
+
+    Maps are drawn as tiles, vectors as lines and histograms.
+    """
     from caffe_viz.files import need_folder
     from caffe_viz.views import show_activations
 
@@ -60,17 +65,26 @@ def gradient(
     image: Image,
     target: Annotated[
         str | None,
-        typer.Option(help=f"{UNIT}; of a LAYER its strongest filter [default: the likeliest class]."),
+        typer.Option(
+            help=f"What to differentiate: {UNIT}; LAYER alone is its strongest filter. "
+            "[default: the likeliest class]"
+        ),
     ] = None,
     layer: Annotated[str | None, typer.Option(hidden=True)] = None,  # of version 0.1.0, with --index
     index: Annotated[int | None, typer.Option(hidden=True)] = None,
     blob: Annotated[
-        list[str] | None, typer.Option(help="With respect to it, again for more [default: the image].")
+        list[str] | None,
+        typer.Option(help="Blob to differentiate with respect to (repeatable). [default: the image]"),
     ] = None,
     output: Output = Path("out"),
     as_json: Json = False,
 ) -> None:
-    """The gradient of a class, filter or neuron for an image: of blobs, and of every parameter before it."""
+    """Compute the gradient of a class, filter or neuron for an image.
+
+    Example: `caffe-viz gradient caffenet_cifar10 --example --target cat`
+
+    It is taken with respect to blobs, and to every parameter before the target.
+    """
     from caffe_viz.files import need_folder
     from caffe_viz.views import show_gradients
 
@@ -89,11 +103,16 @@ def gradient(
 @command
 def parity(
     net: MaybeTrained,
-    seed: Annotated[int, typer.Option(help="Of the noise in the inputs.", min=0)] = 0,
+    seed: Seed = 0,
     preprocess: PreprocessFile = None,
     as_json: Json = False,
 ) -> None:
-    """Compare the two engines on a net, layer by layer; needs both. Without weights it gets random ones."""
+    """Compare the two engines on a net, layer by layer.
+
+    Example: `caffe-viz parity caffenet_cifar10`
+
+    Needs both engines. Without weights, the net gets random ones.
+    """
     from caffe_viz.netdef import own_weights, read_weights
     from caffe_viz.parity import compare
     from caffe_viz.tables import parity_table

@@ -11,9 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from caffe_viz.cli.app import INTERRUPTED
-from caffe_viz.cli.images import Images
 from caffe_viz.cli.networks import Spread, command
-from caffe_viz.cli.options import Json, Output
+from caffe_viz.cli.options import CamLayer, Images, Json, Output, PathSteps, Samples, Seed, Targets
 from caffe_viz.cli.parts import print_files, print_note, progress_bar
 from caffe_viz.cli.usage import one_of
 
@@ -23,41 +22,41 @@ def evaluate(
     net: Spread,
     image: Images,
     count: Annotated[
-        int | None, typer.Option(min=1, help="Take so many of the images, evenly spaced [default: all].")
+        int | None, typer.Option(min=1, help="Use only N of the images, evenly spaced. [default: all]")
     ] = None,
-    target: Annotated[
-        list[str] | None,
-        typer.Option(help="As of attribute; again for more [default: each image's likeliest class]."),
-    ] = None,
+    target: Targets = None,
     method: Annotated[
         list[str] | None,
-        typer.Option(help="A method of attribute; again for more [default: all, where they fit]."),
+        typer.Option(help="Method of attribute to evaluate (repeatable). [default: all that fit the net]"),
     ] = None,
-    layer: Annotated[
-        str | None,
-        typer.Option(help="The maps that a CAM reads [default: the last spatial ones that no pooling made]."),
-    ] = None,
+    layer: CamLayer = None,
     check: Annotated[
         list[str] | None,
         typer.Option(
-            help="curves: deletion and insertion; sanity: random weights; again for more [default: both].",
+            help="Test to run: curves (deletion and insertion) or sanity (randomised weights) (repeatable). "
+            "[default: both]",
             **one_of("curves", "sanity"),
         ),
     ] = None,
-    points: Annotated[int, typer.Option(min=1, help="Steps of a curve.")] = 64,
-    samples: Annotated[int, typer.Option(min=1, help="Of smoothgrad: noisy copies.")] = 50,
-    steps: Annotated[int, typer.Option(min=1, help="Of integrated gradients.")] = 64,
-    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
+    points: Annotated[int, typer.Option(min=1, help="Number of steps of a curve.")] = 64,
+    samples: Samples = 50,
+    steps: PathSteps = 64,
+    seed: Seed = 0,
     write: Annotated[
         Path | None,
         typer.Option(
-            help="Put the tables into this Markdown file too, between their marks.", show_default=False
+            help="Also write the tables into this Markdown file, between their markers.", show_default=False
         ),
     ] = None,
     output: Output = Path("out"),
     as_json: Json = False,
 ) -> None:
-    """How right attributions are: deletion, insertion, random weights. Ctrl-C keeps finished images."""
+    """Measure how right the methods of attribute are: deletion, insertion, randomised weights.
+
+    Example: `caffe-viz evaluate caffenet_cifar10 --example`
+
+    Ctrl-C keeps the images that are finished.
+    """
     from caffe_viz.attribution import Settings
     from caffe_viz.files import need_folder
     from caffe_viz.views.evaluated import CHECKS, need_checks, show_evaluation

@@ -13,9 +13,7 @@ from caffe_viz import shipped
 from caffe_viz.cli.options import Inputs
 from caffe_viz.errors import InputError
 
-Example = Annotated[
-    bool, typer.Option("--example", help="Take the photograph that is shipped, of a cat, as an image.")
-]
+Example = Annotated[bool, typer.Option("--example", help="Use the shipped photograph of a cat as an image.")]
 
 
 def with_example(function: Callable[..., Any]) -> Callable[..., Any]:

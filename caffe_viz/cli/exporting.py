@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from caffe_viz.cli.networks import Trained, command, meanings, shapes_by_name
+from caffe_viz.cli.options import output_file
 from caffe_viz.cli.usage import one_of
 
 
@@ -15,22 +16,25 @@ from caffe_viz.cli.usage import one_of
 def export(
     net: Trained,
     to: Annotated[
-        str, typer.Option(help="torch: for torch.export.load.", show_default=False, **one_of("torch", "onnx"))
-    ],
-    output: Annotated[
-        Path,
+        str,
         typer.Option(
-            "--output", "-o", metavar="FILE", help="The file to write, .pt2 or .onnx.", show_default=False
+            help="Format; a torch file is read by torch.export.load.",
+            show_default=False,
+            **one_of("torch", "onnx"),
         ),
     ],
+    output: Annotated[Path, output_file("File to write, .pt2 or .onnx.", show_default=False)],
     blob: Annotated[
-        list[str] | None, typer.Option(help="What it gives, again for more [default: the net's outputs].")
+        list[str] | None, typer.Option(help="Blob to output (repeatable). [default: the net's outputs]")
     ] = None,
     batch: Annotated[
-        int | None, typer.Option(min=1, help="Images that it takes [default: any number].")
+        int | None, typer.Option(min=1, help="Number of images the net takes. [default: any number]")
     ] = None,
 ) -> None:
-    """Write the net as a file that programs without Caffe load: PyTorch's .pt2, or ONNX."""
+    """Export the net to a file that needs no Caffe: .pt2 for PyTorch, or ONNX.
+
+    Example: `caffe-viz export caffenet_cifar10 --to onnx -o net.onnx`
+    """
     from caffe_viz.backend import load_net
     from caffe_viz.exporting import export as write
 

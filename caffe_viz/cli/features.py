@@ -10,9 +10,8 @@ from typing import Annotated
 import typer
 
 from caffe_viz.cli.app import INTERRUPTED
-from caffe_viz.cli.images import Images
 from caffe_viz.cli.networks import Spread, command
-from caffe_viz.cli.options import Json
+from caffe_viz.cli.options import Images, Json, output_file
 from caffe_viz.cli.parts import progress_bar
 from caffe_viz.cli.usage import one_of
 
@@ -21,24 +20,31 @@ from caffe_viz.cli.usage import one_of
 def features(
     net: Spread,
     image: Images,
-    blob: Annotated[list[str], typer.Option(help="A blob, such as fc7; again for more.", show_default=False)],
+    blob: Annotated[
+        list[str], typer.Option(help="Blob to save, such as fc7 (repeatable).", show_default=False)
+    ],
     pool: Annotated[
         str | None,
-        typer.Option(help="Of each channel over its places [default: all of them].", **one_of("mean", "max")),
+        typer.Option(
+            help="Reduce each channel to its mean or maximum. [default: save every place]",
+            **one_of("mean", "max"),
+        ),
     ] = None,
     output: Annotated[
         str,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            help="It ends in .npz, .h5, .csv, .lmdb for Caffe, or .zarr: a store that the workers of a "
-            "cluster fill themselves, in a folder or at s3://..",
+        output_file(
+            "File to write: .npz, .h5, .csv, .lmdb (for Caffe), or .zarr, a store that the workers of a "
+            "cluster fill themselves, in a folder or at s3://.."
         ),
     ] = "out/features.npz",
     as_json: Json = False,
 ) -> None:
-    """Blobs of many images in one file. After Ctrl-C the same command goes on."""
+    """Save blobs of many images to one file.
+
+    Example: `caffe-viz features caffenet_cifar10 --example --blob fc6`
+
+    After Ctrl-C, the same command resumes where it stopped.
+    """
     from caffe_viz.extraction import begin
     from caffe_viz.files import is_address, need_folder, shown
     from caffe_viz.views.featured import extracting, filed
@@ -63,5 +69,5 @@ def features(
         print(json.dumps(found.to_json() | {"files": [shown(output)]}))
         return
     print(found.table)
-    print(f"images passed over: {len(found.failed)}")
+    print(f"images skipped: {len(found.failed)}")
     print(shown(output))

@@ -18,7 +18,9 @@ from caffe_viz.cli.options import (
     Engine,
     Filters,
     Json,
+    Objective,
     Output,
+    OutputPrototxt,
     PreprocessFile,
     Prototxt,
     Size,
@@ -31,7 +33,7 @@ from caffe_viz.errors import CaffeVizWarning, InputError
 if TYPE_CHECKING:
     from caffe_viz.checking import Finding, Report
     from caffe_viz.network import Network
-    from caffe_viz.objectives import Objective
+    from caffe_viz.objectives import Objective as Goal
     from caffe_viz.surgery import Auxiliary
     from caffe_viz.tables import Shapes
 
@@ -40,22 +42,27 @@ if TYPE_CHECKING:
 def shapes(
     net: MaybeTrained,
     batch: Annotated[
-        int | None, typer.Option(min=1, help="Images in a batch [default: as the file says].")
+        int | None, typer.Option(min=1, help="Number of images in a batch. [default: as in the prototxt]")
     ] = None,
     size: Size = None,
     timed: Annotated[
         bool,
         typer.Option(
             "--time",
-            help="Milliseconds of each layer too, forward and backward, measured here: medians of up to 20 "
-            "passes in about 10 seconds, longer only where two passes take longer.",
+            help="Also measure the milliseconds of each layer, forward and backward: medians of up to 20 "
+            "passes within about 10 seconds, longer only if two passes take longer.",
         ),
     ] = False,
     engine: Engine = "auto",
     device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
-    """Shapes, parameters, multiply-adds and receptive field of every layer; needs no weights, no engine."""
+    """Show the shape, parameters, multiply-adds and receptive field of every layer.
+
+    Example: `caffe-viz shapes caffenet --batch 50`
+
+    Needs no weights, and no engine except for --time.
+    """
     from caffe_viz.geometry import measure
     from caffe_viz.tables import Shapes
 
@@ -89,9 +96,11 @@ def check(
     net: MaybeTrained,
     as_json: Json = False,
 ) -> None:
-    """What real Caffe would do with the two files, and what can be done with them here.
+    """Report what real Caffe would do with the two files, and what works here.
 
-    Everything that would make Caffe abort, or fail without a word, before Caffe sees them.
+    Example: `caffe-viz check caffenet_cifar10`
+
+    Finds everything that would make Caffe abort or fail silently, before Caffe sees the files.
     """
     reports = {name: net.checked(name) for name in ANSWERS}
     if as_json:
@@ -133,15 +142,18 @@ def weights(
     weights: Weights = None,
     layer: Annotated[
         list[str] | None,
-        typer.Option(help="Layer, again for more [default: the first with kernels, or matrix]."),
+        typer.Option(help="Layer to draw (repeatable). [default: the first with kernels, else a matrix]"),
     ] = None,
     filters: Filters = None,
     preprocess: PreprocessFile = None,
     output: Output = Path("out"),
 ) -> None:
-    """Weights of a layer as one picture: kernels, in colour where they see 3 channels.
+    """Draw the weights of a layer as one picture.
 
-    Units of a fully connected layer become maps of the blob that they see, or rows of a matrix.
+    Example: `caffe-viz weights caffenet_cifar10 --layer conv1`
+
+    Kernels are in colour where they see 3 channels. Units of a fully connected layer become maps of the blob
+    they see, or rows of a matrix.
     """
     from caffe_viz.files import need_folder, safe_name
     from caffe_viz.network import Network
@@ -161,26 +173,24 @@ def weights(
 @command
 def aux(
     net: Definition,
-    layer: Annotated[str | None, typer.Option(help="The layer whose filters are the objective.")] = None,
-    objective: Annotated[
-        str | None, typer.Option(help="Or what shall go up, as 'conv3:16 + 0.5*conv3:40'.")
-    ] = None,
+    layer: Annotated[str | None, typer.Option(help="Layer whose filters are the objective.")] = None,
+    objective: Objective = None,
     weights: Annotated[
-        Path | None, typer.Option(help="Caffemodel, for an objective with photographs.")
+        Path | None, typer.Option(help="Caffemodel, needed for an objective with photographs.")
     ] = None,
     preprocess: PreprocessFile = None,
-    batch: Annotated[int, typer.Option(min=1, help="Images, each with a filter of its own.")] = 1,
+    batch: Annotated[int, typer.Option(min=1, help="Number of images, each with a filter of its own.")] = 1,
     size: Size = None,
     neuron: Annotated[
-        bool, typer.Option("--neuron", help="A selector for single neurons, not for maps.")
+        bool, typer.Option("--neuron", help="Select single neurons instead of whole maps.")
     ] = False,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="The prototxt to write.")
-    ] = Path("out/aux.prototxt"),
+    output: OutputPrototxt = Path("out/aux.prototxt"),
 ) -> None:
-    """Write the auxiliary net: its forward() is a filter's activation, its backward() that one's gradient.
+    """Write a net whose forward() gives a filter's activation and whose backward() gives its gradient.
 
-    Or those of an objective, whose numbers are written beside it as .npz.
+    Example: `caffe-viz aux caffenet --layer conv3`
+
+    With --objective, it gives those of an objective, whose numbers are written next to it as .npz.
     """
     from caffe_viz.checking import why_embedded
     from caffe_viz.netdef import without_quiet, write_net
@@ -212,7 +222,7 @@ def aux(
     print(f"net.params[{made.image_layer!r}][0].diff")
 
 
-def _settings(made: Auxiliary, goal: Objective, batch: int, output: Path) -> Path:
+def _settings(made: Auxiliary, goal: Goal, batch: int, output: Path) -> Path:
     """Writes the numbers of the objective beside the net, as npz, and says where."""
     import io
 
@@ -229,13 +239,19 @@ def _settings(made: Auxiliary, goal: Objective, batch: int, output: Path) -> Pat
 @app.command()
 def download(
     name: Annotated[
-        str, typer.Argument(metavar="NETWORK", help="Such as caffenet, vgg16.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="NETWORK", help="Network to download, such as caffenet or vgg16.", show_default=False
+        ),
     ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder [default: the user's cache].")
+        Path | None, typer.Option("--output", "-o", help="Folder to save to. [default: the user's cache]")
     ] = None,
 ) -> None:
-    """Fetch published weights, check their SHA-1, and print where they are."""
+    """Download published weights, check their SHA-1 and print their path.
+
+    Example: `caffe-viz download caffenet`
+    """
     from caffe_viz.published import download as fetch
 
     with progress_bar(name) as report:

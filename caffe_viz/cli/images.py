@@ -11,22 +11,13 @@ import typer
 
 from caffe_viz.cli.app import INTERRUPTED
 from caffe_viz.cli.networks import Spread, command
-from caffe_viz.cli.options import Filters, Json, Output
+from caffe_viz.cli.options import Filters, Images, Json, Output
 from caffe_viz.cli.parts import numbers, print_files, progress_bar
 from caffe_viz.errors import InputError, RunError
 
 if TYPE_CHECKING:
     from caffe_viz.classification import Answer
     from caffe_viz.views.classified import Classifying
-
-Images = Annotated[
-    list[str],
-    typer.Option(
-        "--image", "--images",
-        help="An image, video, folder, .zip, or folder in one; NAME=FILE for an input; again for more.",
-        show_default=False,
-    ),
-]  # fmt: skip
 
 
 @command
@@ -36,21 +27,25 @@ def classify(
     root: Annotated[
         Path | None,
         typer.Option(
-            metavar="FOLDER", help="Where the paths in a list of images begin [default: the list's folder]."
+            metavar="FOLDER",
+            help="Folder that the paths in a list of images are relative to. [default: the list's folder]",
         ),
     ] = None,
-    top: Annotated[int, typer.Option(min=1, help="Classes to name.")] = 5,
+    top: Annotated[int, typer.Option(min=1, help="Number of classes to print per image.")] = 5,
     oversample: Annotated[
-        bool, typer.Option("--oversample", help="The mean over ten crops: corners, centre, mirrored.")
+        bool, typer.Option("--oversample", help="Average over ten crops: corners and centre, also mirrored.")
     ] = False,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for how right the answers are.")
+        Path, typer.Option("--output", "-o", help="Folder to write the accuracy files to.")
     ] = Path("out"),
     as_json: Json = False,
 ) -> None:
-    """What the net sees in images: the likeliest classes of each. Warns if the preprocessing looks wrong.
+    """Print the likeliest classes of images, and measure accuracy where the true classes are known.
 
-    Of folders that are called as classes, or a list of "path label" lines (.txt): how right the answers are.
+    Example: `caffe-viz classify caffenet_cifar10 --example`
+
+    The true classes are known from folders named after them, or from a .txt list of "path label" lines.
+    Warns if the preprocessing looks wrong.
     """
     from caffe_viz.views.classified import Classifying
 
@@ -105,7 +100,7 @@ def _counted(run: Classifying, told: dict[str, Any], output: Path, as_json: bool
         with progress_bar(f"{len(run):,} images") as report:
             for done, answer in enumerate(run, 1):
                 first = first or answer.failed
-                report(done, len(run), f"passed over: {answer.failed}" if answer.failed else "")
+                report(done, len(run), f"skipped: {answer.failed}" if answer.failed else "")
     except KeyboardInterrupt:
         interrupted = True
     found = run.accuracy
@@ -129,7 +124,7 @@ def _end(interrupted: bool, done: int) -> None:
 
 def _say(answer: Answer, as_json: bool) -> None:
     if answer.failed:
-        print(f"passed over: {answer.failed}", file=sys.stderr)
+        print(f"skipped: {answer.failed}", file=sys.stderr)
     elif not as_json:
         print(answer.image)
         for head, guesses in answer.heads.items():
@@ -156,23 +151,31 @@ def top(
     layer: Annotated[
         str,
         typer.Option(
-            help="The layer whose filters are looked at, or one as LAYER:3, or a class.", show_default=False
+            help="Layer whose filters are examined, or a single filter LAYER:3, or a class.",
+            show_default=False,
         ),
     ],
     filters: Filters = None,
-    count: Annotated[int, typer.Option(min=1, help="Places for each filter, one of an image.")] = 9,
+    count: Annotated[
+        int, typer.Option(min=1, help="Number of places per filter, at most one per image.")
+    ] = 9,
     gradient: Annotated[
         str,
         typer.Option(
             metavar="METHOD",
-            help="Beside each crop what in it activates the unit: guided-backprop, deconvnet or gradient.",
+            help="Also show what in each crop activates the unit, by guided-backprop, deconvnet or gradient.",
             show_default=False,
         ),
     ] = "",
     output: Output = Path("out"),
     as_json: Json = False,
 ) -> None:
-    """What many images hold where a filter is most active. After Ctrl-C the same command goes on."""
+    """Find the places in many images that activate each filter of a layer most.
+
+    Example: `caffe-viz top caffenet_cifar10 --layer conv3 --example`
+
+    After Ctrl-C, the same command resumes where it stopped.
+    """
     from caffe_viz.files import need_folder, safe_name
     from caffe_viz.views.topmost import searched, searching
 
@@ -197,7 +200,7 @@ def top(
     else:
         print(found.table)
         dead = ", ".join(map(str, found.top.dead)) or "none"
-        print(f"dead filters: {dead}; images passed over: {len(found.top.failed)}")
+        print(f"dead filters: {dead}; images skipped: {len(found.top.failed)}")
         print_files(paths)
     if not found.top.shown:
         raise RunError(f"layer {layer!r}: no chosen filter was active, so nothing was drawn.")

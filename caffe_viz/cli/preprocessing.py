@@ -7,28 +7,24 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from caffe_viz.cli.networks import MaybeRunning, command
-from caffe_viz.cli.options import Json
+from caffe_viz.cli.options import Json, image_sources, output_file
 from caffe_viz.cli.parts import print_files
 
 
 @command
 def preprocess(
     net: MaybeRunning,
-    image: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Images that tell whether it looks right: a file, a folder, a .zip; again for more."
-        ),
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="The preprocess.toml to write.")
-    ] = None,
+    image: Annotated[list[str] | None, image_sources("Images to check the preprocessing with")] = None,
+    output: Annotated[Path | None, output_file("preprocess.toml to write.")] = None,
     as_json: Json = False,
 ) -> None:
-    """How images get into the net, where that is said, and what looks wrong about it; -o writes it down."""
+    """Show how images are preprocessed, which file says so, and what looks wrong about it.
+
+    Example: `caffe-viz preprocess caffenet_cifar10 --example`
+
+    With -o, it also writes the settings to a preprocess.toml.
+    """
     from caffe_viz.views import show_preprocessing
 
     found = show_preprocessing(net.given(), image or ())

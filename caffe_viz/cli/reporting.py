@@ -11,34 +11,33 @@ import typer
 
 from caffe_viz.cli.app import INTERRUPTED
 from caffe_viz.cli.networks import MaybeSpread, command, command_line
-from caffe_viz.cli.options import Json, Output
+from caffe_viz.cli.options import Json, Output, Photos, Record, image_sources
 from caffe_viz.cli.parts import print_files, progress_bar
 
 
 @command
 def report(
     net: MaybeSpread,
-    image: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--image", "--images", help="What the net is to look at: an image, a folder; again for more."
-        ),
-    ] = None,
-    photos: Annotated[
-        str | None,
-        typer.Option(help="Many images: the places in them that activate each filter most are looked for."),
-    ] = None,
-    record: Annotated[Path | None, typer.Option(help="The record of its training, of `train`.")] = None,
+    image: Annotated[list[str] | None, image_sources("Images to show the net")] = None,
+    photos: Photos = None,
+    record: Record = None,
     budget: Annotated[
-        float, typer.Option(min=0, help="Seconds for what takes long: ascents, slow attributions, --photos.")
+        float,
+        typer.Option(min=0, help="Seconds for the slow parts: ascents, slow attributions and --photos."),
     ] = 70,
     folder: Annotated[
-        bool, typer.Option("--folder", help="Pictures beside the page, not in it: for very large nets.")
+        bool,
+        typer.Option("--folder", help="Keep pictures in a folder next to the page, for very large nets."),
     ] = False,
     output: Output = Path("out"),
     as_json: Json = False,
 ) -> None:
-    """One page that shows the whole net. Ctrl-C keeps what is finished; the same command goes on from it."""
+    """Make one HTML page that shows the whole net.
+
+    Example: `caffe-viz report caffenet_cifar10 --example`
+
+    Ctrl-C keeps what is finished, and the same command resumes from there.
+    """
     from caffe_viz.report import Reporting
     from caffe_viz.report.subject import Subject
 

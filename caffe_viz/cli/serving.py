@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from caffe_viz.cli.networks import Running, command, command_line
-from caffe_viz.cli.options import Json
+from caffe_viz.cli.options import Json, Photos, Record, image_sources
 
 if TYPE_CHECKING:
     from caffe_viz.network import Network
@@ -24,42 +24,40 @@ if TYPE_CHECKING:
 @command
 def serve(
     net: Running,
-    image: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--image", "--images", help="Images to choose from: a file, a folder, a .zip; again for more."
-        ),
-    ] = None,
-    photos: Annotated[
-        str | None,
-        typer.Option(help="Many images: the places in them that activate a unit most are looked for."),
-    ] = None,
+    image: Annotated[list[str] | None, image_sources("Images to choose from")] = None,
+    photos: Photos = None,
     beside: Annotated[
         Path | None,
         typer.Option(
-            metavar="WEIGHTS", help="A second caffemodel, put beside: a snapshot, or one that was fine-tuned."
+            metavar="WEIGHTS",
+            help="Second caffemodel to compare with, such as a snapshot or a fine-tuned net.",
         ),
     ] = None,
     beside_prototxt: Annotated[
         Path | None,
-        typer.Option(metavar="PROTOTXT", help="The net of that one [default: the same, PROTOTXT]."),
+        typer.Option(metavar="PROTOTXT", help="Prototxt of the second caffemodel. [default: PROTOTXT]"),
     ] = None,
-    record: Annotated[Path | None, typer.Option(help="The record of its training, of `train`.")] = None,
+    record: Record = None,
     host: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Where to listen; 0.0.0.0 is for other machines too.")
+        str, typer.Option(metavar="ADDRESS", help="Address to listen on; 0.0.0.0 lets other machines in.")
     ] = "127.0.0.1",
     port: Annotated[
         int | None,
-        typer.Option(min=1, max=65535, help="Of the address [default: 8642, or the next free one]."),
+        typer.Option(min=1, max=65535, help="Port to listen on. [default: 8642, or the next free one]"),
     ] = None,
     cache: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Keeps the answers for another time [default: none is kept]."),
+        typer.Option(metavar="FOLDER", help="Folder that keeps answers for next time. [default: none]"),
     ] = None,
     browser: Annotated[bool, typer.Option("--browser", help="Open the page in a browser.")] = False,
     as_json: Json = False,
 ) -> None:
-    """The network in a browser, unit by unit: open the address that is printed. Ctrl-C ends it."""
+    """Explore the network in a browser, unit by unit.
+
+    Example: `caffe-viz serve caffenet_cifar10 --example`
+
+    Open the address that is printed. Ctrl-C ends the server.
+    """
     from caffe_viz.server.running import started
 
     network = net.given()

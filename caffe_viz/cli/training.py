@@ -29,41 +29,54 @@ SMOOTHED = 50  # iterations whose losses are averaged for the eye
 
 @app.command()
 def train(
-    solver: Annotated[Path, typer.Argument(help="A solver.prototxt.", show_default=False)],
+    solver: Annotated[Path, typer.Argument(help="The solver's prototxt.", show_default=False)],
     data: Annotated[
         Path | None,
-        typer.Option(help="CLASS/NAME.jpg in a folder or .zip, or an .npz; for Input and MemoryData nets."),
+        typer.Option(
+            help="Images to train on, as CLASS/NAME.jpg in a folder or .zip archive, or as an .npz; for nets "
+            "with Input or MemoryData layers."
+        ),
     ] = None,
     test_data: Annotated[
-        Path | None, typer.Option(help="The same, to test on [default: what the solver's test net reads].")
+        Path | None,
+        typer.Option(help="Images to test on, in the same form. [default: those of the solver's test net]"),
     ] = None,
     record: Annotated[
-        Path | None, typer.Option(help="Record kernels, gradients, norms and scores in this file.")
+        Path | None, typer.Option(help="File to record kernels, gradients, norms and scores in.")
     ] = None,
     layer: Annotated[
         list[str] | None,
-        typer.Option(help="Record its weights in full, again for more, or all [default: the first kernels]."),
+        typer.Option(
+            help="Layer whose weights are recorded in full, or all (repeatable). [default: the first with "
+            "kernels]"
+        ),
     ] = None,
     every: Annotated[
         str | None,
         typer.Option(
             metavar="epoch|N",
-            help="epoch, or iterations between two periods of the record [default: epoch of --data].",
+            help="Length of a period of the record: epoch, or N iterations. [default: an epoch of --data]",
         ),
     ] = None,
-    snapshot: Annotated[Path | None, typer.Option(help="Go on from this solverstate.")] = None,
-    weights: Annotated[Path | None, typer.Option(help="Begin with this caffemodel.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the order of the data.", min=0)] = 0,
+    snapshot: Annotated[Path | None, typer.Option(help="Solverstate to resume from.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Caffemodel to start from.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the order of --data.", min=0)] = 0,
     preprocess: PreprocessFile = None,
     engine: Engine = "auto",
     allow_code: AllowCode = False,
     python_path: PythonPath = None,
     layers: Layers = None,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder of snapshots that have no snapshot_prefix.")
+        Path,
+        typer.Option("--output", "-o", help="Folder for snapshots, if the solver has no snapshot_prefix."),
     ] = Path("out"),
 ) -> None:
-    """Train a net up to the solver's max_iter. Ctrl-C takes a snapshot, from which --snapshot goes on."""
+    """Train a net until the solver's max_iter, and record how it changes.
+
+    Example: `caffe-viz train solver.prototxt --data photos.zip --record a.record`
+
+    Ctrl-C takes a snapshot, which --snapshot resumes from.
+    """
     from caffe_viz.layers_file import load_layers
     from caffe_viz.training import Training
 
@@ -103,19 +116,23 @@ def evolution(
     files: Annotated[
         list[Path],
         typer.Argument(
-            help="A record of `train`, several caffemodels, or logs of Caffe's own training.",
+            help="A record made with train, several caffemodels, or logs of Caffe's own training.",
             show_default=False,
         ),
     ],
     preprocess: Annotated[
-        Path | None, typer.Option("--preprocess", help="For the order of colours [default: BGR].")
+        Path | None,
+        typer.Option("--preprocess", help="preprocess.toml with the channel order. [default: BGR]"),
     ] = None,
     output: Output = Path("out"),
     as_json: Json = False,
 ) -> None:
-    """How a net changed while it learned: kernels over time, gradients, updates, curves, histograms.
+    """Show how a net changed while it learned.
 
-    Of Caffe's logs: loss, outputs and learning rate over iterations, as a picture and as CSV.
+    Example: `caffe-viz evolution a.record`
+
+    A record gives kernels over time, gradients, updates, curves and histograms. Caffe's logs give loss,
+    outputs and learning rate over iterations, as a picture and as CSV.
     """
     from caffe_viz.images import Preprocess
     from caffe_viz.recording.logs import is_log

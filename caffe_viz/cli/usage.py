@@ -136,7 +136,7 @@ def _explained(error: Any, ctx: Any, args: Sequence[str]) -> str:
     if isinstance(error, errors.BadParameter):
         return f"{error.param.opts[0]} {values[error.param.name]}: {_expected(error, command)}."
     taken = " and ".join(map(_label, filter(_is_argument, command.params)))
-    again = "; an option takes one value, and is given again for more" if _takes_several(options) else ""
+    again = "; an option takes one value: repeat it for more" if _takes_several(options) else ""
     more = ", ".join(repr(shown(one)) for one in rest)
     return f"{ctx.info_name} takes no more than {taken}, not {more}{again}."
 
