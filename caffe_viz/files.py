@@ -76,7 +76,7 @@ def need_folder(path: str | Path) -> None:
     path = Path(path).absolute()
     there = next(p for p in (path, *path.parents) if p.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
-        raise RunError(f"{path} cannot be written: {there} is no folder that you may write to.")
+        raise RunError(f"{path} cannot be written: {there} is not a folder that you can write to.")
 
 
 def h5py() -> Any:

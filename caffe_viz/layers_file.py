@@ -44,7 +44,9 @@ def loaded_files() -> tuple[Path, ...]:
 
 def _load(path: Path) -> None:
     if not path.is_file():
-        raise InputError(f"{path}: no such file; --layers takes a Python file that enters types with @layer.")
+        raise InputError(
+            f"{path}: no such file; --layers takes a Python file that registers types with @layer."
+        )
     file = path.resolve()
     try:
         source = file.read_bytes()
@@ -54,7 +56,7 @@ def _load(path: Path) -> None:
     if _LOADED.get(file) == digest:
         return
     if find_spec("torch") is None:
-        raise RunError("layers of one's own need the engine torch: pip install 'caffe-viz[torch]'.")
+        raise RunError("custom layers need the engine torch: pip install 'caffe-viz[torch]'.")
     from caffe_viz.engine import layers as _layers  # noqa: F401  (Caffe's own types come first)
     from caffe_viz.engine.table import LAYERS
 
@@ -64,7 +66,7 @@ def _load(path: Path) -> None:
         _run(path, file, source)
         entered = [name for name, kind in LAYERS.items() if before[0].get(name) is not kind]
         if not entered:
-            raise InputError(f'{path} enters no layer type: put @layer("Type") of caffe_viz.engine there.')
+            raise InputError(f'{path} registers no layer type: use @layer("Type") of caffe_viz.engine.')
     except BaseException:
         for table, old in zip(tables, before, strict=True):
             table.clear()

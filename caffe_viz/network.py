@@ -487,7 +487,7 @@ class Network:
         if rows == 1:
             return array.reshape(shape)
         if array.shape == shape:
-            self._once(f"each image stands in all {rows} rows of input {self.data!r} {blob}")
+            self._once(f"each image is repeated in all {rows} rows of input {self.data!r} {blob}")
             array = np.broadcast_to(array, (rows, *shape))
         return np.asarray(self.room.apart(array)[0])
 

@@ -19,7 +19,7 @@ from caffe_viz.netdef import NetParameter
 from caffe_viz.network import Network
 from caffe_viz.streaming import Runner
 
-ADVICE = "delete it to begin anew, or give another output"
+ADVICE = "delete it to start again, or give another output"
 SAVE_EVERY = 5.0  # seconds
 
 
@@ -59,7 +59,9 @@ class Claim:
             file.parent.mkdir(parents=True, exist_ok=True)
             self._close = finalize(self, os.close, _locked(file))  # where nobody releases it too
         except BlockingIOError:
-            raise RunError(f"another run is at {what}: wait for its end, or give another output.") from None
+            raise RunError(
+                f"another run is working on {what}: wait until it ends, or give another output."
+            ) from None
         except OSError as error:
             raise cannot_write(file, error) from None
 

@@ -30,9 +30,7 @@ OLD_NAMES: Mapping[str, Mapping[str, Any]] = {
     "numpy": {"float": float, "int": int, "bool": bool, "object": object, "complex": complex},
     "builtins": {"xrange": range, "raw_input": input, "unicode": str, "basestring": str, "long": int},
 }
-PYTHON_2 = (
-    "The script is of Python 2, which this is not: convert it, for example by 2to3 -w or python-modernize."
-)
+PYTHON_2 = "The script is written for Python 2: convert it, for example with 2to3 -w or python-modernize."
 STAND_IN = str(Path(__file__).parent / "stand_in")
 INTERRUPTED = 130  # as a shell has it
 OWN = (__file__, runpy.run_module.__code__.co_filename)  # files whose lines no traceback needs

@@ -36,7 +36,7 @@ class Failed(NamedTuple):
 
 def passed_over(failed: Sequence[Failed]) -> str:
     """What the user is told of them, a line each."""
-    return "\n".join(f"passed over: {one.reason}" for one in failed)
+    return "\n".join(f"skipped: {one.reason}" for one in failed)
 
 
 def need_one(reasons: Sequence[str], seen: int) -> None:

@@ -105,7 +105,7 @@ KINDS: Mapping[str, Kind] = {
         + layer("lstm", "LSTM", "embed cont features", more=LSTM) + fc("predict", "lstm", 9, "axis: 2")
         + softmax("predict", more="softmax_param { axis: 2 }"),
         (8,), "predict",
-        refused=NO_IMAGE | {"classify": "no value for each class", "export": "'embed' .* cannot be"},
+        refused=NO_IMAGE | {"classify": "not one value for each class", "export": "'embed' .* cannot be"},
     ),
     "side": Kind(
         data(1, 3, 20, 20) + data(1, 5, name="meta") + conv("conv", "data", 4, "kernel_size: 5 stride: 2")
@@ -122,7 +122,7 @@ KINDS: Mapping[str, Kind] = {
     "number": Kind(
         data(1, 3, 20, 20) + conv("conv", "data", 4, "kernel_size: 5 stride: 2") + fc("fc", "conv", 3)
         + layer("loss", "Reduction", "fc", more="reduction_param { operation: SUMSQ }"),
-        (3, 20, 20), "conv", refused={"classify": "no value for each class"},
+        (3, 20, 20), "conv", refused={"classify": "not one value for each class"},
     ),
     "mlp": Kind(
         data(1, 12) + fc("fc1", "data", 8) + layer("relu", "ReLU", "fc1", "fc1") + fc("fc2", "fc1", 3)

@@ -528,9 +528,9 @@ def test_saved_results_draw_without_an_engine(cifar: Probe, cat: np.ndarray, tmp
 def test_files_that_are_no_results(tmp_path: Path) -> None:
     for name, write in {"a.npz": lambda p: p.write_bytes(b"no"), "b.npz": lambda p: np.savez(p, x=1)}.items():
         write(tmp_path / name)
-        with pytest.raises(InputError, match="is no saved attribution"):
+        with pytest.raises(InputError, match="is not a saved attribution"):
             Attribution.load(tmp_path / name)
-    with pytest.raises(InputError, match="is no saved attribution"):
+    with pytest.raises(InputError, match="is not a saved attribution"):
         Attribution.load(tmp_path / "absent.npz")
 
 
@@ -595,7 +595,7 @@ def bad_images(folder: Path) -> Iterator[tuple[Path, str]]:
     (folder / "broken.jpg").write_bytes(CAT.read_bytes()[:200])
     yield folder / "broken.jpg", "cannot be read"
     (folder / "text.png").write_text("no image")
-    yield folder / "text.png", "no image of a known format"
+    yield folder / "text.png", "not an image in a known format"
     np.save(folder / "odd.npy", np.zeros((2, 5, 5)))
     yield folder / "odd.npy", "shape"
     yield folder / "absent.png", "no such"

@@ -88,7 +88,7 @@ BAD_WEIGHTS = {
     "no layer in common": ("no layer", "'first'", "'conv'", "silently"),
     "truncated": ("cut short",),
     "web page": ("web page",),
-    "noise": ("no caffemodel",),
+    "noise": ("not a caffemodel",),
     "empty": ("empty",),
 }
 SILENT_WEIGHTS = ("no layer in common", "web page", "noise", "empty")

@@ -279,7 +279,7 @@ def test_a_folder_that_cannot_be_written_is_said_before_the_work(networks: Path,
         "ascend", *files(networks), "--layer", "conv5", "--steps", 10**9, "-o", tmp_path / "file" / "out"
     )
     assert done.returncode == 1
-    assert "is no folder that you may write to" in done.stderr
+    assert "is not a folder that you can write to" in done.stderr
 
 
 def test_aux_writes_a_prototxt(networks: Path, tmp_path: Path) -> None:

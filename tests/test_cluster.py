@@ -197,7 +197,7 @@ def need_same(client: Any, net: Network, folder: Path, here: Any) -> None:
         net, photos, "conv2", count=3, cluster=client, on_progress=lambda p: told.append(p.note)
     )
     same(found.top, top)
-    assert [note for note in told if note] == [f"passed over: {reason}" for reason in top.failed]
+    assert [note for note in told if note] == [f"skipped: {reason}" for reason in top.failed]
     assert (found.top.seen, len(found.top.failed)) == (IMAGES, 1)
     cv.features(net, photos, BLOBS, output=folder / "there.npz", cluster=client)
     assert (folder / "there.npz").read_bytes() == rows
@@ -263,7 +263,7 @@ def test_a_death_is_told_and_nothing_is_counted_twice(client: Any, tmp_path: Pat
 def test_a_piece_that_kills_its_workers_ends_in_one_line(client: Any, tmp_path: Path) -> None:
     with (
         Cluster(client).running(Squares(tmp_path, deadly=2)) as run,
-        pytest.raises(RunError, match=r"^2 workers died of number 2, one after another; try less at once\.$"),
+        pytest.raises(RunError, match=r"^2 workers died on number 2, one after another; try less at once\.$"),
     ):
         for _ in run.run(range(4)):
             pass
@@ -274,7 +274,7 @@ def test_the_line_names_the_filters(client: Any, net: Network) -> None:
     climbing = climbing_of(net, cluster=client)
     run = Cluster(client).running(climbing.job)
     error = distributed.scheduler.KilledWorker("key", None, 3)
-    assert str(run._error((2, 3), error)).startswith("4 workers died of conv2:2, conv2:3, one")
+    assert str(run._error((2, 3), error)).startswith("4 workers died on conv2:2, conv2:3, one")
 
 
 def test_what_a_piece_raises_is_raised(client: Any, tmp_path: Path) -> None:
@@ -423,7 +423,7 @@ def test_a_local_process_ends_as_it_begins() -> None:
     try:
         with (
             dask.config.set(environment),
-            pytest.raises(RunError, match=r"^--cluster local:1: a process ended as it began \(.*\)\.$"),
+            pytest.raises(RunError, match=r"^--cluster local:1: a process ended while it started \(.*\)\.$"),
             connected("local:1"),
         ):
             pass

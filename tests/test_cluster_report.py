@@ -167,7 +167,7 @@ def test_parts_that_fail_cost_no_others(
     reasons = {part.key: found.failed for part in [*parts, good] if (found := report.shelf.get(part.key))}
     assert reasons == {
         "0": "ValueError: this part is bad.",
-        "1": "2 workers died of part 1, one after another; try less at once.",
+        "1": "2 workers died on part 1, one after another; try fewer at once.",
         good.key: "",
     }
     assert {f"{part.title}: {reasons[part.key]}" for part in parts} <= {*notes}

@@ -66,7 +66,7 @@ def test_the_same_bytes_with_any_number_of_workers(
     path = filled(net, folder, f"{workers}.zarr", cluster=grown(workers), on_progress=told.append)
     assert files(path) == whole
     assert [progress.done for progress in told][-1] == IMAGES
-    assert sum(progress.note.count("passed over: ") for progress in told) == 2
+    assert sum(progress.note.count("skipped: ") for progress in told) == 2
 
 
 def test_on_real_caffe(client: Any, folder: Path) -> None:
@@ -126,6 +126,8 @@ def test_a_store_must_be_where_the_workers_are(client: Any, net: Network, folder
     collection = ImageCollection.of(folder / "photos")
     into = begin(Extraction(net, collection, BLOBS, cluster=client), folder / "gone.zarr")
     shutil.rmtree(folder / "gone.zarr")
-    with pytest.raises(RunError, match=r"gone\.zarr is not there where the net runs: give a folder that all"):
+    with pytest.raises(
+        RunError, match=r"gone\.zarr does not exist where the net runs: give a folder that all"
+    ):
         list(into)
     assert not (folder / "gone.zarr").exists()

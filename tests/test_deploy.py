@@ -116,7 +116,7 @@ def test_one_image_where_the_net_takes_one() -> None:
     assert made.notes == ()
     cut = cv.deploy(parse_net(MEMORY + NETS["labels cut"][0]))
     assert cv.measure(cut.message).blobs["data"] == (4, 1, 8, 8)
-    assert "takes its own number of images alone, 4" in cut.notes[0]
+    assert "takes its own number of images only, 4" in cut.notes[0]
 
 
 def test_only_what_a_training_reads_is_gone() -> None:
@@ -205,7 +205,7 @@ def test_memory_data_without_channels_is_not_taken_for_colour() -> None:
 
 
 def test_nothing_to_answer_with() -> None:
-    with pytest.raises(InputError, match="nothing that it answers with"):
+    with pytest.raises(InputError, match="has no answer"):
         cv.deploy(parse_net(DATA % ("d", "", "crop_size: 8")))
 
 
@@ -275,7 +275,7 @@ def test_command(tmp_path: Path) -> None:
     assert "is there already" in said
     assert (out.parent / "preprocess.toml").read_text() == "mean = 1\n"
     assert cv.measure(read_net(out)).blobs["data"] == (3, 3, 8, 8)
-    assert "is the file itself" in refused("deploy", train, "-o", train)
+    assert "is the input file" in refused("deploy", train, "-o", train)
     assert "--input data=" in refused("deploy", write_untold(tmp_path), "-o", out)
     assert here("deploy", write_untold(tmp_path), "-o", out, "--input", "data=1x1x9x9").split() == [str(out)]
 

@@ -295,7 +295,7 @@ class TestYolo:
 
     def test_anchors(self) -> None:
         net = network(heads(32, outputs=2 * 8))
-        with pytest.raises(InputError, match="boxes are known from"):
+        with pytest.raises(InputError, match="boxes can be read from"):
             decoder_of(net)  # 16 channels are not those of five anchors
         assert decoder_of(net, "1,2,3,4").classes == Classes(3)
         assert decoder_of(network(heads(32, outputs=125))).said.endswith("yolov2-voc")
@@ -518,7 +518,7 @@ def test_tags_do_not_lie_on_each_other() -> None:
 
 def test_nets_that_end_in_one_number() -> None:
     two = fc("a", "data", 2) + layer("sum", "Reduction", "a") + layer("more", "Reduction", "data")
-    with pytest.raises(InputError, match=r"ends in 'sum' of \(\), 'more' of \(\): boxes are known from"):
+    with pytest.raises(InputError, match=r"ends in 'sum' of \(\), 'more' of \(\): boxes can be read from"):
         decoder_of(network(data(1, 3, 8, 8) + two))
 
 
@@ -585,7 +585,7 @@ class TestCommand:
         code, said, errors = ran("detect", *files, *words, "--engine", engine)
         assert code == 0
         assert errors.count("\n") == 1
-        assert "passed over: " in errors
+        assert "skipped: " in errors
         lines = said.splitlines()
         assert lines[0].startswith("preprocessing: RGB")
         assert lines[1] == f"boxes: DetectionOutput 'found'; engine: {engine}"
@@ -635,7 +635,7 @@ class TestCommand:
                 files[1],
                 "--image",
                 photograph,
-            ): "boxes are known from DetectionOutput",
+            ): "boxes can be read from DetectionOutput",
             (*files, "--image", photograph, "--nms", "2"): "--nms",
         }
         for words, reason in cases.items():

@@ -487,7 +487,7 @@ def test_what_is_no_saved_comparison(tmp_path: Path, damage: str) -> None:
         path.write_text("nothing")
     elif damage == "other npz":
         np.savez(path, facts="[]")
-    with pytest.raises(InputError, match="no saved comparison"):
+    with pytest.raises(InputError, match="not a saved comparison"):
         Diff.load(path)
 
 

@@ -335,7 +335,7 @@ def test_random_seed_gives_the_same_weights_again(tmp_path: Path) -> None:
 
 def test_paths_are_taken_from_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = written(tmp_path, 'net: "net.prototxt"')
-    with pytest.raises(InputError, match=r"net.prototxt.*from the working folder, here "):
+    with pytest.raises(InputError, match=r"net.prototxt.*relative to the working folder, here "):
         ours.get_solver(path)
     monkeypatch.chdir(tmp_path)
     assert ours.get_solver(path).net.name == "toy"
@@ -452,13 +452,13 @@ def spoiled(folder: Path, kind: str) -> Iterator[tuple[str, str]]:
     )
     yield f"less_iter_0.solverstate{ending}", "holds 9 arrays of history, this solver keeps 8"
     yield f"adam_iter_0.solverstate{ending}", "holds 16 arrays of history, this solver keeps 8"
-    yield f"wide_iter_0.caffemodel{ending}", "is no solver"
+    yield f"wide_iter_0.caffemodel{ending}", "is not a solver"
     yield f"nothing.solverstate{ending}", "nothing"
     (folder / f"text.solverstate{ending}").write_text("hello")
     yield f"text.solverstate{ending}", "text"
     ours.get_solver(written(folder, settings.format("gone"))).snapshot()
     (folder / f"gone_iter_0.caffemodel{ending}").unlink()
-    yield f"gone_iter_0.solverstate{ending}", "gone_iter_0.caffemodel.*not there.*working folder"
+    yield f"gone_iter_0.solverstate{ending}", "gone_iter_0.caffemodel.*not exist.*working folder"
     (folder / f"wide_iter_0.caffemodel{ending}").rename(folder / f"gone_iter_0.caffemodel{ending}")
     yield f"gone_iter_0.solverstate{ending}", r"layer 'ip1', blob 0.*6"
 
@@ -550,8 +550,8 @@ WRONG = {
     "type": ('type: "Adm"', "type 'Adm' is unknown. Did you mean 'Adam'"),
     "two types": ('type: "SGD" solver_type: SGD', "both type and the old solver_type"),
     "regularization": ('regularization_type: "L3"', "regularization_type 'L3' is unknown"),
-    "momentum": ('type: "AdaGrad"', "AdaGrad takes no momentum, given is 0.9"),
-    "rms": ('type: "RMSProp" momentum: 0 rms_decay: 1', "rms_decay 1 must be from 0 on and below 1"),
+    "momentum": ('type: "AdaGrad"', "AdaGrad takes no momentum, but it is 0.9"),
+    "rms": ('type: "RMSProp" momentum: 0 rms_decay: 1', "rms_decay 1 must be at least 0 and below 1"),
     "adam": ('type: "Adam" momentum: 1', "momentum 1 of Adam must be"),
     "momentum2": ('type: "Adam" momentum2: 1', "momentum2 1 of Adam must be"),
     "average_loss": ("average_loss: 0", "average_loss 0 must be 1 or more"),
@@ -563,7 +563,7 @@ WRONG = {
     "too many": ('train_net: "x" test_iter: 1 test_interval: 1', "test_iter is given 1 times, for 0 test nets"),
     "eval_type": ('test_iter: 1 test_interval: 1 eval_type: "x"', "eval_type 'x' is unknown"),
     "two nets": ('net: "x" train_net: "x"', "given is net and train_net"),
-    "no net file": ('net: "no.prototxt"', "no.prototxt: no such prototxt.*from the working folder"),
+    "no net file": ('net: "no.prototxt"', "no.prototxt: no such prototxt.*relative to the working folder"),
     "a net": ("layer { }", r"solver.prototxt: line \d+: .*This is a net's prototxt: give the solver.prototxt"),
     "field": ("momentun: 1", r"line \d+: Caffe has no momentun here, .*Did you mean .momentum"),
 }  # fmt: skip
@@ -606,7 +606,7 @@ def test_a_rate_that_is_no_number(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match="is no folder that you may write to"):
+    with pytest.raises(RunError, match="is not a folder that you can write to"):
         ours.get_solver(written(tmp_path, f'snapshot: 1 snapshot_prefix: "{tmp_path}/file/s"'))
 
 

@@ -195,8 +195,8 @@ def test_hdf5_gives_gradients_of_weights(tmp_path: Path, engine: str, three_file
         ("source: '{}/list.txt'", "data.*would be 0x1x2"),
         ("source: '{}/list.txt' batch_size: 2 }} transform_param {{ scale: 2", "remove transform_param"),
         ("source: '{}/other.txt' batch_size: 2", "no dataset 'label'.*There are: data"),
-        ("source: '{}/rows.txt' batch_size: 2", "equally many rows.*data 2x1, label 3"),
-        ("source: '{}/words.txt' batch_size: 2", "'label' is no array of numbers"),
+        ("source: '{}/rows.txt' batch_size: 2", "the same number of rows.*data 2x1, label 3"),
+        ("source: '{}/words.txt' batch_size: 2", "'label' is not an array of numbers"),
     ],
 )
 def test_what_is_wrong_with_hdf5_is_said(
@@ -386,7 +386,7 @@ def test_kinds_of_files_as_opencv_reads_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "settings", "transform", "message"),
     [
-        ("a b.png x", "", "", "line 1: 'a b.png x' is no path, space and whole number"),
+        ("a b.png x", "", "", "line 1: 'a b.png x' is not a path, a space and a whole number"),
         ("", "", "", "lists no file"),
         ("c.png 1", "", "", "c.png: there is no such file"),
         ("list.txt 1", "", "", "list.txt is no image"),
@@ -440,7 +440,7 @@ def test_infogain_reads_its_matrix_from_a_file(tmp_path: Path, caffe: Any) -> No
     with pytest.raises(InputError, match=r"'x'.*\(1, 1, 2, 8\); \(1, 1, 4, 4\) is expected"):
         run(module("torch"), case)
     (tmp_path / "matrix.binaryproto").write_bytes(b"<html>")
-    with pytest.raises(InputError, match="no binaryproto"):
+    with pytest.raises(InputError, match="not a binaryproto"):
         run(module("torch"), case)
 
 

@@ -185,7 +185,7 @@ def test_snapshots_of_two_nets_are_no_series(tmp_path: Path) -> None:
 
     other = solver(tmp_path / "b", "torch", layers=LAYERS.replace("num_output: 5", "num_output: 6"))
     other.snapshot()
-    with pytest.raises(InputError, match="not one net"):
+    with pytest.raises(InputError, match="not of one net"):
         of_snapshots([*paths, tmp_path / "b/toy_iter_0.caffemodel"])
     with pytest.raises(InputError, match="two caffemodels or more"):
         show_evolution(paths[0])
@@ -204,7 +204,7 @@ def test_command(recorded: Path, tmp_path: Path) -> None:
     assert all(Path(path).exists() for path in made["files"])
     wrong = run(tmp_path / "net.prototxt")
     assert (wrong.returncode, len(wrong.stderr.splitlines())) == (2, 1)
-    assert "is no record of a training" in wrong.stderr
+    assert "is not the record of a training" in wrong.stderr
     missing = run(tmp_path / "no.record")
     assert "there is no such record" in missing.stderr
 

@@ -147,7 +147,7 @@ def test_errors_are_one_line_and_pass(net: Any) -> None:
     assert panel.said.value == ""
     panel.layer.value = "pool5"
     panel.what.value = "kernels"
-    assert "no weights of a layer" in panel.said.value
+    assert "the weights have no layer" in panel.said.value
     panel.layer.value = "fc8"
     assert (panel.said.value, panel.shown.layout.display) == ("", "")
 

@@ -156,7 +156,7 @@ def test_rows_are_those_of_images_alone(toy: Path, engine: str, suffix: str) -> 
     assert [Path(name).name for name in names] == [f"{n}.png" for n in GOOD]
     for blob, expected in one_by_one(toy, engine).items():
         np.testing.assert_allclose(found[blob].reshape(expected.shape), expected, rtol=1e-5, atol=1e-6)
-    assert "images passed over: 2" in said
+    assert "images skipped: 2" in said
     assert [
         line for line in errors.splitlines() if "7.png" in line or "NaN or infinity" in line
     ] == errors.splitlines()
@@ -429,7 +429,7 @@ def test_formats_say_what_they_cannot_hold(toy: Path, monkeypatch: pytest.Monkey
     pytest.importorskip("lmdb", reason="lmdb is not installed")
     (toy / "deploy.prototxt").write_text(TOY.replace('top: "fc"', 'top: "names"'))
     for suffix in (".npz", ".h5"):
-        with pytest.raises(InputError, match="the images' names under this one"):
+        with pytest.raises(InputError, match="uses this name for the names of the images"):
             features(network(toy), toy / "images", "names", output=toy / f"a{suffix}")
     (toy / "a.lmdb").mkdir()
     with pytest.raises(InputError, match=r"a\.lmdb exists: remove it"):

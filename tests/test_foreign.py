@@ -618,7 +618,7 @@ class TestMistakes:
     @pytest.mark.parametrize(("opening", "closing"), [("a {", "}"), ("a <", ">"), ("a: [{", "}]")])
     def test_messages_in_messages_without_end(self, start: str, opening: str, closing: str) -> None:
         text = f"layer {{\n{start}{opening * 3000}{closing * 3000}}}"
-        with pytest.raises(InputError, match=r"deep:2:\d+: more than 100 messages stand in each other"):
+        with pytest.raises(InputError, match=r"deep:2:\d+: messages are nested more than 100 deep"):
             parse_net(text, "deep")
 
     def test_100_messages_in_each_other_are_read(self) -> None:

@@ -192,7 +192,7 @@ def other(file: Any, kind: str) -> None:
     ("kind", "words"),
     [
         ("keras", "it is of Keras"), ("state", "a solver's state"), ("images", "HDF5Data"), ("others", "no group 'data', but 'weights'"),
-        ("empty", "has no arrays"), ("text", "/data/conv/0 is no blob's array"), ("names", "/data/conv/kernel is no blob's"), ("loose", "the array '0'"),
+        ("empty", "has no arrays"), ("text", "/data/conv/0 is not an array"), ("names", "/data/conv/kernel is not an array"), ("loose", "the array '0'"),
         ("external", "/data/conv/0 is a link"), ("outside", "/data is a link"), ("values outside", "in another file"), ("loop", "within itself"),
     ],
 )  # fmt: skip

@@ -121,9 +121,9 @@ def test_exif_orientation(tmp_path: Path, orientation: int, turn: int) -> None:
     ("name", "content", "message"),
     [
         ("a.png", None, "no such file"),
-        ("", None, "is no file"),
-        ("a.png", b"", "no image"),
-        ("a.jpg", b"<html>404</html>", "no image"),
+        ("", None, "is not a file"),
+        ("a.png", b"", "not an image"),
+        ("a.jpg", b"<html>404</html>", "not an image"),
     ],
 )
 def test_what_is_no_image_is_named(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:

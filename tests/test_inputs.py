@@ -243,7 +243,7 @@ class TestSequences:
         step = SEQUENCE[2]
         with told() as lines:
             found = show_activations(network("sequence", engine), step).arrays["ip"]
-        assert lines[0] == "each image stands in all 5 rows of input 'x' (5, 1, 3)"
+        assert lines[0] == "each image is repeated in all 5 rows of input 'x' (5, 1, 3)"
         close(found, by_hand("sequence", engine, "ip", x=step, cont=CONTINUED).transpose(2, 0, 1))
 
     @pytest.mark.filterwarnings("ignore::caffe_viz.errors.CaffeVizWarning")

@@ -30,7 +30,7 @@ ONCE = {
     "detect": "{net} {weights} {image} -o {out}",
 }
 # What none of the kinds answers with; nets that do have tests of their own.
-NOT_IN_PLACES = {"segment": "no class for each pixel", "detect": "boxes are known from"}
+NOT_IN_PLACES = {"segment": "not a class for each pixel", "detect": "boxes can be read from"}
 RUNNING = {
     "activations": "{net} {weights} {image} -o {out}",
     "gradient": "{net} {weights} {image} -o {out}",

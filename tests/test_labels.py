@@ -64,9 +64,9 @@ def test_formats(
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("", " holds no names of classes"),
-        ("\n \n", " holds no names of classes"),
-        (b"\x89PNG\0\0", " is no text"),
+        ("", " holds no class names"),
+        ("\n \n", " holds no class names"),
+        (b"\x89PNG\0\0", " is not a text file"),
         ("n01440764 tench\ngoldfish", ", line 2: 'goldfish' has no WordNet number"),
         ('["a",\n 3]', ", line 2: 3 is no name"),
         ('{"0": "a",\n"0": "b"}', ", line 2: number 0 is that of 'a' and 'b'"),

@@ -157,7 +157,7 @@ def test_what_is_no_log(tmp_path: Path) -> None:
     ):
         path = write(tmp_path / "a.log", text)
         assert is_log(path)
-        assert "no log of one: no line says" in refused("evolution", path)
+        assert "nor the log of a training: no line says" in refused("evolution", path)
     assert not is_log(write(tmp_path / "b", b"\0\1\2"))
     with pytest.raises(InputError, match="cannot be read"):
         read_logs([tmp_path / "nowhere.log"])

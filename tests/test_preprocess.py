@@ -178,10 +178,10 @@ BROKEN = {
     "complex.npy": (np.ones(3, complex), "complex numbers"),
     "objects.npy": (np.array([None, 1, 2]), "holds Python objects"),
     "text.npy": (b"104,117,123", "is no .npy"),
-    "page.binaryproto": (b"<html>404</html>", "is no binaryproto"),
+    "page.binaryproto": (b"<html>404</html>", "is not a binaryproto"),
     "empty.binaryproto": (b"", "is empty"),
     "damaged.binaryproto": (BlobProto(num=1, channels=3, height=9, width=9, data=[1.0]).SerializeToString(), "1 values"),
-    "text.png": (b"104", "no image"),
+    "text.png": (b"104", "not an image"),
     "lost.binaryproto": (None, "no such binaryproto"),
     "lost.npy": (None, "No such file"),
     "lost.png": (None, "no such file"),
@@ -453,7 +453,7 @@ def test_the_nets_own_data_layer(toy: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [("layer { nonsense", "is not read for how images get in"), ("", "is empty"), (TOY, "")]
+    ("text", "said"), [("layer { nonsense", "is not used for the preprocessing"), ("", "is empty"), (TOY, "")]
 )
 def test_a_training_that_says_nothing_is_no_fault(toy: Path, text: str, said: str) -> None:
     (toy / "train_val.prototxt").write_text(text)
@@ -571,7 +571,7 @@ def test_it_warns_as_classify_does(toy: Path, engine: str) -> None:
     _, _, said = ran("preprocess", *files, *options)
     assert "warning: mean is 0.4: it is subtracted from pixels of 0..255, so give 255 times it" in said
     made = json.loads(here("preprocess", *files, "--mean", "9000", "--image", toy / "photo.png", "--json"))
-    assert any("more than white" in doubt for doubt in made["warnings"])
+    assert any("brighter than white" in doubt for doubt in made["warnings"])
     assert made["mean"] == [9000]
     assert ran("preprocess", *files, "--image", toy / "lost.png")[0] == 2
 

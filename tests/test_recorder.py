@@ -245,7 +245,7 @@ def test_reading_a_truncated_file_gives_the_whole_periods(tmp_path: Path) -> Non
         record = Record.load(io.BytesIO(data[:size]))
         assert len(record.frames) == whole, size
         assert not record.note
-    with pytest.raises(InputError, match="no record"):
+    with pytest.raises(InputError, match="not the record"):
         Record.load(io.BytesIO(data[: head - 1]))
 
 
@@ -267,7 +267,7 @@ def test_flipped_bits_are_seen(tmp_path: Path) -> None:
                 _ = [record.values(p.layer, p.blob) for p in record.head.parameters]
                 raise AssertionError(f"byte {at} was changed, and nobody saw it")
         except InputError as error:
-            assert "damaged" in str(error) or "no record" in str(error)  # noqa: PT017
+            assert "damaged" in str(error) or "not the record" in str(error)  # noqa: PT017
 
 
 def test_no_pickle_and_no_bomb_is_opened(tmp_path: Path) -> None:
@@ -291,7 +291,7 @@ def test_no_pickle_and_no_bomb_is_opened(tmp_path: Path) -> None:
 def test_two_runs_cannot_write_one_file(tmp_path: Path) -> None:
     path = tmp_path / "a.record"
     first = recorder(solver(tmp_path, "torch"), path, every=1)
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match="exists already"):
         recorder(solver(tmp_path, "torch"), path, every=1)
     second = solver(tmp_path, "torch")
     plain(second, 1)
@@ -391,7 +391,7 @@ def test_the_record_of_another_training_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="parameters, or those that it keeps"):
         recorder(other, path, every=5, layers=["conv"])
     (tmp_path / "b.record").write_text("nothing")
-    with pytest.raises(InputError, match="no record"):
+    with pytest.raises(InputError, match="not the record"):
         recorder(other, tmp_path / "b.record", every=5)
 
 

@@ -90,7 +90,7 @@ def test_settings_are_read_as_yaml_or_python(string: str, found: dict[str, Any])
 def test_settings_run_nothing(string: str) -> None:
     layer = LayerParameter()
     layer.python_param.param_str = string
-    with pytest.raises(InputError, match="is no mapping such as"):
+    with pytest.raises(InputError, match="is not a mapping such as"):
         settings(layer)
 
 

@@ -245,7 +245,7 @@ def test_what_is_found_is_the_same_as_of_files(folder: Path, site: Any, engine: 
         cv.top_images(net, where, "conv2").top for where in (folder / "photos", site.at("photos"))
     )
     assert there.failed == (
-        f"{site.at('photos/7.png')} is no image of a known format; PNG, JPEG and TIFF are.",
+        f"{site.at('photos/7.png')} is not an image in a known format, such as PNG, JPEG or TIFF.",
     )
     assert there.names[0] == site.at(f"photos/{Path(here_.names[0]).name}")
     for name in ("values", "images", "units", "boxes", "crops", "seen"):

@@ -272,11 +272,11 @@ def test_two_runs_in_one_folder_never_mix(toy: Path, tmp_path: Path) -> None:
     finish(again)
     next(parts)
     other = Reporting(subject(toy, images=[CAT]), folder, budget=0)
-    with pytest.raises(RunError, match="another report has begun in it"):
+    with pytest.raises(RunError, match="another report was started in it"):
         finish(first)
     page = finish(other)
     assert "cat.png" in page.text
-    with pytest.raises(RunError, match="another report has begun in it"):
+    with pytest.raises(RunError, match="another report was started in it"):
         first.write()
     assert Elements(other.path.read_text("utf-8")).text == page.text
 
@@ -431,7 +431,7 @@ def test_inputs_that_are_no_images(tmp_path: Path, engine: str) -> None:
     )
     network = Network(prototxt, weights, engine=engine)
     page = finish(Reporting(Subject.of(network, [tmp_path / "rows.npy"]), tmp_path / "out", budget=600))
-    assert "no value for each class" in page.text
+    assert "not one value for each class" in page.text
     assert "8 x 7 x 96" in page.text
     saved = [b["data-save"] for b in page.all("button") if "data-save" in b]
     assert sum("_ascent.png" in name for name in saved) == 11
@@ -451,9 +451,9 @@ def test_a_loss_is_shown_as_its_value(toy: Path, engine: str, tmp_path: Path) ->
     ("more", "words"),
     [
         ({"images": ["{toy}/nothing.png"]}, "there is no such image"),
-        ({"images": ["{toy}/labels.txt"]}, "no path of an image and its label"),
+        ({"images": ["{toy}/labels.txt"]}, "not the path of an image and its label"),
         ({"record": "{toy}/nothing.record"}, "nothing.record cannot be read"),
-        ({"record": "{toy}/labels.txt"}, "no record of a training"),
+        ({"record": "{toy}/labels.txt"}, "not the record of a training"),
         ({"record": str(RECORD)}, "record of another net, 'CaffeNet_CIFAR10'"),
         ({"photos": "{toy}/nowhere"}, "there is no such image, folder"),
     ],

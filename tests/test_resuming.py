@@ -100,7 +100,9 @@ def test_two_runs_into_one_file(
 
     with pytest.raises(Enough):
         make(file, another)
-    assert {*said} == {f"caffe-viz: another run is at {file}: wait for its end, or give another output."}
+    assert {*said} == {
+        f"caffe-viz: another run is working on {file}: wait until it ends, or give another output."
+    }
     code, _, told = ran(*line)
     assert code == 0, told
     made = {"features": file, "top": out / "conv2_top.npz"}[command]

@@ -199,7 +199,7 @@ def test_which_answer_says_something_of_each_pixel() -> None:
         dense_answer(net, "nothing")
     line = layer("only", "Convolution", "data", more="convolution_param { num_output: 1 kernel_size: 1 }")
     for ending in (line, layer("mean", "Reduction", "data", more="reduction_param { axis: 1 }")):
-        with pytest.raises(InputError, match="no class for each pixel"):
+        with pytest.raises(InputError, match="not a class for each pixel"):
             dense_answer(network(data(1, 3, 8, 8) + ending))
 
 
@@ -247,7 +247,7 @@ class TestCommand:
         )
         assert code == 0
         assert errors.count("\n") == 1
-        assert "passed over: " in errors
+        assert "skipped: " in errors
         assert " 50.00 %  0  background\n 50.00 %  1  grass\n" in said
         names = {path.name for path in (tmp_path / "out").iterdir()}
         assert names == {f"{stem}_{what}.png" for stem in "ac" for what in ("segments", "classes", "labels")}

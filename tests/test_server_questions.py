@@ -355,13 +355,13 @@ ERRORS: dict[str, tuple[str, dict[str, Any], str]] = {
     "no layer": ("maps", {"layer": "conv9"}, "no layer 'conv9'. Did you mean"),
     "no unit": ("unit", {"layer": "conv1", "unit": 48}, "layer 'conv1' has units 0 to 47, not 48."),
     "no layer of a unit": ("unit", {"layer": "conv1:3", "unit": 0}, "no layer 'conv1:3'"),
-    "no kernel": ("kernel", {"layer": "relu1", "unit": 0}, "no weights of a layer 'relu1'"),
+    "no kernel": ("kernel", {"layer": "relu1", "unit": 0}, "the weights have no layer 'relu1'"),
     "no kernel of that number": ("kernel", {"layer": "conv1", "unit": 48}, "units 0 to 47, not 48"),
     "no method": ("attribution", {"method": "grad-kam"}, "Did you mean 'grad-cam'"),
     "no target": ("attribution", {"target": "kat"}, "Did you mean 'cat'"),
     "no maps": ("attribution", {"layer": "fc6"}, "layer 'fc6' has no maps"),
     "a long method": ("attribution", {"method": "occlusion"}, "takes long"),
-    "no objective": ("ascent", {"objective": "conv1:"}, "character 7"),
+    "not an objective": ("ascent", {"objective": "conv1:"}, "character 7"),
     "a filter that there is not": ("ascent", {"objective": "conv1:48"}, "48"),
     "no photographs": ("places", {"layer": "conv1", "unit": 0}, "--photos"),
     "no second network": ("maps", {"layer": "conv1", "net": 1}, "no second network"),
@@ -406,7 +406,7 @@ def test_a_warm_bench_has_run_the_net(network: Network, monkeypatch: pytest.Monk
 
 
 def test_an_image_that_is_gone_is_said(asking: Asking) -> None:
-    with pytest.raises(InputError, match="give it again"):
+    with pytest.raises(InputError, match="upload it again"):
         asking("answer", image="0" * 64)
 
 

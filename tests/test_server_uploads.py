@@ -84,18 +84,18 @@ REFUSED = {
     "41 megapixels": (png_head(8200, 5000), "8200 x 5000 pixels are more than 40 million"),
     "no pixels": (png_head(0, 0), "a.png"),
     "truncated": (CAT.read_bytes()[:5000], "cannot be read"),
-    "empty": (b"", "no image of a known format"),
-    "text": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "no image of a known format"),
+    "empty": (b"", "not an image in a known format"),
+    "text": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not an image in a known format"),
     "postscript": (
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n(/etc/passwd) run\n", "EPS is none of"
     ),
     "objects": (npy(np.array([{}], dtype=object)), "Python objects"),
     "text in an array": (npy(np.array(["a"])), "texts"),
     "infinity": (npy(np.array([np.inf])), "NaN or infinity"),
-    "an array that ends early": (npy(np.zeros((100, 100)))[:900], "less than its head says"),
+    "an array that ends early": (npy(np.zeros((100, 100)))[:900], "less than its header says"),
     "an array that lies": (
         npy(np.zeros(1)).replace(b"'shape': (1,), }" + b" " * 10, b"'shape': (99999999999,), }"),
-        "less than its head says",
+        "less than its header says",
     ),
     "half a head": (npy(np.zeros(1))[:9], "cannot be read as an array"),
 }  # fmt: skip

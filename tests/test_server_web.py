@@ -371,7 +371,7 @@ class TestQuestions:
         reply = get(app, f"/api/maps?image={cat}&layer=conv1")
         assert (reply.status, reply.json) == (
             500,
-            {"error": "ZeroDivisionError: by zero (a fault of caffe_viz itself)"},
+            {"error": "ZeroDivisionError: by zero (a bug in caffe_viz)"},
         )
         assert "Traceback" in caplog.text
         assert "default-src 'none'" in reply.headers["content-security-policy"]
@@ -444,7 +444,7 @@ class TestEvents:
         assert errors[0] == "the worker ended"
         assert errors[1] == "there is no question 'ascend'. Did you mean 'ascent'?"
         assert errors[2].startswith("steps: ")
-        assert errors[3] == "ZeroDivisionError: by zero (a fault of caffe_viz itself)"
+        assert errors[3] == "ZeroDivisionError: by zero (a bug in caffe_viz)"
         assert errors[4].startswith("there is no question ''. There are: image, ")
         assert errors[5].startswith("image: ")
         assert "Traceback" in caplog.text

@@ -89,8 +89,8 @@ def test_the_whole_range_of_float32_is_normalised_without_overflow() -> None:
         (np.zeros((1, 2, 3, 4, 5)), r"\(1, 2, 3, 4, 5\)"),
         (np.zeros((0, 4, 4)), r"\(0, 4, 4\).*nothing"),
         (np.array([[[1, np.nan, np.inf]]]), "2 of 3 values are NaN or infinite"),
-        (np.array([[["a"]]]), "no real numbers"),
-        (np.zeros((1, 1, 1), complex), "no real numbers"),
+        (np.array([[["a"]]]), "not real numbers"),
+        (np.zeros((1, 1, 1), complex), "not real numbers"),
     ],
 )
 def test_what_cannot_be_tiled_is_named(images: Any, message: str) -> None:

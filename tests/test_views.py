@@ -193,7 +193,7 @@ def test_a_failure_in_maximize_keeps_what_there_is(
     np.testing.assert_array_equal(found.ascent.images, whole.ascent.images)
     code, _, said = ran("ascend", "caffenet_cifar10", "--layer", "conv2", "--steps", "2", "-o", tmp_path)
     assert code == 1
-    assert said.endswith("caffe-viz: the connection is lost. What was made by then is kept.\n")
+    assert said.endswith("caffe-viz: the connection is lost. What was finished by then is kept.\n")
     assert cv.Ascent.load(tmp_path / "conv2_natural.npz").filters == tuple(range(BATCH))
 
 

@@ -215,7 +215,7 @@ def test_of_large_matrices_the_first_part_is_drawn() -> None:
     assert 2048 <= picture.shape[1] < 2148
     assert 512 <= picture.shape[0] < 580
     assert figures.matrix(weights[:2]).shape[0] < 100  # two rows are strips
-    with pytest.raises(InputError, match="no matrix"):
+    with pytest.raises(InputError, match="not a matrix"):
         figures.matrix(np.zeros((2, 0)))
     with pytest.raises(InputError, match="NaN"):
         figures.matrix([[np.nan]])

@@ -44,7 +44,7 @@ def test_rows_are_those_of_the_other_formats(folder: Path, engine: str) -> None:
     code, said, errors = ran(*words(folder, "--engine", engine))
     assert code == 0, errors
     assert "fc 70 5" in " ".join(said.split())
-    assert said.splitlines()[-2:] == ["images passed over: 2", str(folder / "a.zarr")]
+    assert said.splitlines()[-2:] == ["images skipped: 2", str(folder / "a.zarr")]
     found, expected = (
         zarr.open(str(folder / "a.zarr"), mode="r"),
         features(network(folder, engine), folder / "photos", BLOBS),
@@ -58,7 +58,7 @@ def test_rows_are_those_of_the_other_formats(folder: Path, engine: str) -> None:
     assert [Path(name).name for name in found["names"][:]] == [f"{n}.png" for n in range(IMAGES)]
     reasons = found["reasons"][:].tolist()
     assert [n for n, reason in enumerate(reasons) if reason] == [*BAD]
-    assert all(f"passed over: {reasons[n]}" in errors for n in BAD)
+    assert all(f"skipped: {reasons[n]}" in errors for n in BAD)
 
 
 def test_a_finished_store_is_left_as_it_is(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,7 +236,8 @@ def test_something_else_is_refused(folder: Path, what: str) -> None:
     before = files(path)
     said = refused(*words(folder)).splitlines()[-1]
     assert (
-        f"{path} holds something else than features: delete it to begin anew, or give another output." in said
+        f"{path} holds something other than features: delete it to begin anew, or give another output."
+        in said
     )
     assert files(path) == before
 
@@ -256,7 +257,7 @@ def test_addresses_that_are_none(folder: Path, monkeypatch: pytest.MonkeyPatch) 
         1,
         "caffe-viz: nowhere://a/b.zarr cannot be written: Protocol not known: nowhere.",
     )
-    assert "s3://a/b.npz: a file is written on this machine; a store there ends in .zarr." in refused(
+    assert "s3://a/b.npz: files are written on this machine only; a store there ends in .zarr." in refused(
         *words(folder, "-o", "s3://a/b.npz")
     )
     monkeypatch.setitem(sys.modules, "s3fs", None)

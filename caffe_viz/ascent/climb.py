@@ -238,7 +238,7 @@ class Climb:
         bad = np.flatnonzero(~np.isfinite(values).all(1))
         if bad.size:
             raise RunError(
-                f"{self.goals[bad[0]].name}: its value is no number; are there NaN weights (caffe-viz "
+                f"{self.goals[bad[0]].name}: its value is not a number: are there NaN weights (caffe-viz "
                 f"check), or is the rate too high?"
             )
 

@@ -97,7 +97,7 @@ class Crew:
         tries = self._tries[batch] = self._tries.get(batch, 0) + 1
         if tries >= TRIES:
             raise RunError(
-                f"{tries} workers died of {self.job.named(batch)} ({reason}); try fewer at once, or a "
+                f"{tries} workers died on {self.job.named(batch)} ({reason}); try fewer at once, or a "
                 f"smaller size."
             )
         waiting.append(batch)

@@ -78,4 +78,4 @@ class Ascent:
                     int(saved["seed"]), str(saved["engine"]), tuple(later["faded"].tolist()),
                 )  # fmt: skip
         except (OSError, ValueError, KeyError) as error:
-            raise InputError(f"{path} is no saved ascent: {error}.") from None
+            raise InputError(f"{path} is not a saved ascent: {error}.") from None

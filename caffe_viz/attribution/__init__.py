@@ -71,7 +71,9 @@ def attributing(
     need_method(method)
     inputs = np.asarray(images, np.float32)
     if inputs.ndim < 2 or not len(inputs) or not np.isfinite(inputs).all():
-        raise InputError(f"images of {inputs.shape}: finite numbers (N, C, H, W) are expected, one at least.")
+        raise InputError(
+            f"images of {inputs.shape}: expected finite numbers (N, C, H, W), with at least one image."
+        )
     asked = _asked(probe, inputs, targets)
     layers = [_layer(probe, method, layer, target) for _, target in asked]
     groups: dict[tuple[str, str], list[int]] = {}

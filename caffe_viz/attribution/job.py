@@ -64,8 +64,8 @@ class Job:
         if values.shape != seeds.shape:
             raise InputError(
                 f"target {targets[0]}: {blob!r} is {values.shape[1:]} for an image and up to "
-                f"{seeds.shape[1:]} for others: what depends so on the image has no channels; choose a layer "
-                f"before it."
+                f"{seeds.shape[1:]} for others: a blob whose shape depends on "
+                "the image has no channels; choose a layer before it."
             )
         return np.asarray((values * seeds).reshape(len(values), -1).sum(1, dtype=np.float64), np.float32)
 

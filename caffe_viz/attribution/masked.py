@@ -47,8 +47,8 @@ def occlusion(job: Job) -> Steps[Array]:
     """
     if job.images.ndim not in (3, 4):
         raise InputError(
-            f"the input is {job.images.shape[1:]}, no image (C, H, W) and no sequence (C, T): "
-            f"use a method of gradients."
+            f"the input is {job.images.shape[1:]}, neither an image (C, H, W) nor a sequence (C, T): "
+            f"use a gradient method."
         )
     out = np.empty((len(job.images), 1, *job.images.shape[2:]), np.float32)
     for m in range(len(job.images)):

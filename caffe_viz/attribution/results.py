@@ -96,7 +96,7 @@ class Attribution:
                     Settings(**json.loads(str(saved["settings"]))),
                 )  # fmt: skip
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-            raise InputError(f"{path} is no saved attribution: {str(error).rstrip('.')}.") from None
+            raise InputError(f"{path} is not a saved attribution: {str(error).rstrip('.')}.") from None
 
 
 def centre(values: Array) -> tuple[float, ...]:

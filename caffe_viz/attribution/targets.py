@@ -92,7 +92,7 @@ def find_targets(probe: Probe, given: Sequence[int | str]) -> tuple[Target, ...]
         InputError: there is none, or as `find_target`.
     """
     if not len(given):
-        raise InputError("no target is given: leave it out for each image's likeliest class.")
+        raise InputError("no target is given: leave it out to explain each image's most likely class.")
     return tuple(find_target(probe, one) for one in given)
 
 

@@ -148,7 +148,7 @@ def why_embedded(net: NetParameter) -> str:
             return f"the net has {unknown.text}, a field of a fork"
     for layer in net.layer:
         if layer.type in ENTERED:
-            return f"{where(layer)} is entered by {ENTERED[layer.type]}"
+            return f"{where(layer)} is registered by {ENTERED[layer.type]}"
         if layer.type in TABLE and TABLE[layer.type].fork:
             return f"{where(layer)} is of a fork"
         if layer.variant:
@@ -209,7 +209,7 @@ def foreign_findings(net: NetParameter, engine: str) -> Iterator[Finding]:
         if engine != "caffe" or layer.type not in TABLE or TABLE[layer.type].fork:
             continue
         if layer.variant:
-            message = f"is meant as in {layer.variant}; real Caffe computes what BVLC's or SSD's does."
+            message = f"is read as in {layer.variant}; real Caffe computes what BVLC's or SSD's does."
             yield Finding("error", where(layer), message)
         kept = {full_text(x) for x in layer.unknown}
         for field in of_forks(layer):

@@ -45,7 +45,7 @@ def safety_findings(net: NetParameter, engine: str, *, allow_code: bool) -> Iter
         for field, verb in FILES.get(layer.type, ()):
             path = _value(layer, field)
             if path and engine == "torch" and field.startswith(PASSED_OVER):
-                message = f"{field} {path!r} is passed over: the embedded engine saves no detections."
+                message = f"{field} {path!r} is ignored: the embedded engine saves no detections."
                 yield Finding("warning", where(layer), message)
             elif path and not allow_code:
                 yield Finding(

@@ -62,7 +62,7 @@ def _type(layer: LayerParameter, engine: str) -> Iterator[str]:
     embedded = engine == "torch"
     if layer.type in ENTERED:
         if not embedded:
-            yield f"its type is that of {ENTERED[layer.type]}, which only the engine torch computes."
+            yield f"its type is registered by {ENTERED[layer.type]}, which only the engine torch computes."
     elif layer.type in known.UNUSABLE and not (embedded and layer.type in known.EMBEDDED):
         only = " Only the engine torch computes it." if layer.type in known.EMBEDDED else ""
         yield f"cannot be used: {known.UNUSABLE[layer.type]}.{only}"

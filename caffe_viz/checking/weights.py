@@ -48,7 +48,7 @@ def weight_findings(
     if missing:
         spare = [name for name in given if name not in targets]
         unused = f" Weights that no layer takes: {_names(spare)}." if spare else ""
-        message = f"none for {_names(missing)}: what their fillers made stays.{unused}"
+        message = f"none for {_names(missing)}: they keep the values of their fillers.{unused}"
         yield Finding("warning", "weights", message + (near(missing[0], spare) if spare else ""))
 
 

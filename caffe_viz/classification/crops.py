@@ -18,7 +18,7 @@ def need_margin(preprocess: Preprocess, shape: tuple[int, ...]) -> None:
     if side is None or side <= min(shape[-2:]):
         wanted = max(shape[-2:]) * 8 // 7  # as 256 to 224
         raise InputError(
-            f"ten crops of {shape[-2]} x {shape[-1]} need a larger square to be taken from, and resize is "
+            f"ten crops of {shape[-2]} x {shape[-1]} must be cut from a larger square, but resize is "
             f"{side or 'false'} in preprocess.toml: set it to {wanted}, or leave --oversample out."
         )
 

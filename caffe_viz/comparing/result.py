@@ -178,7 +178,7 @@ class Diff:
             layers = tuple(map(_layer, facts["layers"]))
             return cls(facts["a"], facts["b"], facts["channel_order"], layers, shown)
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-            raise InputError(f"{path} is no saved comparison: {str(error).rstrip('.')}.") from None
+            raise InputError(f"{path} is not a saved comparison: {str(error).rstrip('.')}.") from None
 
 
 def _size(change: Change | None) -> float:

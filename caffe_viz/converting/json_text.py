@@ -61,10 +61,10 @@ def read_json(path: Path, net: NetParameter | None) -> Tensors:
             for number, blob in enumerate(blobs)
         ]
     except RecursionError:
-        raise InputError(f"{path} is JSON that nests too deep.") from None
+        raise InputError(f"{path} is JSON that is nested too deeply.") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         what = f"{type(error).__name__}: {error}" if not isinstance(error, KeyError) else f"it has no {error}"
-        raise InputError(f"{path} is no JSON of weights: {' '.join(what.split())[:160]}.") from None
+        raise InputError(f"{path} is not a JSON file of weights: {' '.join(what.split())[:160]}.") from None
     if not tensors:
         raise InputError(f"{path} holds no weights.")
     return in_order(tensors, net or net_of(text if isinstance(text, str) else None, path), path)

@@ -101,7 +101,7 @@ def _damaged(path: Path, error: Exception) -> InputError:
     return (
         error
         if isinstance(error, InputError)
-        else InputError(f"{path} is no .npz, or damaged: {_line(error)}.")
+        else InputError(f"{path} is not a .npz file, or is damaged: {_line(error)}.")
     )
 
 

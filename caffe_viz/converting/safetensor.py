@@ -48,7 +48,7 @@ def read_safetensors(path: Path, net: NetParameter | None) -> Tensors:
             shapes = {name: tuple(one.get_shape()) for name, one in found.items()}
             text = (file.metadata() or {}).get(PROTOTXT)
     except library.SafetensorError as error:
-        raise InputError(f"{path} is no safetensors file, or damaged: {error}.") from None
+        raise InputError(f"{path} is not a safetensors file, or is damaged: {error}.") from None
     for name, kind in kinds.items():
         if kind not in READ:
             raise InputError(f"{path}: tensor {name[:60]!r} is {kind}, a type that NumPy does not have.")

@@ -46,10 +46,10 @@ def convert(
     """
     form = format_of(output, to)
     if output.exists() and weights.exists() and output.samefile(weights):
-        raise InputError(f"{output} is the file itself: give another one by --output.")
+        raise InputError(f"{output} is the input file: choose another one with --output.")
     if half and not form.half:
         able = ", ".join(name for name, one in FORMATS.items() if one.half)
-        raise InputError(f"{output}: this format has no half precision; {able} have.")
+        raise InputError(f"{output}: this format does not support half precision; {able} do.")
     source = read_tensors(weights, net)
     if net is not None and {x.name for x in net.layer}.isdisjoint(one.layer for one in source.every):
         raise InputError(f"net {net.name!r} has none of the layers of the weights in {weights}.")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from caffe_viz.deploying.pixels import ORDERS, digits_size, pixels_of
 from caffe_viz.errors import CaffeVizWarning, InputError
-from caffe_viz.geometry.told import brings_data, told
+from caffe_viz.geometry.data_shapes import brings_data, told
 from caffe_viz.images import Preprocess
 from caffe_viz.images.mean import read_mean
 from caffe_viz.images.pixels import RED_GREEN_BLUE
@@ -72,7 +72,7 @@ def _of_training(path: Path, shapes: Mapping[str, Sequence[int]]) -> Settings | 
     try:
         return _of_data(read_net(file), inputs, file)
     except InputError as error:
-        _warn(f"{file} is not read for how images get in: {error}")
+        _warn(f"{file} is not used for the preprocessing: {error}")
         return None
 
 

@@ -10,7 +10,7 @@ from caffe_viz.deploying.losses import Loss, answers, auxiliary, compared, learn
 from caffe_viz.deploying.pixels import Pixels, mean_file, only_trains, pixels_of
 from caffe_viz.errors import InputError
 from caffe_viz.geometry import measure
-from caffe_viz.geometry.told import brings_data, told
+from caffe_viz.geometry.data_shapes import brings_data, told
 from caffe_viz.images import Preprocess
 from caffe_viz.netdef import AS_FILED, LayerParameter, NetParameter, State, for_phase, write_net
 from caffe_viz.netdef.copying import without_layers
@@ -80,7 +80,7 @@ def deploy(
     needed = leading_to(body, goals.blobs())
     data = [layer for layer in needed.layer if layer.type == "Input" or brings_data(layer)]
     if not [layer for layer in needed.layer if layer.bottom]:
-        raise InputError(f"net {net.name!r} has nothing that it answers with: no loss, measure or output.")
+        raise InputError(f"net {net.name!r} has no answer: no loss, no accuracy and no output.")
     shapes = _shapes(needed, data, given, folder)
     out, more = _fitting(needed, data, shapes, given, batch)
     notes += [*more, *_labels(needed, data)]
@@ -114,12 +114,12 @@ def _states(net: NetParameter, asked: State) -> Iterator[tuple[State, str]]:
     known = dict.fromkeys(stage for rule in rules for stage in (*rule.stage, *rule.not_stage))
     free = not asked.stages and DEPLOY not in net.state.stage
     if free and DEPLOY in known:
-        yield State(phase, (DEPLOY,), asked.level), f"the layers of the file's own stage {DEPLOY!r} are taken"
+        yield State(phase, (DEPLOY,), asked.level), f"the layers of the file's own stage {DEPLOY!r} are used"
     yield State(phase, asked.stages, asked.level), ""
     for stage in known if free else ():
-        yield State(phase, (stage,), asked.level), f"the layers of the stage {stage!r} are taken"
+        yield State(phase, (stage,), asked.level), f"the layers of the stage {stage!r} are used"
     if asked.phase is None:
-        yield State("TRAIN", asked.stages, asked.level), "the layers of the phase TRAIN are taken"
+        yield State("TRAIN", asked.stages, asked.level), "the layers of the phase TRAIN are used"
 
 
 def _read(layers: Sequence[LayerParameter]) -> set[str]:
@@ -313,7 +313,7 @@ def _fitting(
             measure(kept)
         except InputError:
             raise error from None
-        return kept, [f"the net takes its own number of images alone, {first}: {error}"]
+        return kept, [f"the net takes its own number of images only, {first}: {error}"]
 
 
 def _measured(net: NetParameter) -> NetParameter:

@@ -11,7 +11,7 @@ import numpy as np
 
 from caffe_viz.errors import InputError
 from caffe_viz.geometry.table import text
-from caffe_viz.geometry.told import brings_data, image_size
+from caffe_viz.geometry.data_shapes import brings_data, image_size
 from caffe_viz.images import Preprocess
 from caffe_viz.images.mean import Mean, read_mean
 from caffe_viz.images.pixels import RED_GREEN_BLUE
@@ -73,10 +73,10 @@ def pixels(layer: LayerParameter, shape: Sequence[int], folder: Path | None) -> 
     channels = shape[1] if len(shape) == 4 else 0
     out, name = Pixels(layer=layer.name), f"layer {layer.name!r} ({layer.type})"
     if layer.type in NO_IMAGES:
-        out.notes.append(f"{name} does not say how images get in: no preprocess.toml is written")
+        out.notes.append(f"{name} does not say how images are preprocessed: no preprocess.toml is written")
         return out
     if channels not in ORDERS:
-        out.notes.append(f"{name} gives {text(shape)}, which is no image: no preprocess.toml is written")
+        out.notes.append(f"{name} gives {text(shape)}, which is not an image: no preprocess.toml is written")
         return out
     t, mean = layer.transform_param, mean_file(layer, folder)
     used = _mean(layer, mean, out.notes)
@@ -104,9 +104,9 @@ def _mean(layer: LayerParameter, mean: Mean | None, notes: list[str]) -> Mean:
         return mean
     name = PurePath(t.mean_file).name
     if name == IMAGENET:
-        notes.append(f"{name} does not lie beside the net; its known averages are taken")
+        notes.append(f"{name} is not beside the net; its known averages are used")
         return Preprocess().mean
-    notes.append(f"{name} does not lie beside the net: set the mean in preprocess.toml, which is 0 there")
+    notes.append(f"{name} is not beside the net: set the mean in preprocess.toml, which is 0 there")
     return Mean.of(0)
 
 
@@ -118,8 +118,8 @@ def _resize(layer: LayerParameter, mean: Mean | None, folder: Path | None, notes
     size = image_size(layer, stored=True) or (None if mean is None else mean.size) or digits_size(folder)
     if size is None:
         notes.append(
-            "the size of the images before the crop stands in their database: images are warped straight to "
-            "the input; if they were 256 x 256, set resize = 256 in preprocess.toml"
+            "the size of the images before the crop is only known from their database: images are warped "
+            "straight to the input; if they were 256 x 256, set resize = 256 in preprocess.toml"
         )
         return None
     if size[0] != size[1]:

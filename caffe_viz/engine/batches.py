@@ -72,7 +72,7 @@ def _batches(net: Net, arrays: Arrays) -> Iterator[dict[str, Array]]:
     counts = {len(array) for array in arrays.values()}
     if len(counts) > 1:
         given = ", ".join(f"{name} {len(array)}" for name, array in arrays.items())
-        raise InputError(f"the arrays must be equally many: {given}.")
+        raise InputError(f"the arrays must have equal lengths: {given}.")
     size = next(iter(net.blobs.values())).num
     for first in range(0, max(counts, default=0), size):
         some = {name: np.asarray(a[first : first + size]) for name, a in arrays.items()}

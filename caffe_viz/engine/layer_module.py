@@ -122,8 +122,8 @@ class LayerModule(nn.Module):
         param, train, tops, device, seed = state["call"]
         if param.type not in LAYERS:
             raise InputError(
-                f"layer {param.name!r} is of type {param.type}, which is not entered here: run "
-                f"caffe_viz.layers_file.load_layers on the file that enters it, then load the module."
+                f"layer {param.name!r} is of type {param.type}, which is not registered here: run "
+                f"caffe_viz.layers_file.load_layers on the file that registers it, then load the module."
             )
         where = torch.device(device)
         call = Call(param, train, tops, where, _generator(where, seed))

@@ -29,5 +29,7 @@ def begin(extraction: Extraction, output: PathLike) -> Filing | Storing:
     if text.lower().rstrip("/").endswith(".zarr"):
         return Storing(extraction, text)
     if is_address(text):
-        raise InputError(f"{shown(text)}: a file is written on this machine; a store there ends in .zarr.")
+        raise InputError(
+            f"{shown(text)}: files are written on this machine only; a store at an address ends in .zarr."
+        )
     return Filing(extraction, Path(text))

@@ -58,7 +58,7 @@ def _format(path: Path) -> Format:
 def _need_free_name(path: Path, shapes: Shapes) -> None:
     if NAMES in shapes:
         raise InputError(
-            f"blob {NAMES!r}: {path} holds the images' names under this one; write an .lmdb or a .csv."
+            f"blob {NAMES!r}: {path} uses this name for the names of the images: write an .lmdb or a .csv."
         )
 
 

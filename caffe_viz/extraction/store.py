@@ -157,7 +157,7 @@ class Store:
         except (FileNotFoundError, ValueError) as error:
             if not is_address(self.address) and not Path(self.address).exists():
                 raise RunError(
-                    f"{self} is not there where the net runs: give a folder that all machines share, or an "
+                    f"{self} does not exist where the net runs: give a folder that all machines share, or an "
                     f"address such as s3://bucket/features.zarr."
                 ) from None
             raise RunError(f"{self} cannot be read: {self._reason(error)}.") from None
@@ -195,7 +195,7 @@ class Store:
         return {name for name in names if not name.endswith(".partial")}  # not yet written
 
     def _strange(self) -> InputError:
-        return InputError(f"{self} holds something else than features: {ADVICE}.")
+        return InputError(f"{self} holds something other than features: {ADVICE}.")
 
     @contextmanager
     def _trouble(self) -> Iterator[None]:
@@ -227,7 +227,7 @@ def need_names(address: str, blobs: Iterable[str]) -> None:
             raise InputError(f"blob {blob!r}: {address} holds something else under this name; write an .npz.")
         within = any(path == other[: len(path)] for other in paths if other != path)
         if within or any(not part or part.startswith((".", "__")) or not part.isprintable() for part in path):
-            raise InputError(f"blob {blob!r}: zarr takes no such name; write an .npz.")
+            raise InputError(f"blob {blob!r}: zarr does not allow this name; write an .npz.")
 
 
 def located(path: str | os.PathLike[str]) -> str:

@@ -36,7 +36,9 @@ def change_bars(
     """
     if not names or not len(names) == len(values) == len(notes):
         given = f"{len(names)} names, {len(values)} values, {len(notes)} notes"
-        raise InputError(f"change bars: {given}: one of each for every layer is expected, and one at least.")
+        raise InputError(
+            f"change bars: {given}: expected one of each for every layer, and at least one layer."
+        )
     largest = max((v for v in values if v is not None), default=0.0) or 1.0
     sizes = np.array([np.inf if v is None else v for v in values])
     chosen = np.sort(np.argsort(-sizes, kind="stable")[:BARS])

@@ -59,7 +59,7 @@ def signed_colours(values: ArrayLike, channel_order: str) -> Floats:
     """
     array = finite(values, "attribution")
     if array.ndim != 3 or len(array) != len(set(RED_GREEN_BLUE[channel_order])):
-        raise InputError(f"an attribution of {array.shape} is no image in {channel_order} order.")
+        raise InputError(f"an attribution of {array.shape} is not an image in {channel_order} order.")
     limit = float(np.quantile(np.abs(array), LARGEST, method="higher")) or 1.0
     picture = array[list(RED_GREEN_BLUE[channel_order])].transpose(1, 2, 0)
     return np.asarray(np.clip(picture / (2 * limit) + 0.5, 0, 1), np.float32)

@@ -33,7 +33,7 @@ def matrix(
     """
     array = finite(weights, "weights")
     if array.ndim != 2 or array.size == 0:
-        raise InputError(f"weights of shape {array.shape} are no matrix: (O, I) is expected.")
+        raise InputError(f"weights of shape {array.shape} are not a matrix: (O, I) is expected.")
     count, inputs = array.shape
     across = min(inputs, SIDE)
     down = min(count, SIDE, VALUES // across)

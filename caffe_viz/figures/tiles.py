@@ -50,7 +50,7 @@ def kernel_tiles(
     """
     array = finite(weights, "weights")
     if array.ndim < 3 or array.size == 0:
-        raise InputError(f"weights of shape {array.shape} are no kernels: (O, I, kh, kw) is expected.")
+        raise InputError(f"weights of shape {array.shape} are not kernels: (O, I, kh, kw) is expected.")
     if channel_order not in RED_GREEN_BLUE:
         raise InputError(f"channel_order is {channel_order!r}.{near(channel_order, RED_GREEN_BLUE)}")
     numbers = list(range(len(array)) if filters is None else filters)

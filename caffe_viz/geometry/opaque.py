@@ -9,7 +9,7 @@ from caffe_viz.geometry.python_layers import is_known, refusal
 from caffe_viz.geometry.table import TABLE
 from caffe_viz.netdef import LayerParameter
 
-WAYS = "enter the type by a Python file (--layers FILE.py), or choose layers that do not depend on it"
+WAYS = "register the type in a Python file (--layers FILE.py), or choose layers that do not depend on it"
 
 
 def why_opaque(layer: LayerParameter, types: Container[str] = TABLE) -> str:

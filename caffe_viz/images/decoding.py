@@ -31,7 +31,7 @@ class Limits:
     def check(self, image: Any) -> None:
         """Raises ValueError if Pillow's `image` is beyond them."""
         if image.format not in self.formats:
-            raise ValueError(f"{image.format} is none of {', '.join(sorted(self.formats))}")
+            raise ValueError(f"{image.format} is not one of {', '.join(sorted(self.formats))}")
         width, height = image.size
         if width * height > self.pixels:
             raise ValueError(f"{width} x {height} pixels are more than {self.pixels / 1e6:g} million")
@@ -53,7 +53,7 @@ def decoded(
     if data is None and not Path(path).exists():
         raise InputError(f"{path}: there is no such file.")
     if data is None and not Path(path).is_file():
-        raise InputError(f"{path} is no file: give an image, such as a PNG or a JPEG.")
+        raise InputError(f"{path} is not a file: give an image, such as a PNG or a JPEG.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -65,7 +65,7 @@ def decoded(
     except PermissionError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from None
     except UnidentifiedImageError:
-        raise InputError(f"{path} is no image of a known format; PNG, JPEG and TIFF are.") from None
+        raise InputError(f"{path} is not an image in a known format, such as PNG, JPEG or TIFF.") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         most = (Image.MAX_IMAGE_PIXELS or 0) // 10**6
         raise InputError(f"{path} has more than {most} million pixels: scale it down first.") from None

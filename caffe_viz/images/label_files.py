@@ -51,7 +51,7 @@ def read_labels(path: str | Path) -> Labels:
             except _Wrong as wrong:
                 where = f", line {wrong.line}" if wrong.line else ""
                 raise InputError(f"{path}{where}: {wrong}.") from None
-    raise InputError(f"{path} holds no names of classes: one a line is expected.")
+    raise InputError(f"{path} holds no class names: expected one per line.")
 
 
 def labels_beside(folder: Path, counts: Iterable[int]) -> Labels:
@@ -80,7 +80,7 @@ def _text(path: Path) -> str:
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}.") from None
     if b"\0" in data[:4096] and not data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise InputError(f"{path} is no text: a file of labels has one name a line.")
+        raise InputError(f"{path} is not a text file: expected one class name per line.")
     try:
         text = data.decode("utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
     except UnicodeDecodeError:  # old files of labels are in Latin-1, which has a letter for every byte

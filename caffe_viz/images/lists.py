@@ -35,12 +35,12 @@ def read_list(path: Path, root: Path | None, suffixes: Collection[str]) -> Itera
         found = pattern.fullmatch(line.rstrip())
         if not found:
             raise InputError(
-                f"{path}, line {number}: {line.strip()[:60]!r} is no path of an image and its label."
+                f"{path}, line {number}: {line.strip()[:60]!r} is not the path of an image and its label."
             )
         image = folder / (found[1].lstrip("/") if root is not None else found[1])
         if first and not image.exists():
             raise InputError(
-                f"{path}, line {number}: there is no image {image}: --root says where the paths begin."
+                f"{path}, line {number}: there is no image {image}: give the folder of the paths with --root."
             )
         first = False
         yield image, (found[2] or "").strip()

@@ -187,8 +187,9 @@ class Preprocess:
         channels, *size = shape
         if channels != self.channels:
             raise InputError(
-                f"the net takes {channels} channels, and an image is {self.channels} in {self.channel_order} "
-                f"order: {_ADVICE.get(channels, f'give an array of shape {shape} instead')}."
+                f"the net takes {channels} channels, but an image has {self.channels} in "
+                f"{self.channel_order} order: "
+                f"{_ADVICE.get(channels, f'give an array of shape {shape} instead')}."
             )
         if self.resize is not None and self.resize < max(size):
             raise InputError(
@@ -218,7 +219,7 @@ class Preprocess:
         channels = array.shape[-3] if array.ndim >= 3 else 0
         if channels not in (1, self.channels):
             raise InputError(
-                f"a blob of shape {array.shape} is no image in {self.channel_order} order: "
+                f"a blob of shape {array.shape} is not an image in {self.channel_order} order: "
                 f"(..., {self.channels}, H, W) is expected."
             )
         return np.asarray(np.clip(self.in_rgb(array), 0, 1), np.float32)

@@ -144,7 +144,7 @@ def _text(path: Path) -> str:
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}.") from None
     except UnicodeDecodeError:
-        raise InputError(f"{path} cannot be read: it is no UTF-8 text.") from None
+        raise InputError(f"{path} cannot be read: it is not UTF-8 text.") from None
 
 
 def _labels(value: str | Mapping[str, str], where: str, folder: Path) -> Labels:

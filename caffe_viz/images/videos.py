@@ -42,7 +42,9 @@ def chosen(path: Path, frames: str, count: int) -> range:
         ends = [int(text) if text else None for text in frames.split(":")]
         found = range(count)[slice(*ends)] if len(ends) > 1 else range(count)[int(frames) :][:1]
     except (ValueError, TypeError):
-        raise InputError(f"{path}#{frames}: give a frame, as #12, or some, as #0:300:10.") from None
+        raise InputError(
+            f"{path}#{frames}: give a frame, such as #12, or several, such as #0:300:10."
+        ) from None
     if not found or frames.startswith("-"):
         raise InputError(f"{path}#{frames}: there are frames 0 to {count - 1}.")
     return found

@@ -78,9 +78,7 @@ def _need_shallow(text: str) -> None:
         depth += (match[0] in ("{", "<")) - (match[0] in ("}", ">"))
         if depth > DEEPEST:
             line, before = text.count("\n", 0, match.start()) + 1, text.rfind("\n", 0, match.start())
-            raise ParseError(
-                f"more than {DEEPEST} messages stand in each other", line, match.start() - before
-            )
+            raise ParseError(f"messages are nested more than {DEEPEST} deep", line, match.start() - before)
 
 
 def strangers(fields: tuple[Element, ...], schema: Any) -> Iterator[Element]:

@@ -60,7 +60,7 @@ def _input_shapes(net: NetParameter, name: str) -> list[BlobShape]:
     if 0 < given < wanted:
         raise InputError(f"{message}. Other than 4 axes: give each an input_shape {{ dim: .. }}.")
     if given > wanted:
-        warnings.warn(f"{message}; the last ones are passed over, as Caffe does.", stacklevel=2)
+        warnings.warn(f"{message}; the last ones are ignored, as in Caffe.", stacklevel=2)
     return shapes[:count]
 
 

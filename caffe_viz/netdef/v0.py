@@ -101,7 +101,7 @@ def _padding_of(
     for bottom in old.bottom:
         if bottom not in makers:
             raise InputError(
-                f"{place} reads blob {bottom!r}, which none before it makes.{near(bottom, makers)}"
+                f"{place} reads blob {bottom!r}, which no layer before it makes.{near(bottom, makers)}"
             )
         maker = makers[bottom]
         if maker is None or maker.layer.type != PADDING:
@@ -143,7 +143,7 @@ def _convert(
         target = targets.get(v0.type, targets.get(ANY))
         if target is None:
             warnings.warn(
-                f"{name}: layer {v0.name!r} of type {v0.type!r} has no {field}; Caffe passes it over.",
+                f"{name}: layer {v0.name!r} of type {v0.type!r} has no {field}; Caffe ignores it.",
                 stacklevel=2,
             )
             continue

@@ -54,7 +54,7 @@ ARGUMENT = re.compile(r"[^,()\"']*")
 AMBIGUOUS = re.compile(r"[*():\"]|\s[+-]\s|^['+-]")
 WHOLE = re.compile(r"[0-9]{1,9}")
 MORE_OF_A_NAME = re.compile(r"[\w./-]")
-EXAMPLES = "a term, as conv3:16, conv3:16:centre, conv3, content(conv3, cat.png), or a label of a class"
+EXAMPLES = "a term such as conv3:16, conv3:16:centre, conv3, content(conv3, cat.png), or a label of a class"
 
 Unit = Channel | Neuron
 
@@ -150,7 +150,7 @@ class _Reader:
             if not self.next_is("*"):
                 break
         if found is None:
-            self.fail("a number times an objective, as 2*conv3:16,", at=start)
+            self.fail("a number times an objective, such as 2*conv3:16,", at=start)
         return number * found
 
     def factor(self, depth: int) -> float | Objective:
@@ -217,7 +217,7 @@ class _Reader:
         word = name or (WORD.match(self.text, start) or [""])[0]
         expected = "the name of a layer or a label" if word else EXAMPLES
         note = self.names.near(word) if word else ""
-        note += " Between two terms + and - have spaces." if re.search(r"\w[+-]", word) else ""
+        note += " Put spaces around + and - between two terms." if re.search(r"\w[+-]", word) else ""
         self.fail(expected, note, start)
 
     def of_layer(self, layer: str) -> Objective:
@@ -228,7 +228,7 @@ class _Reader:
         if not place:
             return unit
         if self.text.startswith(":", self.at):
-            note = " A list of filters, as 0:160:10, is no objective."
+            note = " A list of filters, such as 0:160:10, is not an objective."
             self.fail("the end of LAYER:CHANNEL:Y,X", note)
         if place[1] == CENTRE:
             return Neuron(unit.layer, unit.channel)
@@ -262,7 +262,7 @@ class _Reader:
             what = f"{label!r} is that of {len(found)}{': write ' if units else ''}{units}"
             self.fail(f"the label of one class ({what})", at=start)
         if self.text.startswith(":", self.at):
-            self.fail(f"nothing behind {label!r}, which is a class and has no channels,")
+            self.fail(f"nothing after {label!r}, which is a class and has no channels,")
         return found[0]
 
 

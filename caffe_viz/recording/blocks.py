@@ -61,7 +61,7 @@ class Blocks:
             size = file.seek(0, os.SEEK_END)
             file.seek(0)
             if file.read(len(SIGNATURE)) != SIGNATURE:
-                raise InputError(f"{source} is no record of a training.")
+                raise InputError(f"{source} is not the record of a training.")
             found, damaged, at = [], False, len(SIGNATURE)
             while size - at >= SIZE:
                 file.seek(at)

@@ -111,8 +111,8 @@ def _runs(path: Path, name: str) -> Iterator[Run]:
     seen = [one for one in _read(_lines(path, notes)) if any(one.values.values())]
     if not seen:
         raise InputError(
-            f"{path} is no record of a training, and no log of one: no line says 'Iteration 100, loss = ..', "
-            "as Caffe's do."
+            f"{path} is neither the record nor the log of a training: no line says "
+            "'Iteration 100, loss = ..', as in Caffe's logs."
         )
     note = f"{path}: {notes[0]}." if notes else ""
     for number, one in enumerate(seen, 1):

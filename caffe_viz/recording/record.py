@@ -56,7 +56,7 @@ class Record:
         """
         blocks = Blocks.of(source if isinstance(source, io.BytesIO) else Path(source))
         if not blocks.found or blocks.found[0].kind != HEAD:
-            raise InputError(f"{source} is no record of a training: it has no head.")
+            raise InputError(f"{source} is not the record of a training: it has no head.")
         head = _parsed(blocks, blocks.found[0], Head.from_bytes)
         frames, rest = list[Frame](), None
         for before, block in zip(blocks.found, blocks.found[1:], strict=False):

@@ -198,7 +198,7 @@ class Recorder:
     def _continued(self, file: Path) -> Appender:
         """Go on after the last period that this solver has seen; later ones are of another run."""
         if not self.solver.iter:
-            raise InputError(f"{file} is there already: give another name, or a snapshot to go on from.")
+            raise InputError(f"{file} exists already: give another name, or a snapshot to go on from.")
         record = Record.load(file)
         if record.head != self._head:
             raise InputError(

@@ -75,7 +75,9 @@ def weights(subject: Subject, layer: LayerGeometry) -> Made:
     """A picture of the weights that are no vector, and the statistics of every parameter."""
     message = subject.messages[layer.name]
     if layer.name not in subject.stored:
-        raise InputError("the caffemodel holds no weights under this name; layers may share another's.")
+        raise InputError(
+            "the caffemodel holds no weights under this name; the layer may share those of another."
+        )
     stored = Stored(subject.stored[layer.name], message, layer.name, subject.seen.get(layer.name))
     arrays = [stored.values(k) for k in range(len(layer.param_shapes))]
     side = side_of(stored, arrays[0])
@@ -106,7 +108,7 @@ def answer(subject: Subject, number: int) -> Made:
     head = network.heads[0]
     values = subject.blobs(number)[head.answer]
     if not head.of_classes:
-        why = f"the net ends in {head.answer}, {values.shape}: no value for each class."
+        why = f"the net ends in {head.answer}, {values.shape}, which is not one value for each class."
         return Made(facts | {"why": why}, tuple(shots))
     guesses = likeliest(values.ravel(), network.labels_of(head), GUESSES)
     facts["guesses"] = [(guess.number, guess.label, json_number(guess.value)) for guess in guesses]

@@ -102,7 +102,8 @@ class Shelf:
         """Raises RunError if another report has begun in the folder, so that two never mix."""
         if self._about() != self._identity:
             raise RunError(
-                f"{self.folder} was removed, or another report has begun in it: name another by --output."
+                f"{self.folder} was removed, or another report was started in it: choose another "
+                "with --output."
             )
 
     def clear(self) -> None:
@@ -110,7 +111,9 @@ class Shelf:
         if not self.folder.exists():
             return
         if self._about() is None and any(self.folder.iterdir()):
-            raise InputError(f"{self.folder} holds no parts of a report: name another folder by --output.")
+            raise InputError(
+                f"{self.folder} holds no parts of a report: choose another folder with --output."
+            )
         try:
             for path in sorted(self.folder.iterdir(), key=lambda path: path.name == ABOUT):  # that one last
                 if path.suffix in (".json", ".png", ".jpg", ".npz", ".part"):

@@ -74,7 +74,7 @@ async def _told(view: View, text: str) -> AsyncGenerator[tuple[str, str], None]:
                 yield told(ask, event)
     except Exception as error:
         if not isinstance(error, CaffeVizError | ValidationError):
-            LOG.exception("a fault of caffe_viz itself, at %s", text)
+            LOG.exception("a bug in caffe_viz, at %s", text)
         yield refusal(error)
 
 

@@ -90,7 +90,7 @@ class Guard:
             try:
                 await self.app({**scope, "method": method}, exchange.receive, exchange.send)
             except Exception:  # which the application has answered
-                LOG.exception("a fault of caffe_viz itself, at %s", scope["path"])
+                LOG.exception("a bug in caffe_viz, at %s", scope["path"])
 
     def _checked(self, scope: Message) -> Callable[[Send], Awaitable[None]] | None:
         """None where the application may answer; what to answer where the token is shown."""

@@ -121,7 +121,7 @@ def _why(error: Exception) -> str:
     if isinstance(error, RequestValidationError | ValidationError):
         first = error.errors()[0]
         return _line(f"{first['loc'][-1]}: {first['msg']}.")
-    return f"{_line(f'{type(error).__name__}: {error}')} (a fault of caffe_viz itself)"
+    return f"{_line(f'{type(error).__name__}: {error}')} (a bug in caffe_viz)"
 
 
 async def _say_refusal(request: Request, error: Exception) -> Response:

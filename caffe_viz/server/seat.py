@@ -119,7 +119,7 @@ class Seat:
             self._why, self._failures = failed.reason, TRIES
 
     def _ended(self, ended: Ended) -> None:
-        why, self._why = self._why or f"the computation broke off: its process ended ({ended.reason}).", ""
+        why, self._why = self._why or f"the computation stopped: its process ended ({ended.reason}).", ""
         busy, self._worker = self.busy, None
         self._mail.shutdown(wait=False)
         self._at("")
@@ -157,7 +157,7 @@ class Seat:
     def _give_up(self) -> None:
         self._clock = None
         if self._worker is not None:
-            self._why = f"it took longer than {self._limit:g} s, and was given up."
+            self._why = f"it took longer than {self._limit:g} s and was stopped."
             self._worker.kill()
 
 

@@ -52,7 +52,7 @@ def _read(path: str) -> NetParameter:
         if os.path.exists(path) or os.path.isabs(path):
             raise
         raise InputError(
-            f"{error} A solver's paths are taken from the working folder, here {os.getcwd()}."
+            f"{error} A solver's paths are relative to the working folder, here {os.getcwd()}."
         ) from None
 
 

@@ -53,7 +53,7 @@ def _nets(p: SolverParameter) -> Iterator[str]:
     given = [field for field in TRAIN_NETS if p.HasField(field)]
     if len(given) != 1:
         found = " and ".join(given) or "none"
-        yield f"one of {', '.join(TRAIN_NETS)} names the net to train, given is {found}."
+        yield f"one of {', '.join(TRAIN_NETS)} names the net to train, but the file has {found}."
     own, tested = len(p.test_net_param) + len(p.test_net), len(p.test_iter)
     general = p.HasField("net") or p.HasField("net_param")
     if tested < own or (tested > own and not general):
@@ -79,9 +79,9 @@ def _update(p: SolverParameter, kind: str) -> Iterator[str]:
         known = near(p.regularization_type, REGULARIZATIONS)
         yield f"regularization_type {p.regularization_type!r} is unknown.{known}"
     if kind in ("AdaGrad", "RMSProp") and p.momentum:
-        yield f"{kind} takes no momentum, given is {p.momentum:g}: remove it."
+        yield f"{kind} takes no momentum, but it is {p.momentum:g}: remove it."
     if kind == "RMSProp" and not 0 <= p.rms_decay < 1:
-        yield f"rms_decay {p.rms_decay:g} must be from 0 on and below 1."
+        yield f"rms_decay {p.rms_decay:g} must be at least 0 and below 1."
     for field in ("momentum", "momentum2") if kind == "Adam" else ():
         if not 0 <= getattr(p, field) < 1:
-            yield f"{field} {getattr(p, field):g} of Adam must be from 0 on and below 1."
+            yield f"{field} {getattr(p, field):g} of Adam must be at least 0 and below 1."

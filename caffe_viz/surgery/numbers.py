@@ -127,13 +127,13 @@ def _array(leaf: Leaf, source: Source, shape: Shape, what: str) -> NDArray[Any]:
             f"photograph of this net, at the size that it has here."
         )
     if not np.isfinite(values).all():
-        raise InputError(f"objective {leaf}: {what} has values that are no numbers.")
+        raise InputError(f"objective {leaf}: {what} has values that are not numbers.")
     return values
 
 
 def _unresolved(leaf: Leaf) -> InputError:
     return InputError(
-        f"objective {leaf}: what it takes from files is not there yet: use loaded(..), then resolved(..)."
+        f"objective {leaf}: its files have not been read yet: use loaded(..), then resolved(..)."
     )
 
 

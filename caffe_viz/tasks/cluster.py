@@ -269,7 +269,7 @@ class Running(Generic[Piece, Report]):
         name = self.work.named(piece)
         if _killed(error):
             tries = getattr(error, "allowed_failures", 0) + 1
-            return Deadly(f"{tries} workers died of {name}, one after another; try less at once.", piece)
+            return Deadly(f"{tries} workers died on {name}, one after another; try fewer at once.", piece)
         if isinstance(error, ModuleNotFoundError):
             return RunError(f"a worker cannot do this: {error}; caffe-viz must be installed there too.")
         return RunError(f"{name}: {type(error).__name__}: {error}")

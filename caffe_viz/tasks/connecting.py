@@ -90,7 +90,7 @@ def _local(processes: int) -> Iterator[Any]:
             )  # fmt: skip
         except RuntimeError as error:  # one was killed before it was there
             raise RunError(
-                f"--cluster local:{processes}: a process ended as it began ({_line(error)})."
+                f"--cluster local:{processes}: a process ended while it started ({_line(error)})."
             ) from None
         try:
             with Client(cluster, set_as_default=False) as client:

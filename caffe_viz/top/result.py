@@ -101,7 +101,7 @@ class Top:
                 known = [f.name for f in fields(cls)]
                 values = {name: saved[name] for name in known if name in saved or name not in LATER}
         except (OSError, ValueError, KeyError) as error:
-            raise InputError(f"{path} is no saved search for highest activations: {error}.") from None
+            raise InputError(f"{path} is not a saved search for highest activations: {error}.") from None
         for name, array in values.items():
             if array.ndim == 0:
                 values[name] = array.item()

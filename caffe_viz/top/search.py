@@ -238,7 +238,7 @@ class Search:
 def _chosen(layer: str, shape: tuple[int, ...], filters: Sequence[int] | None) -> tuple[int, ...]:
     """`shape` is that of its top for one image."""
     if not shape:
-        raise InputError(f"layer {layer!r} has no filters: an image has one number or none of it.")
+        raise InputError(f"layer {layer!r} has no filters: it gives one number, or none, for an image.")
     total = shape[0]
     for number in filters or ():
         if not 0 <= number < total:

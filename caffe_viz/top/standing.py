@@ -97,6 +97,8 @@ class Standing:
                 places = saved["values"], saved["images"], saved["units"]
                 made = cls(*places, float(saved["lowest"]), done, failed)
         except Exception as error:  # a file of another kind ends in any exception
-            raise InputError(f"{path} is no unfinished search ({type(error).__name__}): {ADVICE}.") from None
+            raise InputError(
+                f"{path} is not an unfinished search ({type(error).__name__}): {ADVICE}."
+            ) from None
         need_same(key, found, f"{path} is an unfinished search")
         return made

@@ -89,7 +89,7 @@ class Images:
         known = tuple(classes or preprocess.labels or names)
         for name in names:
             if name not in known:
-                raise InputError(f"{source}: the folder {name!r} of images is no class.{near(name, known)}")
+                raise InputError(f"{source}: the image folder {name!r} is not a class.{near(name, known)}")
         return cls(collection, preprocess, slots, known)
 
     def __len__(self) -> int:
@@ -131,7 +131,7 @@ class Arrays:
                 raise InputError(f"{path}: {name!r} is {found[name].shape}; the net takes (N, *{shape}).")
         if len({len(found[name]) for name in slots.shapes}) > 1:
             counts = ", ".join(f"{name} {len(found[name])}" for name in slots.shapes)
-            raise InputError(f"{path}: the arrays must be equally many: {counts}.")
+            raise InputError(f"{path}: the arrays must have equal lengths: {counts}.")
         return cls(found, slots)
 
     def __len__(self) -> int:

@@ -40,7 +40,7 @@ class Accuracy(Rich):
         classes = len({right for right, _ in t.pairs})
         found = [
             f"truth: {t.truth.said_by}; {t.images:,} images of {classes:,} classes{head}, "
-            f"{t.failed:,} passed over",
+            f"{t.failed:,} skipped",
             f"top-1 accuracy: {t.top1:.4f}",
         ]
         return found if t.top5 is None else [*found, f"top-{TOP} accuracy: {t.top5:.4f}"]

@@ -114,7 +114,7 @@ class Attributed(Rich):
         """
         found = tuple(Attribution.load(path) for path in paths)
         if not found or any((a.names, a.targets) != (found[0].names, found[0].targets) for a in found):
-            raise InputError("attributions of the same images and targets are expected, one file at least.")
+            raise InputError("expected attributions of the same images and targets, in at least one file.")
         return cls(found, colours=colours)
 
     def _of(self, method: str) -> Attribution:
@@ -200,7 +200,7 @@ def show_attribution(
     if colours not in figures.COLOURS:
         raise InputError(f"colours {colours!r} are unknown.{near(colours, figures.COLOURS)}")
     if targets is None and (several := which_answer(whole)):
-        warnings.warn(f"{several}; --target HEAD:3 chooses", CaffeVizWarning, stacklevel=2)
+        warnings.warn(f"{several}; choose one with --target HEAD:3", CaffeVizWarning, stacklevel=2)
     asked = [targets] if isinstance(targets, int | str) else targets
     if whole is net:
         whole.check()

@@ -186,7 +186,7 @@ def _summary(diff: Diff) -> Iterator[str]:
         if state in states:
             yield f"{state}: {_names([f'{_title(x)} ({_shapes(x)}{_kept(x)})' for x in states[state]])}"
     if not any(x.a and x.b for x in diff.layers):
-        yield "no layer is in both: are they two networks, or are all layers renamed and trained anew?"
+        yield "no layer is in both: are they two networks, or are all layers renamed and trained again?"
     yield from _filter_lines(diff)
 
 

@@ -106,7 +106,7 @@ def over(one: Detected) -> Picture:
         InputError: it failed, or the input is no picture.
     """
     if one.failed or one.rgb is None:
-        raise InputError(one.failed or f"{one.image}: the input of the net is no picture.")
+        raise InputError(one.failed or f"{one.image}: the input of the net is not a picture.")
     colours = class_colours(max((box.number for box in one.boxes), default=0) + 1)
     frames = [
         Frame(*box[3:], f"{box.name or box.number} {box.score:.2f}", colours[box.number])

@@ -156,7 +156,7 @@ class Evolution(Rich):
             return _as_seen(values, axes)
         if values.ndim != 5:
             raise InputError(
-                f"layer {name!r} has weights of {values.shape[1:]}, which are no pictures: kernels are "
+                f"layer {name!r} has weights of {values.shape[1:]}, which are not pictures: kernels are "
                 "(O, I, H, W), and fully connected layers are drawn if they see maps (C, H, W)."
             )
         return values

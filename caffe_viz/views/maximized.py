@@ -246,7 +246,7 @@ def maximize(
     except RunError as error:
         if not climbing.result.filters:
             raise
-        warnings.warn(f"{error} What was made by then is kept.", CaffeVizWarning, stacklevel=2)
+        warnings.warn(f"{error} What was finished by then is kept.", CaffeVizWarning, stacklevel=2)
         return Maximized(climbing.result, network, failure=str(error))
     return Maximized(climbing.result, network, topmost=topmost)
 

@@ -57,7 +57,9 @@ def with_photographs(
         str(leaf.toward) for leaf in leaves(objective) if isinstance(leaf, Direction) and not leaf.away
     }
     if network.weights is None and not vectors.issuperset(files(objective)):
-        raise InputError(f"objective {objective}: its photographs go through the net: give its weights too.")
+        raise InputError(
+            f"objective {objective}: its photographs must go through the net: give its weights too."
+        )
     read = loaded(objective, lambda path: network.pixels(path, size), load_array)
     return resolved(read, lambda layer, images: _activations(network, layer, images))
 

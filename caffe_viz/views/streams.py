@@ -240,7 +240,7 @@ def show_gradients(
     """
     whole = Network.of(net)
     if target is None and index is None and (several := which_answer(whole)):
-        warnings.warn(f"{several}; --target HEAD:3 chooses", CaffeVizWarning, stacklevel=2)
+        warnings.warn(f"{several}; choose one with --target HEAD:3", CaffeVizWarning, stacklevel=2)
     if target is None:
         target = index if index is not None or len(whole.heads[0].sources) == 1 else _of_several(whole, image)
         index = None

@@ -161,7 +161,9 @@ def searching(
     if filters is None and layer not in {one.name for one in network.message.layer}:
         unit = read_unit(network, layer, option="layer")
         if not isinstance(unit.what, Channel):
-            raise InputError(f"{layer}: a filter with its whole map is looked at, as {unit.layer}:0.")
+            raise InputError(
+                f"{layer}: only filters with their whole maps are searched for, such as {unit.layer}:0."
+            )
         layer, filters = unit.layer, [unit.what.channel]
     tops = network.geometry.layer(layer).tops
     network, collection = (

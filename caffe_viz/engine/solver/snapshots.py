@@ -82,7 +82,7 @@ def _read_hdf5(path: str, shapes: Shapes) -> Read:
     with hdf5_opened(path) as file:
         missing = [name for name in ("iter", "current_step", "history") if name not in file]
         if missing:
-            raise InputError(f"{path} is no solver's state: it has no {' and no '.join(missing)}.")
+            raise InputError(f"{path} is not a solver state: it has no {' and no '.join(missing)}.")
         _need_count(path, len(file["history"]), shapes)
         arrays = [np.asarray(file["history"][str(i)], np.float32) for i in range(len(shapes))]
         for i, (array, shape) in enumerate(zip(arrays, shapes, strict=True)):
@@ -108,7 +108,7 @@ def _fill(net: Net, learned: str, state: str) -> None:
     """All weights, or none."""
     if not os.path.exists(learned):
         raise InputError(
-            f"{state} names the weights {learned}, which are not there: its paths are taken from the working "
+            f"{state} names the weights {learned}, which do not exist: its paths are relative to the working "
             f"folder, here {os.getcwd()}."
         )
     net.copy_from(learned)

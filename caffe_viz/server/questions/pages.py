@@ -18,7 +18,7 @@ def training(bench: Bench, asked: Asked) -> Answer:
     """The record of a training: curves, and kernels at each moment."""
     record = bench.setup.record
     if record is None:
-        raise InputError("there is no record of a training: start the server with --record FILE.")
+        raise InputError("there is not the record of a training: start the server with --record FILE.")
     made = making.training(Subject(bench.open(asked.net).network, record=record))
     return Answer(made.facts, made.shots)
 

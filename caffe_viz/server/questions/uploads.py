@@ -57,7 +57,7 @@ class Uploads:
     def _source(self, image: str) -> Source:
         found = self._sources.find(image)
         if found is None:
-            raise InputError("the server does not have this image any more: give it again.")
+            raise InputError("the server no longer has this image: upload it again.")
         return found
 
 
@@ -79,4 +79,4 @@ def _need_small(source: Source) -> None:
     except Exception as error:  # a damaged head ends in any exception
         raise InputError(f"{source.name} cannot be read as an array: {type(error).__name__}.") from None
     if promised > len(source.data):
-        raise InputError(f"{source.name} is no whole array: it holds less than its head says.")
+        raise InputError(f"{source.name} is not a complete array: it holds less than its header says.")
