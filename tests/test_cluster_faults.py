@@ -114,7 +114,7 @@ def test_real_caffe_aborts(client: Any, folder: Path, tmp_path: Path) -> None:
         assert len(done(run, 3)[0]) == 3
     with (
         Cluster(client).running(Convolved(tmp_path, wrong=4)) as run,
-        pytest.raises(RunError, match=r"^2 workers died on image 4, one after another; try less at once\.$"),
+        pytest.raises(RunError, match=r"^2 workers died on image 4, one after another; try fewer at once\.$"),
     ):
         done(run, 5)
     tries = [path.name.split()[1] for path in tmp_path.glob("4 *")]
