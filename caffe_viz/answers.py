@@ -1,4 +1,4 @@
-"""What a net answers with: its heads, and for each class the score that its probability is made of."""
+"""Find what a net answers with: its heads, and for each class the score behind its probability."""
 
 from __future__ import annotations
 

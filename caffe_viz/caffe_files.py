@@ -1,7 +1,7 @@
-"""Python files of real Caffe that no longer run, written anew: those of `engine/`, as parts of its package.
+"""Python files of real Caffe that no longer run, replaced by those of `engine/`.
 
-Nothing here imports the rest of caffe_viz or what is not in Python: `scripts/install_caffe.py` puts the files
-into a wheel, which also works where caffe_viz is not installed.
+This module imports only the standard library and nothing of caffe_viz: `scripts/install_caffe.py` puts it
+into a wheel that also works where caffe_viz is not installed.
 """
 
 from __future__ import annotations

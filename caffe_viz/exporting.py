@@ -1,4 +1,4 @@
-"""A net as a file that programs without Caffe and without this package load: torch's, or ONNX."""
+"""Export a net to a file that loads without Caffe and without this package: torch's format, or ONNX."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operations in which arrays of NumPy and tensors differ, so that an ascent is written once for both."""
+"""The array operations in which NumPy and torch differ, so that an ascent is written once for both."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is optimised in place of an image: its pixels, or coefficients from which it is made.
+"""What is optimised in place of an image: its pixels, or coefficients from which it is computed.
 
 A canvas turns parameters (N, ...) into images (N, C, H, W) in units of the input, with the pullback.
 """

@@ -1,4 +1,4 @@
-"""One batch of images climbing, each its own objective."""
+"""The gradient ascent of one batch of images, each with its own objective."""
 
 from __future__ import annotations
 

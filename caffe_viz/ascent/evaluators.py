@@ -1,4 +1,4 @@
-"""A net as a function from images to objectives and their gradients, on either engine."""
+"""A net as a function from images to objectives and gradients, on either engine."""
 
 from __future__ import annotations
 

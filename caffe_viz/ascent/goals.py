@@ -1,4 +1,4 @@
-"""What the images of an ascent are to maximise, and on which canvas."""
+"""Which objective each image of an ascent maximises, and how large the image is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How parameters follow their gradient upwards: one step after the other, each image by itself."""
+"""How parameters follow their gradient upwards, step by step, each image by itself."""
 
 from __future__ import annotations
 

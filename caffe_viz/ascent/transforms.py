@@ -1,7 +1,7 @@
-"""Random changes under which an input shall keep its effect: what survives them is a shape, not noise.
+"""Random changes under which an image must keep its effect: shapes survive them, noise does not.
 
-Each is linear in the image, drawn anew for each image at each step, and comes with its pullback. Angles are
-in degrees, lengths in shares of the image's sides. Images are (N, C, H, W) in units of the input.
+Each is linear in the image, is drawn for each image at each step, and comes with its pullback. Angles are
+in degrees, lengths in fractions of the image's sides. Images are (N, C, H, W) in units of the input.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What black, grey and white are in the blob that an image goes into."""
+"""The values of black, grey and white in the input blob."""
 
 from __future__ import annotations
 

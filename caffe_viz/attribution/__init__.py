@@ -1,4 +1,4 @@
-"""Which pixels made this answer: (net, images, targets) -> maps, by the methods of one table."""
+"""Attributions: which pixels are responsible for an answer, by the methods of one table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which methods take many passes through the net."""
+"""Which methods need many passes through the net."""
 
 from __future__ import annotations
 

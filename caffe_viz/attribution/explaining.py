@@ -1,4 +1,4 @@
-"""Attributions of many images by several methods, each image by itself: the same in any process."""
+"""Attributions of many images by several methods, each image by itself, so that any process can do it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attributions (M, C, H, W) in the image itself, from gradients of the target's score."""
+"""Attribution methods (M, C, H, W) that use the gradient of the target's score at the image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every method is given: a probe, images with a target each, and the settings."""
+"""What every method gets: a probe, images with one target each, and the settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attributions (M, 1, H, W) from what the score does when parts of the image are hidden; no gradients."""
+"""Attribution methods (M, 1, H, W) that hide parts of the image and watch the score; no gradients."""
 
 from __future__ import annotations
 

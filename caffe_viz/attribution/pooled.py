@@ -1,4 +1,4 @@
-"""Where a net ends in global average pooling and one linear layer, so that its maps have class weights."""
+"""Find nets that end in global average pooling and one linear layer: their maps have class weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `attribute` returns: frozen, saved as npz, drawn without an engine."""
+"""The result of `attribute`: frozen, saved as npz, drawn without an engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Work that is done step by step, so that others can do something in between, or end it."""
+"""Work that is done step by step, so that the caller can do something in between, or stop it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an attribution explains: a class, a filter or one neuron; and the layer whose maps it reads."""
+"""Targets (a class, a filter or one neuron), and the layer whose maps a CAM reads."""
 
 from __future__ import annotations
 

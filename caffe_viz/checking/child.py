@@ -1,4 +1,4 @@
-"""The last look: real Caffe loads the files in a child process, so that an abort ends only that one."""
+"""The last check: load the files in real Caffe in a child process; an abort ends only that one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of a net can be computed, on which engine, and what stands in the way of the rest."""
+"""Which part of a net can be computed, on which engine, and what prevents the rest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layers in place: which types cannot work so, and where the gradient of real Caffe is wrong then."""
+"""In-place layers: which types cannot work in place, and where that makes real Caffe's gradient wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What layer types cannot do in the CPU build of Caffe, beyond their shapes, which `geometry` knows."""
+"""What layer types cannot do in the CPU build of Caffe, apart from shapes, which `geometry` knows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said of a net that is run: on what its numbers depend beside its files."""
+"""Warnings about a net that runs: what its numbers depend on besides its files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the check of a network found, as values."""
+"""The findings of a check, as values."""
 
 from __future__ import annotations
 

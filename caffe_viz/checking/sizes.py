@@ -1,4 +1,4 @@
-"""What is wrong with the shapes: impossible, too large for the memory, or read past their end."""
+"""Check the shapes: impossible ones, ones too large for the memory, and reads past their end."""
 
 from __future__ import annotations
 

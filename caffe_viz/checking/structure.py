@@ -1,4 +1,4 @@
-"""What is wrong with the layers and their connections, before any shape is known."""
+"""Check the layers and their connections, before any shape is known."""
 
 from __future__ import annotations
 

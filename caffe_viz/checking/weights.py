@@ -1,4 +1,4 @@
-"""Whether the weights of a caffemodel fit a network, by Caffe's own rules (Net::CopyTrainedLayersFrom)."""
+"""Check that weights fit a network, by Caffe's own rules (Net::CopyTrainedLayersFrom)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two caffemodels: what changed in each layer and filter; needs no engine."""
+"""Compare two caffemodels, by layer and filter; needs no engine."""
 
 from caffe_viz.comparing.compare import compare
 from caffe_viz.comparing.duplicates import SAME_DIRECTION

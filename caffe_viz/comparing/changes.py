@@ -1,4 +1,4 @@
-"""The numbers of one layer in each file, and of what lies between them."""
+"""The numbers of one layer in each file, and of the difference."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Filters of a layer that point the same way."""
+"""Find filters of a layer that point in the same direction."""
 
 from __future__ import annotations
 

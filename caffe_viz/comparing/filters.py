@@ -1,4 +1,4 @@
-"""A layer's stored weights as filters, and the numbers of each."""
+"""The stored weights of a layer as filters, and the numbers of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which layer of one file is which of the other."""
+"""Match the layers of one file with those of the other."""
 
 from __future__ import annotations
 

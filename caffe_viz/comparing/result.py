@@ -1,4 +1,4 @@
-"""What `compare` returns: frozen, saved as npz or JSON, drawn again without the two files."""
+"""The result of `compare`: frozen, saved as npz or JSON, drawn again without the two files."""
 
 from __future__ import annotations
 

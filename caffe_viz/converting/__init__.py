@@ -1,4 +1,4 @@
-"""Trained weights in other files than Caffe's, and back."""
+"""Convert trained weights to other file formats and back."""
 
 from caffe_viz.converting.formats import FORMATS, format_of, read_tensors
 from caffe_viz.converting.tensors import Tensor, Tensors

@@ -1,4 +1,4 @@
-"""Weights as a caffemodel, written blob by blob: a message of 500 MB would be in memory twice."""
+"""Write weights as a caffemodel blob by blob; as one message, 500 MB would be in memory twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights as HDF5 that Caffe reads: a dataset data/LAYER/NUMBER for each blob; beside them the prototxt."""
+"""Weights as HDF5 that Caffe can read: a dataset data/LAYER/NUMBER for each blob, and the prototxt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights as .npz of NumPy: an array LAYER/NUMBER for each blob, and the prototxt as a text."""
+"""Weights as a NumPy .npz: an array LAYER/NUMBER for each blob, and the prototxt as text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From one file of weights to another, and what the way back would lose."""
+"""Convert one file of weights to another, and measure what converting back would lose."""
 
 from __future__ import annotations
 

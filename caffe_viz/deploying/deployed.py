@@ -1,4 +1,4 @@
-"""`deploy`: the net of a train_val file as it is used, and its preprocess.toml."""
+"""`deploy`: turn a train_val file into the net for use and its preprocess.toml."""
 
 from __future__ import annotations
 

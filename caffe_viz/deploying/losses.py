@@ -1,4 +1,4 @@
-"""What losses and measures read, and what stands in their place in a net that is used."""
+"""What losses and accuracy layers read, and what replaces them in a net for use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How images got into a net in its training, by the transform_param of a data layer."""
+"""The preprocessing that the transform_param of a data layer describes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path, PurePath
 import numpy as np
 
 from caffe_viz.errors import InputError
-from caffe_viz.geometry.table import text
 from caffe_viz.geometry.data_shapes import brings_data, image_size
+from caffe_viz.geometry.table import text
 from caffe_viz.images import Preprocess
 from caffe_viz.images.mean import Mean, read_mean
 from caffe_viz.images.pixels import RED_GREEN_BLUE

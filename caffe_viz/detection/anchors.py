@@ -1,4 +1,4 @@
-"""The anchors of public YOLO networks, which their Caffe files do not hold."""
+"""The anchors of public YOLO networks, which their Caffe files do not contain."""
 
 from __future__ import annotations
 

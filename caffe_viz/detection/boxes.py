@@ -1,4 +1,4 @@
-"""Boxes as arrays: how much they overlap, and which of several on one thing stays."""
+"""Boxes as arrays: their overlap, and non-maximum suppression."""
 
 from __future__ import annotations
 

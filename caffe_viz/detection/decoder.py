@@ -1,4 +1,4 @@
-"""How boxes are read from the blobs of a net, as a value."""
+"""A value that says how to read boxes from the blobs of a net."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DetectNet: the boxes that its clustering layer makes, and those of its two maps."""
+"""DetectNet: boxes from its clustering layer, or from its two maps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fast and Faster R-CNN, R-FCN and their relatives: regions, their classes, and how their boxes move.
+"""Fast and Faster R-CNN, R-FCN and relatives: regions, their classes, and box regression.
 
 R regions, K classes, of which the first is the background.
 """

@@ -1,4 +1,4 @@
-"""DetectionOutput of SSD and its descendants, and the layers of YOLO that give the same rows."""
+"""DetectionOutput of SSD and its descendants, and YOLO layers that return the same rows."""
 
 from __future__ import annotations
 

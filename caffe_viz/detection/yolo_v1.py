@@ -1,4 +1,4 @@
-"""The first YOLO: a vector for 7 x 7 cells, each with K classes and two boxes (Redmon et al. 2016)."""
+"""The first YOLO: one vector for 7 x 7 cells, with K classes and two boxes each (Redmon et al. 2016)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Boxes (.., 4) around every place of a feature map, and how codes move them; pixels at both ends count."""
+"""Boxes (.., 4) around every place of a feature map, and box regression; both end pixels count."""
 
 from __future__ import annotations
 

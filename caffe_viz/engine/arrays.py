@@ -1,4 +1,4 @@
-"""Tensors as an ascent uses them (`caffe_viz.ascent.arrays`), on any device."""
+"""Torch tensors with the operations that an ascent uses (`caffe_viz.ascent.arrays`), on any device."""
 
 from __future__ import annotations
 

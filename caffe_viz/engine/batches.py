@@ -1,4 +1,4 @@
-"""Nets over any number of inputs, and arrays for MemoryData layers."""
+"""Run nets over any number of inputs, and fill MemoryData layers with arrays."""
 
 from __future__ import annotations
 

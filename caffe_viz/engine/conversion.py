@@ -1,4 +1,4 @@
-"""Arrays to Caffe's messages and back, as `caffe.io` does it."""
+"""Convert between arrays and Caffe's messages, as `caffe.io` does."""
 
 from __future__ import annotations
 

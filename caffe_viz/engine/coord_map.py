@@ -1,7 +1,7 @@
-"""`caffe.coord_map`: how the places of two tops of a `NetSpec` lie over each other, and `crop`.
+"""`caffe.coord_map`: how the places of two tops of a `NetSpec` correspond, and `crop`.
 
-A map (axis, a, b) says that place x of one top is place a x + b of the other, from an axis on, counted as
-Caffe's `axis` is; the axis is None, a 1 and b 0 where nothing moves. a and b have a number for each axis.
+A map (axis, a, b) says that place x of one top is place a x + b of the other, from `axis` on, counted as
+Caffe's `axis` is. If nothing moves, the axis is None, a is 1 and b is 0. a and b have a number for each axis.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`set_mode_gpu` and `set_device` of the real Caffe that `make caffe` builds, which else end the process."""
+"""`set_mode_gpu` and `set_device` for the Caffe that `make caffe` builds, whose own end the process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A net's module as what other programs load: torch's exported program, or ONNX."""
+"""Export a net's module to torch's exported program, or to ONNX."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What forks of SSD add to its detections: bottoms in pieces, refined priors, polygons.
+"""What forks of SSD add to its detections: split bottoms, refined priors, polygons.
 
 N images, P priors, L kinds of locations (1 or the classes), C classes.
 """

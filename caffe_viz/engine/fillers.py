@@ -1,4 +1,4 @@
-"""Fillers: what parameters hold before weights are loaded (Caffe's filler.hpp)."""
+"""Fillers: the values of parameters before weights are loaded (Caffe's filler.hpp)."""
 
 from __future__ import annotations
 

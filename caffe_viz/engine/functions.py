@@ -1,4 +1,4 @@
-"""A net as a function of arrays, forward and back: for streams of images, and attribution."""
+"""A net as a function of arrays, forward and backward, for streams of images and for attribution."""
 
 from __future__ import annotations
 

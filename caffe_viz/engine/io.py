@@ -1,7 +1,7 @@
-"""`caffe.io`: images to blobs, and arrays to messages.
+"""`caffe.io`: convert images to blobs, and arrays to messages.
 
-Where real Caffe's depends on scikit-image, this is what it gave on releases of Caffe's days (before 0.14):
-nothing is smoothed before it is shrunk.
+Where real Caffe's version depends on scikit-image, this computes what it gave with releases of Caffe's days
+(before 0.14): images are shrunk without smoothing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One layer of a net: its blobs, and how it goes forward and backward."""
+"""One layer of a net: its blobs, and its forward and backward pass."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A layer as a `torch.nn.Module`: what the table's function computes, of tensors and without blobs."""
+"""A layer as a `torch.nn.Module`: the table's function on tensors, without blobs."""
 
 from __future__ import annotations
 

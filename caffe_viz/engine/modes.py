@@ -1,4 +1,4 @@
-"""Device and seed of nets to come, as `caffe.set_mode_gpu` and `caffe.set_random_seed` set them."""
+"""Device and seed of nets created later, as `caffe.set_mode_gpu` and `caffe.set_random_seed` set them."""
 
 from __future__ import annotations
 

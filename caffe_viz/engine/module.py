@@ -1,4 +1,4 @@
-"""A net as a `torch.nn.Module`: a pure function of inputs, for whatever loops, batches, exports or moves."""
+"""A net as a `torch.nn.Module`: a pure function of its inputs, to batch, export or move to a device."""
 
 from __future__ import annotations
 

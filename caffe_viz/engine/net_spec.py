@@ -1,4 +1,4 @@
-"""`caffe.net_spec`: nets written in Python.
+"""`caffe.net_spec`: define nets in Python.
 
     n = NetSpec()
     n.data = layers.Input(shape=dict(dim=[1, 3, 32, 32]))
@@ -6,7 +6,8 @@
     n.relu1 = layers.ReLU(n.conv1, in_place=True)
     net = Net(n.to_proto(), TEST)
 
-What a layer may be given is what the messages of `netdef` have; it is checked where it is written.
+The parameters of a layer are the fields of the messages of `netdef`; they are checked as soon as you write
+them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What `caffe` says of several processes that train one net: there is always one."""
+"""What `caffe` reports about several processes that train one net: there is always one."""
 
 from __future__ import annotations
 

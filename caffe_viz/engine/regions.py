@@ -1,7 +1,7 @@
 """What layers over regions of interest share. Regions are constants to the gradient, as in Caffe.
 
-Where a region lies is computed in single precision, as in Caffe, whatever the precision of the feature maps:
-a bin would else begin one row further on now and then.
+The place of a region is computed in single precision, as in Caffe, whatever the precision of the feature
+maps; otherwise a bin would sometimes begin one row later.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Code of users in a net: what it raises becomes one line that says where."""
+"""User code in a net: what it raises becomes one line that says where."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The end of what a net was asked to do, for who looks at a clock."""
+"""Wait until a net has finished its work, before a clock is read."""
 
 from __future__ import annotations
 

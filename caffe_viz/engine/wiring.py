@@ -1,4 +1,4 @@
-"""Layers and blobs of a net, connected: Caffe's Net::Init."""
+"""Create and connect the layers and blobs of a net: Caffe's Net::Init."""
 
 from __future__ import annotations
 

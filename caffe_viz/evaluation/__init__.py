@@ -1,4 +1,4 @@
-"""How right attributions are: deletion and insertion curves, and a check by random weights."""
+"""Evaluate attributions: deletion and insertion curves, and a check by random weights."""
 
 from caffe_viz.evaluation.baselines import BASELINES
 from caffe_viz.evaluation.cases import Cases, cases

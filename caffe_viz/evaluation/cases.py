@@ -1,4 +1,4 @@
-"""What is evaluated: images with a target each, and the methods that fit the net."""
+"""The cases of an evaluation: images with one target each, and the methods that fit the net."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deletion and insertion curves: the score while the pixels that a map holds for important go, or come.
+"""Deletion and insertion curves: the score while pixels are removed or restored, most important first.
 
 Source: Petsiuk, Das, Saenko, RISE, arXiv:1806.07421.
 """

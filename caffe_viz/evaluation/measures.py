@@ -1,4 +1,4 @@
-"""The numbers that maps and curves are judged by."""
+"""The numbers by which maps and curves are judged."""
 
 from __future__ import annotations
 

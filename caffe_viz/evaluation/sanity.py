@@ -1,6 +1,6 @@
-"""Whether maps follow what the net has learned: weights become random, from the top layer down.
+"""Check that maps depend on what the net has learned: weights are randomised, from the top layer down.
 
-A map that stays as it was shows the image, not the net's answer.
+A map that does not change shows the image, not the net's answer.
 Source: Adebayo and others, Sanity checks for saliency maps, arXiv:1810.03292 (cascading randomisation).
 """
 

@@ -1,4 +1,4 @@
-"""Frozen results of arrays, names and numbers <-> npz."""
+"""Save and load frozen results of arrays, names and numbers as npz."""
 
 from __future__ import annotations
 

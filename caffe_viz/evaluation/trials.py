@@ -1,4 +1,4 @@
-"""Cases put to a test, each by itself: the same in any process."""
+"""Evaluate cases one by one, so that any process can do it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""Blobs of many images: rows of a blob by blob.
+"""Extract blobs of many images, as rows.
 
-Kept while they come, then written as one file (`Filing`), or written where they are computed (`Storing`).
+The rows are collected and then written as one file (`Filing`), or written where they are computed
+(`Storing`).
 """
 
 from __future__ import annotations

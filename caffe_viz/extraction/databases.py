@@ -1,4 +1,4 @@
-"""LMDB databases of Datums, key by key what Caffe's tools/extract_features.cpp writes."""
+"""LMDB databases of Datums, with the keys and values that Caffe's tools/extract_features.cpp writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A net on the images of a collection: what some of its blobs hold for each."""
+"""Run a net on a collection of images and collect some of its blobs."""
 
 from __future__ import annotations
 

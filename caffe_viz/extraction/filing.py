@@ -1,4 +1,4 @@
-"""An extraction into a file, which goes on where it was interrupted."""
+"""Extract into a file, and continue after an interruption."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of blobs as files: NumPy's npz, HDF5, CSV, and LMDB as Caffe's own tool writes it."""
+"""Write rows of blobs as files: NumPy's npz, HDF5, CSV, and LMDB as Caffe's own tool writes it."""
 
 from __future__ import annotations
 

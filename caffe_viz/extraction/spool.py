@@ -1,4 +1,4 @@
-"""What an extraction has so far, on disk: rows of blobs as raw numbers, and how many images are done."""
+"""The unfinished extraction on disk: rows of blobs as raw numbers, and how many images are done."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A zarr store of rows that any number of processes fill.
 
-Of zarr's format 2, which versions 2 and 3 of the library read and write, and without a compressor: equal rows
-are equal bytes. The library writes a chunk whole or not at all.
+It is in zarr's format 2, which versions 2 and 3 of the library read and write, without a compressor: equal
+rows are equal bytes. The library writes a chunk whole or not at all.
 """
 
 from __future__ import annotations

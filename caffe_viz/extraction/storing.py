@@ -1,4 +1,4 @@
-"""An extraction into a store that many processes fill, each where it computes."""
+"""Extract into a store that many processes fill, each where it computes."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def gradient(net: Any, blob: str, seed: Array, wrt: Sequence[str], *, params: bo
     Afterwards the diffs of the net are what they were.
 
     Args:
-        net: A net from `load_net`.
+        net: A net from `load_net`, with `force_backward=True` if the gradient of an input is wanted.
         blob: Where the gradient starts.
         seed: The diff of `blob`, of its shape.
         wrt: The blobs whose gradients to return.
@@ -73,6 +73,8 @@ def gradient(net: Any, blob: str, seed: Array, wrt: Sequence[str], *, params: bo
 
     Example::
 
+        net = cv.load_net("deploy.prototxt", "net.caffemodel", force_backward=True)
+        cv.forward(net, {"data": image}, [])
         seed = np.zeros_like(net.blobs["fc8"].data)
         seed[:, 3] = 1
         image_gradient = cv.gradient(net, "fc8", seed, ["data"]).blobs["data"]

@@ -1,4 +1,4 @@
-"""What layers compute, by what they do; every module of this folder enters its own into the table."""
+"""The functions of layers, by what they do; every module here registers its own in the table."""
 
 from importlib import import_module
 from pkgutil import iter_modules

@@ -1,4 +1,4 @@
-"""Boxes of MS-CNN and Cascade R-CNN: regions (R, 5), image and corners, from maps and other regions."""
+"""Boxes of MS-CNN and Cascade R-CNN: regions (R, 5), image and corners, from maps and from other regions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layers that replace each value by one of a few, and each pixel by its colour in another space."""
+"""Layers that quantise values, or convert pixels to another colour space."""
 
 from __future__ import annotations
 

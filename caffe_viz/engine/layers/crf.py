@@ -1,4 +1,4 @@
-"""Conditional random fields, which are left out."""
+"""Conditional random fields, which this engine does not compute."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Convolutions of forks that keep channels apart, and layers with weights of one bit."""
+"""Depthwise convolutions of forks, and layers with one-bit weights."""
 
 from __future__ import annotations
 

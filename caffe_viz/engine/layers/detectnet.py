@@ -1,4 +1,4 @@
-"""The Python layer of DetectNet, which makes boxes of its maps."""
+"""The Python layer of DetectNet, which clusters its maps into boxes."""
 
 from __future__ import annotations
 

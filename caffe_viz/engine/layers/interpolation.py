@@ -1,4 +1,4 @@
-"""Layers of forks that make an image larger or smaller. (N, C, H, W) unless said."""
+"""Layers of forks that resize an image. (N, C, H, W) unless said otherwise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layers with parameters other than convolutions."""
+"""Layers with parameters, other than convolutions."""
 
 from __future__ import annotations
 

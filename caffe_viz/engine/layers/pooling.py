@@ -1,4 +1,4 @@
-"""Pooling: over two axes fast, over any number of axes by whole slices."""
+"""Pooling: a fast path for two axes, whole slices for any other number of axes."""
 
 from __future__ import annotations
 

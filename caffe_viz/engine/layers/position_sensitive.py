@@ -1,4 +1,4 @@
-"""Position-sensitive pooling in regions of interest: a bin has its own channels (R-FCN, Dai et al. 2016)."""
+"""Position-sensitive RoI pooling: each bin has its own channels (R-FCN, Dai et al. 2016)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Faster R-CNN's layer that makes regions of interest, in pixels of the image."""
+"""Faster R-CNN's layer that proposes regions of interest, in pixels of the image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layers of type Python that are built in; others run their own code (engine/python_layers.py)."""
+"""Built-in layers of type Python; others run their own code (engine/python_layers.py)."""
 
 from __future__ import annotations
 

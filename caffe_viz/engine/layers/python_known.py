@@ -1,4 +1,4 @@
-"""Public layers of type Python, by module and layer, which need no code of anyone's; as for phase TEST."""
+"""Public layers of type Python, by module and layer, rewritten so that no user code runs; for TEST."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layers that make an image larger or smaller, or put a border around it. (N, C, H, W) unless said."""
+"""Layers that resize or pad an image. (N, C, H, W) unless said otherwise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Sequence layers of forks: LSTMs, turned and swapped axes, CTC. T steps, N streams, D outputs, C classes."""
+"""Sequence layers of forks: LSTMs, reversed and transposed axes, CTC.
+
+T steps, N streams, D outputs, C classes.
+"""
 
 from __future__ import annotations
 

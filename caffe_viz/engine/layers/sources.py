@@ -1,4 +1,4 @@
-"""Layers that bring data into the net: made up, from memory, or from files."""
+"""Layers that provide data: generated, from memory, or from files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layers that lay values out anew: windows as columns, a pyramid of bins, other orders of axes."""
+"""Layers that rearrange values: windows as columns, a pyramid of bins, permuted axes."""
 
 from __future__ import annotations
 

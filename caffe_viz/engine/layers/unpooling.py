@@ -1,4 +1,4 @@
-"""Layers that undo a pooling: values go back to where they came from, or all over their windows."""
+"""Layers that invert pooling: values go back to where they came from, or to every place of their window."""
 
 from __future__ import annotations
 

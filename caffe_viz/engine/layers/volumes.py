@@ -1,4 +1,4 @@
-"""Volumes (N, C, L, H, W): convolutions with settings of their own, and clips of video."""
+"""Layers for volumes (N, C, L, H, W): convolutions with their own settings, and clips of video."""
 
 from __future__ import annotations
 

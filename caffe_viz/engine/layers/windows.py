@@ -1,4 +1,4 @@
-"""Layers that slide a window over an image: convolution, normalisation by neighbours."""
+"""Layers that slide a window over an image: convolution, local response normalisation."""
 
 from __future__ import annotations
 

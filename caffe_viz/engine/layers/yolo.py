@@ -1,4 +1,4 @@
-"""YOLO's layers: units to channels, activations of a grid, detections of a grid.
+"""YOLO's layers: space to depth, activations of the grid, detections of the grid.
 
 N images, H x W units, B boxes at each unit, C classes; the channels of one box are x, y, width, height,
 objectness, classes.

@@ -1,4 +1,4 @@
-"""The parameters that a solver changes (net.cpp: AppendParam), and what it does to one (sgd_solver.cpp)."""
+"""The parameters that a solver changes (net.cpp: AppendParam), and how it changes one (sgd_solver.cpp)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Update rules: a parameter's gradient and history to what is subtracted from it (Caffe's solvers/*.cpp).
+"""Update rules: from a parameter's gradient and history to the step to subtract (Caffe's solvers/*.cpp).
 
-Each changes `history` and may use the memory of the gradient `g` for what it returns.
+Each changes `history` and may reuse the memory of the gradient `g` for its result.
 """
 
 from __future__ import annotations
