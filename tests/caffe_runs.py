@@ -9,9 +9,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
+from forked import Forked
 
 
 class Case(NamedTuple):
@@ -98,27 +100,23 @@ class CaffeRuns:
         self.process.stdout.close()
 
 
-def _serve() -> None:
+def _answered(case: tuple[Any, ...]) -> dict[str, Any]:
     import caffe
 
+    try:
+        return run(caffe, Case(*case))
+    except Exception as error:
+        return {"error": repr(error)}
+
+
+def _serve() -> None:
+    import caffe  # noqa: F401  # here, so that forks have it
+
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    while True:
-        try:
-            case = Case(*pickle.load(sys.stdin.buffer))
-        except EOFError:
-            return
-        with tempfile.TemporaryFile() as answer:
-            child = os.fork()
-            if child == 0:
-                try:
-                    pickle.dump(run(caffe, case), answer)
-                except Exception as error:
-                    pickle.dump({"error": repr(error)}, answer)
-                answer.flush()
-                os._exit(0)
-            _, status = os.waitpid(child, 0)
-            answer.seek(0)
-            pickle.dump(pickle.load(answer) if status == 0 else None, sys.stdout.buffer)
+    answer = Forked(_answered)
+    with suppress(EOFError):
+        while True:
+            pickle.dump(answer(pickle.load(sys.stdin.buffer)), sys.stdout.buffer)
             sys.stdout.flush()
 
 

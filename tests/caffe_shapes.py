@@ -14,6 +14,8 @@ import sys
 import tempfile
 from typing import Any
 
+from forked import Forked
+
 
 class CaffeShapes:
     """The process, as an object to ask; `describe` returns None where Caffe aborts on the net."""
@@ -61,29 +63,26 @@ def described(caffe: Any, path: str) -> dict[str, Any]:
     }
 
 
-def _serve() -> None:
+def _answered(prototxt: str) -> dict[str, Any]:
     import caffe
 
+    with tempfile.NamedTemporaryFile("w", suffix=".prototxt") as file:
+        file.write(prototxt)
+        file.flush()
+        try:
+            return described(caffe, file.name)
+        except Exception as error:
+            return {"error": repr(error)}
+
+
+def _serve() -> None:
+    import caffe  # noqa: F401  # here, so that forks have it
+
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    answer = Forked(_answered)
     for line in sys.stdin:
-        with (
-            tempfile.NamedTemporaryFile("w", suffix=".prototxt") as file,
-            tempfile.TemporaryFile("w+") as answer,
-        ):
-            file.write(json.loads(line))
-            file.flush()
-            child = os.fork()
-            if child == 0:
-                try:
-                    answer.write(json.dumps(described(caffe, file.name)))
-                except Exception as error:
-                    answer.write(json.dumps({"error": repr(error)}))
-                answer.flush()
-                os._exit(0)
-            _, status = os.waitpid(child, 0)
-            answer.seek(0)
-            sys.stdout.write((answer.read() if status == 0 else "null") + "\n")
-            sys.stdout.flush()
+        sys.stdout.write(json.dumps(answer(json.loads(line))) + "\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":
