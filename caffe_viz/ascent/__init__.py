@@ -87,9 +87,9 @@ class Ascending:
         return running
 
     def watched(self) -> Iterator[Progress]:
-        """Climb in this process, batch by batch; at any time, `result` is what it has made so far.
+        """Climb in this process, batch by batch; `result` always holds what has been made so far.
 
-        It may be left for other work and gone on with; the end is the same.
+        You may pause between two steps; the final result is the same.
         """
         climb_of = climbs(self.job)
         for batch in self.batches:
@@ -97,7 +97,7 @@ class Ascending:
                 yield self._progress(tick)
 
     def stop(self) -> None:
-        """End it before its time; whoever leaves the loop by `break` need not call this."""
+        """Stop early. Not needed if you leave the loop with `break`."""
         running = None if self._running is None else self._running()
         if running is not None:
             running.close()
@@ -133,7 +133,7 @@ class Ascending:
 
     @property
     def result(self) -> Ascent:
-        """What is finished, and of an ascent that was stopped the best so far."""
+        """What is finished; of a stopped ascent, the best images so far."""
         columns, shape = self.job.evaluations, self.job.auxiliaries[-1].image_shape[1:]
         images, curves, values, frames = [], [], [], []
         kept: list[int] = []
@@ -170,7 +170,7 @@ class Ascending:
         )  # fmt: skip
 
     def _as_input(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(K, C, ..) of any octave in the units, and the size, of the last one's input."""
+        """Convert (K, C, ..) of any octave to the units and the size of the last octave's input."""
         shape = self.job.auxiliaries[-1].image_shape[1:]
         offsets = self.job.units.offsets(shape)
         found = fitted(images, shape[1:])
@@ -270,7 +270,7 @@ def ascend(
 
 
 def _level(recipe: Recipe, units: Units) -> Recipe:
-    """The recipe with a start less the average mean, as a climb works on it."""
+    """Subtract the average mean from the recipe's start, as a climb works without it."""
     start = recipe.start
     offsets = None if start is None else units.offsets(start.shape)
     return recipe if start is None or offsets is None else replace(recipe, start=start + offsets)
@@ -281,12 +281,12 @@ def _size_of(start: NDArray[np.float32] | None) -> tuple[int, int] | None:
 
 
 def _cores() -> int:
-    """Those that this process may use, where the system says so."""
+    """The number of cores that this process may use, if the system tells it."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _of_layers(weights: NetParameter, net: NetParameter) -> NetParameter:
-    """Only the weights that `net` needs: those of fully connected layers are most of many files."""
+    """Keep only the weights that `net` needs: in many files most belong to fully connected layers."""
     names = {layer.name for layer in net.layer}
     out = NetParameter()
     for layer in weights.layer:

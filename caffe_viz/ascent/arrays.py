@@ -17,31 +17,31 @@ Pullback = Callable[[Any], Any]
 
 
 class Arrays(Protocol):
-    """Operations on float32 arrays that live where a net computes. Images are (N, C, H, W)."""
+    """Operations on float32 arrays on the device where a net computes. Images are (N, C, H, W)."""
 
     def put(self, values: Host) -> Any:
-        """A copy of an array of the host."""
+        """Copy an array to the device."""
 
     def host(self, values: Any) -> Host:
-        """A copy on the host."""
+        """Copy an array to the host."""
 
     def spectrum(self, images: Any) -> Any:
         """Real two-dimensional Fourier transform, (..., H, W) to (..., H, W // 2 + 1, 2), unnormalised."""
 
     def image(self, spectrum: Any, size: tuple[int, int]) -> Any:
-        """Its inverse; parts that no real image has are dropped."""
+        """Inverse of `spectrum`; components that no real image has are dropped."""
 
     def sigmoid(self, values: Any) -> Any:
         """1 / (1 + exp(-x))."""
 
     def along(self, matrix: Host, images: Any, axis: int) -> Any:
-        """A matrix (D, C) times the lines along an axis of length C."""
+        """Multiply a matrix (D, C) with the lines along an axis of length C."""
 
     def resample(self, images: Any, places: Host) -> tuple[Any, Pullback]:
-        """Images at `places` (N, 2, h, w), rows and columns, bilinear, 0 outside."""
+        """Sample images at `places` (N, 2, h, w), rows and columns, bilinearly, 0 outside."""
 
     def roll(self, images: Any, shift: tuple[int, int]) -> Any:
-        """Rows and columns shifted around the edges."""
+        """Shift rows and columns, around the edges."""
 
     def inverse_rms(self, values: Any) -> Any:
         """(N, ...) -> (N,): one over the root mean square, 0 where all are 0."""
@@ -57,7 +57,7 @@ class Arrays(Protocol):
 
 
 class HostArrays:
-    """`Arrays` of NumPy, around real Caffe."""
+    """`Arrays` in NumPy, for real Caffe."""
 
     def put(self, values: Host) -> Any:
         return np.array(values, np.float32)
@@ -121,7 +121,7 @@ class HostArrays:
 
 
 def _bilinear(size: tuple[int, int], places: Host) -> Any:
-    """The sparse matrix that takes a flat map of `size` to its values at `places` (2, h, w)."""
+    """Return the sparse matrix that samples a flat map of `size` at `places` (2, h, w)."""
     from scipy.sparse import csr_matrix
 
     (height, width), flat = size, places.reshape(2, -1)
@@ -142,9 +142,9 @@ def _bilinear(size: tuple[int, int], places: Host) -> Any:
 
 @lru_cache(maxsize=32)
 def gaussian(size: int, sigma: float) -> Host:
-    """The matrix (size, size) of a Gaussian filter along an axis; beyond the ends the end values go on.
+    """Return the matrix (size, size) of a Gaussian filter along an axis, with the ends repeated.
 
-    As scipy.ndimage.gaussian_filter1d with mode "nearest".
+    Equals scipy.ndimage.gaussian_filter1d with mode "nearest".
     """
     reach = int(REACH * sigma + 0.5)
     offsets = np.arange(-reach, reach + 1)

@@ -33,13 +33,13 @@ class Canvas(Protocol):
         """Parameters of one random image of `shape` (C, H, W), of a deviation `boost` times the usual."""
 
     def of(self, image: Host, units: Units) -> Host:
-        """Parameters of a given image (C, H, W)."""
+        """Return the parameters of a given image (C, H, W)."""
 
     def images(self, arrays: Arrays, params: Any, units: Units, shape: Shape) -> tuple[Any, Pullback]:
-        """Images of `shape` (N, C, H, W), and how a gradient of them becomes one of `params`."""
+        """Return images of `shape` (N, C, H, W), and the function from their gradient to that of `params`."""
 
     def project(self, arrays: Arrays, params: Any, units: Units) -> Any:
-        """Parameters brought back to where they may be, after a step."""
+        """Bring parameters back into their bounds after a step."""
 
     @property
     def bounded(self) -> bool:
@@ -48,7 +48,7 @@ class Canvas(Protocol):
 
 @dataclass(frozen=True)
 class Pixels:
-    """The image itself; unbounded, or clipped to black and white."""
+    """The image itself, unbounded, or clipped to black and white."""
 
     clipped: bool = False
 
@@ -75,11 +75,11 @@ class Pixels:
 
 @dataclass(frozen=True)
 class Fourier:
-    """Fourier coefficients over frequency, of decorrelated colours; a sigmoid keeps them below white.
+    """Fourier coefficients, scaled by frequency, of decorrelated colours; a sigmoid keeps pixels in range.
 
-    Photographs have amplitudes of about 1 / frequency; so large shapes change as quickly as small ones.
-    `colours` (3, 3) is a square root of the covariance of colours, RGB; () leaves channels as they are, as
-    does input that is no colour picture.
+    Photographs have amplitudes of about 1 / frequency, so large shapes change as quickly as small ones.
+    `colours` (3, 3) is a square root of the covariance of RGB colours; () leaves channels as they are, and so
+    does input that is not a colour picture.
 
     Olah, Mordvintsev and Schubert, Feature Visualization, 2017; tensorflow/lucid: lucid/optvis/param.
     """
@@ -132,7 +132,7 @@ class Fourier:
         return params
 
     def _matrix(self, units: Units) -> NDArray[np.float32] | None:
-        """(C, C) from decorrelated colours to the blob's; its largest column has the length 1."""
+        """The matrix (C, C) from decorrelated colours to the blob's; its largest column has length 1."""
         if not (units.rgb and self.colours):
             return None
         matrix = np.array(self.colours, np.float64)
@@ -141,7 +141,7 @@ class Fourier:
 
 
 def colours_of(photos: Iterable[NDArray[np.float32]]) -> tuple[tuple[float, ...], ...]:
-    """The `colours` of a Fourier canvas as these photographs, (H, W, 3) RGB in 0..1, have them."""
+    """Return the `colours` of a Fourier canvas, as in these photographs (H, W, 3) RGB in 0..1."""
     pixels = np.concatenate([np.asarray(photo, np.float64).reshape(-1, 3) for photo in photos])
     values, vectors = np.linalg.eigh(np.cov(pixels.T, bias=True))
     # Grey photographs have one colour, those of nothing none: each keeps a little room.
@@ -152,7 +152,7 @@ def colours_of(photos: Iterable[NDArray[np.float32]]) -> tuple[tuple[float, ...]
 
 @lru_cache(maxsize=32)  # every step asks
 def _scale(size: Shape, decay: float) -> NDArray[np.float32]:
-    """(H, W // 2 + 1) by which the coefficients are multiplied."""
+    """The factors (H, W // 2 + 1) of the coefficients."""
     down, across = np.fft.fftfreq(size[0])[:, None], np.fft.rfftfreq(size[1])[None]
     frequency = np.maximum(np.hypot(down, across), 1 / max(size))
     return np.asarray(frequency**-decay * math.sqrt(math.prod(size)) / CONTRAST, np.float32)
@@ -160,7 +160,7 @@ def _scale(size: Shape, decay: float) -> NDArray[np.float32]:
 
 @lru_cache(maxsize=32)
 def _weights(size: Shape) -> NDArray[np.float32]:
-    """(H, W // 2 + 1) how often a coefficient of a real image counts, over the number of pixels."""
+    """How often each coefficient of a real image counts, (H, W // 2 + 1), over the number of pixels."""
     height, width = size
     twice = np.full((height, width // 2 + 1), 2.0)
     twice[:, 0] = 1
@@ -170,7 +170,7 @@ def _weights(size: Shape) -> NDArray[np.float32]:
 
 
 def _plane(shape: Shape) -> Shape:
-    """(C, ...) with exactly two axes behind the first: a line is a map of height 1, a volume many maps."""
+    """Reshape (C, ...) to exactly two axes after the first: a line has height 1, a volume is many maps."""
     channels, *space = shape
     *outer, height, width = [*[1] * (2 - len(space)), *space]
     return (channels * math.prod(outer), height, width)

@@ -27,9 +27,9 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Goal:
-    """What one image is to maximise. `stream` is its part of the seed: equal streams begin equally.
+    """What one image maximises. `stream` is its part of the seed: equal streams start equally.
 
-    `apart` is a layer in which it shall be unlike the other images of equal objectives, if there is one.
+    `apart` is a layer in which the image is kept different from other images of equal objectives, if any.
     """
 
     objective: Objective
@@ -38,7 +38,7 @@ class Goal:
     apart: str = ""
 
     def at(self, weight: float) -> Objective:
-        """The objective, with so much of diversity."""
+        """Return the objective with this weight of diversity."""
         return self.objective + weight * Diversity(self.apart) if self.apart else self.objective
 
 
@@ -46,7 +46,7 @@ class Goal:
 class Snapshot:
     """A batch of K images (K, C, H, W) on the host: `curve` (K, evaluations so far), and `values` (K,).
 
-    `alive` (K,) is False where no start had a gradient, `faded` (K,) True where the end has none.
+    `alive` (K,) is False if no start had a gradient, `faded` (K,) True if the end has none.
     """
 
     images: Host
@@ -58,10 +58,10 @@ class Snapshot:
 
 @dataclass
 class Climb:
-    """A batch under way: iterate for the number of evaluations done; the first is that of the start.
+    """The ascent of one batch: iterate for the number of evaluations done; the first is that of the start.
 
-    Its images are less the average mean, as `Units` says. `evaluators` gives the net for each of
-    `auxiliaries` by its place; small octaves come first.
+    Images have the average mean subtracted, see `Units`. `evaluators` returns the net for each of
+    `auxiliaries` by index; small octaves come first.
     """
 
     goals: Sequence[Goal]
@@ -83,7 +83,7 @@ class Climb:
         """Climb.
 
         Raises:
-            RunError: a value is no number, or as `Evaluator`.
+            RunError: A value is not a number, or as `Evaluator`.
         """
         start = self.recipe.start
         self.faded = np.zeros(len(self.goals), bool)
@@ -105,10 +105,10 @@ class Climb:
                 self._best, self._octave_from = None, len(self._curve)
 
     def snapshot(self) -> Snapshot:
-        """A copy of the state, on the host.
+        """Return a copy of the state, on the host.
 
         Raises:
-            RunError: a value is no number.
+            RunError: A value is not a number.
         """
         arrays, count = self._arrays, len(self.goals)
         curve = arrays.host(arrays.stack(self._curve, 1))[:count]
@@ -119,7 +119,7 @@ class Climb:
         return Snapshot(images, curve, values, self.alive, self.faded)
 
     def frame(self) -> NDArray[np.float16]:
-        """(K, C, H, W) as they are now."""
+        """Return the images (K, C, H, W) as they are now."""
         return self._arrays.host(self._images())[: len(self.goals)].astype(np.float16)
 
     def _octave(
@@ -163,7 +163,7 @@ class Climb:
         self._params = params
 
     def _weigh(self, evaluator: Evaluator, auxiliary: Auxiliary, weight: float) -> None:
-        """Give the net the objectives' numbers, with a weight of diversity."""
+        """Set the objectives' numbers in the net, with a weight of diversity."""
         evaluator.set(auxiliary.settings([goal.at(weight) for goal in self.goals]))
 
     def _images(self) -> Any:
@@ -181,7 +181,7 @@ class Climb:
         self._best = self._arrays.where(better.reshape(-1, *[1] * (images.ndim - 1)), images, self._best)
 
     def _mask(self, base: Host | None, shape: Shape) -> Callable[[Any, Pullback], tuple[Any, Pullback]]:
-        """What keeps the start where the mask is 0."""
+        """Return the function that keeps the start where the mask is 0."""
         if self.recipe.mask is None or base is None:
             return lambda found, pull: (found, pull)
         mask = self._arrays.put(resized(self.recipe.mask[..., None], (shape[2], shape[3]))[..., 0])
@@ -195,7 +195,7 @@ class Climb:
         begin: Host | None,
         shape: Shape,
     ) -> Any:
-        """Parameters to begin with; where an objective's gradient is zero there, from other seeds."""
+        """Return parameters to start with; where the objective's gradient is zero there, from other seeds."""
         arrays = evaluator.arrays
         waiting, params = list(range(len(self.goals))), None
         for attempt in range(TRIES):
@@ -217,7 +217,7 @@ class Climb:
         return found
 
     def _start(self, goal: Goal, begin: Host | None, attempt: int, shape: Shape) -> Host:
-        """Noise of its own for each goal, so that none depends on its neighbours."""
+        """Noise of its own for each goal, so that no image depends on its neighbours."""
         canvas, units = self.recipe.canvas, self.units
         if begin is not None and attempt == 0:
             return canvas.of(begin, units)
@@ -244,7 +244,7 @@ class Climb:
 
 
 def fitted(image: Host, size: Shape) -> Host:
-    """(..., C, H, W) brought to the height and width of `size`; smoothed where it shrinks."""
+    """Resize (..., C, H, W) to the height and width of `size`, with smoothing where it shrinks."""
     if tuple(image.shape[-2:]) == tuple(size) or len(size) != 2:
         return image
     planes = np.moveaxis(image.reshape(-1, *image.shape[-2:]), 0, -1)

@@ -15,14 +15,14 @@ from caffe_viz.surgery import Auxiliary
 
 
 class Evaluator(Protocol):
-    """An auxiliary net with its weights; what it takes and gives lives in `arrays`."""
+    """An auxiliary net with its weights; its inputs and outputs live in `arrays`."""
 
     @property
     def arrays(self) -> Arrays:
-        """Where it lives."""
+        """Where the net computes."""
 
     def set(self, settings: Mapping[str, Host]) -> None:
-        """Give the net the numbers of its objectives."""
+        """Set the numbers of the objectives in the net."""
 
     def __call__(self, images: Any) -> tuple[Any, Any]:
         """The objective (N,) of each image (N, C, H, W), and its gradient (N, C, H, W).
@@ -56,7 +56,7 @@ class CaffeEvaluator:
 
 
 def evaluator(auxiliary: Auxiliary, weights: NetParameter | None, engine: str, device: str) -> Evaluator:
-    """The net of `auxiliary`, on an engine."""
+    """Load the net of `auxiliary` on an engine."""
     if engine == "torch":
         found: Evaluator = load_evaluator(auxiliary, weights, device)
         return found

@@ -29,10 +29,10 @@ def goals_of(
     neuron: tuple[int, ...] | bool = False,
     pictures: int = 1,
 ) -> tuple[list[Goal], tuple[int, ...]]:
-    """A goal for each picture, and the numbers that these go by: of filters of a layer, or 0, 1 ..
+    """Return a goal for each picture, and the numbers they go by: those of filters, or 0, 1, ..
 
     Raises:
-        InputError: filters or a neuron of an objective that is none.
+        InputError: Filters or a neuron were given with an objective that is not a layer.
     """
     if isinstance(layer, Objective):
         if filters is not None or neuron is not False:
@@ -52,9 +52,9 @@ def goals_of(
 
 
 def apart_layer(net: NetParameter, objective: Objective) -> str:
-    """The layer in which pictures of an objective are compared: its own, or the last with maps before that.
+    """Return the layer in which pictures of an objective are compared: its own, or the last one with maps.
 
-    Of a layer without maps there is no Gram matrix that would tell shapes apart.
+    A layer without maps has no Gram matrix that would distinguish shapes.
     """
     layer = next(leaves(objective)).layer
     seen = ""
@@ -70,10 +70,10 @@ def apart_layer(net: NetParameter, objective: Objective) -> str:
 def canvas_size(
     net: NetParameter, layer: str | Objective, image: str | None = None
 ) -> tuple[int, int] | None:
-    """The (H, W) on which `layer` is drawn: its receptive field and a small margin, at most the input.
+    """Return the (H, W) on which `layer` is drawn: its receptive field and a margin, at most the input.
 
-    Of an objective of several layers the largest. None where the net's own size is needed: a layer
-    sees the whole input, the input is no image, or the content of a photograph is wanted.
+    With several layers, the largest counts. None means that the net's own size is needed: a layer sees the
+    whole input, the input is not an image, or the content of a photograph is matched.
     """
     if isinstance(layer, Objective):
         if any(isinstance(leaf, Content) for leaf in leaves(layer)):
@@ -94,7 +94,7 @@ def canvas_size(
 def octave_sizes(
     size: tuple[int, int] | None, own: tuple[int, ...], octaves: int
 ) -> list[tuple[int, int] | None]:
-    """The sizes of all octaves, small ones first; the last is `size`, or the net's own (None)."""
+    """Return the sizes of all octaves, small ones first; the last is `size`, or the net's own (None)."""
     if octaves == 1 or len(own) != 4:
         return [size]
     height, width = size or own[2:]

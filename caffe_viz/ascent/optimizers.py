@@ -14,19 +14,19 @@ Step = Callable[[Any, Any], Any]
 
 
 class Optimizer(Protocol):
-    """What makes the steps of one ascent."""
+    """Makes the steps of an ascent."""
 
     @property
     def rate(self) -> float:
         """The size of a step."""
 
     def begin(self, arrays: Arrays, units: Units, steps: int) -> Step:
-        """Steps for one batch, `steps` in all."""
+        """Prepare the steps of one batch, `steps` in all."""
 
 
 @dataclass(frozen=True)
 class NormalizedSteps:
-    """The gradient over its root mean square, times `rate` pixels of 0..255; then fade and blur.
+    """Steps along the gradient over its root mean square, times `rate` pixels of 0..255; then decay and blur.
 
     `decay` shrinks the image towards grey; `blur` is the deviation of a Gaussian, in pixels, after every
     `blur_every`-th step but the last (Yosinski et al., Deep Visualization, 2015). For a canvas of pixels.
@@ -61,7 +61,7 @@ class NormalizedSteps:
 class Adam:
     """Kingma and Ba, Adam: a method for stochastic optimization, 2015; `rate` in units of the parameters.
 
-    Gradients are measured by the first one's root mean square, so that small ones count as large ones do.
+    Gradients are divided by the root mean square of the first one, so that their scale does not matter.
     """
 
     rate: float = 0.05
@@ -88,7 +88,7 @@ class Adam:
 
 
 def normalized(arrays: Arrays, gradient: Any) -> Any:
-    """(N, ...) divided by the root mean square of each image; zero stays zero."""
+    """Divide (N, ...) by the root mean square of each image; zero stays zero."""
     return gradient * _spread(arrays.inverse_rms(gradient), gradient.ndim)
 
 

@@ -21,14 +21,14 @@ TRANSFORMS = 1000  # sets their draws apart from those of starts
 
 @dataclass(frozen=True)
 class Draws:
-    """Where randomness comes from: one generator for each image, so that none depends on its neighbours."""
+    """The random numbers: one generator for each image, so that none depends on its neighbours."""
 
     each: tuple[np.random.Generator, ...]
     common: np.random.Generator
 
     @classmethod
     def of(cls, seed: int, streams: Sequence[int]) -> Draws:
-        """Those of images that have these parts of the seed."""
+        """Return the generators of images with these parts of the seed."""
         each = (np.random.default_rng([seed, stream, TRANSFORMS]) for stream in streams)
         return cls(tuple(each), np.random.default_rng([seed, 0]))
 
@@ -37,15 +37,15 @@ class Transform(Protocol):
     """One change of a batch of images."""
 
     def __call__(self, arrays: Arrays, images: Any, units: Units, draws: Draws) -> tuple[Any, Pullback]:
-        """The changed images, and how a gradient of them becomes one of `images`."""
+        """Return the changed images, and the function from their gradient to that of `images`."""
 
 
 @dataclass(frozen=True)
 class RandomAffine:
-    """Turn by up to `degrees`, move by up to `translate` of the sides, enlarge by a factor in `scale`.
+    """Rotate by up to `degrees`, shift by up to `translate` of the sides, scale by a factor in `scale`.
 
-    All in one bilinear resampling about the middle; grey comes in from outside. Input that is no picture only
-    moves.
+    All in one bilinear resampling about the centre; outside is grey. Input that is not a picture is only
+    shifted.
     """
 
     degrees: float = 0.0
@@ -101,7 +101,7 @@ def _filtered(arrays: Arrays, images: Any, sigma: float, back: bool) -> Any:
 
 @dataclass(frozen=True)
 class RandomGrayscale:
-    """Without colour, with this probability; input that is no colour picture stays as it is."""
+    """Remove the colour, with this probability; input that is not a colour picture stays as it is."""
 
     probability: float
 

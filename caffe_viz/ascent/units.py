@@ -17,7 +17,7 @@ DATA_UNIT = 1 / 64  # what counts as a pixel step where the input is no picture:
 
 
 def spread(values: Array, axes: int) -> Array:
-    """(C,) to be used with (N, C, ...) of so many axes."""
+    """Reshape (C,) so that it broadcasts with (N, C, ...) of that many axes."""
     return values.reshape(-1, *[1] * (axes - 2))
 
 
@@ -25,11 +25,11 @@ def spread(values: Array, axes: int) -> Array:
 class Units:
     """The values of `black` and `white` (C,) in the input blob; `pixel` is a step of 1 in 0..255.
 
-    `rgb` has for each channel of the blob the place of its colour in RGB; it is empty where the input is no
-    colour picture. `picture`: the input is an image, of whatever colours.
+    `rgb` maps each channel of the blob to its place in RGB; it is empty if the input is not a colour picture.
+    `picture` says whether the input is an image of any colours.
 
-    Where the mean of a net's preprocessing is an image, black has another value at each place. An ascent then
-    works on images less the average mean, and `offsets` leads from them to the input.
+    If the mean is an image, black differs from place to place. An ascent then works on images with the
+    average mean subtracted, and `offsets` leads from these to the input.
     """
 
     black: Array
@@ -57,9 +57,9 @@ class Units:
         return cls((0 - mean) * scale, (WHITE - mean) * scale, float(scale), rgb, True, uneven)
 
     def offsets(self, shape: tuple[int, ...]) -> Array | None:
-        """(1 or C, .., H, W) that the input of `shape` (C, .., H, W) is below images less the average mean.
+        """Return what to subtract from such images to get the input of `shape`: (1 or C, .., H, W).
 
-        None where the mean is the same at all places.
+        None if the mean is the same at all places.
         """
         if self.uneven is None:
             return None
@@ -69,7 +69,7 @@ class Units:
         return np.asarray(frames * self.uneven.scale, np.float32)
 
     def share(self, images: Array) -> Array:
-        """(..., C, H, W) in units of the input -> 0 where black, 1 where white."""
+        """Convert (..., C, H, W) in units of the input to 0 for black, 1 for white."""
         low, high = (v.reshape(-1, 1, 1) for v in (self.black, self.white))
         return np.asarray((images - low) / (high - low), np.float32)
 
@@ -80,5 +80,5 @@ class Units:
 
     @property
     def luma(self) -> Array | None:
-        """(C,) what each channel counts in the brightness of a colour."""
+        """The share (C,) of each channel in the brightness."""
         return LUMA[list(self.rgb)] if self.rgb else None

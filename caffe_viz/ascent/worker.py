@@ -55,11 +55,11 @@ class Job:
 
     @property
     def evaluations(self) -> int:
-        """Of one image: one before each step, and one of the result."""
+        """Evaluations of one image: one before each step, and one of the result."""
         return self.recipe.steps * len(self.auxiliaries) + 1
 
     def named(self, batch: Batch) -> str:
-        """What the goals of a batch are called in messages."""
+        """The name of a batch in messages."""
         return ", ".join(dict.fromkeys(self.goals[i].name for i in batch))
 
     def open(self) -> Callable[[Batch], Iterator[Tick]]:

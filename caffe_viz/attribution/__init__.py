@@ -42,14 +42,22 @@ def attribute(
     settings: Settings | None = None,
     on_progress: Callable[[float], None] = lambda share: None,
 ) -> Attribution:
-    """Explain each of `targets` (None: its likeliest class) in each of `images` (I, C, H, W), by `method`.
+    """Explain each of `targets` in each of `images` by one method.
 
-    A target is a class, by number or label, a filter `conv4:16`, or a neuron `conv4:16:3,5` (y, x). `layer`
-    is the blob whose maps a CAM reads: by default the last spatial one that no pooling made. `names` are the
-    images'; `on_progress` is told the share of the work that is done.
+    Args:
+        probe: The net to ask.
+        images: (I, C, H, W) in units of the input.
+        targets: Classes by number or label, filters such as "conv4:16", or neurons such as "conv4:16:3,5"
+            (y, x). None: the most likely class of each image.
+        method: The name of a method.
+        layer: The blob whose maps a CAM reads. Default: the last spatial one that is not the top of a
+            pooling layer.
+        names: The names of the images.
+        settings: The settings of methods that sample.
+        on_progress: Called with the share of the work that is done.
 
     Raises:
-        InputError: no such method, target or layer; images of another shape; or a net that CAM does not fit.
+        InputError: No such method, target or layer; images of another shape; or a net that CAM does not fit.
     """
     run = Run(attributing(probe, images, targets, method, layer, names=names, settings=settings))
     for share in run:
@@ -67,7 +75,7 @@ def attributing(
     names: Sequence[str] = (),
     settings: Settings | None = None,
 ) -> Steps[Attribution]:
-    """`attribute` step by step, for those who do other things meanwhile; raises as that does."""
+    """Run `attribute` step by step, so that you can do other things in between; raises as that does."""
     need_method(method)
     inputs = np.asarray(images, np.float32)
     if inputs.ndim < 2 or not len(inputs) or not np.isfinite(inputs).all():
@@ -103,7 +111,7 @@ def attributing(
 
 
 def _explained(job: Job, method: Method) -> Steps[tuple[Array, Array, Array]]:
-    """Scores, values and completeness of one job."""
+    """Return scores, values and completeness of one job."""
     scores = job.scores(job.images, job.targets)
     found = method.function(job)
     values = (yield from found) if isinstance(found, Generator) else found
@@ -114,7 +122,7 @@ def _explained(job: Job, method: Method) -> Steps[tuple[Array, Array, Array]]:
 
 
 def _within(steps: Steps[T], done: int, count: int, of: int) -> Steps[T]:
-    """Steps of `count` parts of the work as shares of all of it."""
+    """Convert the steps of `count` parts of the work to shares of all of it."""
     run = Run(steps)
     for share in run:
         yield (done + share * count) / of
@@ -122,7 +130,7 @@ def _within(steps: Steps[T], done: int, count: int, of: int) -> Steps[T]:
 
 
 def _asked(probe: Probe, images: Array, targets: Sequence[int | str] | None) -> list[tuple[int, Target]]:
-    """(number of the image, target), image by image."""
+    """The (number of the image, target) pairs, image by image."""
     if targets is not None:
         found = find_targets(probe, targets)
         return [(i, target) for i in range(len(images)) for target in found]

@@ -14,14 +14,18 @@ from caffe_viz.probe import Probe
 
 @dataclass(frozen=True)
 class Settings:
-    """Of the methods that sample.
+    """Settings of the methods that sample.
 
-    samples, noise: SmoothGrad's noisy copies and their deviation, as a share of the image's range; steps:
-    points on the path of integrated gradients; patch, stride: pixels of occlusion's window and its step
-    (None: a seventh of the shorter side, and half of that); seed: of the noise.
+    Args:
+        samples: The number of noisy copies of SmoothGrad.
+        noise: Their deviation, as a share of the image's range.
+        steps: The number of points on the path of integrated gradients.
+        patch: The window of occlusion in pixels. None: a seventh of the shorter side.
+        stride: The step of that window in pixels. None: half of the window.
+        seed: Of the noise.
 
     Raises:
-        InputError: a value that makes no sense, by its name.
+        InputError: A value that makes no sense, by its name.
     """
 
     samples: int = 50
@@ -53,12 +57,12 @@ class Job:
     settings: Settings
 
     def parts(self, count: int) -> Iterator[slice]:
-        """`count` in batches that fit into memory."""
+        """Split `count` into batches that fit into memory."""
         for first in range(0, count, self.probe.batch):
             yield slice(first, min(first + self.probe.batch, count))
 
     def scores(self, images: Array, targets: Sequence[Target]) -> Array:
-        """(M,) of the target of each image (M, C, H, W)."""
+        """Return the score (M,) of the target of each image (M, C, H, W)."""
         blob, seeds = targets[0].blob, self._seeds(targets)
         values = self.probe.forward(images, [blob])[blob]
         if values.shape != seeds.shape:
@@ -72,7 +76,7 @@ class Job:
     def pull(
         self, images: Array, targets: Sequence[Target], wrt: str, rule: str = "plain"
     ) -> tuple[Array, Array]:
-        """Values of the blob `wrt` (M, ...), and gradients of the targets' scores with respect to it."""
+        """Return values of the blob `wrt` (M, ...), and the gradients of the targets' scores there."""
         values, gradients = self.probe.pull(images, targets[0].blob, self._seeds(targets), [wrt], rule)
         return values[wrt], gradients[wrt]
 

@@ -14,11 +14,11 @@ from caffe_viz.errors import InputError
 
 
 def score_cam(job: Job) -> Steps[Array]:
-    """max(0, sum of w A), w the softmax over maps of the scores of the image behind each map.
+    """max(0, sum of w A), where w is the softmax over maps of the scores of the image masked by each map.
 
-    A map, resized to the image and brought to 0..1, multiplies it. Every mask changes the image, so all
-    layers up to the target run for each; maps that are the same everywhere hide everything, and run once. The
-    score of an image without content, which the paper takes off, changes nothing in the softmax.
+    A map, resized to the image and scaled to 0..1, multiplies it. Every mask changes the image, so all layers
+    up to the target run for each; constant maps hide everything, and run once. The score of an image without
+    content, which the paper subtracts, changes nothing in the softmax.
     Source: Wang and others, arXiv:1910.01279, algorithm 1.
     """
     out = []
@@ -40,9 +40,9 @@ def score_cam(job: Job) -> Steps[Array]:
 
 
 def occlusion(job: Job) -> Steps[Array]:
-    """How much the score drops when a square becomes zero, the training's mean; the mean over the squares.
+    """How much the score drops when a square becomes zero, the training's mean; averaged over the squares.
 
-    Squares reach into the border, so that every pixel is hidden; of sequences (C, T) they are stretches of
+    Squares extend over the border, so that every pixel is hidden; of sequences (C, T) they are stretches of
     time. Source: Zeiler and Fergus, arXiv:1311.2901.
     """
     if job.images.ndim not in (3, 4):

@@ -16,16 +16,16 @@ KEEPS_VALUES = ("Dropout", "Flatten", "Reshape")
 
 
 def class_maps(probe: Probe, target: Target) -> str:
-    """The blob whose maps make the score of `target` by global average pooling and at most one linear layer.
+    """Return the blob whose maps give the score of `target` by global average pooling and one linear layer.
 
     Raises:
-        InputError: the net does not end so; says where not.
+        InputError: The net does not end that way; says where.
     """
     return _end(probe, target)[0]
 
 
 def class_weights(probe: Probe, target: Target) -> Array:
-    """(K,): what each of those maps counts."""
+    """Return the weight (K,) of each of those maps."""
     blob, linear = _end(probe, target)
     if linear is None:
         return np.asarray(np.arange(probe.shape(blob)[0]) == target.index, np.float32)

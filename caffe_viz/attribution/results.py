@@ -23,12 +23,12 @@ from caffe_viz.files import write_whole
 class Attribution:
     """M attributions by one method: of `targets[m]` in the image `names[m]`.
 
-    `values` are (M, C, H, W), or (M, 1, H, W) where the method does not tell channels apart; they have the
-    axes of the input, which may be a vector (K,), a sequence (C, T) or a volume (C, D, H, W). `layer` is the
-    blob whose maps were read, or "", and `state` says what it holds: pre-ReLU or post-ReLU values.
-    `completeness` (M,) is |sum of values - (score - score of the zero image)|, and NaN for methods that do
-    not promise it to be 0. `pictures` (M, H, W, 3) RGB in 0..1 is what the net saw, and `channel_order` that
-    of the values; empty where the input is no picture.
+    `values` are (M, C, H, W), or (M, 1, H, W) if the method does not distinguish channels. They have the axes
+    of the input, which may be a vector (K,), a sequence (C, T) or a volume (C, D, H, W). `layer` is the blob
+    whose maps were read, or "", and `state` says whether it holds pre-ReLU or post-ReLU values.
+    `completeness` (M,) is |sum of values - (score - score of the zero image)|; NaN for methods that do not
+    promise it to be 0. `pictures` (M, H, W, 3) RGB in 0..1 show what the net saw, and `channel_order` is that
+    of the values; both are empty if the input is not a picture.
     """
 
     method: str
@@ -46,9 +46,9 @@ class Attribution:
 
     @property
     def maps(self) -> Array:
-        """(M, H, W): gradients by their strongest channel, others by the sum.
+        """The maps (M, H, W): of gradients the strongest channel, of other methods the sum.
 
-        (M, D, H, W) of volumes; (M, 1, K) of a vector, and (M, C, T) of a sequence with all of its channels.
+        (M, D, H, W) of volumes, (M, 1, K) of a vector, and (M, C, T) of a sequence with all of its channels.
         """
         lines = max(4 - self.values.ndim, 0)
         shape = (self.values.shape[0], *[1] * lines, *self.values.shape[1:])
@@ -56,7 +56,7 @@ class Attribution:
 
     @classmethod
     def joined(cls, parts: Sequence[Attribution]) -> Attribution:
-        """Attributions by one method with one setting, one behind the other."""
+        """Concatenate attributions by one method with the same settings."""
         first, layers = parts[0], list(dict.fromkeys(a.layer for a in parts if a.layer))
 
         def rows(name: str) -> Array:
@@ -70,7 +70,7 @@ class Attribution:
         )  # fmt: skip
 
     def save(self, path: str | Path) -> None:
-        """Write all of it as npz, and the maps too."""
+        """Write everything, including the maps, as npz."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "settings"}
         stream = io.BytesIO()
         settings = json.dumps(dataclasses.asdict(self.settings))
@@ -79,10 +79,10 @@ class Attribution:
 
     @classmethod
     def load(cls, path: str | Path) -> Attribution:
-        """What `save` wrote.
+        """Read what `save` wrote.
 
         Raises:
-            InputError: the file is missing or is none of these.
+            InputError: The file is missing or of another kind.
         """
         try:
             with np.load(path, allow_pickle=False) as saved:
@@ -100,7 +100,7 @@ class Attribution:
 
 
 def centre(values: Array) -> tuple[float, ...]:
-    """(y, x) of the centre of mass of what is positive in a map (H, W), (z, y, x) of (D, H, W); else NaN."""
+    """Return (y, x) of the centre of mass of the positive part of a map (H, W), or (z, y, x); NaN if none."""
     positive = np.maximum(values.astype(np.float64), 0)
     mass = positive.sum() or np.nan
     places = np.meshgrid(*map(np.arange, values.shape), indexing="ij", sparse=True)

@@ -10,7 +10,7 @@ Steps = Generator[float, None, T]  # yields which share of the work is done, ret
 
 
 class Run(Generic[T]):
-    """Iterate for the shares of `steps`; afterwards `made` is what they returned."""
+    """Iterate for the shares of `steps`; afterwards `made` holds what they returned."""
 
     made: T
 

@@ -26,9 +26,9 @@ class Reads(Enum):
 
 @dataclass(frozen=True)
 class Method:
-    """`function` gives (M, C, H, W) or (M, 1, H, W); `reduce` makes (M, H, W) of it, or (M, ..) of others.
+    """`function` returns (M, C, H, W) or (M, 1, H, W); `reduce` turns that into maps (M, H, W) or (M, ..).
 
-    A `function` that takes long gives them in steps. `complete`: its values sum up to the score less that
+    A slow `function` returns them in steps. `complete` means that its values sum up to the score minus that
     of the zero image.
     """
 
@@ -39,7 +39,7 @@ class Method:
 
 
 def strongest(values: Array) -> Array:
-    """The largest |value| of the channels, as Simonyan and others have it."""
+    """The largest |value| of the channels, as in Simonyan and others."""
     return np.asarray(np.abs(values).max(1))
 
 
@@ -72,6 +72,6 @@ def may_not_fit(name: str, layer: str | None) -> bool:
 
 
 def need_method(name: str) -> None:
-    """Raises InputError where there is no such method."""
+    """Raise InputError if there is no such method."""
     if name not in METHODS:
         raise InputError(f"method {name!r} is unknown.{near(name, METHODS)}")

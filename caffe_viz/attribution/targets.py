@@ -37,7 +37,7 @@ class Target:
     number: int = 0
 
     def seed(self, shape: Sequence[int]) -> Array:
-        """The factor of each value (K, ...) of the blob in the score: 1, or 1 / (H W) over a map."""
+        """Return the factor of each value (K, ...) of the blob in the score: 1, or 1 / (H W) over a map."""
         if not shape:
             return np.ones(shape, np.float32)
         out = np.zeros(shape, np.float32)
@@ -49,7 +49,7 @@ class Target:
         return out
 
     def score(self, values: Array) -> float:
-        """Of the blob's values (K, ...) for one image."""
+        """Return the score from the blob's values (K, ...) for one image."""
         return float((values * self.seed(values.shape)).sum(dtype=np.float64))
 
     def __str__(self) -> str:
@@ -60,10 +60,10 @@ class Target:
 def asked_blobs(
     network: Network, targets: Sequence[int | str] | None, layer: str | None = None
 ) -> tuple[str, ...]:
-    """The blobs that must be computed for `targets` (None: the first answer) and for the maps of `layer`.
+    """Return the blobs needed for `targets` (None: the first answer) and for the maps of `layer`.
 
     Raises:
-        InputError: as `read_unit`.
+        InputError: As `read_unit`.
     """
     tops = {one.name: one.top[0] for one in reversed(network.message.layer) if one.top}
     blobs = {top: top for one in network.message.layer for top in one.top}
@@ -75,10 +75,10 @@ def asked_blobs(
 
 
 def find_target(probe: Probe, given: int | str) -> Target:
-    """What `read_unit` says is meant: a class, a filter `conv4:16`, or its neuron `conv4:16:3,5` at (y, x).
+    """Return the target that `read_unit` finds: a class, a filter `conv4:16`, or a neuron `conv4:16:3,5`.
 
     Raises:
-        InputError: no such class, layer, filter or neuron.
+        InputError: No such class, layer, filter or neuron.
     """
     unit = read_unit(probe.network, given)
     blob = probe.output(unit.layer)
@@ -86,10 +86,10 @@ def find_target(probe: Probe, given: int | str) -> Target:
 
 
 def find_targets(probe: Probe, given: Sequence[int | str]) -> tuple[Target, ...]:
-    """What each of `given` means.
+    """Return the target for each of `given`.
 
     Raises:
-        InputError: there is none, or as `find_target`.
+        InputError: There is none, or as `find_target`.
     """
     if not len(given):
         raise InputError("no target is given: leave it out to explain each image's most likely class.")
@@ -97,10 +97,10 @@ def find_targets(probe: Probe, given: Sequence[int | str]) -> tuple[Target, ...]
 
 
 def target_of(unit: Unit, given: int | str, blob: str, shape: Sequence[int]) -> Target:
-    """A unit in the `blob` (C, ..) of this shape that its layer makes.
+    """Return a unit as a target in the `blob` (C, ..) of this shape that its layer makes.
 
     Raises:
-        InputError: it is a whole layer, or a place that is not in the maps.
+        InputError: It is a whole layer, or a place outside the maps.
     """
     channel, space = need_channel(unit, given), tuple(shape[1:])
     if isinstance(channel, Channel):
@@ -112,9 +112,9 @@ def target_of(unit: Unit, given: int | str, blob: str, shape: Sequence[int]) -> 
 
 
 def likeliest_class(probe: Probe, image: Array) -> Target:
-    """The class of the net's first answer that it finds likeliest in an image (C, H, W).
+    """Return the most likely class of an image (C, H, W), by the net's first answer.
 
-    Where several are certain, as after a Sigmoid, it is that of the highest score.
+    If several are certain, as after a Sigmoid, it is the one with the highest score.
     """
     head = probe.network.heads[0]
     answer = probe.forward(image[None], [head.answer])[head.answer]
@@ -127,13 +127,13 @@ def likeliest_class(probe: Probe, image: Array) -> Target:
 
 
 def find_layer(probe: Probe, given: str | None, target: Target) -> str:
-    """The blob of maps that a CAM reads: `given`, a blob or a layer, or the last spatial one before `target`.
+    """Return the blob of maps that a CAM reads: `given`, or the last spatial one before `target`.
 
-    A blob is what it holds after a full forward, post-ReLU where the ReLU works in place. Tops of pooling
-    layers are passed over: they have fewer places for the same maps.
+    A blob means its values after a full forward, post-ReLU if the ReLU works in place. Tops of pooling layers
+    are skipped: they have fewer places for the same maps.
 
     Raises:
-        InputError: no such blob, it has no maps, or the target does not depend on it.
+        InputError: No such blob, it has no maps, or the target does not depend on it.
     """
     before = _before(probe, target)
     if given is None:
@@ -160,7 +160,7 @@ def is_spatial(probe: Probe, blob: str) -> bool:
 
 
 def _before(probe: Probe, target: Target) -> list[tuple[LayerParameter, str]]:
-    """Layers and their tops that `target` depends on, the last first."""
+    """The layers and their tops that `target` depends on, the last first."""
     needed, found = {target.blob}, list[tuple[LayerParameter, str]]()
     for layer in reversed(probe.layers()):
         tops = needed.intersection(layer.top)

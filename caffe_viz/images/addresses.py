@@ -1,4 +1,4 @@
-"""Files at addresses such as s3://bucket/cat.jpg, by fsspec, which knows kinds, credentials and endpoints."""
+"""Files at addresses such as s3://bucket/cat.jpg, through fsspec, which handles protocols and credentials."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class Info(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A file or a folder. Its text has no passwords.
+    """A file or a folder at an address. Its text shows no passwords.
 
-    All methods raise InputError where there is none, or it may not be read, and RunError where nobody can
-    tell, as the network or who is asked fails, or a library is missing.
+    All methods raise InputError if it does not exist or may not be read, and RunError if that cannot be found
+    out because the network or the server fails, or because a library is missing.
     """
 
     url: str = field(repr=False)
@@ -45,21 +45,21 @@ class Address:
 
     @property
     def kind(self) -> str:
-        """As s3, https."""
+        """The protocol, such as s3 or https."""
         return self.url.partition("://")[0].lower()
 
     @property
     def path(self) -> str:
-        """The address without the query of HTTP, which tells nothing of what kind of file it is."""
+        """The address without an HTTP query, which tells nothing about the kind of file."""
         return self.url.partition("?")[0] if self._http else self.url
 
     @property
     def query(self) -> str:
-        """What `path` lacks."""
+        """The part that `path` leaves out."""
         return self.url[len(self.path) :]
 
     def archive(self) -> tuple[Address, str] | None:
-        """The first part of it that ends in .zip, and what stands behind it; None where none does."""
+        """The first part that ends in .zip, and the rest behind it; None if there is no such part."""
         host = "[^/]*/" if self._http else ""
         pattern = rf"(.+?://{host}.*?[^/]\.zip)(?:/+(.*))?$"
         found = re.match(pattern, self.path, re.IGNORECASE | re.DOTALL)
@@ -77,7 +77,7 @@ class Address:
         return self._reached(look)
 
     def files(self) -> list[tuple[str, int]]:
-        """The files below a folder: their names from there on, sizes in bytes (0: not told), in any order.
+        """The files below a folder, in any order: relative names and sizes in bytes (0: unknown).
 
         A folder of HTTP is a page of links.
         """
@@ -99,7 +99,7 @@ class Address:
         return Address(f"{self.path.rstrip('/')}/{name}{self.query}")
 
     def read(self, size: int = 0) -> bytes:
-        """The whole file; where `size` is known, S3 need not be asked for it once more."""
+        """Read the whole file; if you pass its `size`, S3 is not asked for it again."""
         part = {"start": 0, "end": size + 1} if size and not self._http else {}
         data: bytes = self._reached(lambda fs, path: fs.cat_file(path, **part))
         if part and len(data) > size:
@@ -107,11 +107,11 @@ class Address:
         return data
 
     def opened(self) -> Any:
-        """The file, opened for parts of it: each `read` asks for just what it is told to."""
+        """Open the file to read parts of it: each `read` requests just those bytes."""
         return self._reached(lambda fs, path: fs.open(path, "rb", cache_type="none"))
 
     def part(self, file: Any, first: int, last: int) -> bytes:
-        """Bytes from `first` on, before `last`, of the `opened` file."""
+        """Bytes `first` to `last` (excluded) of the `opened` file."""
 
         def read(fs: Any, path: str) -> bytes:
             try:

@@ -1,4 +1,4 @@
-"""Archives .zip: of those at addresses the directory is read, and the members that are asked for."""
+"""Archives (.zip). Of those at addresses, only the directory and the requested members are fetched."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ HEAD = 30 + 2**8  # of a member: a fixed part, and room for what its second name
 
 
 def open_archive(file: Path | Address) -> zipfile.ZipFile:
-    """Raises OSError or BadZipFile if it is none, and as `Address`."""
+    """Open an archive. Raises OSError or BadZipFile if it is none, and otherwise as `Address`."""
     return RemoteZip(file) if isinstance(file, Address) else zipfile.ZipFile(file)
 
 
 class RemoteZip(zipfile.ZipFile):
-    """An archive at an address: opening it takes two requests or some, each member one."""
+    """An archive at an address: opening it takes a few requests, each member one more."""
 
     def __init__(self, address: Address) -> None:
         self._parts, self._turn = _Parts(address), Lock()
         super().__init__(self._parts)
 
     def read(self, name: str | zipfile.ZipInfo, pwd: bytes | None = None) -> bytes:
-        """As of ZipFile. Raises RunError if the archive cannot be reached any more."""
+        """As ZipFile.read. Raises RunError if the archive can no longer be reached."""
         member = name if isinstance(name, zipfile.ZipInfo) else self.getinfo(name)
         length = HEAD + 4 * len(member.orig_filename) + len(member.extra) + member.compress_size
         with self._turn:

@@ -1,4 +1,4 @@
-"""Arrays in files .npy: blobs, or images."""
+"""Arrays in .npy files: blobs, or images."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ KINDS = {"c": "complex numbers", "O": "Python objects", "U": "texts", "S": "text
 
 
 def load_numbers(name: str | Path, data: bytes | None = None) -> NDArray[Any]:
-    """The array of a file .npy, or of its content `data`, in its own type: whole or real numbers, all finite.
+    """Read the array of a .npy file, or of its content `data`, in its own type: finite numbers only.
 
     `name` may be an address.
 
     Raises:
-        InputError: it cannot be read, or holds anything else; names the file.
-        RunError: its address cannot be reached.
+        InputError: It cannot be read, or holds anything else; names the file.
+        RunError: Its address cannot be reached.
     """
     if data is None and is_address(name):
         name, data = shown(name), Address(str(name)).read()
@@ -44,17 +44,17 @@ def load_numbers(name: str | Path, data: bytes | None = None) -> NDArray[Any]:
 
 
 def load_array(name: str | Path, data: bytes | None = None) -> NDArray[Any]:
-    """As `load_numbers`, for a blob or an image: bytes as they are, all others as float32.
+    """Read a blob or an image as `load_numbers` does: bytes stay bytes, all else becomes float32.
 
     Raises:
-        InputError: as `load_numbers`.
+        InputError: As `load_numbers`.
     """
     array = load_numbers(name, data)
     return array if array.dtype == np.uint8 else np.asarray(array, np.float32)
 
 
 def as_picture(array: NDArray[Any]) -> NDArray[Any] | None:
-    """An image (H, W, 3), or grey (H, W, 1) or (H, W), as (H, W, 3); None: another shape."""
+    """Return an image (H, W, 3), (H, W, 1) or (H, W) as (H, W, 3), or None for any other shape."""
     planes = array[..., None] if array.ndim == 2 else array
     if planes.ndim != 3 or planes.shape[2] not in (1, 3) or not planes.size:
         return None

@@ -24,9 +24,9 @@ MOST_BYTES = 2**29  # of one file in an archive, which can be far smaller there,
 
 @dataclass(frozen=True)
 class ImageCollection:
-    """Images by number. `digest` tells collections apart by the names and sizes of their files.
+    """Images by number. `digest` distinguishes collections by the names and sizes of their files.
 
-    It can be pickled: in another process it reads the same paths and addresses.
+    It can be pickled; in another process it reads the same paths and addresses.
     """
 
     entries: tuple[ImageEntry, ...]
@@ -64,15 +64,15 @@ class ImageCollection:
         return len(self.entries)
 
     def name(self, number: int) -> str:
-        """The path of an image, printable."""
+        """Return the path of an image, printable."""
         return self.entries[number].name
 
     def load(self, number: int) -> Floats:
-        """(H, W, 3) RGB in 0..1 as of `load_image`; of a file .npy its array.
+        """Read an image as (H, W, 3) RGB in 0..1, as `load_image`; of a .npy file return its array.
 
         Raises:
-            InputError: it cannot be read.
-            RunError: its address cannot be reached.
+            InputError: It cannot be read.
+            RunError: Its address cannot be reached.
         """
         entry = self.entries[number]
         if entry.frame is not None:
@@ -85,11 +85,11 @@ class ImageCollection:
         return load(entry.name, self._ahead(number))
 
     def content(self, number: int) -> bytes:
-        """The file of an image, not decoded; of a frame of a video a PNG.
+        """Read the file of an image without decoding it; a frame of a video becomes a PNG.
 
         Raises:
-            InputError: it cannot be read.
-            RunError: its address cannot be reached.
+            InputError: It cannot be read.
+            RunError: Its address cannot be reached.
         """
         entry = self.entries[number]
         if entry.frame is not None:
@@ -104,12 +104,12 @@ class ImageCollection:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over names and sizes."""
+        """SHA-256 of names and sizes."""
         lines = "".join(f"{entry.size} {entry.name}{_query(entry)}\n" for entry in self.entries)
         return hashlib.sha256(lines.encode()).hexdigest()
 
     def part(self, first: int, last: int) -> ImageCollection:
-        """The images from `first` on, before `last`."""
+        """Return the images `first` to `last` (excluded)."""
         return ImageCollection(self.entries[first:last], self._opened)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -120,12 +120,12 @@ class ImageCollection:
         return Prefetcher(self._far, len(self) - 1)
 
     def _far(self, number: int) -> bytes | None:
-        """What is at an address; None of all others."""
+        """The address of an image, or None if it is on disk."""
         entry = self.entries[number]
         return None if entry.member or isinstance(entry.file, Path) else self._bytes(entry)
 
     def _bytes(self, entry: ImageEntry) -> bytes:
-        """Of a member of an archive, or at an address."""
+        """Read a member of an archive, or a file at an address."""
         if entry.size > MOST_BYTES:
             raise InputError(f"{entry.name} takes {entry.size:,} bytes, more than an image should.")
         try:
@@ -140,7 +140,7 @@ class ImageCollection:
 
 
 class _Elsewhere(ImageCollection):
-    """A collection in another process; its errors say the names that the images have where they were listed."""
+    """A collection in another process; errors use the names that the images have where they were listed."""
 
     def load(self, number: int) -> Floats:
         entry = self.entries[number]
@@ -154,10 +154,10 @@ class _Elsewhere(ImageCollection):
 
 
 def _elsewhere(entries: tuple[ImageEntry, ...]) -> ImageCollection:
-    """A collection in another process, in which all collections share the files that they open.
+    """Rebuild a collection in another process, where all collections share their open files.
 
     Raises:
-        RunError: a folder, an archive or a video is not on this machine.
+        RunError: A folder, an archive or a video is not on this machine.
     """
     local = [(e.file, e.member or e.frame is not None) for e in entries if isinstance(e.file, Path)]
     for place in dict.fromkeys(file if alone else file.parent for file, alone in local):
@@ -171,5 +171,5 @@ def _anywhere(entry: ImageEntry) -> ImageEntry:
 
 
 def _query(entry: ImageEntry) -> str:
-    """What the name does not say of an address, as it may be a password."""
+    """The part of an address that its name leaves out, as it may be a password."""
     return entry.file.query if isinstance(entry.file, Address) else ""

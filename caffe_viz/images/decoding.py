@@ -1,4 +1,4 @@
-"""Image files to arrays, by Pillow: damaged, gigantic and foreign ones end in one line."""
+"""Decode image files with Pillow; damaged, gigantic and foreign files give a one-line error."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ WHITE = {"I": 65535, "I;16": 65535, "I;16L": 65535, "I;16B": 65535, "I;16N": 655
 
 @dataclass(frozen=True)
 class Limits:
-    """What is decoded of images that strangers may have made; checked before their pixels are."""
+    """Limits for images from strangers, checked before pixels are decoded."""
 
     formats: frozenset[str]  # as Pillow calls them
     pixels: int
 
     def check(self, image: Any) -> None:
-        """Raises ValueError if Pillow's `image` is beyond them."""
+        """Raise ValueError if Pillow's `image` exceeds them."""
         if image.format not in self.formats:
             raise ValueError(f"{image.format} is not one of {', '.join(sorted(self.formats))}")
         width, height = image.size
@@ -43,10 +43,10 @@ def decoded(
     data: bytes | None = None,
     limits: Limits | None = None,
 ) -> Floats:
-    """What `pixels` makes of Pillow's image of a file, or of its content `data`.
+    """Return what `pixels` makes of Pillow's image of a file, or of its content `data`.
 
     Raises:
-        InputError: no such file, no image, a damaged or a gigantic one, or one beyond the `limits`.
+        InputError: No such file, not an image, a damaged or gigantic one, or one beyond the `limits`.
     """
     from PIL import Image, UnidentifiedImageError
 

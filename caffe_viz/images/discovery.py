@@ -1,4 +1,4 @@
-"""Which images there are: in folders with all below them, in archives, videos, lists, at addresses."""
+"""Find images in folders and everything below them, archives, videos, lists, and at addresses."""
 
 from __future__ import annotations
 
@@ -27,10 +27,9 @@ SUFFIXES = frozenset(
 
 
 class ImageEntry(NamedTuple):
-    """One image: its printable name, its size in bytes (0: not told), its file.
+    """One image: its printable name, its size in bytes (0: unknown), its file.
 
-    `member` is its name inside if that is an archive, `frame` its number if that is a video; `told` is the
-    label that a list gives it.
+    `member` is its name inside an archive, `frame` its number in a video, `told` the label from a list.
     """
 
     name: str
@@ -42,7 +41,7 @@ class ImageEntry(NamedTuple):
 
 
 def found(source: str | Path, opened: OpenContainers, root: Path | None) -> Iterator[ImageEntry]:
-    """The images of a source, as of `ImageCollection.of`; raises as that."""
+    """Return the images of a source, as `ImageCollection.of`; raises as that."""
     if is_address(source):
         yield from _at_address(Address(str(source)), opened)
     else:
@@ -97,7 +96,7 @@ def _at_address(source: Address, opened: OpenContainers) -> Iterator[ImageEntry]
 
 
 def _in_order_of_disks(files: Iterable[tuple[str, int]]) -> Iterator[tuple[str, int]]:
-    """The images among files with their sizes, as `_in_folder` has them: files stand before folders."""
+    """Sort the images among files with sizes like `_in_folder`: files come before folders."""
     folders = defaultdict[str, list[tuple[str, int]]](list)
     for name, size in files:
         folder, _, file = name.rpartition("/")
@@ -113,7 +112,7 @@ def _in_order_of_disks(files: Iterable[tuple[str, int]]) -> Iterator[tuple[str, 
 def _in_archive(
     file: Path | Address, inside: str, archives: OpenFiles[zipfile.ZipFile]
 ) -> Iterator[ImageEntry]:
-    """Those in the folder `inside`, or that one; "." is all."""
+    """The images in the folder `inside`, or the image of that name; "." means all."""
     try:
         archive = archives[file]
     except (OSError, zipfile.BadZipFile) as error:
@@ -144,7 +143,7 @@ def _entry(path: Path) -> ImageEntry:
 
 
 def _in_order(name: str) -> tuple[list[str | int], str]:
-    """What names are sorted by: frame2 stands before frame10."""
+    """The sort key of a name: frame2 comes before frame10."""
     parts = re.split(r"([0-9]{1,300})", name)
     return [int(part) if n % 2 else part for n, part in enumerate(parts)], name
 
@@ -158,7 +157,7 @@ def _shown(part: str) -> bool:
 
 
 def printable(name: str) -> str:
-    """`name` without what a terminal would obey or could not show."""
+    """Return `name` without characters that a terminal would obey or could not show."""
     if name.isprintable():
         return name
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)

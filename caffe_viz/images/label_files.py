@@ -1,4 +1,4 @@
-"""The files in which names of classes come."""
+"""Read class names from files in the usual formats."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ USUAL = (
 
 
 class Class(NamedTuple):
-    """A class as a file has it: the line where it stands, its number if that is told, its names."""
+    """A class in a file: its line, its number if the file tells it, its names."""
 
     line: int
     number: int | None
@@ -37,10 +37,10 @@ class Class(NamedTuple):
 
 
 def read_labels(path: str | Path) -> Labels:
-    """The labels in a file: one name a line, with or without WordNet numbers; JSON; a label map of protobuf.
+    """Read labels: one name per line, with or without WordNet numbers; JSON; or a protobuf label map.
 
     Raises:
-        InputError: it cannot be read, or is none of these; names the line.
+        InputError: The file cannot be read, or is none of these; names the line.
     """
     path = Path(path)
     text = _text(path)
@@ -55,7 +55,7 @@ def read_labels(path: str | Path) -> Labels:
 
 
 def labels_beside(folder: Path, counts: Iterable[int]) -> Labels:
-    """The labels in a file of a usual name in `folder` that are as many as one of `counts`; else none."""
+    """Return the labels in a file of a usual name in `folder` whose number is among `counts`, or none."""
     for name in USUAL:
         try:
             found = read_labels(folder / name) if (folder / name).is_file() else Labels()
@@ -89,7 +89,7 @@ def _text(path: Path) -> str:
 
 
 def _collected(found: Sequence[Class], source: str) -> Labels:
-    """Classes in the order of their numbers, where they have some; else in theirs."""
+    """Sort classes by their numbers, or keep the order of the file if they have none."""
     if not any(one.number is not None for one in found):
         return Labels([one.name for one in found], [one.code for one in found], source=source)
     by_number: dict[int, Class] = {}
@@ -106,7 +106,7 @@ def _collected(found: Sequence[Class], source: str) -> Labels:
 
 
 def _lines(text: str) -> Iterator[Class]:
-    """One name a line; all with WordNet numbers, or all with their numbers in a row, or none."""
+    """Parse one name per line: all with WordNet numbers, all numbered consecutively, or none numbered."""
     lines = [line.strip() for line in text.rstrip().split("\n")]
     for pattern, make in ((WORDNET, _with_code), (NUMBERED, _with_number)):
         found = [pattern.fullmatch(line) for line in lines]
@@ -133,7 +133,7 @@ def _with_number(line: int, found: re.Match[str]) -> Class:
 
 
 def _json(text: str) -> Iterator[Class]:
-    """A list of names, or names by number, or numbers by name; a name may be [WordNet number, name]."""
+    """Parse a list of names, names by number, or numbers by name; a name may be [WordNet number, name]."""
     try:
         made = json.loads(text, object_pairs_hook=_pairs)
     except json.JSONDecodeError as error:
@@ -152,7 +152,7 @@ def _json(text: str) -> Iterator[Class]:
 
 
 class _pairs(list[Any]):  # a hook of json, called as a function
-    """What stands in braces, with all that is there twice."""
+    """The contents of braces, with keys that occur twice."""
 
 
 def _whole(value: object) -> bool:

@@ -1,4 +1,4 @@
-"""Names of classes, found by any of their names."""
+"""Class names, which can be found by any of their names."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ ALIKE = 0.6  # of a name and what is asked for, from 0 to 1, for it to be offere
 
 
 class Labels(tuple[str, ...]):
-    """The names of the classes, by number; "" is none. `codes` are their WordNet numbers, or the like.
+    """The names of the classes by number; "" means no name. `codes` are WordNet numbers or the like.
 
-    `heads` has those of answers that have labels of their own, by the name of a layer or blob. Of `numbered`
-    ones, whose numbers are told, a class 0 without a name may be none of the net's. `source` is the file.
+    `heads` maps layers or blobs to the labels of answers that have their own. If the file told the numbers
+    (`numbered`), a class 0 without a name may not belong to the net. `source` is the file.
     """
 
     codes: tuple[str, ...]
@@ -35,31 +35,31 @@ class Labels(tuple[str, ...]):
         return made
 
     def of(self, count: int) -> Labels:
-        """The labels of an answer with `count` classes; none where they do not fit."""
+        """Return the labels for an answer with `count` classes, or none if they do not fit."""
         if len(self) == count:
             return self
         return self.but_first if self.numbered and len(self) == count + 1 and not self[0] else Labels()
 
     @property
     def but_first(self) -> Labels:
-        """Without class 0."""
+        """Return them without class 0."""
         return Labels(self[1:], self.codes[1:], source=self.source)
 
     def with_heads(self, heads: Mapping[str, Labels]) -> Labels:
-        """These, and those of answers that have labels of their own."""
+        """Return them together with the labels of other answers."""
         return Labels(self, self.codes, heads, self.numbered, self.source)
 
     def called(self, number: int) -> list[str]:
-        """All names of a class: the whole label, each of its synonyms, its code."""
+        """Return all names of a class: the whole label, each of its synonyms, its code."""
         parts = self[number].split(",")
         return list(dict.fromkeys(filter(None, [self[number], *map(str.strip, parts), self.codes[number]])))
 
     def find(self, text: str) -> list[int]:
-        """The classes with this name; capitals, and underscores for spaces, do not matter."""
+        """Return the classes with this name, ignoring case and underscores."""
         return self._numbers.get(folded(text), [])
 
     def near(self, text: str, most: int = 5) -> list[str]:
-        """The names that are most like `text`, or have a part that is, the likest first."""
+        """Return the names most similar to `text`, or with a similar part, best first."""
         given = folded(text)
         known = {name: None for number in range(len(self)) for name in self.called(number)}
         alike = sorted((-_likeness(given, folded(name)), name) for name in known)
@@ -75,12 +75,12 @@ class Labels(tuple[str, ...]):
 
 
 def folded(text: str) -> str:
-    """As names are compared."""
+    """Return the form in which names are compared."""
     return " ".join(text.replace("_", " ").lower().split())
 
 
 def _likeness(given: str, name: str) -> float:
-    """From 0 to 1: of the whole name, or a little less for a part of it."""
+    """Similarity from 0 to 1: of the whole name, or a little less for a part of it."""
     matcher = difflib.SequenceMatcher(b=given)
 
     def ratio(text: str) -> float:

@@ -17,10 +17,11 @@ def is_list(path: Path) -> bool:
 
 
 def read_list(path: Path, root: Path | None, suffixes: Collection[str]) -> Iterator[tuple[Path, str]]:
-    """(image, label) by line; "" where there is no label. Paths are in `root`, by default the list's folder.
+    """Read the (image, label) of each line; "" means no label. Paths are in `root`, or the list's folder.
 
     Raises:
-        InputError: it cannot be read, a line names no file with one of `suffixes`, or the first is not there.
+        InputError: The list cannot be read, a line names no file with one of `suffixes`, or the first image
+            does not exist.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()

@@ -1,4 +1,4 @@
-"""What is subtracted from images: numbers, or an image, such as the mean of all images of a training."""
+"""The mean that is subtracted from images: numbers, or an image, such as the mean of a training set."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Mean:
-    """`values` (1 or C, H, W) in units of pixels 0..255 and the blob's order; H and W are 1 for mere numbers.
+    """`values` (1 or C, H, W) in pixels 0..255 and the blob's channel order; H and W are 1 for plain numbers.
 
-    `file` is where they stand, if in a file. Means of equal values are equal.
+    `file` is where they come from, if that is a file. Means with equal values are equal.
     """
 
     values: Values
@@ -35,12 +35,12 @@ class Mean:
 
     @classmethod
     def of(cls, given: Mean | ArrayLike, file: str = "") -> Mean:
-        """The mean of a number, numbers (C,), or an image (H, W) or (C, H, W), or (H, W, C) where that fits.
+        """Make a mean of a number, numbers (C,), or an image (H, W), (C, H, W) or (H, W, C).
 
-        Of 3 axes the first has the channels if its length is 1 or 3, else the last.
+        Of 3 axes, the first is the channels if its length is 1 or 3, otherwise the last.
 
         Raises:
-            InputError: another shape, or what is no finite number.
+            InputError: Another shape, or values that are not finite numbers.
         """
         if isinstance(given, Mean):
             return given
@@ -71,7 +71,7 @@ class Mean:
         return np.array(self.average if self.size is None else self.values, dtype)
 
     def __repr__(self) -> str:
-        """By the values alone: it tells means apart where an interrupted run goes on."""
+        """The values alone, which distinguish means when an interrupted run continues."""
         if self.size is None:
             return f"Mean({self.average})"
         return f"Mean({self.values.shape}, SHA-256 {self.digest[:16]})"
@@ -84,43 +84,43 @@ class Mean:
 
     @cached_property
     def digest(self) -> str:
-        """Of shape and values."""
+        """A digest of shape and values."""
         return hashlib.sha256(repr(self.values.shape).encode() + self.values.tobytes()).hexdigest()
 
     @property
     def channels(self) -> int:
-        """How many it has: those of the blob, or 1 for all."""
+        """The number of channels: those of the blob, or 1 for all."""
         return len(self.values)
 
     @property
     def size(self) -> Size | None:
-        """(H, W) of an image; None where all places have one number."""
+        """(H, W) of a mean image; None if all places have the same mean."""
         height, width = self.values.shape[1:]
         return None if height == width == 1 else (height, width)
 
     @property
     def average(self) -> tuple[float, ...]:
-        """Of each channel, over all places."""
+        """The average of each channel over all places."""
         return tuple(map(float, self.values.mean(axis=(1, 2))))
 
     @property
     def averaged(self) -> Mean:
-        """The same average at all places."""
+        """Return a mean with this average at all places."""
         return Mean.of(self.average)
 
     @property
     def grey(self) -> Mean:
-        """The average of the channels at each place."""
+        """Return the average of the channels at each place."""
         return self if self.channels == 1 else Mean(self.values.mean(axis=0, keepdims=True))
 
     def __mul__(self, factor: float) -> Mean:
         return self if factor == 1 else Mean(self.values * factor)
 
     def at(self, size: Size, frame: Size, *, antialias: bool = False) -> Values:
-        """(C, *size), or (C, 1, 1) of mere numbers: the part that belongs to the middle of a `frame` (h, w).
+        """Return (C, *size), or (C, 1, 1) of plain numbers: the part for the centre of a `frame` (h, w).
 
-        A mean of `size` stays as it is, for it is one of crops; another is one of whole images, and goes the
-        way that these go: warped to `frame`, then cropped.
+        A mean of `size` belongs to crops and is returned as it is. Any other belongs to whole images, and is
+        treated as they are: warped to `frame`, then cropped.
         """
         if self.size is None or self.size == size:
             return self.values
@@ -140,13 +140,12 @@ def _warped(mean: Mean, frame: Size, antialias: bool) -> Values:
 
 
 def read_mean(path: str | Path, channel_order: tuple[int, ...]) -> Mean:
-    """The mean in a file: .binaryproto (BlobProto), .npy, or an image file.
+    """Read a mean from a .binaryproto (BlobProto), a .npy, or an image file.
 
-    Arrays are in the order of the blob; of an image, `channel_order` says which colour of RGB each channel
-    has, as of `RED_GREEN_BLUE`.
+    Arrays are in the order of the blob; for an image, `channel_order` says which RGB colour each channel is.
 
     Raises:
-        InputError: names the file.
+        InputError: It cannot be read; names the file.
     """
     path = Path(path)
     read = READERS.get(path.suffix.lower())
@@ -159,7 +158,7 @@ def read_mean(path: str | Path, channel_order: tuple[int, ...]) -> Mean:
 
 
 def _colours(path: Path, order: tuple[int, ...]) -> NDArray[Any]:
-    """(C, H, W) of an image file, in 0..255."""
+    """Read an image file as (C, H, W) in 0..255."""
     rgb = load_image(path) * 255.0
     return (rgb @ LUMA)[None] if len(set(order)) == 1 else rgb[..., list(order)].transpose(2, 0, 1)
 

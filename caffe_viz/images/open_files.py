@@ -1,4 +1,4 @@
-"""Files that hold several images, archives and videos: opened when they are needed, once."""
+"""Files that hold several images, archives and videos: opened once, when they are needed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Held = TypeVar("Held")
 
 
 class OpenFiles(dict[Any, Held], Generic[Held]):
-    """By a Path or an Address."""
+    """Open files by Path or Address."""
 
     def __init__(self, opened: Callable[[Any], Held]) -> None:
         super().__init__()
@@ -29,21 +29,19 @@ class OpenFiles(dict[Any, Held], Generic[Held]):
 
 
 class OpenContainers(NamedTuple):
-    """Those of a collection."""
+    """The open archives and videos of a collection."""
 
     archives: OpenFiles[zipfile.ZipFile]
     videos: OpenFiles[Video]
 
 
 def to_open() -> OpenContainers:
-    """None yet."""
+    """Return containers of which none is open yet."""
     return OpenContainers(OpenFiles(open_archive), OpenFiles(Video))
 
 
 def shared() -> OpenContainers:
-    """As `to_open`, of which all collections of a process have the same ones; what has changed is opened
-    again.
-    """
+    """Return the containers that all collections of this process share; changed files are opened again."""
     kinds = (open_archive, Video)
     return OpenContainers(*(OpenFiles[Any](partial(_open_here, kind)) for kind in kinds))
 

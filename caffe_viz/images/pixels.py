@@ -1,4 +1,4 @@
-"""What every module takes a picture to be: RGB, (H, W, 3) float32 in 0..1; and its bilinear resizing."""
+"""Pictures in every module are RGB, (H, W, 3) float32 in 0..1; and how they are resized."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def display_rgb(rgb: ArrayLike) -> Floats:
 
 
 def resized(image: Floats, size: tuple[int, ...], *, antialias: bool = False) -> Floats:
-    """(h, w, C) -> (*size, C), bilinear: what scikit-image's resize does at order 1.
+    """Resize (h, w, C) to (*size, C) bilinearly, as scikit-image's resize does at order 1.
 
-    Any number of axes before that of the channels, as `size` has.
+    There may be any number of axes before the channels, as many as `size` has.
     """
     if image.shape[: len(size)] == tuple(size):
         return image
@@ -57,7 +57,7 @@ def resized(image: Floats, size: tuple[int, ...], *, antialias: bool = False) ->
 
 
 def stretched(images: Floats) -> Floats:
-    """(..., H, W, 3) of any range: each image's mean becomes mid-grey, its deviation 0.18, clipped to 0..1.
+    """Stretch (..., H, W, 3) of any range: the mean becomes mid-grey, the deviation 0.18, clipped to 0..1.
 
     Source: the Keras notebook "How convolutional neural networks see the world", 2016, with 0.1.
     """

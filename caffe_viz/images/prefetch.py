@@ -1,4 +1,4 @@
-"""Reading ahead: where one answer takes long to come, several are waited for at once."""
+"""Read ahead: where each read has to wait for an answer, several wait at once."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ AHEAD = 8  # that are on their way at once
 
 @cache
 def _readers() -> ThreadPoolExecutor:
-    """Of the whole process."""
+    """The threads of the whole process."""
     return ThreadPoolExecutor(AHEAD, "read-ahead")
 
 
 class Prefetcher:
-    """`read(number)` for numbers up to `last`; where two were asked for in order, the next begin meanwhile.
+    """`read(number)` for numbers up to `last`; after two consecutive numbers, the next are read ahead.
 
-    Other threads call `read`. Those that are picked here and there are read one by one.
+    Other threads call `read`. Numbers in random order are read one by one.
     """
 
     def __init__(self, read: Callable[[int], bytes | None], last: int) -> None:
@@ -29,7 +29,7 @@ class Prefetcher:
         self._turn = Lock()
 
     def __call__(self, number: int) -> bytes | None:
-        """What `read` gives or raises."""
+        """Return or raise what `read` returns or raises."""
         with self._turn:
             found = self._coming.pop(number, None)
             in_order = found is not None or self._before == number - 1

@@ -1,4 +1,4 @@
-"""How images get in, as people say it: the keys of preprocess.toml, which are options of commands too."""
+"""The preprocessing as users write it: the keys of preprocess.toml, which are also options of commands."""
 
 from __future__ import annotations
 
@@ -26,29 +26,29 @@ PIXEL_RANGE = 255
 
 @dataclass(frozen=True)
 class Settings:
-    """Fields of `Preprocess` that are said, `raw_scale` too, and in words where; others have their default.
+    """The fields of `Preprocess` that were given, also `raw_scale`, and where; the others keep their default.
 
-    A `mean` may still be the `File` that it stands in.
+    A `mean` may still be the `File` that holds it.
     """
 
     fields: Mapping[str, Any] = field(default_factory=dict)
     source: str = ""
 
     def but(self, fields: Mapping[str, Any], source: str) -> Settings:
-        """These, with others in the place of some."""
+        """Return them with some fields replaced."""
         if not fields:
             return self
         return Settings({**self.fields, **fields}, f"{self.source}; {source}" if self.source else source)
 
     def settled(self) -> dict[str, Any]:
-        """Fields of `Preprocess`: the mean read, and all in the units of pixels 0..255.
+        """Return fields of `Preprocess`: the mean read, and all values in units of pixels 0..255.
 
         pycaffe's Transformer computes (pixels 0..1 * raw_scale - mean) * input_scale, thus (pixels 0..255 -
-        mean * 255 / raw_scale) * input_scale * raw_scale / 255. Images have their mean in 0..255 already. A
-        mean image is of whole images: without `resize`, images are warped to its size.
+        mean * 255 / raw_scale) * input_scale * raw_scale / 255. The mean of an image file is in 0..255
+        already. A mean image belongs to whole images: without `resize`, images are warped to its size.
 
         Raises:
-            InputError: a file of a mean that cannot be read, or no mean for GRAY.
+            InputError: The file of a mean cannot be read, or GRAY has no mean.
         """
         out = dict(self.fields)
         order, mean = out.get("channel_order", "BGR"), out.get("mean")
@@ -67,7 +67,7 @@ class Settings:
 
 
 class File(NamedTuple):
-    """A file that a setting names, and where it does, for errors."""
+    """A file that a setting names, and where it is named, for errors."""
 
     path: Path
     where: str
@@ -78,7 +78,7 @@ class File(NamedTuple):
         return self.path.suffix.lower() not in ARRAYS
 
     def read(self, order: tuple[int, ...]) -> Mean:
-        """Raises InputError, with where the file is named, if it holds no mean."""
+        """Read the mean. Raises InputError, with where the file is named, if it holds none."""
         try:
             return read_mean(self.path, order)
         except InputError as error:
@@ -89,10 +89,10 @@ ARRAYS = (".binaryproto", ".npy")
 
 
 def read_toml(path: str | Path) -> Settings:
-    """What a preprocess.toml says; files that it names are relative to it.
+    """Read a preprocess.toml; files that it names are relative to it.
 
     Raises:
-        InputError: names the file and the key.
+        InputError: A value is wrong; names the file and the key.
     """
     path = Path(path)
     try:
@@ -112,10 +112,10 @@ def read_toml(path: str | Path) -> Settings:
 
 
 def checked(name: str, value: Any, where: str, folder: Path) -> Any:
-    """The field that a value of a key becomes; `where` it is said, and the `folder` of files it names.
+    """Return the field that the value of a key becomes; `where` it was given, and the `folder` of its files.
 
     Raises:
-        InputError: another kind of value is expected.
+        InputError: Another kind of value is expected.
     """
     key = KEYS[name]
     if not key.fits(value):
@@ -162,7 +162,7 @@ def _is_labels(value: object) -> bool:
 
 
 class Key(NamedTuple):
-    """What a key accepts, in words too, and what its value becomes: `convert(value, where, folder)`."""
+    """What a key accepts, also in words, and the conversion of its value: `convert(value, where, folder)`."""
 
     fits: Callable[[Any], bool]
     expected: str

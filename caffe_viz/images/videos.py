@@ -1,4 +1,4 @@
-"""Videos as numbered frames: decoded one after the other, or from the nearest key frame on."""
+"""Videos as numbered frames, decoded in order or from the nearest key frame."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ TIMES_JUMP = 0x0200  # AVFMT_TS_DISCONT of a format
 
 
 def is_video(path: Path) -> bool:
-    """Whether it is a file with the suffix of a video."""
+    """Whether the file has the suffix of a video."""
     return path.suffix.lower() in SUFFIXES and path.is_file()
 
 
 def frames_of(path: Path) -> tuple[Path, str] | None:
-    """FILE#FRAMES, where FILE is a video, as its two parts; None if it is something else."""
+    """Split FILE#FRAMES, where FILE is a video; None for anything else."""
     file, sign, frames = str(path).rpartition("#")
     return (Path(file), frames) if sign and not path.exists() and is_video(Path(file)) else None
 
 
 def chosen(path: Path, frames: str, count: int) -> range:
-    """Which of `count` frames FILE#12 or FILE#0:300:10 means; raises InputError on what is neither."""
+    """Return which of `count` frames FILE#12 or FILE#0:300:10 means. Raises InputError on anything else."""
     try:
         ends = [int(text) if text else None for text in frames.split(":")]
         found = range(count)[slice(*ends)] if len(ends) > 1 else range(count)[int(frames) :][:1]
@@ -63,13 +63,13 @@ def one_frame(path: Path) -> Floats | None:
 
 
 class Video:
-    """The frames of a file by number, as they are shown; its length is how many there are.
+    """The frames of a file by number, in display order; its length is the number of frames.
 
-    A file that ends early has the frames before that, and a CaffeVizWarning says so.
+    Of a file that ends early you get the frames before that, and a CaffeVizWarning.
 
     Raises:
-        InputError: it cannot be read, or has no frames.
-        RunError: the library is not installed.
+        InputError: The file cannot be read, or has no frames.
+        RunError: The library is not installed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -95,7 +95,7 @@ class Video:
         return len(self._times)
 
     def frame(self, number: int) -> Floats:
-        """(H, W, 3) RGB in 0..1, upright; raises InputError if it cannot be decoded."""
+        """Return a frame as (H, W, 3) RGB in 0..1, upright. Raises InputError if it cannot be decoded."""
         with self._lock:
             self._reach(number)
             if self._place != number or self._frame.is_corrupt:
@@ -115,7 +115,7 @@ class Video:
             self._place, self._frame = next(self._decoded, (len(self), None))
 
     def _from(self, key: int) -> int:
-        """Let the key frame of that number be read next."""
+        """Continue reading at the key frame of that number."""
         if key:
             self._container.seek(int(self._times[key]), stream=self._stream)
         else:
@@ -143,7 +143,7 @@ class Video:
             return
 
     def _need_all(self, found: int) -> None:
-        """Warn where fewer frames are there than the file says."""
+        """Warn if there are fewer frames than the file says."""
         if found < self._stream.frames:
             warnings.warn(
                 f"{self.path} ends early: {found:,} of its {self._stream.frames:,} frames are there.",

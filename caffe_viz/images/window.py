@@ -1,4 +1,4 @@
-"""Where in an image the input of a network lay."""
+"""Which part of an image a network saw."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Window(NamedTuple):
 
 
 def window_of(preprocess: Preprocess, image: tuple[int, int], size: tuple[int, int]) -> Window:
-    """What of an image (h, w) `Preprocess.to_caffe` puts into an input (H, W): all of it, or the centre crop.
+    """Return the part of an image (h, w) that `Preprocess.to_caffe` puts into an input (H, W).
 
     >>> window_of(Preprocess(resize=256), (512, 1024), (224, 224))
     Window(top=32.0, left=64.0, height=448.0, width=896.0)
