@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import fork_server
 import numpy as np
 import pytest
 from PIL import Image
@@ -18,6 +19,7 @@ from PIL import Image
 from caffe_viz.netdef import NetParameter, make_blob, write_weights
 from caffe_viz.network import Network
 
+fork_server.for_dask()
 PATIENCE = 120  # seconds
 TOY = """
 layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 12 dim: 12 } } }

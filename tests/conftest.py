@@ -19,8 +19,7 @@ from caffe_viz.geometry import custom
 
 os.environ.setdefault("GLOG_minloglevel", "2")
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` has it ignored, here and in children
-# Dask's workers, and the package's own but for tests with `fresh_workers`, are forks of one process.
-os.environ.setdefault("DASK_DISTRIBUTED__WORKER__MULTIPROCESSING_METHOD", "forkserver")
+# But for tests with `fresh_workers`.
 processes.subprocess = fork_server  # type: ignore[assignment]
 REPOSITORY = Path(__file__).resolve().parent.parent
 

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 import types
+from contextlib import suppress
 from multiprocessing import forkserver, reduction, spawn
 from typing import Any, NoReturn
 
@@ -78,6 +79,14 @@ def living(word: str) -> list[int]:
     """Numbers of the forks that this process began and that live, of those with `word` in an argument."""
     _FORKS[:] = [one for one in _FORKS if one[1].is_alive()]
     return [process.pid for words, process in _FORKS if any(word in one for one in words)]
+
+
+def for_dask() -> None:
+    """Its workers are forks too, as far as `subprocess` starts no other process."""
+    with suppress(ImportError):
+        import dask
+
+        dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"})
 
 
 def run(words: Any, **options: Any) -> subprocess.CompletedProcess[Any]:
@@ -176,37 +185,33 @@ def _die_of(number: int) -> NoReturn:
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
 _PATH = [path for path in sys.path if path not in ("", _HERE)]
-_tell, _prepare = spawn.get_preparation_data, spawn.prepare
-_started = False
+_SERVER: Any = forkserver._forkserver  # type: ignore[attr-defined]
+_tell, _prepare, _run_server = spawn.get_preparation_data, spawn.prepare, _SERVER.ensure_running
 
 
 def _told(name: str) -> dict[str, Any]:
-    _start()
     return {**_tell(name), "environ": dict(os.environ)}
 
 
 def _prepared(data: dict[str, Any]) -> None:
-    global _started
-    _started, forkserver._forkserver.ensure_running = True, lambda: None  # type: ignore[attr-defined]  # the parent
+    _SERVER.ensure_running = lambda: None  # it runs: it is the parent
     os.environ.clear()
     os.environ.update(data.pop("environ"))
     signal.signal(signal.SIGINT, signal.default_int_handler)
     _prepare(data)
 
 
-def _start() -> None:
-    global _started
-    if not _started:
-        _started = True
+def _ensure_running() -> None:
+    before, known = dict(os.environ), _SERVER._forkserver_pid
+    os.environ.update(ONE_THREAD, PYTHONPATH=os.pathsep.join([_HERE, *_PATH]))
+    try:
         CONTEXT.set_forkserver_preload(PRELOADED)
-        before = dict(os.environ)
-        os.environ.update(ONE_THREAD, PYTHONPATH=os.pathsep.join([_HERE, *_PATH]))
-        try:
-            forkserver.ensure_running()
-        finally:
-            os.environ.clear()
-            os.environ.update(before)
-        atexit.register(_stop, forkserver._forkserver._forkserver_pid)  # type: ignore[attr-defined]
+        _run_server()
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    if known is None:
+        atexit.register(_stop, _SERVER._forkserver_pid)
 
 
 def _stop(server: int) -> None:
@@ -214,4 +219,4 @@ def _stop(server: int) -> None:
     os.waitpid(server, 0)  # what it took counts as this process's
 
 
-spawn.get_preparation_data, spawn.prepare = _told, _prepared
+spawn.get_preparation_data, spawn.prepare, _SERVER.ensure_running = _told, _prepared, _ensure_running

@@ -10,6 +10,7 @@ import sys
 from inspect import signature
 from pathlib import Path
 
+import fork_server
 import numpy as np
 import pytest
 from commands import completed, here
@@ -225,11 +226,10 @@ def interrupted(networks: Path, when: str, *options: object) -> subprocess.Compl
         "1000000",
         *options,
     ]
-    return subprocess.run(
+    return fork_server.run(
         [sys.executable, "-c", INTERRUPTED, when, *map(str, line)],
         capture_output=True,
         text=True,
-        check=False,
     )
 
 

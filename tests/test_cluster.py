@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import clusters
+import fork_server
 import numpy as np
 import pytest
 from cluster_work import Squares
@@ -419,7 +420,10 @@ def test_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_local_process_ends_as_it_begins() -> None:
     import dask
 
-    environment = {"distributed.nanny.pre-spawn-environ.PYTHONHOME": os.devnull}  # no Python begins there
+    environment = {
+        "distributed.nanny.pre-spawn-environ.PYTHONHOME": os.devnull,  # no Python begins there
+        "distributed.worker.multiprocessing-method": "spawn",
+    }
     try:
         with (
             dask.config.set(environment),
@@ -516,7 +520,7 @@ def test_ctrl_c_of_a_terminal_keeps_the_best(net: Network, folder: Path, tmp_pat
         "--engine",
         "torch",
     ]
-    started = subprocess.Popen(
+    started = fork_server.Popen(
         [sys.executable, "-c", TELLING, *map(str, arguments), "--cluster", "local:2", "-o", tmp_path / "out"],
         stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip

@@ -8,7 +8,6 @@ import io
 import os
 import re
 import shlex
-import subprocess
 import sys
 import warnings
 from contextlib import redirect_stdout
@@ -17,6 +16,7 @@ from typing import Any
 
 import climbing
 import doc_pages
+import fork_server
 import numpy as np
 import pytest
 import typer
@@ -29,6 +29,7 @@ from caffe_viz.errors import CaffeVizWarning
 from caffe_viz.images import load_image, save_png
 from caffe_viz.server import Server
 
+fork_server.for_dask()
 TASKS: Any = typer.main.get_command(app)
 INLINE = [(page, text) for page in PAGES for text in doc_pages.inline(page)]
 OWN = {*shipped.names(), "examples/train_val.prototxt"}  # of which a row of README's table can be run
@@ -147,7 +148,7 @@ def run_script(command: Command, where: str) -> None:
     words = command.words[1:]
     if "caffe" in words and not _installed("caffe"):
         return
-    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
+    done = fork_server.run([sys.executable, *words], capture_output=True, text=True)
     assert done.returncode == 0, f"{where}: {done.stderr}"
     compare(command, " ".join(done.stdout.split()), where)
 

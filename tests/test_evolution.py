@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import fork_server
 import numpy as np
 import pytest
 from PIL import Image
@@ -193,7 +194,7 @@ def test_snapshots_of_two_nets_are_no_series(tmp_path: Path) -> None:
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     words = [sys.executable, str(REPOSITORY / "scripts" / "evolution.py"), *map(str, arguments)]
-    return subprocess.run(words, capture_output=True, text=True, check=False)
+    return fork_server.run(words, capture_output=True, text=True)
 
 
 def test_command(recorded: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import fork_server
 import numpy as np
 import pytest
 from attribution_toy import pooled
@@ -223,7 +224,7 @@ def test_ctrl_c_leaves_a_page_and_the_same_command_ends_it(toy: Path, tmp_path: 
         sys.executable, "-m", "caffe_viz.cli", "report", str(toy / "deploy.prototxt"), str(toy / "toy.caffemodel"),
         "--image", str(toy / "images"), "--budget", "300", "--output", str(folder),
     ]  # fmt: skip
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = fork_server.Popen(command, stderr=subprocess.PIPE, text=True)
     limit = time.monotonic() + 60
     while not list(folder.glob("*_parts/image-000-*.json")):
         assert time.monotonic() < limit
@@ -234,7 +235,7 @@ def test_ctrl_c_leaves_a_page_and_the_same_command_ends_it(toy: Path, tmp_path: 
     assert errors.strip() == "interrupted: the page shows what was finished; the same command goes on"
     page = Elements((folder / "toy_report.html").read_text("utf-8"))
     assert "There was no time yet for inputs that" in page.text
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = fork_server.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     page = Elements((folder / "toy_report.html").read_text("utf-8"))
     assert "no time" not in page.text
@@ -496,11 +497,7 @@ def test_a_shelf_that_could_not_be_cleared_is_still_one(
 
 
 def test_report_as_json(toy: Path, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "caffe_viz.cli", "report", str(toy / "deploy.prototxt"), "-o", str(tmp_path), "--json"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    made = json.loads(done.stdout)
+    made = json.loads(here("report", toy / "deploy.prototxt", "-o", tmp_path, "--json"))
     assert made == {"files": [str(tmp_path / "pooled_report.html")], "unfinished": [], "interrupted": False}
 
 

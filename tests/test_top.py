@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import fork_server
 import numpy as np
 import pytest
 from commands import completed
@@ -20,7 +21,7 @@ from PIL import Image
 
 from caffe_viz.deploying import preprocess_near
 from caffe_viz.errors import InputError
-from caffe_viz.geometry import Field
+from caffe_viz.geometry import ReceptiveField
 from caffe_viz.images import ImageCollection, Preprocess
 from caffe_viz.netdef import NetParameter, make_blob, parse_net, write_weights
 from caffe_viz.network import Network
@@ -86,8 +87,8 @@ def command(*given: Any) -> list[str]:
 def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:
     """Headless and without a terminal."""
     environment = {k: v for k, v in os.environ.items() if k != "DISPLAY"}
-    return subprocess.run(
-        arguments, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, env=environment
+    return fork_server.run(
+        arguments, capture_output=True, text=True, stdin=subprocess.DEVNULL, env=environment
     )
 
 
@@ -174,7 +175,7 @@ def test_engines_find_the_same(networks: Path, tmp_path: Path, caffe: Any) -> No
 
 
 def test_fields_that_reach_beyond_the_image_are_grey_there() -> None:
-    cutter = Cutter(Field((4, 4), (2, 2), (-1, -1)), (3, 12, 12), Preprocess("RGB", (0,), 1 / 255))
+    cutter = Cutter(ReceptiveField((4, 4), (2, 2), (-1, -1)), (3, 12, 12), Preprocess("RGB", (0,), 1 / 255))
     view = cutter.view(np.ones((3, 12, 12), np.float32))
     assert cutter.box((0, 5)) == (0, 9, 3, 12)
     crop = cutter.cut(view, (0, 5), (4, 4))
@@ -210,7 +211,7 @@ assert not {{"torch", "caffe", "matplotlib.pyplot"}} & set(sys.modules)
     subprocess.run([sys.executable, "-c", code], check=True)
     assert (tmp_path / "again.png").read_bytes() == paths[1].read_bytes()
     for path in (toy / "deploy.prototxt", toy / "nothing.npz"):
-        with pytest.raises(InputError, match="no saved search"):
+        with pytest.raises(InputError, match="not a saved search"):
             Top.load(path)
 
 
@@ -283,7 +284,7 @@ def test_another_search_is_not_continued(toy: Path, changed: str) -> None:
     with pytest.raises(InputError, match=rf"unfinished search with other .*\b{changed}\b.*: delete it"):
         Search(net, layer, ImageCollection.of(toy / "images"), state_file=state, **given)
     state.write_bytes(b"damaged")
-    with pytest.raises(InputError, match="is no unfinished search"):
+    with pytest.raises(InputError, match="is not an unfinished search"):
         Search(net, layer, ImageCollection.of(toy / "images"), state_file=state, **given)
 
 
@@ -304,7 +305,7 @@ def test_ctrl_c_and_the_same_command_goes_on(networks: Path, tmp_path: Path) -> 
         "--image", str(tmp_path / "a.zip"), "--layer", "conv2", "--count", "3", "-o",
     ]  # fmt: skip
     out = tmp_path / "out"
-    with subprocess.Popen([*arguments, str(out)], stderr=subprocess.PIPE, text=True) as process:
+    with fork_server.Popen([*arguments, str(out)], stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         assert "0000.png" in process.stderr.readline()
         process.send_signal(signal.SIGINT)
@@ -315,7 +316,7 @@ def test_ctrl_c_and_the_same_command_goes_on(networks: Path, tmp_path: Path) -> 
     done = run([*arguments, str(out)])
     assert done.returncode == 0, done.stderr
     assert "going on after " in done.stderr
-    assert "images passed over: 1" in done.stdout
+    assert "images skipped: 1" in done.stdout
     assert sorted(p.name for p in out.iterdir()) == ["conv2_top.npz", "conv2_top.png"]
     undisturbed = top_images(
         Network(net, weights, preprocess_near(net)), tmp_path / "a.zip", "conv2", count=3

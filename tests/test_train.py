@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import fork_server
 import numpy as np
 import pytest
 from commands import completed
@@ -34,7 +35,7 @@ from caffe_viz.images import Preprocess
 from caffe_viz.recording import Record
 from caffe_viz.training import BatchFeed, Images, Slots, Training, load_solver, read_settings
 from caffe_viz.training.feeds import Arrays
-from caffe_viz.training.solvers import fill, restore
+from caffe_viz.training.solvers import load_weights, restore
 
 PLAIN = Preprocess(channel_order="RGB", mean=(0,), scale=1 / 255, resize=None)
 
@@ -85,7 +86,7 @@ def test_a_class_in_two_folders_is_refused(net: Any, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"has 'a' in .*/test and in .*/train: give one of them"):
         Images.of(tmp_path / "both", PLAIN, Slots.of(net))
     labelled = Preprocess(channel_order="RGB", mean=(0,), resize=None, labels=("a", "b"))
-    with pytest.raises(InputError, match="folder 'c' of images is no class"):
+    with pytest.raises(InputError, match="folder 'c' is not a class"):
         Images.of(tmp_path / "both/test", labelled, Slots.of(net))
 
 
@@ -193,13 +194,13 @@ def test_the_state_of_another_net_is_refused(engine: str, tmp_path: Path) -> Non
     with pytest.raises(InputError, match="state of another net"):
         restore(second, tmp_path / "toy_iter_2.solverstate")
     with pytest.raises(InputError, match="'fc'"):
-        fill(second, tmp_path / "toy_iter_2.caffemodel")
+        load_weights(second, tmp_path / "toy_iter_2.caffemodel")
     third = load_solver(write_solver(tmp_path), engine=engine)
     (tmp_path / "toy_iter_2.caffemodel").rename(tmp_path / "moved.caffemodel")
-    with pytest.raises(InputError, match="which are not there"):
+    with pytest.raises(InputError, match="which do not exist"):
         restore(third, tmp_path / "toy_iter_2.solverstate")
     (tmp_path / "toy_iter_2.solverstate").write_text("<html>")
-    with pytest.raises(InputError, match="no solverstate"):
+    with pytest.raises(InputError, match="not a solverstate"):
         restore(third, tmp_path / "toy_iter_2.solverstate")
     for a, b in zip(start, weights(second.net), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -218,14 +219,14 @@ def test_states_in_hdf5_are_looked_at_too(engine: str, tmp_path: Path) -> None:
     for a, b in zip(weights(first.net), weights(second.net), strict=True):
         np.testing.assert_array_equal(a, b)
     third = load_solver(write_solver(tmp_path), engine=engine)
-    fill(third, tmp_path / "toy_iter_2.caffemodel.h5")
+    load_weights(third, tmp_path / "toy_iter_2.caffemodel.h5")
     for a, b in zip(weights(first.net), weights(third.net), strict=True):
         np.testing.assert_array_equal(a, b)
     adam = load_solver(write_solver(tmp_path, more=f'{more} type: "Adam"'), engine=engine)
     with pytest.raises(InputError, match="another net or solver type"):
         restore(adam, state)
     state.write_bytes(b"nothing")
-    with pytest.raises(InputError, match="no solverstate"):
+    with pytest.raises(InputError, match="not a solverstate"):
         restore(second, state)
 
 
@@ -271,7 +272,7 @@ def test_fields_that_change_nothing_are_kept_from_caffe(layers: str, engine: str
     plain(second, 2)
     for a, b in zip(weights(first.net), weights(second.net), strict=True):
         np.testing.assert_array_equal(a, b)
-    for begin, name in ((fill, "toy_iter_2.caffemodel"), (restore, "toy_iter_2.solverstate")):
+    for begin, name in ((load_weights, "toy_iter_2.caffemodel"), (restore, "toy_iter_2.solverstate")):
         third = load_solver(write_solver(tmp_path, layers=layers), engine=engine)
         begin(third, tmp_path / name)
         for a, b in zip(weights(first.net), weights(third.net), strict=True):
@@ -322,7 +323,7 @@ def test_weights_of_types_of_forks_are_filled_in(tmp_path: Path) -> None:
     plain(first, 2)
     first.snapshot()
     second = load_solver(write_solver(tmp_path, layers=SWISH))
-    for begin, name in ((fill, "toy_iter_2.caffemodel"), (restore, "toy_iter_2.solverstate")):
+    for begin, name in ((load_weights, "toy_iter_2.caffemodel"), (restore, "toy_iter_2.solverstate")):
         begin(second, tmp_path / name)
         for a, b in zip(weights(first.net), weights(second.net), strict=True):
             np.testing.assert_array_equal(a, b)
@@ -407,7 +408,9 @@ def test_ctrl_c_takes_a_snapshot_that_goes_on(engine: str, tmp_path: Path) -> No
     path = write_solver(tmp_path, data=INPUT, layers=SMOOTH, max_iter=10**7)
     data = write_npz(tmp_path / "train.npz")
     arguments = (path, "--data", data, "--record", tmp_path / "a.record", "--engine", engine)
-    process = subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = fork_server.Popen(
+        command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     record = tmp_path / "a.record"
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline and not (record.exists() and record.stat().st_size > 10**5):
