@@ -69,7 +69,7 @@ class Progress:
 
 @dataclass
 class Ascending:
-    """An ascent under way: iterate for its `Progress`; after `stop`, `result` has the best so far."""
+    """An ascent in progress: iterate for its `Progress`; after `stop`, `result` has the best so far."""
 
     job: Job
     batches: tuple[Batch, ...]

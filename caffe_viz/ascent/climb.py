@@ -229,7 +229,7 @@ class Climb:
         return canvas.of(begin, units) + noise - zero
 
     def _evaluated(self, evaluator: Evaluator, images: Any) -> tuple[Any, Any]:
-        """Values (N,) and gradient; where a layer's first axis is time, not of images, all have the sum."""
+        """Return values (N,) and gradient; all get the sum if a layer's first axis is time, not images."""
         values, gradient = evaluator(images if self._offsets is None else images - self._offsets)
         same = len(values) == len(images)
         return values if same else evaluator.arrays.stack([values.sum()] * len(images), 0), gradient

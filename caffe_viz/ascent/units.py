@@ -41,7 +41,7 @@ class Units:
 
     @classmethod
     def of(cls, preprocess: Preprocess | None, channels: int) -> Units:
-        """Those of a net's preprocessing; of input that is no picture (None), 0 is grey."""
+        """Return the units of a net's preprocessing; None means that the input is no picture, and 0 grey."""
         if preprocess is None:
             zero = np.zeros(channels, np.float32)
             return cls(zero - GREY * DATA_UNIT, zero + (WHITE - GREY) * DATA_UNIT, DATA_UNIT)

@@ -48,7 +48,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Job:
-    """`images` (M, C, H, W), one of `targets` for each, all of one blob; `layer`: the blob that CAMs read."""
+    """`images` (M, C, H, W) and one of `targets` for each, all of one blob; CAMs read the blob `layer`."""
 
     probe: Probe
     images: Array

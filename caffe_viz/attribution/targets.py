@@ -22,10 +22,10 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Target:
-    """Channel `index` of `blob`, its map's mean or one place of it; `layer` is what users call it.
+    """Channel `index` of `blob`: its map's mean, or one place. `layer` is the name that users know.
 
-    Of a blob that is one number for each image, the only channel is 0. A class has the answer of the net that
-    it belongs to, `head`, and its `number` there.
+    If a blob is one number for each image, its only channel is 0. For a class, `head` is the answer of the
+    net that it belongs to, and `number` its number there.
     """
 
     layer: str

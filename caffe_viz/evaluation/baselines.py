@@ -13,15 +13,15 @@ GRAIN = 7  # random values along a side
 
 
 def pixels(size: tuple[int, int], rng: np.random.Generator) -> Array:
-    """(H, W), each pixel by itself."""
+    """Random values (H, W), each pixel by itself."""
     return rng.random(size, np.float32)
 
 
 def smooth(size: tuple[int, int], rng: np.random.Generator) -> Array:
-    """(H, W): 7 x 7 random values, resized as class activation maps are.
+    """7 x 7 random values, resized to (H, W) like class activation maps.
 
-    What single grey pixels all over an image do to a net is another thing than what a patch does, so that a
-    map of patches has its own chance level.
+    Single grey pixels all over an image affect a net differently than a patch does, so maps of patches have a
+    chance level of their own.
     """
     return np.ascontiguousarray(resized(rng.random((GRAIN, GRAIN, 1), np.float32), size)[..., 0])
 

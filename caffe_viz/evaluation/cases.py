@@ -23,7 +23,7 @@ Asked = Run[Question, Share | Found]  # who is asked
 
 @dataclass(frozen=True)
 class Cases:
-    """R images, a target for each, all of one blob, and methods; `refused` ones do not fit."""
+    """R images, one target for each, all of one blob, and the methods; `refused` ones do not fit."""
 
     asking: Asking
     images: tuple[Given, ...]
@@ -38,7 +38,7 @@ class Cases:
         return len(self.images)
 
     def names(self, rows: Sequence[int]) -> tuple[str, ...]:
-        """Of the images of some cases."""
+        """The image names of some cases."""
         return tuple(self.images[row].name for row in rows)
 
     def words(self, rows: Sequence[int]) -> tuple[str, ...]:
@@ -57,15 +57,15 @@ def cases(
     run: Asked | None = None,
     on_note: Callable[[str], None] = lambda note: None,
 ) -> Cases:
-    """Each of `targets` (None: its likeliest class) in each of `images`, by `methods`.
+    """Combine `images` with `targets` (None: each image's most likely class) and `methods` to cases.
 
     None takes all methods that fit the net. For targets and `layer` see `caffe_viz.attribution.attribute`;
-    the targets are of one layer, so that their scores can be compared. The images are looked at in a `run`
-    (None: here); `on_note` is told that a worker died.
+    all targets belong to one layer, so that their scores can be compared. The images are looked at in a `run`
+    (None: here); `on_note` is told when a worker has died.
 
     Raises:
-        InputError: no such method, target or layer; a named method does not fit the net; targets of several
-            layers; an image that cannot be used.
+        InputError: No such method, target or layer; a named method does not fit the net; targets of several
+            layers; or an image that cannot be used.
     """
     probe = asking.probe
     if len(probe.network.shape) != 3:
@@ -90,7 +90,7 @@ def cases(
 def _fitting(
     probe: Probe, methods: Sequence[str] | None, layer: str | None, target: Target
 ) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
-    """Methods that fit the net, and others with the reason, where none is asked for by name."""
+    """Split methods into those that fit the net and others with the reason, if none was asked for by name."""
     fit, refused = list[str](), list[tuple[str, str]]()
     for method in METHODS if methods is None else dict.fromkeys(methods):
         need_method(method)

@@ -28,13 +28,13 @@ BLUR = 16  # deviation of the blur: this part of the shorter side
 
 @dataclass(frozen=True)
 class Curves:
-    """R cases by M methods, baselines among them: the score after each of S shares of the pixels.
+    """R cases by M methods, including baselines: the score after each of S shares of the pixels.
 
     `deletion` (M, R, S) begins with the image and ends with the zero blob, the training's mean image;
-    `insertion` (M, R, S) begins with the image blurred and ends with the image. Scores are probabilities
-    of a class, as of `Head.probabilities`, or of a filter its activation, as `unit` says. `asked` cases were
-    wanted: there are fewer if the run was interrupted. `numbers` (R,) are theirs among those (in files of
-    earlier versions none: the first ones).
+    `insertion` (M, R, S) begins with the blurred image and ends with the image. Scores are probabilities of a
+    class, as of `Head.probabilities`, or the activation of a filter, as `unit` says. `asked` cases were
+    wanted; after an interrupt there are fewer. `numbers` (R,) are the indices of the cases among those (empty
+    in files of earlier versions: the first ones).
     """
 
     engine: str
@@ -54,12 +54,12 @@ class Curves:
 
     @property
     def deletion_areas(self) -> Floats:
-        """(M, R); the lower, the better."""
+        """The areas under the deletion curves, (M, R); lower is better."""
         return area(self.shares, self.deletion)
 
     @property
     def insertion_areas(self) -> Floats:
-        """(M, R); the higher, the better."""
+        """The areas under the insertion curves, (M, R); higher is better."""
         return area(self.shares, self.insertion)
 
     def beats(self, method: str, baseline: str) -> tuple[int, int]:
@@ -70,15 +70,15 @@ class Curves:
         return int(lower.sum()), int(higher.sum())
 
     def save(self, path: str | Path) -> None:
-        """Write all of it as npz."""
+        """Write everything as npz."""
         save(self, path)
 
     @classmethod
     def load(cls, path: str | Path) -> Curves:
-        """What `save` wrote.
+        """Read what `save` wrote.
 
         Raises:
-            InputError: the file is missing or is none of these.
+            InputError: The file is missing or of another kind.
         """
         return load(cls, path)
 
@@ -92,14 +92,14 @@ def curves(
     on_progress: Callable[[float], None] = lambda share: None,
     on_note: Callable[[str], None] = lambda note: None,
 ) -> Curves:
-    """Delete and insert pixels in the order of every method's maps, and of the baselines', in `points` steps.
+    """Delete and insert pixels in the order of each method's maps, and the baselines', in `points` steps.
 
-    Equal values of a map go in random order; that and the random maps come from `seed` and the number of the
-    case. The cases are done in a `run` (None: here), in any order; `on_progress` is told the share that is
-    done, `on_note` that a worker died. Ctrl-C keeps the cases that are finished, where there is one.
+    Equal values of a map are put in random order; that and the random maps depend on `seed` and the number of
+    the case. The cases are done in a `run` (None: here), in any order; `on_progress` is told the share that
+    is done, `on_note` when a worker has died. Ctrl-C keeps the finished cases, if there are any.
 
     Raises:
-        InputError: less than one point.
+        InputError: Less than one point.
     """
     if points < 1:
         raise InputError(f"points is {points}: 1 or more is expected.")
@@ -115,12 +115,12 @@ def curves(
 
 
 def _probable(target: Target) -> Head | None:
-    """The answer whose probabilities count, if the target is a class of one that has any."""
+    """Return the answer whose probabilities count, if the target is a class of one that has any."""
     return target.head if target.head is not None and target.head.probable else None
 
 
 def _score(subject: Subject, images: Array) -> Array:
-    """(N, C, H, W) -> (N,): a class's probability among all classes, anything else's own value."""
+    """Score (N, C, H, W) as (N,): a class by its probability among all, anything else by its own value."""
     probe, target = subject.probe, subject.target
     if head := _probable(target):
         answer = probe.forward(images, [head.answer])[head.answer]
@@ -130,7 +130,7 @@ def _score(subject: Subject, images: Array) -> Array:
 
 
 def order(values: Array, rng: np.random.Generator) -> NDArray[np.intp]:
-    """A map (H, W) -> the place of each pixel, the highest value first, equal ones in random order."""
+    """Return the pixels of a map (H, W), the highest value first, equal ones in random order."""
     flat = values.ravel()
     places = np.empty(flat.size, np.intp)
     places[np.lexsort((rng.random(flat.size), -flat))] = np.arange(flat.size)
@@ -138,7 +138,7 @@ def order(values: Array, rng: np.random.Generator) -> NDArray[np.intp]:
 
 
 def blurred(image: Array) -> Array:
-    """(C, H, W), by a Gaussian whose deviation is a sixteenth of the shorter side."""
+    """Blur (C, H, W) by a Gaussian whose deviation is a sixteenth of the shorter side."""
     from scipy.ndimage import gaussian_filter
 
     deviation = min(image.shape[1:]) / BLUR
@@ -146,13 +146,13 @@ def blurred(image: Array) -> Array:
 
 
 def _counts(points: int, size: tuple[int, int]) -> NDArray[np.intp]:
-    """(S,): numbers of pixels, from 0 to all."""
+    """The numbers of pixels (S,), from 0 to all."""
     total = size[0] * size[1]
     return np.asarray(np.unique(np.linspace(0, total, points + 1).round()), np.intp)
 
 
 def _curves(subject: Subject, rng: np.random.Generator, *, counts: NDArray[np.intp]) -> Steps[Array]:
-    """(2, M, S) of one case: deletion and insertion."""
+    """The deletion and insertion curves of one case, (2, M, S)."""
     maps = list[Array]()
     work = len(subject.methods) + 2  # the curves take as long as two maps, to say something
     for method in subject.methods:
@@ -176,7 +176,7 @@ def _curves(subject: Subject, rng: np.random.Generator, *, counts: NDArray[np.in
 def _steps(
     ways: tuple[tuple[Array, Array], ...], places: list[NDArray[np.intp]], counts: NDArray[np.intp]
 ) -> Iterator[Array]:
-    """The images (C, H, W) between the ends of each way, by each order, after so many pixels each."""
+    """The images (C, H, W) between both ends of each way, for each order, after so many pixels each."""
     for start, end in ways:
         for place in places:
             for count in counts:

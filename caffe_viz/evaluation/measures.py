@@ -21,9 +21,9 @@ def area(shares: ArrayLike, values: ArrayLike) -> Floats:
 
 
 def rank_correlation(original: ArrayLike, other: ArrayLike) -> float:
-    """Spearman's, of two maps of one size; equal values share their mean rank.
+    """Spearman's rank correlation of two maps of one size; equal values share their mean rank.
 
-    0 where `other` is the same everywhere: it has no order. NaN where `original` is.
+    0 if `other` is constant, as it has no order; NaN if `original` is constant.
 
     >>> rank_correlation([1, 2, 3], [10, 20, 100]), rank_correlation([1, 2, 3], [3, 2, 1])
     (1.0, -1.0)
@@ -36,9 +36,9 @@ def rank_correlation(original: ArrayLike, other: ArrayLike) -> float:
 
 
 def ssim(original: ArrayLike, other: ArrayLike) -> float:
-    """Structural similarity of two maps (H, W), each brought to 0..1; windows of 7 pixels, or what fits.
+    """Structural similarity of two maps (H, W), each scaled to 0..1; windows of 7 pixels, or what fits.
 
-    NaN where `original` is the same everywhere, or a side is shorter than 3 pixels.
+    NaN if `original` is constant, or a side is shorter than 3 pixels.
     Source: Wang and others, Image quality assessment, 2004.
     """
     from skimage.metrics import structural_similarity

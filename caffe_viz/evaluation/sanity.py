@@ -32,12 +32,12 @@ RULE = (
 
 @dataclass(frozen=True)
 class Sanity:
-    """R cases by M methods: how like the map of the trained net it is when L layers, one by one, are random.
+    """R cases by M methods: how similar a map is to that of the trained net when L layers become random.
 
-    `layers` (L,) are in the order in which their weights became random, the top one first; each stays so.
-    `correlation` (M, L, R) is Spearman's, `similarity` (M, L, R) SSIM; NaN where the trained net's map is the
-    same everywhere. `asked` cases were wanted: there are fewer if the run was interrupted. `numbers` (R,) are
-    theirs among those (in files of earlier versions none: the first ones).
+    `layers` (L,) are in the order in which their weights become random, the top one first; each stays random.
+    `correlation` (M, L, R) is Spearman's, `similarity` (M, L, R) SSIM; NaN if the trained net's map is
+    constant. `asked` cases were wanted; after an interrupt there are fewer. `numbers` (R,) are the indices of
+    the cases among those (empty in files of earlier versions: the first ones).
     """
 
     engine: str
@@ -56,7 +56,7 @@ class Sanity:
 
     @property
     def half(self) -> int:
-        """The place in `layers` at which the upper half of them is random."""
+        """The index in `layers` at which the upper half of them is random."""
         return (len(self.layers) - 1) // 2
 
     @property
@@ -66,21 +66,21 @@ class Sanity:
         return tuple(name for name, value in zip(self.methods, found, strict=True) if value > LIMIT)
 
     def save(self, path: str | Path) -> None:
-        """Write all of it as npz."""
+        """Write everything as npz."""
         save(self, path)
 
     @classmethod
     def load(cls, path: str | Path) -> Sanity:
-        """What `save` wrote.
+        """Read what `save` wrote.
 
         Raises:
-            InputError: the file is missing or is none of these.
+            InputError: The file is missing or of another kind.
         """
         return load(cls, path)
 
 
 def mean(values: Array) -> Array:
-    """(..., R) -> (...): over the cases that have a value; NaN where none has."""
+    """Average (..., R) to (...) over the cases that have a value; NaN if none has."""
     known = np.isfinite(values)
     count = known.sum(-1)
     total = np.where(known, values, 0).sum(-1)
@@ -96,14 +96,14 @@ def sanity(
     on_progress: Callable[[float], None] = lambda share: None,
     on_note: Callable[[str], None] = lambda note: None,
 ) -> Sanity:
-    """The maps of every method again and again, after one layer more got random weights; then all go back.
+    """Compute the maps of every method again each time one more layer has become random; then restore all.
 
-    The random weights of a case come from `seed` and its number. The cases are done in a `run` (None: here),
-    in any order; `on_progress` is told the share that is done, `on_note` that a worker died. Ctrl-C keeps the
-    cases that are finished, where there is one.
+    The random weights of a case depend on `seed` and its number. The cases are done in a `run` (None: here),
+    in any order; `on_progress` is told the share that is done, `on_note` when a worker has died. Ctrl-C keeps
+    the finished cases, if there are any.
 
     Raises:
-        RunError: no layer that the target depends on has weights.
+        RunError: No layer that the target depends on has weights.
     """
     probe = cases.asking.probe
     layers = weighted_layers(probe, cases.targets[0].blob)
@@ -118,7 +118,7 @@ def sanity(
 
 
 def weighted_layers(probe: Probe, blob: str) -> tuple[str, ...]:
-    """The layers with weights that `blob` depends on, the top one first."""
+    """Return the layers with weights that `blob` depends on, the top one first."""
     needed, found = {blob}, list[str]()
     for layer in reversed(probe.layers()):
         if needed.intersection(layer.top):
@@ -130,9 +130,9 @@ def weighted_layers(probe: Probe, blob: str) -> tuple[str, ...]:
 
 @contextmanager
 def cascade(net: Any, layers: Sequence[str], rng: np.random.Generator) -> Iterator[Iterator[str]]:
-    """Gives one layer of `layers` after another once its weights in `net` are random; all go back at the end.
+    """Randomise the weights of one of `layers` after another and yield each; restore all at the end.
 
-    Each blob of weights gets its own values in random order: as many, as large, of the same mean, and no
+    Each blob of weights keeps its own values, in random order: as many, as large, with the same mean, and no
     variance below 0.
     """
     kept = [[np.array(blob.data) for blob in net.params[name]] for name in layers]
@@ -153,7 +153,7 @@ def _shuffled(net: Any, layers: Sequence[str], rng: np.random.Generator) -> Iter
 
 
 def _likeness(subject: Subject, rng: np.random.Generator, *, layers: tuple[str, ...]) -> Steps[Array]:
-    """(2, M, L) of one case: rank correlation and SSIM."""
+    """Rank correlation and SSIM of one case, (2, M, L)."""
     found = np.empty((2, len(subject.methods), len(layers)), np.float32)
     originals = [subject.map(method) for method in subject.methods]
     with cascade(subject.probe.net, layers, rng) as stages:

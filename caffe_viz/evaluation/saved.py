@@ -24,10 +24,10 @@ def save(result: Any, path: str | Path) -> None:
 
 
 def load(cls: type[T], path: str | Path) -> T:
-    """What `save` wrote of a `cls`.
+    """Read what `save` wrote of a `cls`.
 
     Raises:
-        InputError: the file is missing or is none of these.
+        InputError: The file is missing or of another kind.
     """
     try:
         with np.load(path, allow_pickle=False) as saved:

@@ -18,7 +18,7 @@ from caffe_viz.probe import Probe
 
 @dataclass(frozen=True)
 class Subject:
-    """One case in a net: an image (C, H, W), a target in it, and the methods that explain that."""
+    """One case in a net: an image (C, H, W), a target in it, and the methods that explain it."""
 
     probe: Probe
     image: Array
@@ -33,7 +33,7 @@ class Subject:
         return find_target(self.probe, self.given)
 
     def map(self, method: str) -> Array:
-        """(H, W), by the weights that the net has now."""
+        """The map (H, W) for the weights that the net has now."""
         layer = self.layer if METHODS[method].reads is Reads.LAYER else None
         made = attribute(self.probe, self.image[None], [self.given], method, layer, settings=self.settings)
         return np.asarray(made.maps[0], np.float32)
@@ -44,7 +44,7 @@ Test = Callable[[Subject, np.random.Generator], Steps[Array]]  # can be pickled;
 
 @dataclass(frozen=True)
 class Trial:
-    """The case number `row` put to a `test`, whose chance comes from `seed` and that number; found by it."""
+    """Case number `row`, put to a `test` whose random numbers depend on `seed` and that number."""
 
     row: int
     image: Given
@@ -74,7 +74,7 @@ def tried(
     on_progress: Callable[[float], None],
     on_note: Callable[[str], None],
 ) -> tuple[tuple[int, ...], tuple[Array, ...]]:
-    """The numbers of the cases that are done, in order, and what came of each; after Ctrl-C not of all."""
+    """Return the numbers of the finished cases, in order, with their results; after Ctrl-C not all."""
     trials = (
         Trial(row, image, given, cases.methods, cases.layer, cases.settings, test, seed)
         for row, (image, given) in enumerate(zip(cases.images, cases.given, strict=True))

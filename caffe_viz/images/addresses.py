@@ -23,7 +23,7 @@ LATER = frozenset({401, 407, 408, 425, 429})  # statuses of HTTP that say nothin
 
 
 class Info(NamedTuple):
-    """What is at an address: a folder, or a file, its size in bytes (0: not told), what changes with it."""
+    """What is at an address: a folder, or a file's size in bytes (0: unknown), and what changes with it."""
 
     folder: bool
     size: int

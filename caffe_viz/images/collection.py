@@ -34,17 +34,16 @@ class ImageCollection:
 
     @classmethod
     def of(cls, *sources: str | Path, root: Path | None = None) -> ImageCollection:
-        """The images of `sources`, in order: files, folders, .zip archives, folders in those, videos.
+        """Collect images in the order of `sources`: files, folders, .zip archives, folders in these, videos.
 
-        A folder's images are those below it with a usual suffix, in the order of their names, 2 before 10;
-        hidden ones are left out. A folder in an archive is a.zip/test; some frames of a video, where not all
-        are meant, a.mp4#12 or a.mp4#0:300:10. A list, a.txt, has an image's path and its label in each line;
-        the paths are in `root`, by default the list's folder. A text such as s3://bucket/photos.zip/test is
-        an address, as fsspec knows them, of images, folders or archives.
+        Of a folder, all images below it are taken, sorted by name with 2 before 10, without hidden ones. A
+        folder in an archive is written a.zip/test, frames of a video a.mp4#12 or a.mp4#0:300:10. A list a.txt
+        has the path and the label of an image on each line; the paths are relative to `root`, by default the
+        list's folder. A text such as s3://bucket/photos.zip/test is an address that fsspec can read.
 
         Raises:
-            InputError: a source does not exist, cannot be read or holds no image.
-            RunError: videos or addresses need a library that is not installed; an address cannot be reached.
+            InputError: A source does not exist, cannot be read or holds no image.
+            RunError: Videos or addresses need a library that is not installed, or an address is unreachable.
         """
         opened = to_open()
         entries: list[ImageEntry] = []

@@ -51,7 +51,7 @@ def chosen(path: Path, frames: str, count: int) -> range:
 
 
 def one_frame(path: Path) -> Floats | None:
-    """The frame that FILE#12 means; None if `path` is no video; raises InputError where it means several."""
+    """Return the frame that FILE#12 means, None if it is no video. Raises InputError for several frames."""
     file, frames = (path, ":") if is_video(path) else frames_of(path) or (path, "")
     if not frames:
         return None
@@ -136,7 +136,7 @@ class Video:
             return []
 
     def _packets(self) -> Iterator[Any]:
-        """To the end of what can be read; the last one is empty and asks a decoder for what it has left."""
+        """All packets that can be read; the last is empty, which makes the decoder return the rest."""
         try:
             yield from self._container.demux(self._stream)
         except self._av.FFmpegError:

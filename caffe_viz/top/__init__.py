@@ -1,4 +1,4 @@
-"""For each filter of a layer, the places in many images that activate it most."""
+"""Find, for each filter of a layer, the places in many images that activate it most."""
 
 from caffe_viz.streaming import Progress
 from caffe_viz.top.gradients import GRADIENTS

@@ -1,4 +1,4 @@
-"""What in an image activates a unit: the gradient of the unit alone, by one of three rules."""
+"""What in an image activates a unit: the gradient of this unit alone, by one of three rules."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class UnitGradients:
     """Gradients of single units of `blob` with respect to the image, by `method`.
 
     Raises:
-        InputError: no such method.
+        InputError: No such method.
     """
 
     def __init__(self, part: Network, blob: str, method: str) -> None:
@@ -32,10 +32,10 @@ class UnitGradients:
         self._probe, self._blob = Probe(part), blob
 
     def __call__(self, pixels: Array, units: Sequence[Unit]) -> Iterator[Array]:
-        """The gradient (C, H, W) of each unit in one image (C, H, W).
+        """Return the gradient (C, H, W) of each unit in one image (C, H, W).
 
         Raises:
-            RunError: the blob has no gradient with respect to the image.
+            RunError: The blob has no gradient with respect to the image.
         """
         shape = self._probe.shape(self._blob)
         across = shape[-1] if len(shape) > 1 else 1

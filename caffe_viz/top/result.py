@@ -1,4 +1,4 @@
-"""What `caffe-viz top` found, as a value that is saved, and drawn again without an engine."""
+"""The result of `caffe-viz top`: saved, and drawn again without an engine."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Top:
-    """The K highest activations of F filters of `layer`, one of an image, best first, in `seen` images.
+    """The K highest activations of F filters of `layer`, one per image, best first, in `seen` images.
 
-    `values` (F, K) are NaN where `images` (F, K), numbers into `names`, are -1; `units` (F, K, 2) are (y, x),
-    `boxes` (F, K, 4) the receptive fields in pixels of the input. `dead` filters were never active and have
-    no place. `crops` (S, K, h, w, 3), 0..255 RGB, show the boxes of the S filters that are `shown`. `state`
-    `gradients`, if there are some, are alike those of the units in the same boxes, by `method`. `state`
-    says whether the values are post-ReLU; `labels` are of the filters, if those are classes; `failed` says
-    which images were passed over, and why.
+    `images` (F, K) are numbers into `names`, or -1 where `values` (F, K) are NaN; `units` (F, K, 2) are (y,
+    x), `boxes` (F, K, 4) the receptive fields in pixels of the input. `dead` filters were never active and
+    have no place. `crops` (S, K, h, w, 3), RGB in 0..255, show the boxes of the S filters that are `shown`.
+    `gradients`, if there are any, show those of the units in the same boxes, by `method`. `state` says
+    whether the values are post-ReLU. `labels` are those of the filters, if these are classes. `failed` lists
+    the images that were skipped, and why.
     """
 
     layer: str
@@ -58,7 +58,7 @@ class Top:
     gradients: NDArray[np.uint8] = field(default_factory=lambda: np.empty((0, 0, 0, 0, 3), np.uint8))
 
     def places(self, number: int) -> Iterator[Place]:
-        """Those of the filter of that number, best first."""
+        """Return the places of the filter of that number, best first."""
         row = self.filters.index(number)
         for k in np.flatnonzero(self.images[row] != NONE):
             y, x = map(int, self.units[row, k])
@@ -67,7 +67,7 @@ class Top:
             yield Place(name, float(self.values[row, k]), (y, x), (top, left, bottom, right))
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but the pictures."""
+        """Everything except the pictures, for JSON."""
         return {
             "layer": self.layer,
             "state": self.state,
@@ -83,7 +83,7 @@ class Top:
         }
 
     def save(self, path: str | Path) -> None:
-        """Write all of it as npz."""
+        """Write everything as npz."""
         stream = io.BytesIO()
         arrays: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
         np.savez_compressed(stream, **arrays)
@@ -91,10 +91,10 @@ class Top:
 
     @classmethod
     def load(cls, path: str | Path) -> Top:
-        """What `save` wrote.
+        """Read what `save` wrote.
 
         Raises:
-            InputError: the file is missing or is none of these.
+            InputError: The file is missing or of another kind.
         """
         try:
             with np.load(path, allow_pickle=False) as saved:

@@ -1,4 +1,4 @@
-"""The highest activations so far, and the file that a search continues from."""
+"""The highest activations so far, and the file from which a search continues."""
 
 from __future__ import annotations
 
