@@ -90,7 +90,7 @@ class Training:
 
     def _shapes(self) -> Iterator[dict[str, tuple[int, ...]]]:
         """Shapes for what the data layers of all states do not tell."""
-        from caffe_viz.geometry.told import brings_data, told
+        from caffe_viz.geometry.data_shapes import brings_data, told
 
         missing = [
             top

@@ -29,12 +29,12 @@ from caffe_viz.checking import (
     why_embedded,
 )
 from caffe_viz.errors import CaffeVizWarning, InputError, RunError, near
-from caffe_viz.filling import fill
 from caffe_viz.geometry.python_layers import folders, with_permission
+from caffe_viz.gradient_support import forced, warn_once
 from caffe_viz.layers_file import load_layers
 from caffe_viz.netdef import AS_FILED, NetParameter, State, with_state
-from caffe_viz.reach import forced, warn_once
 from caffe_viz.surgery import Auxiliary, with_inputs
+from caffe_viz.weight_matching import load_weights
 
 ENGINES = ("auto", "caffe", "torch")
 CPU = "cpu"
@@ -113,7 +113,8 @@ def _caffe() -> Any:
         import caffe as real
     except ImportError as error:
         raise RunError(
-            f"real Caffe cannot be imported ({error}): `make caffe` builds it anew; engine torch needs none."
+            f"real Caffe cannot be imported ({error}): `make caffe` rebuilds it; the engine "
+            "torch works without it."
         ) from error
     caffe_files.repair(real)
     real.set_mode_cpu()
@@ -327,5 +328,5 @@ def _load_caffe(
             return caffe.Net(str(path), phase, weights=str(weights), **own)
         made = caffe.Net(str(path), phase, **own)
     if weights is not None:
-        fill(made, weights, message)
+        load_weights(made, weights, message)
     return made

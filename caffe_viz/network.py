@@ -37,7 +37,8 @@ from caffe_viz.images.arrays import as_picture, load_array
 from caffe_viz.layers_file import load_layers
 from caffe_viz.netdef import AS_FILED, NetParameter, State, StoredLayer, with_state
 from caffe_viz.surgery import (
-    Room,
+    BatchLayout,
+    batch_layout_for,
     describe_defaults,
     fitted,
     held,
@@ -45,7 +46,6 @@ from caffe_viz.surgery import (
     input_shapes,
     leading_to,
     likely_images,
-    room_for,
     with_batch,
     with_inputs,
 )
@@ -228,7 +228,7 @@ class Network:
 
     def of_one(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """The part of a blob of `shape` that one image has; without the batch where no input is the image."""
-        return self.room.shape(shape) if self.has_image else shape[1:]
+        return self.batch_layout.shape(shape) if self.has_image else shape[1:]
 
     @cached_property
     def labels(self) -> Labels:
@@ -270,9 +270,9 @@ class Network:
     def _axis(self) -> int:
         """The size of the first axis of the image, or of the first input where several could be it."""
         if self.has_image:
-            return self.room.axis
+            return self.batch_layout.axis
         image = next(iter(input_shapes(self.message.layer)), "")
-        return room_for(self.message, image).axis if image else 1
+        return batch_layout_for(self.message, image).axis if image else 1
 
     @cached_property
     def has_image(self) -> bool:
@@ -292,23 +292,23 @@ class Network:
         return image_input(self.message, self.image)[0]
 
     @cached_property
-    def room(self) -> Room:
+    def batch_layout(self) -> BatchLayout:
         """How `load` takes images."""
-        return self.room_of(1)
+        return self.batch_layout_for(1)
 
-    def room_of(self, images: int) -> Room:
+    def batch_layout_for(self, images: int) -> BatchLayout:
         """How many go in at once, where so many should."""
-        return room_for(self.message, self.data, images)
+        return batch_layout_for(self.message, self.data, images)
 
     @property
     def bytes_of_one(self) -> int:
         """The memory of all blobs for one image, at least 1."""
-        return max(self.geometry.blob_bytes // self.room.images, 1)
+        return max(self.geometry.blob_bytes // self.batch_layout.images, 1)
 
     @property
     def shape(self) -> tuple[int, ...]:
         """(C, H, W) of the image, (C, rows, H, W) where it takes several rows."""
-        return self.room.shape(self.geometry.blobs[self.data])
+        return self.batch_layout.shape(self.geometry.blobs[self.data])
 
     @property
     def pictures(self) -> Preprocess | None:
@@ -318,7 +318,7 @@ class Network:
     @property
     def colours(self) -> Preprocess | None:
         """How colours get in, of an image or of the frames of a volume (C, D, H, W); None where none do."""
-        fits = self.shape[0] == self.preprocess.channels and self.room.rows == 1
+        fits = self.shape[0] == self.preprocess.channels and self.batch_layout.rows == 1
         return self.preprocess if fits and len(self.shape) in (3, 4) else None
 
     def load(self) -> Any:
@@ -479,7 +479,7 @@ class Network:
         Raises:
             InputError: the file or the shape is none of these.
         """
-        rows, blob = self.room.rows, self.geometry.blobs[self.data]
+        rows, blob = self.batch_layout.rows, self.geometry.blobs[self.data]
         shape = (*blob[1:2], *(size or blob[2:]))
         file = image if isinstance(image, str | Path) else None
         with about(name or shown(file or "")):
@@ -489,7 +489,7 @@ class Network:
         if array.shape == shape:
             self._once(f"each image is repeated in all {rows} rows of input {self.data!r} {blob}")
             array = np.broadcast_to(array, (rows, *shape))
-        return np.asarray(self.room.apart(array)[0])
+        return np.asarray(self.batch_layout.apart(array)[0])
 
     def _as_blob(self, image: PathLike | Array, shape: tuple[int, ...], rows: int) -> Array:
         """(C, H, W), or (rows, C, H, W) of an array that is so."""

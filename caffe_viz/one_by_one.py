@@ -85,7 +85,7 @@ class OneByOne:
             pixels, seen = read.result()
         except InputError as error:
             return Ran(name, failed=str(error))
-        whole = self.network.room.together(pixels[None], self._rows)
+        whole = self.network.batch_layout.together(pixels[None], self._rows)
         values = self._forward({self.network.data: whole}, self._blobs)
         for blob, array in values.items():
             if not np.isfinite(array).all():

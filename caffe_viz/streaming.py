@@ -112,9 +112,9 @@ class Runner:
         part = network.part(*blobs)
         network.check()
         self.blobs, self.data = blobs, part.data
-        self._room = part.room_of(max(1, min(MOST, images, BYTES // part.bytes_of_one)))
-        self.batch = self._room.images
-        message = with_batch(part.message, self._room.axis)
+        self._layout = part.batch_layout_for(max(1, min(MOST, images, BYTES // part.bytes_of_one)))
+        self.batch = self._layout.images
+        message = with_batch(part.message, self._layout.axis)
         net = load_net(message, network.trained, engine=network.engine, device=network.device, checked=False)
         self.engine, self._rows = engine_name(net), net.blobs[part.data].data.shape
         for name, values in part.beside(message).items():
@@ -128,9 +128,9 @@ class Runner:
         return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
     def _run(self, pixels: Array, blobs: Sequence[str]) -> dict[str, Array]:
-        full = self._room.together(pixels, self._rows)
+        full = self._layout.together(pixels, self._rows)
         made = self._forward({self.data: full}, blobs)
-        return {name: self._room.apart(values)[: len(pixels)] for name, values in made.items()}
+        return {name: self._layout.apart(values)[: len(pixels)] for name, values in made.items()}
 
     def stream(
         self, pixels: Callable[[int], Array], numbers: Sequence[int], views: int = 1

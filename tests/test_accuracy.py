@@ -15,7 +15,7 @@ from PIL import Image
 
 from caffe_viz.classification import Answer, Guess
 from caffe_viz.classification.accuracy import Tally
-from caffe_viz.classification.truth import truth_of
+from caffe_viz.classification.ground_truth import truth_of
 from caffe_viz.errors import InputError
 from caffe_viz.figures.confusion import confusion_matrix
 from caffe_viz.images import ImageCollection, Labels, Preprocess
@@ -139,12 +139,12 @@ def test_lists_with_spaces_tabs_and_images_beside_them(net: Path) -> None:
     [
         (
             "photos/red/0.png red\nphotos/green/1.png gren\n",
-            "the label 'gren' of .*1.png is no class of 'prob'. Did you mean 'green'",
+            "the label 'gren' of .*1.png is not a class of 'prob'. Did you mean 'green'",
         ),
         ("photos/red/0.png 0\nphotos/green/1.png 6\n", "the label '6' of"),
         ("photos/red/0.png 0\nphotos/green/1.png\n", "1.png has no label in its list"),
-        ("red/0.png 0\n", "line 1: there is no image .*: --root says where"),
-        ("\nphotos/red/0.png 0\nred\n", "val.txt, line 3: 'red' is no path"),
+        ("red/0.png 0\n", "line 1: there is no image .*: give the folder of the paths with --root"),
+        ("\nphotos/red/0.png 0\nred\n", "val.txt, line 3: 'red' is not the path"),
         ("\n", "holds no images"),
     ],
 )
@@ -167,10 +167,10 @@ def test_other_folders_are_no_truth(net: Path) -> None:
     entry = ImageCollection.of(images(net / "photos") / "red").entries[0]
     assert doubt("red") == doubt("holiday", "party") == doubt("red", "a", "b") == ""
     assert doubt("red", "green") is None
-    assert "2 of 3 folders are called as classes, 'gren' is not. Did you mean 'green'" in (
+    assert "2 of 3 folders are named after classes, but 'gren' is not. Did you mean 'green'" in (
         doubt("red", "blue", "gren") or ""
     )
-    assert "two folders are called as one class" in (doubt("red", "red thing", "blue") or "")
+    assert "two folders are named after the same class" in (doubt("red", "red thing", "blue") or "")
     whole = Network(net / "deploy.prototxt", preprocess=Preprocess(labels=("a",)))
     assert doubt("0", "5") is None
     assert "The classes have no labels: 0 to 5 are expected" in (doubt("0", "6") or "")
@@ -189,10 +189,10 @@ def test_the_command_writes_all(net: Path, engine: str) -> None:
     code, said, warned = ran(*run)
     assert code == 0
     assert (
-        "truth: the folders; 7 images of 4 classes, 1 passed over\ntop-1 accuracy: 0.7143\ntop-5 accuracy: "
+        "truth: the folders; 7 images of 4 classes, 1 skipped\ntop-1 accuracy: 0.7143\ntop-5 accuracy: "
         in said
     )
-    assert warned.count("passed over: ") == 1
+    assert warned.count("skipped: ") == 1
     rows = list(csv.reader((out / "confusion.csv").open()))
     assert rows[:2] == [
         ["truth \\ answer", "red", "green", "blue", "yellow", "magenta"],
@@ -304,9 +304,9 @@ def network_of_classes(count: int) -> Network:
 
 
 def truth_with(head: Any, classes: np.ndarray) -> Any:
-    from caffe_viz.classification.truth import Truth
+    from caffe_viz.classification.ground_truth import GroundTruth
 
-    return Truth(head, Labels(), classes, "the test")
+    return GroundTruth(head, Labels(), classes, "the test")
 
 
 def test_the_picture_of_a_confusion_matrix() -> None:

@@ -17,7 +17,7 @@ from PIL import Image
 
 from caffe_viz.classification import Classifier
 from caffe_viz.classification.crops import ten_crops
-from caffe_viz.classification.doubts import doubts_of_input
+from caffe_viz.classification.preprocessing_checks import check_input
 from caffe_viz.cli import main
 from caffe_viz.deploying import preprocess_near
 from caffe_viz.errors import InputError
@@ -240,7 +240,7 @@ def test_odd_images_work_or_are_passed_over(toy: Path) -> None:
     assert done.returncode == 0
     assert {Path(x["image"]).name for x in made["images"] if "failed" in x} == bad
     assert len(made["images"]) == 11
-    assert done.stderr.count("\n") == done.stderr.count("passed over: ") == len(bad)
+    assert done.stderr.count("\n") == done.stderr.count("skipped: ") == len(bad)
     assert all(np.isfinite([g["value"] for g in x.get("top", [])]).all() for x in made["images"])
     one = next(x for x in made["images"] if x["image"].endswith("one.png"))
     assert one["top"][0]["label"] == "green"
@@ -347,7 +347,7 @@ def test_blank_images_raise_no_doubt_about_the_scale(networks: Path, engine: str
 
 def test_pixels_of_0_to_1_for_a_net_of_0_to_255() -> None:
     pixels = np.random.default_rng(0).random((2, 3, 8, 8)).astype(np.float32)
-    found = list(doubts_of_input(lambda x: x.mean((2, 3)), pixels, 1.0, orders=False))
+    found = list(check_input(lambda x: x.mean((2, 3)), pixels, 1.0, orders=False))
     assert len(found) == 1
     assert "is it 0..1 where 0..255 is wanted?" in found[0]
 
@@ -375,7 +375,7 @@ def cifar(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_channel_order_is_doubted_over_many_photographs(networks: Path, engine: str, cifar: Path) -> None:
-    words = "the net is clearly surer with red and blue swapped: the channel order seems wrong"
+    words = "the net is clearly more confident with red and blue swapped: the channel order seems wrong"
     swapped = {"channel_order": "RGB", "mean": (125.3, 123.0, 113.9)}
     assert doubts(shipped(networks, engine), cifar) == ()
     assert doubts(shipped(networks, engine, **swapped), cifar) == (words,)

@@ -24,7 +24,7 @@ from caffe_viz.netdef import (
     read_weights,
     write_weights,
 )
-from caffe_viz.netdef.inside import net_inside
+from caffe_viz.netdef.embedded_net import embedded_net
 
 NET = """
 name: "toy"
@@ -106,10 +106,12 @@ def test_the_way_back_is_complete(kind: str, model: Path, tmp_path: Path) -> Non
     cv.convert(model, path)
     cv.convert(path, back)
     same(values(back), values(model))
-    assert net_inside(back) == net_inside(model)
+    assert embedded_net(back) == embedded_net(model)
     # Nor is there what only we know of a net.
     assert not any(layer.trained for layer in NetParameter.FromString(back.read_bytes()).layer)
-    assert [layer.type for layer in net_inside(back).layer] == [layer.type for layer in parse_net(NET).layer]
+    assert [layer.type for layer in embedded_net(back).layer] == [
+        layer.type for layer in parse_net(NET).layer
+    ]
     assert path.stat().st_mode == model.stat().st_mode
 
 
@@ -177,7 +179,7 @@ def test_weights_without_their_net(model: Path, tmp_path: Path) -> None:
     same(values(tmp_path / "a.caffemodel"), values(model))
     (tmp_path / "net.prototxt").write_text(NET)
     here("convert", plain, "-o", tmp_path / "b.caffemodel", "--prototxt", tmp_path / "net.prototxt")
-    assert net_inside(tmp_path / "b.caffemodel") == net_inside(model)
+    assert embedded_net(tmp_path / "b.caffemodel") == embedded_net(model)
     other = NET.replace('"fc" type', '"x" type').replace("a/conv", "y")
     (tmp_path / "net.prototxt").write_text(other)
     assert "has none of the layers" in refused(
@@ -210,7 +212,7 @@ def test_the_shipped_net(networks: Path, engine: str, tmp_path: Path) -> None:
         net.blobs["data"].data[...] = np.random.default_rng(0).normal(size=net.blobs["data"].data.shape)
         outs.append(next(iter(net.forward().values())).copy())
     np.testing.assert_array_equal(*outs)
-    assert read_net(folder / "deploy.prototxt").name == net_inside(tmp_path / "b.caffemodel").name
+    assert read_net(folder / "deploy.prototxt").name == embedded_net(tmp_path / "b.caffemodel").name
 
 
 # --- untrusted files ---------------------------------------------------------------
@@ -247,15 +249,15 @@ BAD: dict[str, tuple[bytes, str]] = {
         zipped("a/0.npy", npy("(30000000,)") + bytes(120_000_000), zipfile.ZIP_DEFLATED)[:4000], "damaged",
     ),
     "texts": (zipped("a/0.npy", npy("(1,)", "<U1") + b"abcd"), "no numbers"),
-    "other names": (zipped("weight.npy", npy("(1,)") + b"abcd"), "is not called LAYER/NUMBER"),
+    "other names": (zipped("weight.npy", npy("(1,)") + b"abcd"), "is not named LAYER/NUMBER"),
     "a gap": (zipped("a/1.npy", npy("(1,)") + b"abcd"), "a/0 is missing"),
-    "no npy": (zipped("a/0.npy", b"what"), "is no .npz, or damaged"),
+    "no npy": (zipped("a/0.npy", b"what"), "is not a .npz file, or is damaged"),
     "an empty zip": (b"PK\5\6" + bytes(18), "caffemodel"),
-    "a cut zip": (zipped("a/0.npy", npy("(1,)") + b"abcd")[:-30], "is no .npz, or damaged"),
-    "long header": (tensor_file({}, 2**31), "no safetensors file, or damaged"),
+    "a cut zip": (zipped("a/0.npy", npy("(1,)") + b"abcd")[:-30], "is not a .npz file, or is damaged"),
+    "long header": (tensor_file({}, 2**31), "not a safetensors file, or is damaged"),
     "lying tensor": (
         tensor_file({"a/0": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 4]}}, data=b"abcd"),
-        "no safetensors file, or damaged",
+        "not a safetensors file, or is damaged",
     ),
     "bf16": (
         tensor_file({"a/0": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}}, data=b"abcd"),
@@ -263,13 +265,13 @@ BAD: dict[str, tuple[bytes, str]] = {
     ),
     "names of torch": (
         tensor_file({"a.weight": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}, data=b"abcd"),
-        "is not called LAYER/NUMBER",
+        "is not named LAYER/NUMBER",
     ),
-    "deep JSON": (b'{"layers": ' + b"[" * 100_000, "no JSON of weights|nests too deep"),
+    "deep JSON": (b'{"layers": ' + b"[" * 100_000, "not a JSON file of weights|nested too deeply"),
     "JSON of something": (b'{"a": 1}', "it has no 'layers'"),
-    "JSON of a list": (b'{"layers": [1]}', "no JSON of weights"),
+    "JSON of a list": (b'{"layers": [1]}', "not a JSON file of weights"),
     "lying JSON": (b'{"layers": {"a": [{"shape": [999999999999], "values": [1]}]}}', "has 1 values"),
-    "JSON of words": (b'{"layers": {"a": [{"shape": [1], "values": ["x"]}]}}', "no JSON of weights"),
+    "JSON of words": (b'{"layers": {"a": [{"shape": [1], "values": ["x"]}]}}', "not a JSON file of weights"),
     "a damaged prototxt": (
         b'{"prototxt": "layer {", "layers": {"a": [{"shape": [1], "values": [1]}]}}', "prototxt",
     ),
@@ -290,5 +292,5 @@ def test_bad_files_are_refused_in_one_line(kind: str, tmp_path: Path) -> None:
 def test_wrong_ways(model: Path, tmp_path: Path) -> None:
     assert "which format is meant? Give --to npz" in refused("convert", model, "-o", tmp_path / "a")
     assert "Did you mean 'hdf5'" in refused("convert", model, "-o", tmp_path / "a", "--to", "hdf")
-    assert "is the file itself" in refused("convert", model, "-o", model)
+    assert "is the input file" in refused("convert", model, "-o", model)
     assert "none: no such" in refused("convert", tmp_path / "none", "-o", tmp_path / "a.npz")

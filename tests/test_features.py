@@ -180,7 +180,7 @@ def test_nets_of_several_inputs_rows_and_fixed_batches(tmp_path: Path, engine: s
     message = parse_net(NETS[name])
     image, blob = next(iter(input_shapes(message.layer))), message.layer[-1].top[0]
     net = Network(message, seeded_weights(message, 1), engine=engine, image=image)
-    rows = () if net.room.rows == 1 else (net.room.rows,)
+    rows = () if net.batch_layout.rows == 1 else (net.batch_layout.rows,)
     arrays = np.random.default_rng(0).normal(size=(5, *rows, *net.geometry.blobs[net.data][1:]))
     for n, array in enumerate(arrays):
         np.save(tmp_path / f"{n}.npy", array.astype(np.float32))

@@ -9,7 +9,7 @@ import pytest
 from geometry_toys import Toy
 
 from caffe_viz.errors import InputError
-from caffe_viz.geometry import Field, LayerGeometry, measure
+from caffe_viz.geometry import LayerGeometry, ReceptiveField, measure
 from caffe_viz.netdef import parse_net
 
 SEGNET = "bn_param { scale_filler { value: 1 } shift_filler { } %s }"
@@ -39,7 +39,7 @@ def test_which_batch_normalisation_is_meant(settings: str, blobs: int, batch: bo
     """By fields, then by the trained blobs, or as told; SegNet's takes the statistics of the batch."""
     layer = measured("BN", settings)
     assert layer.param_shapes == ((1, 4, 1, 1),) * blobs
-    assert layer.field == Field(*(((9, 8), (0, 0), (0, 0)) if batch else ((1, 1), (1, 1), (0, 0))))
+    assert layer.field == ReceptiveField(*(((9, 8), (0, 0), (0, 0)) if batch else ((1, 1), (1, 1), (0, 0))))
 
 
 @pytest.mark.parametrize(
@@ -61,17 +61,25 @@ def test_batch_norm_with_a_scale_of_its_own(settings: str, blobs: int) -> None:
 @pytest.mark.parametrize(
     ("kind", "settings", "field"),
     [
-        ("Interp", "interp_param { zoom_factor: 2 }", Field((2, 2), (0.5, 0.5), (-0.5, -0.5))),
-        ("Interp", "interp_param { height: 5 width: 8 pad_beg: 0 }", Field((2, 1), (2, 1), (-0.5, 0))),
-        ("Tiling", "tiling_param { tile_dim: 2 }", Field((1, 1), (0.5, 0.5), (-0.25, -0.25))),
-        ("CropCenter", "crop_center_param { crop_size: [0, 1, 2, 3] }", Field((1, 1), (1, 1), (2, 3))),
-        ("DenseBlock", "denseblock_param { numTransition: 2 }", Field((5, 5), (1, 1), (-2, -2))),
+        ("Interp", "interp_param { zoom_factor: 2 }", ReceptiveField((2, 2), (0.5, 0.5), (-0.5, -0.5))),
+        (
+            "Interp",
+            "interp_param { height: 5 width: 8 pad_beg: 0 }",
+            ReceptiveField((2, 1), (2, 1), (-0.5, 0)),
+        ),
+        ("Tiling", "tiling_param { tile_dim: 2 }", ReceptiveField((1, 1), (0.5, 0.5), (-0.25, -0.25))),
+        (
+            "CropCenter",
+            "crop_center_param { crop_size: [0, 1, 2, 3] }",
+            ReceptiveField((1, 1), (1, 1), (2, 3)),
+        ),
+        ("DenseBlock", "denseblock_param { numTransition: 2 }", ReceptiveField((5, 5), (1, 1), (-2, -2))),
         ("Flip", "", None),
-        ("GroupNorm", "group_norm_param { group_num: 2 }", Field((9, 8), (0, 0), (0, 0))),
-        ("ShuffleChannel", "shuffle_channel_param { group: 2 }", Field((1, 1), (1, 1), (0, 0))),
+        ("GroupNorm", "group_norm_param { group_num: 2 }", ReceptiveField((9, 8), (0, 0), (0, 0))),
+        ("ShuffleChannel", "shuffle_channel_param { group: 2 }", ReceptiveField((1, 1), (1, 1), (0, 0))),
     ],
 )
-def test_what_a_unit_sees(kind: str, settings: str, field: Field | None) -> None:
+def test_what_a_unit_sees(kind: str, settings: str, field: ReceptiveField | None) -> None:
     assert measured(kind, settings).field == field
 
 

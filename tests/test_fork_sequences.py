@@ -7,7 +7,7 @@ import pytest
 from geometry_toys import Toy
 
 from caffe_viz import InputError, measure
-from caffe_viz.geometry import Field
+from caffe_viz.geometry import ReceptiveField
 from caffe_viz.netdef import parse_net
 
 CTPN = """
@@ -37,7 +37,7 @@ def test_the_text_detector_runs_rows_as_streams() -> None:
     assert lstm.top_shapes == ((12, 8, 7),)
     assert lstm.param_shapes == ((28, 45), (28, 7), (28,))
     assert lstm.macs == 12 * 8 * 28 * (45 + 7)
-    assert geometry.layer("im2col").field == Field((12, 12), (4, 4), (-4, -4))
+    assert geometry.layer("im2col").field == ReceptiveField((12, 12), (4, 4), (-4, -4))
     assert geometry.layer("turn").field is lstm.field is geometry.layer("back").field is None
 
 
@@ -45,7 +45,7 @@ def test_the_text_detector_runs_rows_as_streams() -> None:
 def test_reversed_channels_see_what_they_saw(axis: int, seen: bool) -> None:
     toy = Toy("Reverse", ["2 3 4 5"], f"reverse_param {{ axis: {axis} }}")
     field = measure(parse_net(toy.prototxt())).layer("x").field
-    assert field == (Field((1, 1), (1, 1), (0, 0)) if seen else None)
+    assert field == (ReceptiveField((1, 1), (1, 1), (0, 0)) if seen else None)
 
 
 @pytest.mark.parametrize(

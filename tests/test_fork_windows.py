@@ -10,7 +10,7 @@ from geometry_toys import Toy
 from layer_cases import LayerCase, all_cases
 
 from caffe_viz.errors import InputError
-from caffe_viz.geometry import Field, measure
+from caffe_viz.geometry import ReceptiveField, measure
 from caffe_viz.netdef import parse_net
 
 torch = pytest.importorskip("torch")
@@ -160,7 +160,7 @@ class TestFiles:
         assert found.blobs["pool"] == (2, 4, 4, 6, 6)
         assert found.layer("conv").param_shapes == ((4, 3, 2, 3, 3), (4,))
         assert found.layer("conv").macs == 4 * 3 * 18 * 5 * 144
-        assert found.layer("pool").field == Field((5, 5), (2, 2), (-1, -1))
+        assert found.layer("pool").field == ReceptiveField((5, 5), (2, 2), (-1, -1))
 
     def test_outputs_of_depthwise_layers_by_trained_weights(self) -> None:
         """synopsys-caffe makes num_output of them, farmingyard as many as there are."""
@@ -183,11 +183,11 @@ class TestFields:
                     ["1 1 9 9"],
                     "convolution_param { num_output: 1 kernel_size: 3 stride: 2 pad_l: 2 pad_t: 1 pad_b: 3 }",
                 ),
-                Field((3, 3), (2, 2), (-1, -2)),
+                ReceptiveField((3, 3), (2, 2), (-1, -2)),
             ),
             (
                 Toy("Pooling", ["1 1 9 8"], "pooling_param { kernel_size: 3 stride: 2 pad_type: 1 }"),
-                Field((3, 3), (2, 2), (-1, 0)),
+                ReceptiveField((3, 3), (2, 2), (-1, 0)),
             ),
             (
                 Toy(
@@ -195,7 +195,7 @@ class TestFields:
                     ["1 2 9 9"],
                     "convolution_param { kernel_size: 3 pad: 2 dilation: 2 }",
                 ),
-                Field((5, 5), (1, 1), (-2, -2)),
+                ReceptiveField((5, 5), (1, 1), (-2, -2)),
             ),
             (
                 Toy(
@@ -203,22 +203,22 @@ class TestFields:
                     ["1 1 4 9 9"],
                     "pooling_nd_param { kernel_size: [2, 3, 4] stride: [2, 1, 2] }",
                 ),
-                Field((3, 4), (1, 2), (0, 0)),
+                ReceptiveField((3, 4), (1, 2), (0, 0)),
             ),
             (
                 Toy("Pooling3D", ["1 1 4 9 9"], "pooling3d_param { pool: AVE global_pooling: true }"),
-                Field((9, 9), (0, 0), (0, 0)),
+                ReceptiveField((9, 9), (0, 0), (0, 0)),
             ),
             (
                 Toy("Unpooling", ["1 1 4 4"], "unpooling_param { kernel_size: 2 stride: 2 unpool_size: 8 }"),
-                Field((1, 1), (0.5, 0.5), (-0.25, -0.25)),
+                ReceptiveField((1, 1), (0.5, 0.5), (-0.25, -0.25)),
             ),
             (Toy("Unpooling", ["1 1 4 4"] * 2, "unpooling_param { kernel_size: 2 unpool_size: 8 }"), None),
-            (Toy("Quant", ["1 1 4 4"], "quant_param { centers: 1 }"), Field((1, 1), (1, 1), (0, 0))),
+            (Toy("Quant", ["1 1 4 4"], "quant_param { centers: 1 }"), ReceptiveField((1, 1), (1, 1), (0, 0))),
         ],
         ids=str,
     )
-    def test_of_one_layer(self, toy: Toy, field: Field | None) -> None:
+    def test_of_one_layer(self, toy: Toy, field: ReceptiveField | None) -> None:
         assert measure(parse_net(toy.prototxt())).layer("x").field == field
 
 

@@ -10,7 +10,7 @@ import pytest
 from geometry_toys import BAD, GOOD, WORSE, Toy
 
 from caffe_viz.errors import InputError
-from caffe_viz.geometry import Field, Geometry, measure, with_splits
+from caffe_viz.geometry import Geometry, ReceptiveField, measure, with_splits
 from caffe_viz.geometry.table import TABLE
 from caffe_viz.netdef import parse_net, read_net
 
@@ -42,14 +42,14 @@ def chain(*settings: str, shape: str = "1 1 40 40") -> Geometry:
     return measure(parse_net(text))
 
 
-def last_field(*settings: str, shape: str = "1 1 40 40") -> Field | None:
+def last_field(*settings: str, shape: str = "1 1 40 40") -> ReceptiveField | None:
     return chain(*settings, shape=shape).layers[-1].field
 
 
 CONV = "Convolution convolution_param { num_output: 1"
 UP = "Deconvolution convolution_param { num_output: 1"
 CONV3 = f"{CONV} kernel_size: 3 }}"
-WHOLE = Field((40, 40), (0, 0), (0, 0))
+WHOLE = ReceptiveField((40, 40), (0, 0), (0, 0))
 GLOBAL = "Pooling pooling_param { global_pooling: true }"
 POOL2 = "Pooling pooling_param { kernel_size: 2 stride: 2 }"
 
@@ -84,18 +84,18 @@ class TestMeasure:
 
     def test_fields(self) -> None:
         g = measure(parse_net(TOY))
-        assert g.layer("data").field == Field((1, 1), (1, 1), (0, 0))
-        assert g.layer("conv").field == g.layer("relu").field == Field((3, 3), (1, 1), (-1, -1))
-        assert g.layer("pool").field == Field((4, 4), (2, 2), (-1, -1))
-        assert g.layer("side").field == Field((7, 3), (1, 1), (-1, -1))
-        assert g.layer("fc").field == g.layer("prob").field == Field((20, 16), (0, 0), (0, 0))
+        assert g.layer("data").field == ReceptiveField((1, 1), (1, 1), (0, 0))
+        assert g.layer("conv").field == g.layer("relu").field == ReceptiveField((3, 3), (1, 1), (-1, -1))
+        assert g.layer("pool").field == ReceptiveField((4, 4), (2, 2), (-1, -1))
+        assert g.layer("side").field == ReceptiveField((7, 3), (1, 1), (-1, -1))
+        assert g.layer("fc").field == g.layer("prob").field == ReceptiveField((20, 16), (0, 0), (0, 0))
 
     def test_batch_and_size_replace_those_of_the_input(self) -> None:
         g = measure(parse_net(TOY), batch=7, size=(30, 40))
         assert g.blobs["data"] == (7, 3, 30, 40)
         assert g.blobs["pool"] == (7, 4, 15, 20)
         assert g.layer("fc").param_shapes[0] == (5, 1200)
-        assert g.layer("fc").field == Field((30, 40), (0, 0), (0, 0))
+        assert g.layer("fc").field == ReceptiveField((30, 40), (0, 0), (0, 0))
         assert measure(parse_net(TOY), batch=7).macs == measure(parse_net(TOY)).macs
 
     def test_size_leaves_other_inputs_alone_and_takes_a_parameter_as_image(self) -> None:
@@ -201,34 +201,34 @@ class TestFields:
     @pytest.mark.parametrize(
         ("settings", "field"),
         [
-            ([CONV3, CONV3], Field((5, 5), (1, 1), (0, 0))),
-            ([CONV3, POOL2, CONV3], Field((8, 8), (2, 2), (0, 0))),
-            ([f"{CONV} kernel_size: 3 dilation: 4 pad: 4 }}"], Field((9, 9), (1, 1), (-4, -4))),
-            ([f"{CONV} kernel_h: 1 kernel_w: 5 stride_w: 3 }}"], Field((1, 5), (1, 3), (0, 0))),
-            ([CONV3, "LRN lrn_param { norm_region: WITHIN_CHANNEL }"], Field((7, 7), (1, 1), (-2, -2))),
-            ([CONV3, "LRN "], Field((3, 3), (1, 1), (0, 0))),
-            (["Pad pad_param { pad_u: 2 pad_r: 1 }", POOL2], Field((2, 2), (2, 2), (-2, 0))),
-            (["Upsample upsample_param { scale: 2 }"], Field((1, 1), (0.5, 0.5), (-0.25, -0.25))),
-            ([POOL2, "Upsample upsample_param { scale: 2 }"], Field((2, 2), (1, 1), (-0.5, -0.5))),
-            ([f"{UP} kernel_size: 4 stride: 2 pad: 1 }}"], Field((2, 2), (0.5, 0.5), (-0.75, -0.75))),
-            ([f"{UP} kernel_size: 3 stride: 2 }}"], Field((2, 2), (0.5, 0.5), (-1, -1))),
+            ([CONV3, CONV3], ReceptiveField((5, 5), (1, 1), (0, 0))),
+            ([CONV3, POOL2, CONV3], ReceptiveField((8, 8), (2, 2), (0, 0))),
+            ([f"{CONV} kernel_size: 3 dilation: 4 pad: 4 }}"], ReceptiveField((9, 9), (1, 1), (-4, -4))),
+            ([f"{CONV} kernel_h: 1 kernel_w: 5 stride_w: 3 }}"], ReceptiveField((1, 5), (1, 3), (0, 0))),
+            ([CONV3, "LRN lrn_param { norm_region: WITHIN_CHANNEL }"], ReceptiveField((7, 7), (1, 1), (-2, -2))),
+            ([CONV3, "LRN "], ReceptiveField((3, 3), (1, 1), (0, 0))),
+            (["Pad pad_param { pad_u: 2 pad_r: 1 }", POOL2], ReceptiveField((2, 2), (2, 2), (-2, 0))),
+            (["Upsample upsample_param { scale: 2 }"], ReceptiveField((1, 1), (0.5, 0.5), (-0.25, -0.25))),
+            ([POOL2, "Upsample upsample_param { scale: 2 }"], ReceptiveField((2, 2), (1, 1), (-0.5, -0.5))),
+            ([f"{UP} kernel_size: 4 stride: 2 pad: 1 }}"], ReceptiveField((2, 2), (0.5, 0.5), (-0.75, -0.75))),
+            ([f"{UP} kernel_size: 3 stride: 2 }}"], ReceptiveField((2, 2), (0.5, 0.5), (-1, -1))),
             ([CONV3, GLOBAL], WHOLE),
             (["Permute permute_param { order: 0 order: 2 }", GLOBAL], WHOLE),
             (["InnerProduct inner_product_param { num_output: 2 axis: 3 }"], None),
             ([CONV3, GLOBAL, f"{CONV} kernel_size: 3 pad: 1 }}"], WHOLE),
-            (["Softmax softmax_param { axis: 3 }", CONV3], Field((3, 40), (1, 0), (0, 0))),
+            (["Softmax softmax_param { axis: 3 }", CONV3], ReceptiveField((3, 40), (1, 0), (0, 0))),
             (["Flatten ", "InnerProduct inner_product_param { num_output: 2 }"], WHOLE),
             (["Permute permute_param { order: 0 order: 2 }"], None),
-            (["Permute permute_param { order: 1 }"], Field((1, 1), (1, 1), (0, 0))),
+            (["Permute permute_param { order: 1 }"], ReceptiveField((1, 1), (1, 1), (0, 0))),
             (["Flatten "], None),
             (["Reshape reshape_param { shape { dim: 1 dim: 1 dim: 20 dim: 80 } }"], None),
             (["Reshape reshape_param { shape { dim: -1 } axis: 0 num_axes: 2 }", CONV3], None),
             ([GLOBAL, "Flatten "], WHOLE),
             # One unit of 5x5 that is no global pooling keeps its own field through a Flatten.
-            ([f"{CONV} kernel_size: 5 stride: 36 }}", "Flatten "], Field((5, 5), (0, 0), (0, 0))),
+            ([f"{CONV} kernel_size: 5 stride: 36 }}", "Flatten "], ReceptiveField((5, 5), (0, 0), (0, 0))),
         ],
     )  # fmt: skip
-    def test_chains(self, settings: list[str], field: Field | None) -> None:
+    def test_chains(self, settings: list[str], field: ReceptiveField | None) -> None:
         assert last_field(*settings) == field
 
     def test_whole_covers_only_what_is_seen(self) -> None:
@@ -246,7 +246,7 @@ class TestFields:
                 + f'layer {{ name: "y" type: "Convolution" bottom: "a" top: "y" {wide} }}'
                 + f'layer {{ name: "z" type: "{join}" bottom: "t0" bottom: "y" top: "z" }}'
             )
-            assert measure(net).layer("z").field == Field((5, 3), (1, 1), (-2, -1))
+            assert measure(net).layer("z").field == ReceptiveField((5, 3), (1, 1), (-2, -1))
 
     def test_branches_of_different_strides_have_no_field(self) -> None:
         """Kernel 3 with stride 2 and kernel 6 with stride 1 both make 4 x 4 units of 9 x 9 pixels."""
@@ -267,7 +267,7 @@ class TestFields:
             "Convolution", ["1 1 9 9"], "convolution_param { num_output: 1 kernel_size: 3 }"
         ).prototxt()
         net = parse_net(text + 'layer { name: "c" type: "Crop" bottom: "a" bottom: "t0" top: "c" }')
-        assert measure(net).layer("c").field == Field((1, 1), (1, 1), (0, 0))
+        assert measure(net).layer("c").field == ReceptiveField((1, 1), (1, 1), (0, 0))
 
     def test_a_gate_from_global_pooling_widens_a_local_branch(self) -> None:
         net = parse_net(
@@ -275,17 +275,17 @@ class TestFields:
             + 'layer { name: "f" type: "Flatten" bottom: "t0" top: "f" }'
             + 'layer { name: "z" type: "Scale" bottom: "a" bottom: "f" top: "z" scale_param { axis: 0 } }'
         )
-        assert measure(net).layer("z").field == Field((9, 9), (0, 0), (0, 0))
+        assert measure(net).layer("z").field == ReceptiveField((9, 9), (0, 0), (0, 0))
 
     def test_slices_and_crops_move(self) -> None:
         text = Toy("Slice", ["1 1 9 9"], "slice_param { axis: 2 slice_point: 4 }", 2).prototxt()
         text += 'layer { name: "y" type: "ReLU" bottom: "t1" top: "y" }'
-        assert measure(parse_net(text)).layer("y").field == Field((1, 1), (1, 1), (4, 0))
+        assert measure(parse_net(text)).layer("y").field == ReceptiveField((1, 1), (1, 1), (4, 0))
         toy = Toy("Crop", ["1 1 9 9", "1 1 5 6"], "crop_param { offset: 3 offset: 1 }")
-        assert measure(parse_net(toy.prototxt())).layer("x").field == Field((1, 1), (1, 1), (3, 1))
+        assert measure(parse_net(toy.prototxt())).layer("x").field == ReceptiveField((1, 1), (1, 1), (3, 1))
 
     def test_boxes_are_cut_to_the_image(self) -> None:
-        field = Field((11, 5), (4, 1), (-2, -2))
+        field = ReceptiveField((11, 5), (4, 1), (-2, -2))
         assert field.box((0, 0), (20, 20)) == (0, 0, 9, 3)
         assert field.box((3, 9), (20, 20)) == (10, 7, 20, 12)
 
@@ -372,7 +372,7 @@ def test_caffenet() -> None:
     assert [x.field.size for x in g.layers if x.type == "Convolution" and x.field] == [
         *[(11, 11), (51, 51), (99, 99), (131, 131), (163, 163)],
     ]
-    assert g.layers[-1].field == Field((227, 227), (0, 0), (0, 0))
+    assert g.layers[-1].field == ReceptiveField((227, 227), (0, 0), (0, 0))
 
 
 def test_squeezenet(shared: Path) -> None:

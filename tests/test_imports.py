@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "caffe_viz"
 # A module may import those in earlier rows.
 ORDER = [
-    "errors", "files", "processes", "caffe_files", "published", "shipped", "markup", "tiling", "netdef", "images", "geometry", "objectives", "surgery", "deploying", "checking", "filling", "solving", "structure", "engine", "layers_file", "reach", "backend", "run", "stand_in", "exporting", "answers", "network", "units",
+    "errors", "files", "processes", "caffe_files", "published", "shipped", "markup", "tiling", "netdef", "images", "geometry", "objectives", "surgery", "deploying", "checking", "weight_matching", "solving", "structure", "engine", "layers_file", "gradient_support", "backend", "run", "stand_in", "exporting", "answers", "network", "units",
     "probe", "parity", "timing", "tasks", "ascent", "streaming", "resuming", "classification", "one_by_one", "detection", "segmentation", "top", "extraction", "attribution", "evaluation", "recording", "training", "comparing", "converting", "tables", "figures", "views", "report", "server", "cli",
 ]  # fmt: skip
 MODULES = [p for p in sorted(PACKAGE.rglob("*.py")) if p != PACKAGE / "__init__.py" and "_pb2" not in p.name]

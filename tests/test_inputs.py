@@ -22,7 +22,7 @@ from caffe_viz.netdef import parse_net
 from caffe_viz.network import Network
 from caffe_viz.probe import Probe
 from caffe_viz.streaming import Runner
-from caffe_viz.surgery import Room, auxiliary_net, fitted, image_input, leading_to, room_for
+from caffe_viz.surgery import BatchLayout, auxiliary_net, batch_layout_for, fitted, image_input, leading_to
 from caffe_viz.views import classify, maximize, show_activations, show_attribution, show_gradients
 
 pytestmark = pytest.mark.usefixtures("climbing_here")
@@ -281,28 +281,30 @@ class TestBatches:
     @pytest.mark.parametrize(
         ("name", "expected"),
         [
-            ("free", Room(1, 3)), ("beside", Room(1, 3)), ("one", Room(1, 1)), ("after", Room(1, 1)),
-            ("four", Room(1, 4)), ("pair", Room(2, 1)), ("sequence", Room(5, 1)), ("batch_norm", Room(1, 1)),
+            ("free", BatchLayout(1, 3)), ("beside", BatchLayout(1, 3)), ("one", BatchLayout(1, 1)), ("after", BatchLayout(1, 1)),
+            ("four", BatchLayout(1, 4)), ("pair", BatchLayout(2, 1)), ("sequence", BatchLayout(5, 1)), ("batch_norm", BatchLayout(1, 1)),
         ],
     )  # fmt: skip
-    def test_how_many_go_in(self, name: str, expected: Room) -> None:
+    def test_how_many_go_in(self, name: str, expected: BatchLayout) -> None:
         net = toy(name)[0]
-        assert room_for(net, image_input(net)[0], 3) == expected
+        assert batch_layout_for(net, image_input(net)[0], 3) == expected
 
     def test_parameters_that_depend_on_the_batch(self) -> None:
         """They see all images at once, or have a number for each; `num_output` may be as large as the batch."""
         data = NETS["four"].split("\n")[0]
         for outputs in (4, 5):
             whole = IP.replace("num_output: 4", f"num_output: {outputs} axis: 0").replace('"conv"', '"data"')
-            assert room_for(parse_net(data + whole), "data", 8) == Room(4, 1)
+            assert batch_layout_for(parse_net(data + whole), "data", 8) == BatchLayout(4, 1)
         for kind in ("Scale", "Bias"):
             each = f'layer {{ name: "l" type: "{kind}" bottom: "data" top: "l" {kind.lower()}_param {{ axis: 0 }} }}'
-            assert room_for(parse_net(data + each), "data", 8) == Room(4, 1)
-            assert room_for(parse_net(data + each.replace("axis: 0", "")), "data", 8) == Room(1, 8)
+            assert batch_layout_for(parse_net(data + each), "data", 8) == BatchLayout(4, 1)
+            assert batch_layout_for(parse_net(data + each.replace("axis: 0", "")), "data", 8) == BatchLayout(
+                1, 8
+            )
 
     @pytest.mark.parametrize("name", ["pair", "four", "one"])
     def test_what_lies_before_takes_any(self, name: str) -> None:
-        assert room_for(leading_to(toy(name)[0], ["conv"]), "data", 3) == Room(1, 3)
+        assert batch_layout_for(leading_to(toy(name)[0], ["conv"]), "data", 3) == BatchLayout(1, 3)
 
     @pytest.mark.parametrize(
         "layer",
@@ -315,7 +317,7 @@ class TestBatches:
     def test_layers_that_mix_images(self, layer: str) -> None:
         text = f'layer {{ name: "l" bottom: "data" top: "l" {layer} }}'
         data = 'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 } } }'
-        assert room_for(parse_net(data + text), "data", 3).images == 1
+        assert batch_layout_for(parse_net(data + text), "data", 3).images == 1
 
     @pytest.mark.filterwarnings("ignore::caffe_viz.errors.CaffeVizWarning")
     @pytest.mark.parametrize("name", SINGLE)

@@ -28,7 +28,7 @@ import torch
 from beside import FACTOR
 
 from caffe_viz.engine import layer
-from caffe_viz.geometry.fields import Look, window
+from caffe_viz.geometry.receptive_fields import Look, window
 from caffe_viz.geometry.table import Out, need
 
 

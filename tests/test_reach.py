@@ -14,9 +14,9 @@ from bad_nets import layer
 
 from caffe_viz import backend
 from caffe_viz.errors import CaffeVizWarning, InputError
+from caffe_viz.gradient_support import gradient_blobs
 from caffe_viz.images import Preprocess, load_image
 from caffe_viz.netdef import for_phase, parse_net
-from caffe_viz.reach import reached
 from caffe_viz.views import show_gradients
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -71,7 +71,7 @@ def test_reached_are_the_blobs_whose_diffs_are_written(name: str, engine: str) -
         warnings.simplefilter("ignore", CaffeVizWarning)
         net.backward()
     written = {b for b in watched if not (net.blobs[b].diff == -123).all()}
-    assert reached(net, for_phase(net.prototxt)) & set(watched) == written
+    assert gradient_blobs(net, for_phase(net.prototxt)) & set(watched) == written
 
 
 def test_a_backward_without_a_loss_is_told_once(engine: str) -> None:

@@ -399,7 +399,7 @@ def test_a_warm_bench_has_run_the_net(network: Network, monkeypatch: pytest.Monk
         raise AssertionError("it was loaded again")
 
     monkeypatch.setattr("caffe_viz.network.load_net", load)
-    monkeypatch.setattr("caffe_viz.probe.dissected.load_net", load)
+    monkeypatch.setattr("caffe_viz.probe.probe.load_net", load)
     image = asking.upload(CAT)
     asking("answer", image=image)
     asking("attribution", image=image, target="conv3:5")

@@ -13,7 +13,7 @@ from caffe_viz.backend import module
 from caffe_viz.errors import InputError
 from caffe_viz.netdef import NetParameter, make_blob, parse_net
 from caffe_viz.surgery import auxiliary_net, with_batch
-from caffe_viz.surgery.separate import separated
+from caffe_viz.surgery.out_of_place import out_of_place_net
 
 NON_SQUARE = """
 name: "toy"
@@ -354,7 +354,7 @@ def test_weights_that_do_not_fit_are_named_by_their_own_layer() -> None:
 
 
 def test_separated_layers_of_one_name(engine: str) -> None:
-    parts = separated(parse_net(ONE_NAME))
+    parts = out_of_place_net(parse_net(ONE_NAME))
     assert rates(parts.message) == RATES
     assert parts.outputs["conv1"] == "conv1_before_conv1"  # of the first of the name, as Caffe takes it
     cv.load_net(parts.message, engine=engine).forward()

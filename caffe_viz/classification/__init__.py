@@ -1,4 +1,4 @@
-"""Which classes a network sees in images, and whether its preprocessing looks wrong."""
+"""Classify images, and check whether the preprocessing looks wrong."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from caffe_viz.answers import Head, ends
 from caffe_viz.classification.crops import TEN, need_margin, ten_crops
-from caffe_viz.classification.doubts import doubts_of_input, doubts_of_settings
+from caffe_viz.classification.preprocessing_checks import check_input, check_settings
 from caffe_viz.errors import InputError, about
 from caffe_viz.images import ImageCollection
 from caffe_viz.images.arrays import as_picture
@@ -122,7 +122,7 @@ class Classifier:
         """What makes the preprocessing look wrong, one sentence each; runs a sample of the images."""
         several = which_answer(self._whole, self.heads)
         sizes = [2 if head.single and len(self.network.labels) == 2 else len(head) for head in self.heads]
-        found = [*filter(None, [several]), *doubts_of_settings(self.network, *sizes)]
+        found = [*filter(None, [several]), *check_settings(self.network, *sizes)]
         scores = score_blob(self.network, self.heads[0])
         if self.network.pictures is not None and scores:
             count = len(self.collection)
@@ -130,7 +130,7 @@ class Classifier:
             numbers = np.unique(np.linspace(0, count - 1, size).round().astype(int))
             sample = list(self._readable(numbers.tolist()))
             if sample:
-                found += doubts_of_input(
+                found += check_input(
                     lambda pixels: _of_two(self._work.runner(pixels, scores)[scores]), np.stack(sample),
                     self.network.preprocess.scale, orders=len(sample) >= ENOUGH,
                 )  # fmt: skip
@@ -189,8 +189,8 @@ def class_heads(network: Network) -> list[Head]:
     ending = network.heads[0].answer if network.heads else ""
     shape = network.geometry.blobs.get(ending, ())
     raise InputError(
-        f"net {network.message.name!r} ends in {ending!r} of {shape}, which is no value for each "
-        f"class of an image: (1, K) is."
+        f"net {network.message.name!r} ends in {ending!r} of {shape}, which is not one value for each "
+        f"class of an image: expected (1, K)."
     )
 
 

@@ -1,4 +1,4 @@
-"""How right a classification is, counted image by image."""
+"""Count how many answers are right, image by image."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_viz.classification import Answer, Guess
-from caffe_viz.classification.truth import Truth
+from caffe_viz.classification.ground_truth import GroundTruth
 
 TOP = 5
 KEPT = 36  # of the most confident mistakes
@@ -32,7 +32,7 @@ class Mistake(NamedTuple):
 class Tally:
     """How often each class was taken for which, and the surest mistakes; constant in the number of images."""
 
-    truth: Truth
+    truth: GroundTruth
     pairs: Counter[tuple[int, int]] = field(default_factory=Counter)
     within: Counter[int] = field(default_factory=Counter)  # by class: those that are among the likeliest 5
     failed: int = 0

@@ -1,4 +1,4 @@
-"""Two caffemodels, layer by layer: two blobs are in memory at a time."""
+"""Compare two caffemodels layer by layer, with two blobs in memory at a time."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from caffe_viz.comparing.pairing import Match, paired
 from caffe_viz.comparing.result import Array, Diff, FilterChange, LayerDiff, Shown, Side
 from caffe_viz.errors import InputError, near
 from caffe_viz.geometry import measure, seen_by_units
-from caffe_viz.geometry.fields import Shape
+from caffe_viz.geometry.receptive_fields import Shape
 from caffe_viz.netdef import NetParameter, stored_layers
-from caffe_viz.netdef.inside import net_inside
+from caffe_viz.netdef.embedded_net import embedded_net
 
 LAYERS = 4  # whose filters are shown where none are chosen
 
@@ -69,7 +69,7 @@ def _stored(weights: Weights, default: str, net: NetParameter | None) -> list[St
 def _seen(weights: Weights, net: NetParameter | None) -> dict[str, Shape]:
     """Fully connected layer -> the axes that its units see, as far as `net`, or that in the file, tells."""
     try:
-        known = net if net is not None or isinstance(weights, NetParameter) else net_inside(weights)
+        known = net if net is not None or isinstance(weights, NetParameter) else embedded_net(weights)
         return {} if known is None else dict(seen_by_units(measure(known).layers))
     except InputError:
         return {}
@@ -106,7 +106,7 @@ def _chosen(found: Sequence[LayerDiff], names: Sequence[str] | None) -> list[int
     known = {side.name: k for k, x in enumerate(found) for side in (x.a, x.b) if side is not None}
     for name in names:
         if name not in known:
-            raise InputError(f"no weights of a layer {name!r}.{near(name, known)}")
+            raise InputError(f"the weights have no layer {name!r}.{near(name, known)}")
     return sorted({known[name] for name in names})
 
 

@@ -1,4 +1,4 @@
-"""The formats as a table: how each is called, known, read and written."""
+"""The table of formats: name, how to recognise, read and write each."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from caffe_viz.converting.safetensor import read_safetensors, write_safetensors
 from caffe_viz.converting.tensors import Tensors, of_caffe
 from caffe_viz.errors import InputError, near
 from caffe_viz.netdef import NetParameter
-from caffe_viz.netdef.foreign import head
 from caffe_viz.netdef.hdf5 import SIGNATURE
+from caffe_viz.netdef.sniffing import head
 
 
 class Format(NamedTuple):

@@ -1,4 +1,4 @@
-"""Trained weights as named arrays, read one at a time, whatever file they are in."""
+"""Trained weights as named arrays, read one at a time from any kind of file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from caffe_viz.errors import InputError
 from caffe_viz.netdef import NetParameter, StoredLayer, as_text, blob_shape, parse_net, stored_layers
 from caffe_viz.netdef.blobs import MESSAGE_LIMIT
-from caffe_viz.netdef.inside import net_inside
+from caffe_viz.netdef.embedded_net import embedded_net
 
 PROTOTXT = "prototxt"  # the name under which a file has the text of its net
 
@@ -84,7 +84,7 @@ def named(names: Sequence[str], path: Path) -> list[tuple[str, int]]:
     for name in names:
         layer, _, number = name.rpartition("/")
         if not layer or not number.isdecimal():
-            raise InputError(f"{path}: array {name[:60]!r} is not called LAYER/NUMBER, as conv1/0.")
+            raise InputError(f"{path}: array {name[:60]!r} is not named LAYER/NUMBER, such as conv1/0.")
         found.append((layer, int(number)))
     if not found:
         raise InputError(f"{path} holds no weights.")
@@ -135,7 +135,7 @@ def of_caffe(path: Path, net: NetParameter | None) -> Tensors:
 
 def _net_in(path: Path) -> NetParameter | None:
     try:
-        return net_inside(path)
+        return embedded_net(path)
     except InputError:
         return None
 

@@ -1,4 +1,4 @@
-"""What a net finds in an image, and where: boxes with classes and scores, in pixels of the image."""
+"""Detect objects in images: boxes with classes and scores, in pixels of the image."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from caffe_viz.classification.doubts import doubts_of_settings
+from caffe_viz.classification.preprocessing_checks import check_settings
 from caffe_viz.detection.boxes import Found, suppressed
 from caffe_viz.detection.decoder import Classes, Decoder
 from caffe_viz.detection.detectnet import detectnet_clusters, detectnet_maps
@@ -73,7 +73,7 @@ def decoder_of(network: Network, anchors: str | None = None) -> Decoder:
         if (decoder := find(network)) is not None:
             return decoder
     raise InputError(
-        f"net {network.message.name!r} ends in {ends_in_words(network)}: boxes are known from "
+        f"net {network.message.name!r} ends in {ends_in_words(network)}: boxes can be read from "
         f"DetectionOutput (SSD and its descendants), YoloDetectionOutput, Yolov3DetectionOutput, Region, the "
         f"grids of YOLO 1 to 4, regions with classes (Fast, Faster and Cascade R-CNN, R-FCN), proposals with "
         f"scores, and DetectNet."
@@ -110,7 +110,7 @@ class Detector:
     @property
     def doubts(self) -> tuple[str, ...]:
         """What makes the settings look wrong, one sentence each."""
-        return tuple(doubts_of_settings(self.network, *self.decoder.classes.counts))
+        return tuple(check_settings(self.network, *self.decoder.classes.counts))
 
     def _detected(self, ran: Ran) -> Detected:
         if ran.seen is None or ran.failed:

@@ -1,4 +1,4 @@
-"""Blobs: tensors that NumPy arrays look into, as pycaffe's do."""
+"""Blobs: tensors that share memory with NumPy arrays, as pycaffe's do."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from caffe_viz.errors import InputError
 Array = NDArray[np.float32]
 
 
-class Owing(Protocol):
+class Deferred(Protocol):
     """Work put off until someone looks at its result."""
 
     def settle(self) -> None:
@@ -34,7 +34,7 @@ class Memory:
 
     def __init__(self, count: int, device: torch.device, make: Callable[[], Tensor] | None = None) -> None:
         self.count, self.device = count, device
-        self.owing: dict[Owing, None] = {}  # what still adds to these values
+        self.owing: dict[Deferred, None] = {}  # what still adds to these values
         self.kept = False  # work put off reads these values, so who may change them gets a copy
         self._make = make  # zeros by default
         self._tensor: Tensor | None = None

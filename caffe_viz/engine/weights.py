@@ -1,4 +1,4 @@
-"""Parameters of a net from and to files: caffemodel, and HDF5 in the layout of Caffe's Net::ToHDF5."""
+"""Load and save the parameters of a net: caffemodel, and HDF5 in the layout of Caffe's Net::ToHDF5."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from caffe_viz.engine.blobs import Blob
 from caffe_viz.engine.conversion import array_to_blobproto
 from caffe_viz.errors import InputError
 from caffe_viz.files import h5py, write_whole
-from caffe_viz.filling import matches
 from caffe_viz.netdef import NetParameter
+from caffe_viz.weight_matching import matched_weights
 
 if TYPE_CHECKING:
     from caffe_viz.engine.net import Net
@@ -32,7 +32,7 @@ def copy_from(net: Net, made: NetParameter, source: PathLike | NetParameter) -> 
         InputError: the file cannot be read, or a shape differs.
     """
     given = source if isinstance(source, NetParameter) else os.fspath(source)
-    for blob, values in matches(net, netdef.stored_layers(given, made)):
+    for blob, values in matched_weights(net, netdef.stored_layers(given, made)):
         blob.take(torch.from_numpy(values).to(net.device))
 
 

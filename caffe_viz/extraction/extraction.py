@@ -48,8 +48,8 @@ class Rowed(Batched):
     @cached_property
     def shapes(self) -> dict[str, Shape]:
         """Blob -> the shape of one image's row, (C, ...)."""
-        room, geometry = self.part.room, self.part.geometry
-        full = {blob: room.shape(geometry.blob(blob)) or (1,) for blob in self.blobs}
+        batch_layout, geometry = self.part.batch_layout, self.part.geometry
+        full = {blob: batch_layout.shape(geometry.blob(blob)) or (1,) for blob in self.blobs}
         return {blob: shape[:1] for blob, shape in full.items()} if self.pool else full
 
     def batches(self, some: Pictures) -> Iterator[Batch]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from caffe_viz.geometry.fields import SAME, Look, Shape, window
+from caffe_viz.geometry.receptive_fields import SAME, LayoutEffect, Shape, window
 from caffe_viz.geometry.table import Out, Shapes, axis_of, legacy, need, rule
 from caffe_viz.netdef import LayerParameter
 
@@ -63,7 +63,7 @@ def _bn(layer: LayerParameter, bottoms: Shapes) -> Out:
     shape, meaning = _with_channels(bottoms[0]), bn_meaning(layer)
     need(meaning == "segnet" or len(layer.top) == 1, "only SegNet's BN has more than one top: remove them")
     channels = (1, shape[1], 1, 1)
-    view = Look.WHOLE if bn_uses_batch(layer, train=False) else SAME
+    view = LayoutEffect.WHOLE if bn_uses_batch(layer, train=False) else SAME
     tops = (shape, *[channels] * (len(layer.top) - 1))
     return Out(tops, (channels,) * _BLOBS[meaning], views=(view,) * len(tops))
 
@@ -72,7 +72,7 @@ def _bn(layer: LayerParameter, bottoms: Shapes) -> Out:
 def _group_norm(layer: LayerParameter, bottoms: Shapes) -> Out:
     shape, groups = _with_channels(bottoms[0]), layer.group_norm_param.group_num
     need(groups > 0 and shape[1] % groups == 0, f"{shape[1]} channels do not divide into {groups} groups")
-    return Out((shape,), views=(Look.WHOLE,))
+    return Out((shape,), views=(LayoutEffect.WHOLE,))
 
 
 @rule("LayerNorm", fork=True)
@@ -80,13 +80,13 @@ def _layer_norm(layer: LayerParameter, bottoms: Shapes) -> Out:
     """A gain and an offset for each value of an image."""
     own = _with_channels(bottoms[0])[1:]
     params = (own, own) if layer.layer_norm_param.elementwise_affine else ()
-    return Out(bottoms, params, views=(Look.WHOLE,))
+    return Out(bottoms, params, views=(LayoutEffect.WHOLE,))
 
 
 @rule("L2Norm", fork=True)
 def _l2_norm(layer: LayerParameter, bottoms: Shapes) -> Out:
     need(bottoms[0], "takes a blob of at least one axis")
-    return Out(bottoms, views=(Look.WHOLE,))
+    return Out(bottoms, views=(LayoutEffect.WHOLE,))
 
 
 def own_factors(layer: LayerParameter) -> int:
@@ -138,7 +138,7 @@ def _inner_distance(layer: LayerParameter, bottoms: Shapes) -> Out:
     )
     params = ((outputs, inputs), (outputs,))[:count]
     macs = math.prod(shape[:axis]) * inputs * outputs
-    return Out(((*shape[:axis], outputs),), params, macs, (Look.WHOLE,), sees=1)
+    return Out(((*shape[:axis], outputs),), params, macs, (LayoutEffect.WHOLE,), sees=1)
 
 
 def distance_params(layer: LayerParameter) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from caffe_viz.geometry.fields import Shape
+from caffe_viz.geometry.receptive_fields import Shape
 from caffe_viz.geometry.table import TABLE, Out, Shapes, rule
 from caffe_viz.geometry.windows import convolved, sliding
 from caffe_viz.netdef import LayerParameter

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from caffe_viz.errors import InputError
-from caffe_viz.geometry.fields import Look
 from caffe_viz.geometry.python_known import known
+from caffe_viz.geometry.receptive_fields import LayoutEffect
 from caffe_viz.geometry.table import Out, Shapes, four_axes, need, text
 from caffe_viz.netdef import LayerParameter
 
@@ -61,4 +61,4 @@ def _cluster_detections(layer: LayerParameter, bottoms: Shapes) -> Out:
     need(classes == tops == p.classes, f"param_str has {p.classes} classes, not {classes}, with {tops} tops")
     fits = four_axes(bottoms[1]) == (n, 4, *size)
     need(fits, f"the boxes must be {text((n, 4, *size))}, not {text(bottoms[1])}")
-    return Out(((n, p.most, 5),) * tops, views=(Look.LOST,))
+    return Out(((n, p.most, 5),) * tops, views=(LayoutEffect.LOST,))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from caffe_viz.geometry.fields import Look
+from caffe_viz.geometry.receptive_fields import LayoutEffect
 from caffe_viz.geometry.table import Out, Shapes, legacy, need, rule
 from caffe_viz.geometry.yolo import need_yolo, rows
 from caffe_viz.netdef import LayerParameter
@@ -103,4 +103,4 @@ def _detection_evaluate(layer: LayerParameter, bottoms: Shapes) -> Out:
     need(param.overlap_threshold > 0, "overlap_threshold must be above 0")
     need((*found[:2], found[3]) == (1, 1, 7), "the first bottom must be (1, 1, D, 7)")
     need((*truth[:2], truth[3]) == (1, 1, 8), "the second bottom must be (1, 1, T, 8)")
-    return Out(((1, 1, param.num_classes - 1 + found[2], 5),), views=(Look.LOST,))
+    return Out(((1, 1, param.num_classes - 1 + found[2], 5),), views=(LayoutEffect.LOST,))

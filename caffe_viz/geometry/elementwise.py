@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from itertools import zip_longest
 
-from caffe_viz.geometry.fields import Shape
+from caffe_viz.geometry.receptive_fields import Shape
 from caffe_viz.geometry.table import Out, Shapes, legacy, need, rule, text
 from caffe_viz.netdef import LayerParameter
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from caffe_viz.geometry.fields import Look
+from caffe_viz.geometry.receptive_fields import LayoutEffect
 from caffe_viz.geometry.table import Out, Shapes, need, rule, text
 from caffe_viz.netdef import LayerParameter
 
@@ -20,7 +20,7 @@ def _au_mask(layer: LayerParameter, bottoms: Shapes) -> Out:
     need(p.fill_type == "manhattan", f"fill_type {p.fill_type!r}: give manhattan")
     size = mask_size(layer)
     need(size > 0, "au_mask_based_land_param needs img_size and spatial_scale above 0")
-    return Out(((shape[0], 1, size, size),) * (UNITS + 1), views=(Look.WHOLE,))
+    return Out(((shape[0], 1, size, size),) * (UNITS + 1), views=(LayoutEffect.WHOLE,))
 
 
 def mask_size(layer: LayerParameter) -> int:

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Sequence
 from typing import Any
 
-from caffe_viz.geometry.fields import Look, Shape, View, window
+from caffe_viz.geometry.receptive_fields import LayoutEffect, Shape, View, window
 from caffe_viz.geometry.table import Out, Shapes, checked, four_axes, legacy, need, rule
 from caffe_viz.netdef import LayerParameter
 
@@ -107,7 +107,7 @@ def _resized(param: Any, shape: Shape) -> Out:
         for name in ("half_pixel_centers", "pytorch_half_pixel", "half_pixel_onnx")
     )
     view = _blend(ratios, 0.5 if halves else 0)
-    return Out((tuple(top),), views=(view if axes == (2, 3) else Look.LOST,), sees=1)
+    return Out((tuple(top),), views=(view if axes == (2, 3) else LayoutEffect.LOST,), sees=1)
 
 
 def _corner_ratios(old: Sequence[int], new: Sequence[int]) -> list[float]:

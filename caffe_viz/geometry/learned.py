@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from caffe_viz.geometry.batch_norms import by_type, normalizes_by_type, own_factors
-from caffe_viz.geometry.fields import SAME, Look, Shape
+from caffe_viz.geometry.receptive_fields import SAME, LayoutEffect, Shape
 from caffe_viz.geometry.table import Out, Shapes, axis_of, legacy, need, rule, text
 from caffe_viz.netdef import LayerParameter
 
@@ -20,7 +20,12 @@ def _inner_product(layer: LayerParameter, bottoms: Shapes) -> Out:
     params = (weights, *([(param.num_output,)] if param.bias_term else []))
     macs = math.prod(shape[:axis]) * inputs * param.num_output
     whole = axis <= max(1, len(shape) - 2)
-    return Out(((*shape[:axis], param.num_output),), params, macs, (Look.WHOLE if whole else Look.LOST,))
+    return Out(
+        ((*shape[:axis], param.num_output),),
+        params,
+        macs,
+        (LayoutEffect.WHOLE if whole else LayoutEffect.LOST,),
+    )
 
 
 @rule("Embed")
@@ -30,7 +35,7 @@ def _embed(layer: LayerParameter, bottoms: Shapes) -> Out:
         param.num_output > 0 and param.input_dim > 0, "embed_param needs num_output and input_dim, at least 1"
     )
     params = ((param.input_dim, param.num_output), *([(param.num_output,)] if param.bias_term else []))
-    return Out(((*bottoms[0], param.num_output),), params, views=(Look.LOST,))
+    return Out(((*bottoms[0], param.num_output),), params, views=(LayoutEffect.LOST,))
 
 
 @rule("BatchNorm", "BatchNormKyle")
@@ -42,7 +47,7 @@ def _batch_norm(layer: LayerParameter, bottoms: Shapes) -> Out:
     kyle = layer.type == "BatchNormKyle"
     extra = (channels,) * (2 * param.use_alpha_beta if kyle else own_factors(layer))
     own = param.HasField("use_global_stats") and not param.use_global_stats
-    return Out((shape,), (channels, channels, (1,), *extra), views=(Look.WHOLE if own else SAME,))
+    return Out((shape,), (channels, channels, (1,), *extra), views=(LayoutEffect.WHOLE if own else SAME,))
 
 
 def _part(shape: Shape, axis: int, axes: int, name: str) -> Shape:
@@ -89,7 +94,7 @@ def _normalize(layer: LayerParameter, bottoms: Shapes) -> Out:
     param = layer.norm_param
     need(len(bottoms[0]) >= 2, "takes a blob of at least 2 axes (N, C)")
     channels = legacy(bottoms[0])[1]
-    view = Look.WHOLE if param.across_spatial else SAME
+    view = LayoutEffect.WHOLE if param.across_spatial else SAME
     return Out(bottoms, ((() if param.channel_shared else (channels,)),), views=(view,))
 
 
@@ -127,7 +132,7 @@ def _recurrent(layer: LayerParameter, bottoms: Shapes) -> Out:
     if not lstm:
         params += [(outputs, outputs), (outputs,)]
         macs += steps * streams * outputs * outputs
-    return Out(((steps, streams, outputs), *([hidden] * states)), tuple(params), macs, (Look.LOST,))
+    return Out(((steps, streams, outputs), *([hidden] * states)), tuple(params), macs, (LayoutEffect.LOST,))
 
 
 @rule("LSTMUnit", bottoms=3, tops=2)
@@ -137,4 +142,4 @@ def _lstm_unit(layer: LayerParameter, bottoms: Shapes) -> Out:
     want = (1, cells[1])
     need(all(b[:2] == want for b in bottoms), f"all bottoms must begin with {text(want)}")
     need(gates[2] == 4 * cells[2], f"the second bottom must have {4 * cells[2]} gates, not {gates[2]}")
-    return Out((cells, cells), views=(Look.LOST,))
+    return Out((cells, cells), views=(LayoutEffect.LOST,))

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from caffe_viz.errors import InputError, near
-from caffe_viz.geometry.fields import Shape, Sight, follow, root
+from caffe_viz.geometry.data_shapes import DataShapes, UnknownShapeError, brings_data, told
 from caffe_viz.geometry.opaque import why_opaque
+from caffe_viz.geometry.receptive_fields import BlobField, Shape, follow, root
 from caffe_viz.geometry.results import Geometry, LayerGeometry, count
 from caffe_viz.geometry.rules import TABLE, Out, Rule, Shapes, checked, need, text
 from caffe_viz.geometry.splits import with_splits
 from caffe_viz.geometry.stored import FED, WITH_FILES
-from caffe_viz.geometry.told import Told, UntoldError, brings_data, told
 from caffe_viz.netdef import LayerParameter, NetParameter, for_phase, left_out
 
 AUTOMATIC = "(automatic)"  # Caffe's name of a loss layer's top that the file does not name
@@ -68,7 +68,7 @@ class _Walk:
     layers: list[LayerGeometry] = dataclasses.field(default_factory=list)
     blobs: dict[str, Shape] = dataclasses.field(default_factory=dict)
     unknown: dict[str, str] = dataclasses.field(default_factory=dict)  # blob -> why its shape is not known
-    sights: dict[str, Sight | None] = dataclasses.field(default_factory=dict)
+    sights: dict[str, BlobField | None] = dataclasses.field(default_factory=dict)
     inputs: list[str] = dataclasses.field(default_factory=list)
     open: set[str] = dataclasses.field(default_factory=set)
     owners: dict[str, tuple[str, Shape]] = dataclasses.field(default_factory=dict)
@@ -92,7 +92,7 @@ class _Walk:
         try:
             out = self._sized(layer, self._out(layer, self.rules[layer.type], bottoms))
             self._share(layer, out.params)
-        except UntoldError as error:
+        except UnknownShapeError as error:
             self._add_unknown(layer, str(error), error.told)
             return
         except InputError as error:
@@ -138,7 +138,7 @@ class _Walk:
         self.open.difference_update(layer.bottom)
         self.open.update(layer.top)
 
-    def _add_unknown(self, layer: LayerParameter, why: str, known: Told | None = None) -> None:
+    def _add_unknown(self, layer: LayerParameter, why: str, known: DataShapes | None = None) -> None:
         """A layer whose tops' shapes cannot be known: its own type is not, or a bottom's shape.
 
         Of a data layer some may be `known`.
@@ -210,7 +210,7 @@ class _Walk:
             shape = (self.batch, *shape[1:])
         return (*shape[:-2], *size) if image and size else shape
 
-    def _look(self, layer: LayerParameter, out: Out, bottoms: Shapes) -> list[Sight | None]:
+    def _look(self, layer: LayerParameter, out: Out, bottoms: Shapes) -> list[BlobField | None]:
         """What each top sees of the image."""
         if not bottoms:
             return [root(s) if len(s) >= 4 and s[-2:] == self.image else None for s in out.tops]

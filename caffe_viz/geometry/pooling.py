@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from caffe_viz.geometry.fields import Look, Shape, View, window
+from caffe_viz.geometry.receptive_fields import LayoutEffect, Shape, View, window
 from caffe_viz.geometry.table import Out, Shapes, axis_of, four_axes, need, rule, text
 from caffe_viz.geometry.windows import Window, as_windows, padded, per_axis, spread
 from caffe_viz.netdef import LayerParameter
@@ -32,7 +32,7 @@ class Pool:
     def view(self) -> View:
         """What a unit of the top sees, on the last two of the axes."""
         if len(self.windows) < 2:
-            return Look.WHOLE if self.whole else Look.LOST
+            return LayoutEffect.WHOLE if self.whole else LayoutEffect.LOST
         strides = [0 if self.whole else w.stride for w in self.windows]
         return window([w.extent for w in self.windows], strides, [-w.before for w in self.windows])
 
@@ -211,4 +211,4 @@ def _spp(layer: LayerParameter, bottoms: Shapes) -> Out:
         windows = [Window(k, k, k, p, p) for k, p in zip(kernels, pads, strict=True)]
         bins.append([_pool_places(n, w, any(pads), True) for n, w in zip(room, windows, strict=True)])
     top = (n, c, *bins[0]) if height == 1 else (n, c * sum(map(math.prod, bins)))
-    return Out((top,), views=(Look.WHOLE,))
+    return Out((top,), views=(LayoutEffect.WHOLE,))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from caffe_viz.errors import InputError
-from caffe_viz.geometry.fields import SAME, Look
+from caffe_viz.geometry.receptive_fields import SAME, LayoutEffect
 from caffe_viz.geometry.regions import REGION, of_regions
 from caffe_viz.geometry.table import Out, Shapes, four_axes, legacy, need, text
 from caffe_viz.netdef import LayerParameter
@@ -46,7 +46,7 @@ def settings(layer: LayerParameter) -> dict[str, Any]:
             continue
         if isinstance(found, dict):
             return found
-    raise InputError(f"param_str {string!r} is no mapping such as \"'feat_stride': 16\"")
+    raise InputError(f"param_str {string!r} is not a mapping such as \"'feat_stride': 16\"")
 
 
 def _line(line: str) -> str:
@@ -130,7 +130,7 @@ def _proposal_layer(layer: LayerParameter, bottoms: Shapes) -> Out:
         need(n == 1, "takes one image at a time")
         fits = places % 4 == 0 and have >= places // 2 and (levels > 1 or size == [h, w])
         need(fits, f"scores and codes must have 2 and 4 channels for each anchor, not {have} and {places}")
-    return Out(((p.after, REGION), (p.after, 1))[:tops], views=(Look.LOST,))
+    return Out(((p.after, REGION), (p.after, 1))[:tops], views=(LayoutEffect.LOST,))
 
 
 def maps_of(p: Proposals, bottoms: Any) -> tuple[Any, Any, Any]:
@@ -150,7 +150,7 @@ def _text_proposal_layer(layer: LayerParameter, bottoms: Shapes) -> Out:
     count = len(TEXT_HEIGHTS)
     fits = (n, have, places, size) == (1, 2 * count, 2 * count, [h, w])
     need(fits, f"takes one image, and scores and codes of {2 * count} channels: {count} anchors")
-    return Out(((h * w * count, 4), (h * w * count, 1)), views=(Look.LOST,))
+    return Out(((h * w * count, 4), (h * w * count, 1)), views=(LayoutEffect.LOST,))
 
 
 @known(("rpn.as_rois", "As_roisLayer"), ("rpn.as_rois_mrcnn", "As_rois_MergeRcnnLayer"))
@@ -159,7 +159,7 @@ def _as_rois(layer: LayerParameter, bottoms: Shapes) -> Out:
     need((len(bottoms), len(layer.top)) == (1, 5), "takes 1 bottom and 5 tops")
     of_regions(bottoms[0])
     count = bottoms[0][0]
-    return Out(((4 * count, REGION), *(((count, REGION),) * 4)), views=(Look.LOST,))
+    return Out(((4 * count, REGION), *(((count, REGION),) * 4)), views=(LayoutEffect.LOST,))
 
 
 @known(("pylayer.mask_layer", "MaskLayer"))
@@ -168,7 +168,7 @@ def _mask_layer(layer: LayerParameter, bottoms: Shapes) -> Out:
     need((len(bottoms), len(layer.top)) == (1, 1), "takes 1 bottom and 1 top, for phase TEST")
     good = bottoms[0] and math.prod(bottoms[0][1:]) == 441
     need(good, f"the masks must be (R, 441), not {text(bottoms[0])}")
-    return Out(((bottoms[0][0], 1, 21, 21),), views=(Look.LOST,))
+    return Out(((bottoms[0][0], 1, 21, 21),), views=(LayoutEffect.LOST,))
 
 
 @known(("pylayer.stage_bridge_layer", "StageBridgeLayer"))
@@ -179,14 +179,14 @@ def _stage_bridge(layer: LayerParameter, bottoms: Shapes) -> Out:
     (count, codes, *_), (_, classes, *_) = legacy(bottoms[1]), legacy(bottoms[2])
     fits = codes == 4 * classes and count == bottoms[0][0]
     need(fits, f"{classes} classes need codes ({bottoms[0][0]}, {4 * classes}), not {text(bottoms[1])}")
-    return Out(((count, REGION),), views=(Look.LOST,))
+    return Out(((count, REGION),), views=(LayoutEffect.LOST,))
 
 
 @known(("norm2layer", "Norm2Layer"), ("triplet.l2norm_layer", "L2NormLayer"))
 def _norm(layer: LayerParameter, bottoms: Shapes) -> Out:
     need((len(bottoms), len(layer.top)) == (1, 1), "takes 1 bottom and 1 top")
     need(len(bottoms[0]) == 2, f"takes rows of values (N, C), not {text(bottoms[0])}")
-    return Out(bottoms, views=(Look.WHOLE,))
+    return Out(bottoms, views=(LayoutEffect.WHOLE,))
 
 
 @known(("spatial_dropout", "SpatialDropoutLayer"))
@@ -213,7 +213,7 @@ def _darknet_reorg(layer: LayerParameter, bottoms: Shapes) -> Out:
     need((len(bottoms), len(layer.top)) == (1, 1), "takes 1 bottom and 1 top")
     n, c, h, w = four_axes(bottoms[0])
     need(c % 4 == 0 and h % 2 == 0 and w % 2 == 0, "takes channels by the four, height and width even")
-    return Out(((n, 4 * c, h // 2, w // 2),), views=(Look.LOST,))
+    return Out(((n, 4 * c, h // 2, w // 2),), views=(LayoutEffect.LOST,))
 
 
 @known(
@@ -231,7 +231,7 @@ def _combine_regressions(layer: LayerParameter, bottoms: Shapes) -> Out:
 def _euclidean_loss(layer: LayerParameter, bottoms: Shapes) -> Out:
     need((len(bottoms), len(layer.top)) == (2, 1), "takes 2 bottoms and 1 top")
     need(bottoms[0] == bottoms[1], "both bottoms must have the same shape")
-    return Out(((1,),), views=(Look.WHOLE,))
+    return Out(((1,),), views=(LayoutEffect.WHOLE,))
 
 
 @known(("pyLayer", "DiceLoss"))
@@ -239,7 +239,7 @@ def _dice_loss(layer: LayerParameter, bottoms: Shapes) -> Out:
     need((len(bottoms), len(layer.top)) == (2, 1), "takes 2 bottoms and 1 top")
     fits = [len(s) for s in bottoms] == [3, 3] and bottoms[1] == (bottoms[0][0], 1, bottoms[0][2])
     need(fits and bottoms[0][1] >= 2, "takes probabilities (N, 2, V) and labels (N, 1, V)")
-    return Out(((1,),), views=(Look.WHOLE,))
+    return Out(((1,),), views=(LayoutEffect.WHOLE,))
 
 
 @known(("cmap_layer", "CmapLayer"))
@@ -250,4 +250,4 @@ def _class_map(layer: LayerParameter, bottoms: Shapes) -> Out:
     good = all(isinstance(side, int) and side > 0 for side in size)
     need(good, f"param_str {layer.python_param.param_str!r} needs height and width, at least 1")
     need(len(bottoms[0]) >= 2, f"takes rows of values (N, C), not {text(bottoms[0])}")
-    return Out(((*bottoms[0][:2], *size),), views=(Look.WHOLE,))
+    return Out(((*bottoms[0][:2], *size),), views=(LayoutEffect.WHOLE,))

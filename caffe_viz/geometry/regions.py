@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from caffe_viz.geometry.fields import SAME, Look, Shape, window
+from caffe_viz.geometry.receptive_fields import SAME, LayoutEffect, Shape, window
 from caffe_viz.geometry.table import Out, Shapes, checked, four_axes, legacy, need, rule, text
 from caffe_viz.netdef import LayerParameter
 
@@ -20,7 +20,7 @@ def _pooled(layer: LayerParameter, field: str, bottoms: Shapes, values: int = RE
     need(p.pooled_h > 0 and p.pooled_w > 0, f"{field} needs pooled_h and pooled_w, at least 1")
     # Some deploy nets declare fewer values than a region has; the program that runs them shapes the blob.
     need(regions, f"the regions must be (R, {values}), not a scalar")
-    return Out(((regions[0], channels, p.pooled_h, p.pooled_w),), views=(Look.LOST,))
+    return Out(((regions[0], channels, p.pooled_h, p.pooled_w),), views=(LayoutEffect.LOST,))
 
 
 def of_regions(shape: Shape, values: int = REGION) -> None:
@@ -68,7 +68,7 @@ def _psroi_align(layer: LayerParameter, bottoms: Shapes) -> Out:
     want = p.output_dim * p.group_size**2
     need(channels == want, f"takes output_dim * group_size squared ({want}) channels, not {channels}")
     of_regions(bottoms[1])
-    return Out(((bottoms[1][0], p.output_dim, p.group_size, p.group_size),), views=(Look.LOST,))
+    return Out(((bottoms[1][0], p.output_dim, p.group_size, p.group_size),), views=(LayoutEffect.LOST,))
 
 
 @rule("MultiROIPooling", bottoms=2, tops=(1, None), fork=True)
@@ -80,7 +80,7 @@ def _multi_roi_pooling(layer: LayerParameter, bottoms: Shapes) -> Out:
     count, *rest = bottoms[1] or (0,)
     good = count == n and math.prod(rest) == 2 * p.top_num
     need(good, f"the points must be {text((n, p.top_num, 2))}, not {text(bottoms[1])}")
-    return Out(((n, c, p.pooled_h, p.pooled_w),) * p.top_num, views=(Look.LOST,))
+    return Out(((n, c, p.pooled_h, p.pooled_w),) * p.top_num, views=(LayoutEffect.LOST,))
 
 
 @rule("MaskPooling", bottoms=2, fork=True)
@@ -117,7 +117,7 @@ def _box_annotator(layer: LayerParameter, bottoms: Shapes) -> Out:
     alike = losses[1] == labels[1] == 1
     alike &= all((s[0], *s[2:]) == (regions[0], *regions[2:]) for s in (losses, labels, weights))
     need(alike, "losses and labels must have one channel, and all bottoms as many regions")
-    return Out((labels, weights), views=(Look.LOST,))
+    return Out((labels, weights), views=(LayoutEffect.LOST,))
 
 
 # Boxes from feature maps: as many as the values say, so that a shape before the forward is a guess.
@@ -137,12 +137,12 @@ def _decode_bbox(layer: LayerParameter, bottoms: Shapes) -> Out:
     codes, regions = map(legacy, bottoms[:2])
     of_regions(bottoms[1])
     need(codes == (regions[0], 8, 1, 1), f"the codes must be ({regions[0]}, 8), not {text(bottoms[0])}")
-    return Out((bottoms[1],), views=(Look.LOST,))
+    return Out((bottoms[1],), views=(LayoutEffect.LOST,))
 
 
 def _found(layer: LayerParameter) -> Out:
     """One region before a forward, which finds others; and with their scores."""
-    return Out(((1, REGION, 1, 1), (1, REGION + 1, 1, 1))[: len(layer.top)], views=(Look.LOST,))
+    return Out(((1, REGION, 1, 1), (1, REGION + 1, 1, 1))[: len(layer.top)], views=(LayoutEffect.LOST,))
 
 
 @rule("BoxOutput", bottoms=(1, None), tops=(1, 2), fork=True)

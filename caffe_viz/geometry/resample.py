@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
-from caffe_viz.geometry.fields import View, window
+from caffe_viz.geometry.receptive_fields import View, window
 from caffe_viz.geometry.table import Out, Shapes, checked, four_axes, legacy, need, rule
 from caffe_viz.geometry.windows import repeat_view
 from caffe_viz.netdef import LayerParameter

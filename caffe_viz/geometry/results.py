@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from caffe_viz.errors import InputError, missing
-from caffe_viz.geometry.fields import Field, Shape
+from caffe_viz.geometry.receptive_fields import ReceptiveField, Shape
 from caffe_viz.geometry.table import TABLE
 from caffe_viz.markup import html_table
 
@@ -29,7 +29,7 @@ class LayerGeometry:
     top_shapes: tuple[Shape | None, ...]
     param_shapes: tuple[Shape, ...]
     macs: int
-    field: Field | None
+    field: ReceptiveField | None
     unknown: str = ""
 
     @property

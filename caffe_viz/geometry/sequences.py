@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
-from caffe_viz.geometry.fields import SAME, Look, Shape
+from caffe_viz.geometry.receptive_fields import SAME, LayoutEffect, Shape
 from caffe_viz.geometry.table import TABLE, Out, Shapes, axis_of, need, rule, text
 from caffe_viz.netdef import LayerParameter
 from caffe_viz.netdef.net_pb2 import LSTMAttentionParameter, LSTMParameter
 
-_WHOLE = Out(((),), views=(Look.WHOLE,))  # a scalar
+_WHOLE = Out(((),), views=(LayoutEffect.WHOLE,))  # a scalar
 _FIELDS = {"Lstm": "lstm_param", "LstmSimple": "lstm_simple_param", "LstmAttention": "lstm_attention_param"}
 
 
@@ -74,7 +74,7 @@ def _lstm(layer: LayerParameter, bottoms: Shapes) -> Out:
         params += [(outputs, param.num_output_ip), (1, param.num_output_ip)]
         macs += steps * streams * outputs * param.num_output_ip
         outputs = param.num_output_ip
-    return Out(((*lead, outputs),), tuple(params), macs, (Look.LOST,))
+    return Out(((*lead, outputs),), tuple(params), macs, (LayoutEffect.LOST,))
 
 
 def reversed_axes(layer: LayerParameter, shape: Shape) -> list[int]:
@@ -87,7 +87,7 @@ def _reverse(layer: LayerParameter, bottoms: Shapes) -> Out:
     (shape,), axes = bottoms, reversed_axes(layer, bottoms[0])
     need(len(set(axes)) == len(axes), f"axis {axes} names an axis twice")
     turned = any(axis >= max(2, len(shape) - 2) for axis in axes)
-    return Out(bottoms, views=(Look.LOST if turned else SAME,))
+    return Out(bottoms, views=(LayoutEffect.LOST if turned else SAME,))
 
 
 @rule("Transpose", in_place=False, fork=True)
@@ -96,7 +96,7 @@ def _transpose(layer: LayerParameter, bottoms: Shapes) -> Out:
     axes = list(range(len(shape)))
     need(sorted(order) == axes, f"transpose_param needs a dim for each axis of {text(shape)}, not {order}")
     kept = len(shape) >= 4 and order[-2:] == axes[-2:]
-    return Out((tuple(shape[axis] for axis in order),), views=(SAME if kept else Look.LOST,))
+    return Out((tuple(shape[axis] for axis in order),), views=(SAME if kept else LayoutEffect.LOST,))
 
 
 @rule("ContinuationIndicator", bottoms=(0, 1), fork=True)
@@ -104,7 +104,7 @@ def _continuation_indicator(layer: LayerParameter, bottoms: Shapes) -> Out:
     param = layer.continuation_indicator_param
     streams = bottoms[0][0] if bottoms and bottoms[0] else param.batch_size
     need(param.time_step and streams, "continuation_indicator_param needs time_step and batch_size")
-    return Out(((param.time_step, streams),), views=(Look.LOST,))
+    return Out(((param.time_step, streams),), views=(LayoutEffect.LOST,))
 
 
 def decoded(layer: LayerParameter, bottoms: Shapes) -> tuple[str, ...]:
@@ -135,7 +135,7 @@ def _ctc_greedy_decoder(layer: LayerParameter, bottoms: Shapes) -> Out:
         need(bottoms[1][:1] == (streams,), f"the second bottom (labels) must begin with {streams}")
     shapes = {"sequences": (streams, steps, 1, 1), "scores": (streams, 1, 1, 1), "accuracy": (1, 1, 1, 1)}
     shapes["accuracies"] = (1, 2, 1, 1)
-    return Out(tuple(shapes[kind] for kind in kinds), views=(Look.LOST,), sees=1)
+    return Out(tuple(shapes[kind] for kind in kinds), views=(LayoutEffect.LOST,), sees=1)
 
 
 @rule("CTCLoss", "CtcLoss", "WarpCTCLoss", bottoms=(2, 3), automatic=True, fork=True)

@@ -14,9 +14,9 @@ from typing import Any
 
 from caffe_viz.errors import InputError
 from caffe_viz.files import h5py
-from caffe_viz.geometry.fields import Shape
+from caffe_viz.geometry.data_shapes import mean_shape, told
+from caffe_viz.geometry.receptive_fields import Shape
 from caffe_viz.geometry.table import TABLE, Out, Rule, Shapes, need, text
-from caffe_viz.geometry.told import mean_shape, told
 from caffe_viz.images import load_image
 from caffe_viz.netdef import LayerParameter
 
@@ -47,7 +47,7 @@ def hdf5_rows(path: str, names: Sequence[str]) -> Iterator[list[Any]]:
         rows = {len(dataset) for dataset in found}
         if len(rows) > 1 or 0 in rows:
             given = ", ".join(f"{name} {text(d.shape)}" for name, d in zip(names, found, strict=True))
-            raise InputError(f"{path}: datasets must have equally many rows, and some: {given}.")
+            raise InputError(f"{path}: datasets must have the same number of rows, at least one: {given}.")
         yield found
 
 
@@ -55,7 +55,7 @@ def image_lines(layer: LayerParameter) -> list[tuple[str, int]]:
     """Path and label of each image that the source of an ImageData layer lists.
 
     Raises:
-        InputError: it cannot be read, is empty, or a line is no path, space and whole number.
+        InputError: it cannot be read, is empty, or a line is not a path, a space and a whole number.
     """
     p = layer.image_data_param
     found = []
@@ -64,7 +64,9 @@ def image_lines(layer: LayerParameter) -> list[tuple[str, int]]:
         if path and label.lstrip("+-").isdecimal():
             found.append((p.root_folder + path, int(label)))
         elif line.strip():
-            raise InputError(f"{p.source}, line {number}: {line!r} is no path, space and whole number.")
+            raise InputError(
+                f"{p.source}, line {number}: {line!r} is not a path, a space and a whole number."
+            )
     return found
 
 
@@ -124,9 +126,9 @@ def _dataset(file: Any, path: str, name: str) -> Any:
     found = file.get(name)
     if found is None:
         raise InputError(
-            f"{path} has no dataset {name!r}, as the top is called. There are: {', '.join(file)}."
+            f"{path} has no dataset {name!r}, the name of the top. There are: {', '.join(file)}."
         )
     shape = getattr(found, "shape", ())
     if not shape or found.dtype.kind not in "fiu":
-        raise InputError(f"{path}: {name!r} is no array of numbers with at least one axis.")
+        raise InputError(f"{path}: {name!r} is not an array of numbers with at least one axis.")
     return found

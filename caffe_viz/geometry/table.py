@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from caffe_viz.errors import InputError
-from caffe_viz.geometry.fields import SAME, Shape, View
+from caffe_viz.geometry.receptive_fields import SAME, Shape, View
 from caffe_viz.netdef import LayerParameter
 
 Shapes = tuple[Shape, ...]

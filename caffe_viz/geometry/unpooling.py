@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from caffe_viz.geometry.fields import Look
+from caffe_viz.geometry.receptive_fields import LayoutEffect
 from caffe_viz.geometry.table import Out, Shapes, checked, four_axes, need, rule, text
 from caffe_viz.geometry.windows import Window, repeat_view, stretch_view
 from caffe_viz.netdef import LayerParameter
@@ -44,7 +44,7 @@ def _by_mask(layer: LayerParameter, bottoms: Shapes) -> Out:
         scales = scales_of(layer)
         need(min(scales) > 1, "upsample_param needs upsample_h and upsample_w, or a scale of at least 2")
         room = (h * scales[0] - p.pad_out_h, w * scales[1] - p.pad_out_w)
-    return Out((checked((n, c, *room), "the top"),), views=(Look.LOST,), sees=1)
+    return Out((checked((n, c, *room), "the top"),), views=(LayoutEffect.LOST,), sees=1)
 
 
 def _same(bottoms: Shapes) -> None:
@@ -59,7 +59,7 @@ def _max_unpool(layer: LayerParameter, bottoms: Shapes) -> Out:
     param = layer.max_unpool_param
     need(param.HasField("dst_h") and param.HasField("dst_w"), "max_unpool_param needs dst_h and dst_w")
     n, c, *_ = four_axes(bottoms[0])
-    return Out(((n, c, param.dst_h, param.dst_w),), views=(Look.LOST,))
+    return Out(((n, c, param.dst_h, param.dst_w),), views=(LayoutEffect.LOST,))
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def _unpooling(layer: LayerParameter, bottoms: Shapes) -> Out:
     unpool = unpool_of(layer, bottoms)
     if unpool.masked:
         _same(bottoms)
-    view = Look.LOST if unpool.masked else stretch_view(unpool.windows)
+    view = LayoutEffect.LOST if unpool.masked else stretch_view(unpool.windows)
     return Out((checked((n, c, *unpool.room), "the top"),), views=(view,), sees=1)
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from caffe_viz.geometry.fields import SAME, Look, Shape, View, window
+from caffe_viz.geometry.receptive_fields import SAME, LayoutEffect, Shape, View, window
 from caffe_viz.geometry.table import Out, Shapes, axis_of, checked, four_axes, need, rule
 from caffe_viz.netdef import LayerParameter
 
@@ -97,14 +97,14 @@ def _slide(size: int, w: Window) -> int:
 def slide_view(windows: Sequence[Window]) -> View:
     """What a unit of the top sees, on the last two of the axes."""
     if len(windows) < 2:
-        return Look.LOST if windows else Look.WHOLE
+        return LayoutEffect.LOST if windows else LayoutEffect.WHOLE
     return window([w.extent for w in windows], [w.stride for w in windows], [-w.before for w in windows])
 
 
 def stretch_view(windows: Sequence[Window]) -> View:
     """Deconvolution: unit o meets inputs i with o = i * stride - pad + 0 .. extent - 1; keeps the centre."""
     if len(windows) < 2:
-        return Look.LOST if windows else Look.WHOLE
+        return LayoutEffect.LOST if windows else LayoutEffect.WHOLE
     sizes = [math.ceil(w.extent / w.stride) for w in windows]
     centres = [(w.before - (w.extent - 1) / 2) / w.stride for w in windows]
     offsets = [c - (n - 1) / 2 for c, n in zip(centres, sizes, strict=True)]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from caffe_viz.geometry.fields import Look, window
 from caffe_viz.geometry.python_known import SHAPES
+from caffe_viz.geometry.receptive_fields import LayoutEffect, window
 from caffe_viz.geometry.table import Out, Shapes, four_axes, need, rule, text
 from caffe_viz.geometry.windows import repeat_view
 from caffe_viz.netdef import LayerParameter
@@ -19,11 +19,11 @@ def _reorg(layer: LayerParameter, bottoms: Shapes) -> Out:
     if up or not (plain or p.flatten):
         need(c % side**2 == 0, f"{c} channels do not divide by stride squared ({side**2})")
     if up:
-        view = Look.LOST if p.flatten else repeat_view((side, side))
+        view = LayoutEffect.LOST if p.flatten else repeat_view((side, side))
         return Out(((n, c // side**2, h * side, w * side),), views=(view,))
     need(h % side == w % side == 0, f"{h}x{w} does not divide by stride {side}")
     # In darknet's order the units of a channel come from anywhere.
-    view = window((side, side), (side, side), (0, 0)) if plain else Look.LOST
+    view = window((side, side), (side, side), (0, 0)) if plain else LayoutEffect.LOST
     return Out(((n, c * side**2, h // side, w // side),), views=(view,))
 
 
@@ -41,7 +41,7 @@ def _region(layer: LayerParameter, bottoms: Shapes) -> Out:
     boxes = region_boxes(layer)
     wanted = boxes * (p.coords + 1 + p.classes)
     need(c == wanted, f"{boxes} boxes of {p.classes} classes need {wanted} channels, not {c}")
-    return Out(((n, c, h, w),), views=(Look.LOST,))
+    return Out(((n, c, h, w),), views=(LayoutEffect.LOST,))
 
 
 def region_boxes(layer: LayerParameter) -> int:
@@ -52,7 +52,7 @@ def region_boxes(layer: LayerParameter) -> int:
 
 def rows(columns: int) -> Out:
     """Detections before a forward: one; a forward lengthens the third axis to those found."""
-    return Out(((1, 1, 1, columns),), views=(Look.LOST,))
+    return Out(((1, 1, 1, columns),), views=(LayoutEffect.LOST,))
 
 
 def need_yolo(classes: int, boxes: int, coords: int, biases: int, bottoms: Shapes) -> None:
@@ -93,7 +93,7 @@ def _yolov3_detection_output(layer: LayerParameter, bottoms: Shapes) -> Out:
 def _loss(layer: LayerParameter, bottoms: Shapes) -> Out:
     """A scalar."""
     four_axes(bottoms[0])
-    return Out(((),) * max(1, len(layer.top)), views=(Look.WHOLE,))
+    return Out(((),) * max(1, len(layer.top)), views=(LayoutEffect.WHOLE,))
 
 
 @rule("EvalDetection", bottoms=(2, 3), fork=True)
@@ -101,4 +101,4 @@ def _eval_detection(layer: LayerParameter, bottoms: Shapes) -> Out:
     """(N, ..) Of each image, boxes of the truth by class, then label, score, right, wrong of each box."""
     p, first = layer.eval_detection_param, bottoms[0]
     need(first, "the first bottom must have at least one axis")
-    return Out(((first[0], p.num_class + p.side**2 * p.num_object * 4),), views=(Look.LOST,))
+    return Out(((first[0], p.num_class + p.side**2 * p.num_object * 4),), views=(LayoutEffect.LOST,))

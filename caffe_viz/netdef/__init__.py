@@ -1,8 +1,8 @@
 """Read, upgrade (V0 and V1 to V2) and write the two files of a Caffe network as messages."""
 
 from caffe_viz.netdef.blobs import blob_array, blob_shape, make_blob
+from caffe_viz.netdef.embedded_net import is_binary, own_weights
 from caffe_viz.netdef.hdf5 import hdf5_opened, is_hdf5
-from caffe_viz.netdef.inside import is_binary, own_weights
 from caffe_viz.netdef.net_pb2 import (
     BlobProto,
     BlobShape,

@@ -13,15 +13,15 @@ from caffe_viz.netdef.net_pb2 import LayerParameter
 PLACES = 2  # height and width
 
 
-class Map(NamedTuple):
+class AxisMap(NamedTuple):
     """Where the pixels of the input stand in a blob, along one axis: `scale` * pixel + `shift`."""
 
     scale: float
     shift: float
 
 
-Maps = tuple[Map, Map]
-SAME: Maps = (Map(1, 0), Map(1, 0))
+Maps = tuple[AxisMap, AxisMap]
+SAME: Maps = (AxisMap(1, 0), AxisMap(1, 0))
 
 
 def give_offsets(layers: Sequence[LayerParameter], crops: Container[int]) -> list[int]:
@@ -64,12 +64,12 @@ def _of_top(layer: LayerParameter, given: Sequence[Maps]) -> Maps:
     return rows, columns
 
 
-def _slid(kind: str, one: Map, kernel: int, stride: int, pad: int, dilation: int) -> Map:
+def _slid(kind: str, one: AxisMap, kernel: int, stride: int, pad: int, dilation: int) -> AxisMap:
     """Behind a window: its centre is the place of its value."""
     centre = dilation * (kernel - 1) / 2 - pad
     if kind == "Deconvolution":
-        return Map(one.scale * stride, one.shift * stride + centre)
-    return Map(one.scale / stride, (one.shift - centre) / stride)
+        return AxisMap(one.scale * stride, one.shift * stride + centre)
+    return AxisMap(one.scale / stride, (one.shift - centre) / stride)
 
 
 def _window(param: Any, place: int) -> tuple[int, int, int]:

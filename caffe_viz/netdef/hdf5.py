@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from caffe_viz.errors import InputError
 from caffe_viz.files import h5py
-from caffe_viz.netdef.foreign import head
 from caffe_viz.netdef.net_pb2 import BlobProto, NetParameter
+from caffe_viz.netdef.sniffing import head
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 DEEPEST = 64  # parts of a layer's name
@@ -154,13 +154,13 @@ def _layers(data: Any, path: Path) -> Iterator[tuple[str, Blobs]]:
 def _inside(group: Any, key: str, path: Path) -> Any:
     """What `group` holds; a link is not followed: the file might name any other."""
     if not isinstance(group.get(key, getlink=True), h5py().HardLink):
-        raise InputError(f"{path}: {group.name}/{key} is a link, which weights have none of.")
+        raise InputError(f"{path}: {group.name}/{key} is a link, which files of weights do not have.")
     return group[key]
 
 
 def _blob(key: str, node: Any, path: Path) -> tuple[int, HDF5Blob]:
     if not key.isdecimal() or not isinstance(node, h5py().Dataset) or node.dtype.kind not in "fiu":
-        raise InputError(f"{path} holds no weights of Caffe: {node.name} is no blob's array of numbers.")
+        raise InputError(f"{path} holds no weights of Caffe: {node.name} is not an array of numbers.")
     if node.external or node.is_virtual:
         raise InputError(f"{path}: {node.name} has its values in another file, which is not read.")
     shape = BlobProto(shape={"dim": node.shape})

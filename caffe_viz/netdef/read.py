@@ -1,4 +1,4 @@
-"""Files to messages; whatever their age, what comes out is V2."""
+"""Read files as messages; whatever their age, the result is V2."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from caffe_viz.errors import InputError, near
 from caffe_viz.files import need_no_stream
 from caffe_viz.netdef.blobs import MESSAGE_LIMIT, blob_array, make_blob
-from caffe_viz.netdef.foreign import what_is
+from caffe_viz.netdef.embedded_net import UTF16, embedded_net, is_binary
 from caffe_viz.netdef.hdf5 import hdf5_weights, is_hdf5
-from caffe_viz.netdef.inside import UTF16, is_binary, net_inside
-from caffe_viz.netdef.light import need_text
+from caffe_viz.netdef.headers import need_text
 from caffe_viz.netdef.net_pb2 import BlobProto, NetParameter, SolverParameter, SolverState
 from caffe_viz.netdef.priors import tell_priors
+from caffe_viz.netdef.sniffing import describe_format
 from caffe_viz.netdef.syntax import explain
 from caffe_viz.netdef.unknown import merge
 from caffe_viz.netdef.upgrade import upgrade
@@ -31,23 +31,28 @@ OLD_SOLVERS = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")
 
 
 def read_net(path: str | Path) -> NetParameter:
-    """Read a prototxt of any age, or the net in a caffemodel; the result is V2, and holds no blobs.
+    """Read a prototxt of any age, or the net in a caffemodel. The result is V2 and holds no blobs.
 
     The name of a shipped network, such as "caffenet", stands for its prototxt.
 
+    Example::
+
+        net = cv.read_net("deploy.prototxt")
+        [layer.name for layer in net.layer]
+
     Raises:
-        InputError: it cannot be read, with line and column, or what it is instead.
+        InputError: The file cannot be parsed (with line and column), or is of another kind (with which).
     """
     path, _ = files(path)
     if is_binary(path):
-        net = net_inside(path)
+        net = embedded_net(path)
         tell_priors(net)
         return net
     return parse_net(_text(_read(path, "prototxt"), str(path)), str(path))
 
 
 def parse_net(text: str, name: str = "<text>") -> NetParameter:
-    """As `read_net`, from a string; `name` stands in the errors."""
+    """Parse a net from a string, as `read_net` does; errors call it `name`."""
     net = _parsed(text, name, NetParameter())
     net = upgrade(net, name)
     if not net.layer:
@@ -62,7 +67,7 @@ def read_solver(path: str | Path) -> SolverParameter:
     """Read a solver.prototxt; an old `solver_type` becomes a `type`.
 
     Raises:
-        InputError: it cannot be read, with line and column, or what it is instead.
+        InputError: The file cannot be parsed (with line and column), or is of another kind (with which).
     """
     solver = _parsed(_text(_read(path, "prototxt"), str(path)), str(path), SolverParameter())
     if solver.HasField("solver_type"):
@@ -74,13 +79,13 @@ def read_solver(path: str | Path) -> SolverParameter:
 
 
 def read_weights(path: str | Path, net: NetParameter | None = None) -> NetParameter:
-    """Read a caffemodel of any age, or HDF5; the result's layers are V2 and hold blobs.
+    """Read a caffemodel of any age, or an HDF5 file. The result is a V2 message whose layers hold blobs.
 
-    Those of HDF5 have only names and blobs; `net` says which share a parameter, and their order.
+    HDF5 holds only names and blobs; there `net` tells the order of the layers and which share a parameter.
 
     Raises:
-        InputError: it is none, with what it is instead or how it is damaged.
-        RunError: it is HDF5, and h5py is not installed.
+        InputError: The file is damaged, or of another kind (with which).
+        RunError: The file is HDF5, and h5py is not installed.
     """
     if is_hdf5(path):
         named = NetParameter()
@@ -93,15 +98,15 @@ def read_weights(path: str | Path, net: NetParameter | None = None) -> NetParame
         plain = _parses(net, data) and net.IsInitialized() and not _gradients_only(net)
         net = net if plain else shared_net(data)  # a fork means other fields by some of our numbers
     except (DecodeError, NotPlain):
-        raise InputError(f"{path} is no caffemodel: {what_is(data)}.") from None
+        raise InputError(f"{path} is not a caffemodel: {describe_format(data)}.") from None
     layers = len(net.layer) or len(net.layers)
     if not layers:
-        raise InputError(f"{path} is no caffemodel: {what_is(data)}.")
+        raise InputError(f"{path} is not a caffemodel: {describe_format(data)}.")
     need_text(net, str(path))
     del data  # as large as the message, which the upgrade may copy
     net = upgrade(net, str(path), weights=True)
     if not any(layer.blobs for layer in net.layer):
-        raise InputError(f"{path} is no caffemodel: it names {layers} layers, but none holds weights.")
+        raise InputError(f"{path} is not a caffemodel: it names {layers} layers, but none holds weights.")
     return net
 
 
@@ -121,36 +126,36 @@ def _gradients_only(net: NetParameter) -> bool:
 
 
 def read_state(path: str | Path) -> SolverState:
-    """Read a solverstate: what a solver needs beside the weights to go on.
+    """Read a solverstate: what a solver needs besides the weights to continue.
 
     Raises:
-        InputError: it is none, with what it is instead.
+        InputError: The file is of another kind (with which).
     """
     data = _read(path, "solverstate")
     state = SolverState()
     try:
         state.ParseFromString(data)
     except DecodeError:
-        raise InputError(f"{path} is no solverstate: {what_is(data)}.") from None
+        raise InputError(f"{path} is not a solverstate: {describe_format(data)}.") from None
     if not state.HasField("iter"):
-        raise InputError(f"{path} is no solverstate: {what_is(data)}.")
+        raise InputError(f"{path} is not a solverstate: {describe_format(data)}.")
     return state
 
 
 def read_blob(path: str | Path) -> NDArray[np.float32]:
-    """The array of a .binaryproto file: one BlobProto, such as the mean of a data set.
+    """Read the array in a .binaryproto file: one BlobProto, such as the mean of a data set.
 
     Raises:
-        InputError: it is none, with what it is instead, or it is damaged.
+        InputError: The file is damaged, or of another kind (with which).
     """
     data = _read(path, "binaryproto")
     blob = BlobProto()
     try:
         blob.ParseFromString(data)
     except DecodeError:
-        raise InputError(f"{path} is no binaryproto: {what_is(data)}.") from None
+        raise InputError(f"{path} is not a binaryproto: {describe_format(data)}.") from None
     if not (blob.data or blob.double_data):
-        raise InputError(f"{path} is no binaryproto: it holds no values.")
+        raise InputError(f"{path} is not a binaryproto: it holds no values.")
     return blob_array(blob)
 
 
@@ -183,7 +188,7 @@ def _text(data: bytes, name: str) -> str:
     if data.startswith(UTF16):
         raise InputError(f"{name} is UTF-16 text, which Caffe cannot read: save it as UTF-8.")
     if b"\0" in data:
-        raise InputError(f"{name} is binary, so no prototxt. Are prototxt and caffemodel swapped?")
+        raise InputError(f"{name} is binary, so it is not a prototxt. Are prototxt and caffemodel swapped?")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:

@@ -20,7 +20,7 @@ from caffe_viz.errors import InputError
 from caffe_viz.netdef.blobs import blob_array, blob_shape
 from caffe_viz.netdef.copying import without_blobs
 from caffe_viz.netdef.hdf5 import HDF5Blob, hdf5_weights, is_hdf5
-from caffe_viz.netdef.light import BLOB, LAYERS, light_blob, light_layers, need_text
+from caffe_viz.netdef.headers import BLOB, LAYERS, blob_header, layer_headers, need_text
 from caffe_viz.netdef.net_pb2 import BlobProto, LayerParameter, NetParameter, V1LayerParameter
 from caffe_viz.netdef.read import read_weights
 from caffe_viz.netdef.upgrade import upgrade
@@ -97,7 +97,7 @@ def stored_layers(weights: NetParameter | Path | str, net: NetParameter | None =
     `net` is as of `read_weights`.
 
     Raises:
-        InputError: the file is no caffemodel, as `read_weights` says.
+        InputError: the file is not a caffemodel, as `read_weights` says.
         RunError: it is HDF5, and h5py is not installed.
     """
     if not isinstance(weights, NetParameter):
@@ -120,7 +120,7 @@ def _layers(path: Path) -> Iterator[StoredLayer]:
 
 def _layers_in(data: mmap.mmap, path: Path) -> Iterator[StoredLayer]:
     blobs_found = False
-    for layer, stored in light_layers(data):
+    for layer, stored in layer_headers(data):
         if isinstance(layer, V1LayerParameter) and layer.HasField("layer"):
             raise NotPlain  # V0
         blobs = [_blob(data, fields, path) for fields in stored]
@@ -136,7 +136,7 @@ def _layers_in(data: mmap.mmap, path: Path) -> Iterator[StoredLayer]:
 def _blob(data: mmap.mmap, fields: Sequence[WireField], path: Path) -> StoredBlob:
     if is_c3d_blob(fields):
         (whole,) = (x for x in fields if x.number == C3D_DATA)
-        return StoredBlob(light_blob(data, fields), (whole.end - whole.start) // 4, path, whole.start)
+        return StoredBlob(blob_header(data, fields), (whole.end - whole.start) // 4, path, whole.start)
     values = [x for x in fields if x.number == BLOB["data"]]
     if len(values) > 1 or any(x.kind != LENGTH for x in values):
         raise NotPlain
@@ -145,7 +145,7 @@ def _blob(data: mmap.mmap, fields: Sequence[WireField], path: Path) -> StoredBlo
     start, end = values[0][-2:] if values else (0, 0)
     if (end - start) % 4:
         raise NotPlain
-    return StoredBlob(light_blob(data, fields), (end - start) // 4, path, start)
+    return StoredBlob(blob_header(data, fields), (end - start) // 4, path, start)
 
 
 def of_this_caffe(path: Path | str) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 from caffe_viz.backend import net_function
 from caffe_viz.probe.caffe_passes import RememberingPasses
-from caffe_viz.probe.dissected import Probe
+from caffe_viz.probe.probe import Probe
 
 
 class RememberingProbe(Probe):

@@ -7,8 +7,8 @@ from typing import Any
 
 from caffe_viz.errors import InputError
 from caffe_viz.geometry import LayerGeometry, measure, seen_by_units
-from caffe_viz.geometry.fields import Shape
-from caffe_viz.netdef.inside import net_inside
+from caffe_viz.geometry.receptive_fields import Shape
+from caffe_viz.netdef.embedded_net import embedded_net
 
 
 def seen_in_net(net: Any) -> dict[str, Shape]:
@@ -19,7 +19,7 @@ def seen_in_net(net: Any) -> dict[str, Shape]:
 def seen_in_file(path: str | Path) -> dict[str, Shape]:
     """The same of a caffemodel; nothing where it does not tell."""
     try:
-        return dict(seen_by_units(measure(net_inside(path)).layers))
+        return dict(seen_by_units(measure(embedded_net(path)).layers))
     except InputError:
         return {}
 

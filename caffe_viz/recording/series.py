@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from caffe_viz.errors import InputError
-from caffe_viz.geometry.fields import Shape
+from caffe_viz.geometry.receptive_fields import Shape
 from caffe_viz.netdef import StoredLayer, stored_layers
 from caffe_viz.recording.periods import BINS, Head, Parameter, Period, histogram
 from caffe_viz.recording.record import Frame, Record, Values
@@ -36,7 +36,9 @@ def of_snapshots(paths: Sequence[str | Path]) -> Record:
     parameters = _parameters(layers[0], seen_in_file(pairs[0][1]))
     for (_, file), some in zip(pairs, layers, strict=True):
         if _parameters(some, {}) != parameters:
-            raise InputError(f"{file} has other layers or shapes than {pairs[0][1]}: not one net.")
+            raise InputError(
+                f"{file} has other layers or shapes than {pairs[0][1]}: they are not of one net."
+            )
     head = Head(pairs[0][1].stem, "", "", 0, parameters, ())
     return Record(head, tuple(_frame(number, file) for number, file in pairs))
 

@@ -16,7 +16,7 @@ from caffe_viz.checking import remarks
 from caffe_viz.errors import InputError
 from caffe_viz.files import sha256
 from caffe_viz.geometry import LayerGeometry, seen_by_units
-from caffe_viz.geometry.fields import Shape
+from caffe_viz.geometry.receptive_fields import Shape
 from caffe_viz.images import ImageCollection
 from caffe_viz.netdef import LayerParameter, NetParameter, StoredLayer
 from caffe_viz.network import Array, Network, PathLike

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from caffe_viz.classification.doubts import doubts_of_settings
+from caffe_viz.classification.preprocessing_checks import check_settings
 from caffe_viz.images import ImageCollection
 from caffe_viz.network import Network
 from caffe_viz.one_by_one import Bytes, OneByOne, Ran, seeing_all
@@ -91,7 +91,7 @@ class Segmenter:
     def doubts(self) -> tuple[str, ...]:
         """What makes the settings look wrong, one sentence each."""
         found = [self._several] if self._several else []
-        return (*found, *doubts_of_settings(self.network, *_counts(self.dense)))
+        return (*found, *check_settings(self.network, *_counts(self.dense)))
 
     def _segmented(self, ran: Ran) -> Segmented:
         if ran.seen is None or ran.failed:

@@ -8,7 +8,7 @@ from enum import Enum
 from caffe_viz.answers import ends
 from caffe_viz.detection.yolo import yolo_grids
 from caffe_viz.errors import InputError
-from caffe_viz.geometry.fields import Shape
+from caffe_viz.geometry.receptive_fields import Shape
 from caffe_viz.netdef import LayerParameter, NetParameter
 from caffe_viz.network import Network
 from caffe_viz.one_by_one import ends_in_words
@@ -76,15 +76,15 @@ def dense_answer(network: Network, blob: str | None = None) -> Dense:
     found = dense_answers(network)
     if not found:
         raise InputError(
-            f"net {network.message.name!r} ends in {ends_in_words(network)}, which is no class for each "
+            f"net {network.message.name!r} ends in {ends_in_words(network)}, which is not a class for each "
             f"pixel: {_EXPECTED}. --blob names another blob."
         )
     return found[-1]
 
 
 _EXPECTED = (
-    "(N, K, H, W) is, a score, a Softmax or a Sigmoid for each of K classes, or (N, 1, H, W) of a Sigmoid or "
-    "an ArgMax"
+    "expected (N, K, H, W), a score, a Softmax or a Sigmoid for each of K classes, or (N, 1, H, W) of a "
+    "Sigmoid or an ArgMax"
 )
 
 

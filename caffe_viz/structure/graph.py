@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from caffe_viz.errors import InputError
 from caffe_viz.geometry import Geometry, measure, with_splits
-from caffe_viz.geometry.fields import Shape
 from caffe_viz.geometry.opaque import why_opaque
+from caffe_viz.geometry.receptive_fields import Shape
 from caffe_viz.geometry.results import LayerGeometry, count
 from caffe_viz.netdef import LayerParameter, NetParameter, for_phase
 from caffe_viz.structure.modules import Module, find_modules

@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_viz.errors import InputError
-from caffe_viz.geometry import Field, measure, own_layers
+from caffe_viz.geometry import ReceptiveField, measure, own_layers
 from caffe_viz.netdef import NetParameter, for_phase
 from caffe_viz.objectives import Channel, Form, Neuron, Objective, Slot, form_of, slots
-from caffe_viz.surgery.batches import room_for
+from caffe_viz.surgery.batch_layout import batch_layout_for
 from caffe_viz.surgery.cutting import leading_to, need_gradient, same_parameters, target, with_image
 from caffe_viz.surgery.in_place import first_names, free, out_of_place, overwriting, spoiling
 from caffe_viz.surgery.inputs import Shape, find_image, with_batch
-from caffe_viz.surgery.numbers import fill
+from caffe_viz.surgery.objective_inputs import fill
 from caffe_viz.surgery.rows import image_of_rows, values_of_rows, with_channels
 from caffe_viz.surgery.terms import Adding, Blob, Term, add_form
 
@@ -44,7 +44,7 @@ class Auxiliary:
     terms: tuple[Term, ...]
     values: str
     objective: str
-    field: Field | None
+    field: ReceptiveField | None
     made: Mapping[str, str]
 
     @property
@@ -180,12 +180,12 @@ def auxiliary_net(
     part.layer.extend(whole.layer[i] for i in places)
     image, image_shape = find_image(part.layer, whole.name, f"layer {', '.join(map(repr, layers))}", image)
     need_gradient(part.layer, image)
-    room = room_for(part, image, batch)
-    kept = with_batch(part, room.axis).layer
-    size = None if size == room.shape(image_shape)[1:] else size
-    if size is not None and (len(image_shape) != 4 or room.rows > 1):
+    batch_layout = batch_layout_for(part, image, batch)
+    kept = with_batch(part, batch_layout.axis).layer
+    size = None if size == batch_layout.shape(image_shape)[1:] else size
+    if size is not None and (len(image_shape) != 4 or batch_layout.rows > 1):
         raise InputError(f"input {image!r} of {image_shape} has no height and width to change.")
-    image_shape = (room.axis, *image_shape[1:2], *(size or image_shape[2:]))
+    image_shape = (batch_layout.axis, *image_shape[1:2], *(size or image_shape[2:]))
     names = {x.name for x in whole.layer} | {top for x in whole.layer for top in x.top}
     own = [places.index(place) for place in targets]
     copies = out_of_place(kept, spoiling(kept) | overwriting(kept, own), names)
@@ -208,10 +208,10 @@ def auxiliary_net(
         layer: Blob(*with_channels(message, *blob, image_shape[0], names))
         for layer, blob in activations.items()
     }
-    if room.rows > 1:
-        message, image, image_shape = image_of_rows(message, room, names)
+    if batch_layout.rows > 1:
+        message, image, image_shape = image_of_rows(message, batch_layout, names)
         activations = {
-            layer: Blob(*values_of_rows(message, blob.name, blob.shape, room, names))
+            layer: Blob(*values_of_rows(message, blob.name, blob.shape, batch_layout, names))
             for layer, blob in activations.items()
         }
     adding = Adding(message, names, activations)
@@ -232,6 +232,6 @@ def _need_rows(activations: Mapping[str, Blob]) -> None:
         raise InputError(f"the layers of an objective need one row for each image, not {found}.")
 
 
-def _widest(fields: Sequence[Field | None]) -> Field | None:
+def _widest(fields: Sequence[ReceptiveField | None]) -> ReceptiveField | None:
     known = [field for field in fields if field is not None]
     return max(known, key=lambda f: (0 in f.stride, f.size)) if len(known) == len(fields) else None

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_viz.errors import InputError
-from caffe_viz.geometry.mixing import RECURRENT
+from caffe_viz.geometry.batch_dependent import RECURRENT
 from caffe_viz.netdef import LayerParameter, NetParameter, for_phase
 
 Array = NDArray[np.float32]

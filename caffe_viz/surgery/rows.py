@@ -8,22 +8,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from caffe_viz.netdef import NetParameter
-from caffe_viz.surgery.batches import Room
+from caffe_viz.surgery.batch_layout import BatchLayout
 from caffe_viz.surgery.in_place import free
 from caffe_viz.surgery.inputs import Shape
 
 
-def image_of_rows(net: NetParameter, room: Room, names: set[str]) -> tuple[NetParameter, str, Shape]:
+def image_of_rows(
+    net: NetParameter, batch_layout: BatchLayout, names: set[str]
+) -> tuple[NetParameter, str, Shape]:
     """`net`, whose first layer is the image, with all rows of that as one image; its blob and its shape."""
     learns, *rest = net.layer
     blob = tuple(learns.parameter_param.shape.dim)
-    shape = 1, *room.shape(blob)
+    shape = 1, *batch_layout.shape(blob)
     top, turned = (free(f"{learns.top[0]}_{word}", names) for word in ("image", "turned"))
     names |= {top, turned}
     out = NetParameter(name=net.name)
     image = out.layer.add(name=learns.name, type="Parameter", top=[top], param=[{"lr_mult": 1}])
     image.parameter_param.shape.dim.extend(shape)
-    back = sorted(range(len(blob)), key=room.order(blob).__getitem__)
+    back = sorted(range(len(blob)), key=batch_layout.order(blob).__getitem__)
     _permute(out, top, turned, back)
     _reshape(out, turned, learns.top[0], blob)
     out.layer.extend(rest)
@@ -31,7 +33,7 @@ def image_of_rows(net: NetParameter, room: Room, names: set[str]) -> tuple[NetPa
 
 
 def values_of_rows(
-    net: NetParameter, blob: str, shape: Shape, room: Room, names: set[str]
+    net: NetParameter, blob: str, shape: Shape, batch_layout: BatchLayout, names: set[str]
 ) -> tuple[str, Shape]:
     """Add layers that give the rows of a blob of `shape` as those of one image; the blob and its shape."""
     if shape[:1] == (1,):
@@ -39,8 +41,8 @@ def values_of_rows(
     apart, turned = (free(f"{blob}_{word}", names) for word in ("apart", "turned"))
     names |= {apart, turned}
     _reshape(net, blob, apart, (1, *shape))
-    _permute(net, apart, turned, room.order(shape))
-    return turned, (1, *room.shape(shape))
+    _permute(net, apart, turned, batch_layout.order(shape))
+    return turned, (1, *batch_layout.shape(shape))
 
 
 def with_channels(
@@ -52,7 +54,7 @@ def with_channels(
     (steps, streams, channels), a map (1, channels, steps, streams).
     """
     if images == 1 and len(shape) == 3 and shape[0] > 1:
-        return values_of_rows(net, blob, shape, Room(shape[0], 1), names)
+        return values_of_rows(net, blob, shape, BatchLayout(shape[0], 1), names)
     if len(shape) > 1:
         return blob, shape
     column = free(f"{blob}_column", names)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from caffe_viz.errors import InputError, near
+from caffe_viz.geometry.data_shapes import brings_data, label_shape
 from caffe_viz.geometry.table import text
-from caffe_viz.geometry.told import brings_data, label_shape
 from caffe_viz.netdef import LayerParameter, NetParameter
 from caffe_viz.surgery.inputs import Shape, as_input
 
@@ -24,7 +24,7 @@ def with_inputs(net: NetParameter, shapes: Mapping[str, Sequence[int]]) -> NetPa
         return net
     for name, shape in shapes.items():
         if not shape or min(shape) < 1:
-            raise InputError(f"input {name!r}: {text(shape)} is no shape; give it as 1x3x227x227.")
+            raise InputError(f"input {name!r}: {text(shape)} is not a shape; write it as 1x3x227x227.")
     starts = [layer for layer in net.layer if layer.type == "Input" or brings_data(layer)]
     known = {top for layer in starts for top in layer.top}
     for name in shapes:

@@ -1,4 +1,4 @@
-"""What units see of the images, cut out at one size."""
+"""Cut out what units see of the images, all at one size."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from caffe_viz.geometry import Field
+from caffe_viz.geometry import ReceptiveField
 from caffe_viz.images import Preprocess, resized, stretched
 from caffe_viz.images.pixels import RED_GREEN_BLUE
 
@@ -28,12 +28,12 @@ class Cutter:
     Inputs that are no pictures have no `preprocess`; their channels stand side by side.
     """
 
-    field: Field | None
+    field: ReceptiveField | None
     shape: tuple[int, int, int]
     preprocess: Preprocess | None
 
     def box(self, unit: tuple[int, int]) -> Box:
-        """(top, left, bottom, right) in pixels of the input, ends excluded."""
+        """Return (top, left, bottom, right) in pixels of the input, ends excluded."""
         size = self.shape[1], self.shape[2]
         if self.field is None:
             return 0, 0, *size
@@ -42,14 +42,14 @@ class Cutter:
 
     @property
     def full(self) -> tuple[int, int]:
-        """(h, w) of a field that lies within the image, or of the image where that is smaller."""
+        """The (h, w) of a field inside the image, or of the image if that is smaller."""
         if self.field is None:
             return self.shape[1], self.shape[2]
         height, width = (min(n, math.ceil(s)) for n, s in zip(self.shape[1:], self.field.size, strict=True))
         return height, width
 
     def tile(self, places: int) -> tuple[int, int]:
-        """(h, w) of a crop as it is kept, such that `places` of them are not too many pixels."""
+        """Return the (h, w) at which crops are kept, so that `places` of them are not too many pixels."""
         height, width = self.full
         if self.preprocess is None:
             return height, width * self.shape[0]
@@ -58,11 +58,11 @@ class Cutter:
         return max(1, round(height * factor)), max(1, round(width * factor))
 
     def view(self, pixels: Array) -> Array:
-        """An input (C, H, W) as (H, W, 3) RGB, or as (H, W, C) where it is no picture."""
+        """Convert an input (C, H, W) to (H, W, 3) RGB, or to (H, W, C) if it is not a picture."""
         return np.moveaxis(pixels, 0, -1) if self.preprocess is None else self.preprocess.to_display(pixels)
 
     def cut(self, view: Array, unit: tuple[int, int], tile: tuple[int, int]) -> NDArray[np.uint8]:
-        """The field of `unit` in a `view`, (*tile, 3) RGB 0..255; grey where it reaches beyond the image."""
+        """Cut the field of `unit` out of a `view` as (*tile, 3) RGB 0..255; grey outside the image."""
         out = self._part(view, unit, OUTSIDE if self.preprocess else 0)
         return _tile(out if self.preprocess else stretched(_side_by_side(out)), tile)
 
@@ -93,7 +93,7 @@ class Cutter:
 
 
 def _side_by_side(out: Array) -> Array:
-    """(h, w, C) -> (h, C w, 3): the channels of what is no picture, in grey."""
+    """Put the channels of something that is not a picture side by side in grey: (h, w, C) to (h, C w, 3)."""
     flat = np.concatenate(np.moveaxis(out, -1, 0), axis=-1)
     return np.repeat(flat[..., None], 3, axis=-1)
 

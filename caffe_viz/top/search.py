@@ -1,4 +1,4 @@
-"""The search for the images, and the places in them, that activate each filter of a layer most."""
+"""Search images for the places that activate each filter of a layer most."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Highest(OnImages):
             yield Standing.of(self.count, batch, self._activations(batch))
 
     def _activations(self, batch: Batch) -> NDArray[np.float32]:
-        """(n, F, S) of the filters that are looked at."""
+        """The activations (n, F, S) of the filters in question."""
         if not batch.numbers:
             return np.empty((0, len(self.filters), 1), np.float32)
         values = batch.values[self.blobs[0]]
@@ -58,19 +58,18 @@ class Highest(OnImages):
 
 
 class Search:
-    """The `count` highest activations of `filters` (None: all) of `layer`, one of an image of `collection`.
+    """Search `collection` for the `count` highest activations of `filters` (None: all), one per image.
 
-    Iterate for its Progress, then ask for the `result`. What is counted is the layer's first top after a
-    full forward, so after layers that work on it in place; `state` says so. With a `state_file`, the search
-    is saved there every few seconds and by `save`, and continues from it.
-
-    With `gradient`, a name of GRADIENTS, the result has beside each crop the gradient of the unit there.
+    Iterate for its Progress, then ask for the `result`. What counts is the layer's first top after a full
+    forward, so after layers that work on it in place; `state` says which. With a `state_file`, the search is
+    saved there every few seconds and by `save`, and continues from it. With `gradient`, a name of GRADIENTS,
+    the result has the gradient of the unit beside each crop.
 
     Source: Zeiler and Fergus, Visualizing and Understanding Convolutional Networks, 2014.
 
     Raises:
-        InputError: no such layer or filter; its top has no filters; the state is that of another search.
-        RunError, as it is iterated: another run is at the state file.
+        InputError: No such layer or filter; its top has no filters; the state is that of another search.
+        RunError: While it is iterated: another run uses the state file.
     """
 
     def __init__(
@@ -81,7 +80,7 @@ class Search:
         measured = network.geometry.layer(layer)
         self._blob = measured.tops[0] if measured.tops else ""
         part = network.part(self._blob) if measured.tops else network
-        self._shape = part.room.shape(part.geometry.blob(self._blob)) if measured.tops else ()
+        self._shape = part.batch_layout.shape(part.geometry.blob(self._blob)) if measured.tops else ()
         self.filters = _chosen(layer, self._shape, filters)
         if count < 1:
             raise InputError(f"count is {count}: 1 or more is expected.")
@@ -111,10 +110,10 @@ class Search:
             raise
 
     def claimed(self) -> AbstractContextManager[object]:
-        """In which no other run that asks for it goes on from the same state file, if there is one.
+        """A context in which no other run can use the state file, if there is one.
 
         Raises:
-            RunError: another one is at it.
+            RunError: Another run uses it already.
         """
         file = self._file
         return nullcontext() if file is None else Claim(file.with_name(f".{file.name}.lock"), file)
@@ -132,34 +131,34 @@ class Search:
             yield Progress(self.standing.seen, total, passed_over(found.failed))
 
     def keep_in(self, file: Path) -> None:
-        """Save in `file` from now on, and go on from it if it exists.
+        """Save in `file` from now on, and continue from it if it exists.
 
         Raises:
-            InputError: it is that of another search.
+            InputError: It is that of another search.
         """
         key, self._file = self.key, file
         if file.exists():
             self.standing = Standing.load(file, key)
 
     def save(self) -> None:
-        """Write what is found so far, where a state file was given."""
+        """Write what has been found so far, if there is a state file."""
         if self._file is not None:
             self.standing.save(self._file, self.key)
 
     def forget(self) -> None:
-        """Remove the state file: the result is safe."""
+        """Remove the state file, once the result is safe."""
         if self._file is not None:
             self._file.unlink(missing_ok=True)
 
     def result(
         self, on_image: Callable[[int, int], None] | None = None, cut: Sequence[int] | None = None
     ) -> Top:
-        """What was found, with crops, for which images are read again; `on_image` is told (done, total).
+        """Return what was found, with crops, for which images are read again.
 
-        Crops are of the filters `cut` (None: all).
+        `on_image` is told (done, total). Crops are made for the filters `cut` (None: all).
 
         Raises:
-            InputError: no image could be used, or one cannot be read any more.
+            InputError: No image could be used, or one can no longer be read.
         """
         s = self.standing
         need_one([one.reason for one in s.failed], s.seen)
@@ -184,7 +183,7 @@ class Search:
 
     @property
     def _rectified(self) -> bool:
-        """Whether 0 means idle: nothing is below it, or what is below it a ReLU takes away."""
+        """Whether 0 means inactive: no value is below it, or a ReLU removes those that are."""
         followed = any(
             x.type in RECTIFIERS and self._blob in x.bottom and not x.relu_param.negative_slope
             for x in self.network.message.layer
@@ -203,7 +202,7 @@ class Search:
         self, rows: Sequence[int], images: NDArray[np.int64], places: NDArray[np.int64],
         on_image: Callable[[int, int], None] | None,
     ) -> tuple[tuple[int, ...], NDArray[np.uint8], NDArray[np.uint8]]:  # fmt: skip
-        """The filters that are shown, crops of their places and of gradients; each image is read once."""
+        """The filters that are shown, and crops of their places and gradients; each image is read once."""
         count = images.shape[1]
         living = [row for row in rows if (images[row] != NONE).any()]
         tile = self._cutter.tile(len(living) * count)
@@ -230,13 +229,13 @@ class Search:
 
     @cached_property
     def key(self) -> dict[str, Any]:
-        """What decides what is found, as JSON has it."""
+        """What determines the result, for JSON."""
         own = {"layer": self.layer, "filters": list(self.filters), "count": self._count}
         return own | identity(self._part, self.collection, self._work.runner)
 
 
 def _chosen(layer: str, shape: tuple[int, ...], filters: Sequence[int] | None) -> tuple[int, ...]:
-    """`shape` is that of its top for one image."""
+    """`shape` is that of the layer's top for one image."""
     if not shape:
         raise InputError(f"layer {layer!r} has no filters: it gives one number, or none, for an image.")
     total = shape[0]

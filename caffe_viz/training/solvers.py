@@ -20,12 +20,12 @@ from caffe_viz.checking import (
 )
 from caffe_viz.errors import InputError
 from caffe_viz.files import h5py, need_folder, safe_name
-from caffe_viz.filling import fill as fill_net
 from caffe_viz.geometry.python_layers import folders, with_permission
 from caffe_viz.layers_file import load_layers
 from caffe_viz.netdef import NetParameter, SolverParameter, as_text
 from caffe_viz.netdef.net_pb2 import TEST
 from caffe_viz.solving import check_solver, net_to_train, nets_to_test
+from caffe_viz.weight_matching import load_weights as fill_net
 
 PathLike = str | Path
 HISTORIES = {"Adam": 2, "AdaDelta": 2}  # arrays that a rule keeps of each parameter, others one
@@ -171,14 +171,15 @@ def restore(solver: Any, snapshot: str | Path) -> None:
     learned = _learned(solver, file)
     if learned and not Path(learned).is_file():
         raise InputError(
-            f"{file} names the weights {learned}, which are not there; the working folder counts."
+            f"{file} names the weights {learned}, which do not exist; paths are relative to the "
+            "working folder."
         )
     if learned:
-        fill(solver, learned)
+        load_weights(solver, learned)
     solver.restore(str(file))
 
 
-def fill(solver: Any, weights: str | Path) -> None:
+def load_weights(solver: Any, weights: str | Path) -> None:
     """Begin with the weights of a caffemodel, or of HDF5.
 
     Raises:
@@ -263,5 +264,5 @@ def _state_hdf5(file: Path) -> tuple[str, list[tuple[int, ...]]]:
             history = state["history"] if "iter" in state else {}
             shapes = [tuple(map(int, history[str(i)].shape)) for i in range(len(history))]
     except (OSError, KeyError, AttributeError) as error:
-        raise InputError(f"{file} is no solverstate: {error}.") from None
+        raise InputError(f"{file} is not a solverstate: {error}.") from None
     return learned.decode() if isinstance(learned, bytes) else str(learned), shapes

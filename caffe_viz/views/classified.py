@@ -11,7 +11,7 @@ from typing import Any
 from caffe_viz import tables
 from caffe_viz.classification import Answer, Classifier, class_heads
 from caffe_viz.classification.accuracy import TOP, Tally
-from caffe_viz.classification.truth import truth_of
+from caffe_viz.classification.ground_truth import truth_of
 from caffe_viz.images import Preprocess
 from caffe_viz.network import Network, PathLike
 from caffe_viz.streaming import need_one

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from caffe_viz import shipped
 from caffe_viz.errors import InputError
-from caffe_viz.geometry.told import brings_data
+from caffe_viz.geometry.data_shapes import brings_data
 from caffe_viz.netdef import NetParameter, as_text, is_binary, read_net, write_net
 from caffe_viz.network import PathLike
 
@@ -28,9 +28,7 @@ class Extracted:
         """What differs from a prototxt for use, and what to do about it; `path` is where it was saved."""
         data = [layer.name for layer in self.message.layer if brings_data(layer)]
         if data:
-            yield (
-                f"{_listed('data layer', data)}: `caffe-viz deploy {path}` makes the net that is used of it"
-            )
+            yield (f"{_listed('data layer', data)}: `caffe-viz deploy {path}` turns it into a net for use")
         for layer in self.message.layer:
             if layer.type == "Input" and not layer.input_param.shape:
                 yield (
@@ -63,7 +61,7 @@ def extract(caffemodel: PathLike) -> Extracted:
     caffemodel = shipped.weights(caffemodel)
     if not is_binary(caffemodel):
         read_net(caffemodel)  # says what is wrong with it, if it is not even a prototxt
-        raise InputError(f"{caffemodel} is a prototxt; there is a net to extract in a caffemodel.")
+        raise InputError(f"{caffemodel} is a prototxt already; give a caffemodel to extract one from.")
     return Extracted(read_net(caffemodel))
 
 

@@ -11,7 +11,7 @@ from caffe_viz.comparing.filters import Stored
 from caffe_viz.errors import InputError, near
 from caffe_viz.figures import Picture
 from caffe_viz.geometry import measure, seen_by_units
-from caffe_viz.geometry.fields import Shape
+from caffe_viz.geometry.receptive_fields import Shape
 from caffe_viz.netdef import AS_FILED, State
 from caffe_viz.network import Network
 from caffe_viz.tables import Shapes
@@ -83,7 +83,7 @@ def show_weights(net: Any, layer: str | None = None, filters: Sequence[int] | No
     layers = stored_layers(network)
     chosen = layer or first_drawn(network)
     if chosen not in layers:
-        raise InputError(f"no weights of a layer {chosen!r}.{near(chosen, layers)}")
+        raise InputError(f"the weights have no layer {chosen!r}.{near(chosen, layers)}")
     return draw_weights(layers[chosen], network.preprocess.channel_order, filters)
 
 

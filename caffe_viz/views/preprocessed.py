@@ -8,7 +8,7 @@ from typing import Any
 
 from caffe_viz import tables
 from caffe_viz.classification import Classifier
-from caffe_viz.classification.doubts import doubts_of_settings
+from caffe_viz.classification.preprocessing_checks import check_settings
 from caffe_viz.errors import InputError
 from caffe_viz.images import ImageCollection, Preprocess
 from caffe_viz.network import Network, PathLike
@@ -85,5 +85,5 @@ def show_preprocessing(net: Any, images: Any = ()) -> Preprocessing:
     if images:
         whole, found = whole.taking(images)
         ImageCollection.of(*found)
-    doubts = doubts_of_settings(whole, *map(len, classes)) if whole.has_image else ()
+    doubts = check_settings(whole, *map(len, classes)) if whole.has_image else ()
     return Preprocessing(preprocess, described(whole), tuple(doubts))

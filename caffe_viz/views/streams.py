@@ -21,7 +21,7 @@ from caffe_viz.geometry.results import shape_text
 from caffe_viz.network import Array, Network, PathLike
 from caffe_viz.objectives import Channel
 from caffe_viz.probe import relu_state
-from caffe_viz.surgery import Room, auxiliary_net, likely_images
+from caffe_viz.surgery import BatchLayout, auxiliary_net, likely_images
 from caffe_viz.units import filter_unit, read_unit
 from caffe_viz.views.rich import Look, Rich
 
@@ -153,11 +153,11 @@ def run_image(
 
     `others` are values of other inputs. Raises InputError if there is no such blob.
     """
-    shape, rows = net.blobs[network.data].data.shape, network.room.rows
-    room = Room(rows, shape[0] // rows)
-    image = room.together(pixels[None], shape) if rows > 1 else pixels[None]
+    shape, rows = net.blobs[network.data].data.shape, network.batch_layout.rows
+    batch_layout = BatchLayout(rows, shape[0] // rows)
+    image = batch_layout.together(pixels[None], shape) if rows > 1 else pixels[None]
     found = probe.forward(net, {network.data: image, **(others or {})}, blobs)
-    return {name: room.apart(a)[0] if a.ndim > 1 else a.ravel() for name, a in found.items()}
+    return {name: batch_layout.apart(a)[0] if a.ndim > 1 else a.ravel() for name, a in found.items()}
 
 
 def one_image(network: Network, given: Any) -> tuple[Network, Array]:
@@ -266,7 +266,7 @@ def show_gradients(
     params = {name: arrays for name, arrays in found.params.items() if name in layers}  # not the image's
     return GradientView(
         str(chosen),
-        {name: network.room.apart(found.blobs[made])[0] for name, made in names.items()},
+        {name: network.batch_layout.apart(found.blobs[made])[0] for name, made in names.items()},
         params,
         backend.engine_name(engine),
     )

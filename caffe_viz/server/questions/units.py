@@ -8,7 +8,7 @@ import numpy as np
 
 from caffe_viz.errors import InputError, near
 from caffe_viz.figures import heat_over, map_sheet
-from caffe_viz.geometry import Field
+from caffe_viz.geometry import ReceptiveField
 from caffe_viz.images import resized
 from caffe_viz.network import Array, Network
 from caffe_viz.report.shelf import Shot
@@ -57,7 +57,7 @@ def kernel(bench: Bench, asked: Weights) -> Answer:
     """The weights of a unit, as the caffemodel has them."""
     opened, layer = bench.open(asked.net), asked.layer
     if layer not in opened.stored:
-        raise InputError(f"no weights of a layer {layer!r}.{near(layer, opened.stored)}")
+        raise InputError(f"the weights have no layer {layer!r}.{near(layer, opened.stored)}")
     stored = opened.stored[layer]
     if stored.message.type in ROWS:
         row = ROWS[stored.message.type][0]
@@ -81,7 +81,7 @@ def kernel(bench: Bench, asked: Weights) -> Answer:
     return Answer(facts, (shot,), {"weights": weights} | ({} if bias is None else {"bias": np.array(bias)}))
 
 
-def _told(field: Field | None) -> dict[str, list[float]] | None:
+def _told(field: ReceptiveField | None) -> dict[str, list[float]] | None:
     if field is None:
         return None
     return {"size": list(field.size), "stride": list(field.stride), "offset": list(field.offset)}

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from google.protobuf.message import Message
 
 from caffe_viz.errors import InputError
-from caffe_viz.geometry.fields import Shape
+from caffe_viz.geometry.receptive_fields import Shape
 from caffe_viz.netdef import LayerParameter, read_blob
 from caffe_viz.netdef.text import is_repeated
 
@@ -36,7 +36,7 @@ Facts = Mapping[str, list[str]]  # field -> its values, wherever in the layer it
 
 
 @dataclass(frozen=True)
-class Told:
+class DataShapes:
     """Shapes of a data layer's tops, None where the file does not tell them; `why` says of what that is.
 
     `remark` says what was taken to be so.
@@ -50,14 +50,14 @@ class Told:
         """All shapes; raises UntoldError where the file does not tell one."""
         known = tuple(shape for shape in self.shapes if shape is not None)
         if len(known) < len(self.shapes):
-            raise UntoldError(self)
+            raise UnknownShapeError(self)
         return known
 
 
-class UntoldError(InputError):
+class UnknownShapeError(InputError):
     """A data layer whose file does not tell all shapes; `told` has those that it does."""
 
-    def __init__(self, told: Told) -> None:
+    def __init__(self, told: DataShapes) -> None:
         super().__init__(told.why)
         self.told = told
 
@@ -67,7 +67,7 @@ def brings_data(layer: LayerParameter) -> bool:
     return not layer.bottom and bool(layer.top) and layer.type not in NO_DATA
 
 
-def told(layer: LayerParameter, mean: Shape = ()) -> Told:
+def told(layer: LayerParameter, mean: Shape = ()) -> DataShapes:
     """What a data layer gives, by its own file and the shape (.., C, H, W) of its `mean` file if known."""
     facts = _facts(layer)
     batch = _number(facts, "batch_size") or _number(facts, "dim") or 1
@@ -79,7 +79,7 @@ def told(layer: LayerParameter, mean: Shape = ()) -> Told:
             remark = "; ".join(filter(None, (remark, f"{layer.top[1]!r} is as for one box: batches differ")))
     missing = [top for top, shape in zip(layer.top, shapes, strict=True) if shape is None]
     name = f"layer {layer.name!r} ({layer.type})"
-    return Told(
+    return DataShapes(
         tuple(shapes),
         f"{name} does not tell in this file what shape {_listed(missing)}: {_advice(missing[0], batch)}"
         if missing else "",
@@ -120,8 +120,8 @@ def _image(
     if channels is None:
         channels = COLOURS
         remark = (
-            f"taken to give {COLOURS} channels, which this file does not tell; "
-            f"--input {layer.top[0]}={batch}x1x{size[0]}x{size[1]} says that it is 1"
+            f"assumed to give {COLOURS} channels, which this file does not tell; use "
+            f"--input {layer.top[0]}={batch}x1x{size[0]}x{size[1]} if it is 1"
         )
     return (batch, channels, *([_number(facts, "new_length")] if _is_clip(layer) else []), *size), remark
 
@@ -193,4 +193,4 @@ def _listed(tops: list[str]) -> str:
 
 
 def _advice(top: str, batch: int) -> str:
-    return f"--input {top}={batch}x3x224x224 (input_shapes), with its own numbers, says it"
+    return f"give it with your own numbers, as --input {top}={batch}x3x224x224 (input_shapes)"

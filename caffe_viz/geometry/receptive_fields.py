@@ -17,7 +17,7 @@ Pair = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Field:
+class ReceptiveField:
     """Receptive field of the units of one blob, each a pair (vertical, horizontal) in input pixels.
 
     Unit (y, x) sees `size[0]` rows from row `offset[0] + y * stride[0]` on, columns likewise. Fields reach
@@ -41,83 +41,85 @@ class Field:
         return top, left, ends[0], ends[1]
 
 
-class Look(Enum):
+class LayoutEffect(Enum):
     """What a layer does to its bottom's layout where a window cannot say it."""
 
     WHOLE = "every unit of the top depends on every unit of the bottom"
     LOST = "the top's units are not laid out along the input's rows and columns"
 
 
-View = Field | Look
-SAME = Field((1, 1), (1, 1), (0, 0))
+View = ReceptiveField | LayoutEffect
+SAME = ReceptiveField((1, 1), (1, 1), (0, 0))
 
 
 @dataclass(frozen=True)
-class Sight:
+class BlobField:
     """What a blob sees: the `field` of its units (None: no layout), and `whole`, what they see together."""
 
-    field: Field | None
-    whole: Field
+    field: ReceptiveField | None
+    whole: ReceptiveField
 
 
-def window(kernel: Sequence[float], stride: Sequence[float], offset: Sequence[float]) -> Field:
+def window(kernel: Sequence[float], stride: Sequence[float], offset: Sequence[float]) -> ReceptiveField:
     """A layer's own window on its bottom, from values of its last two axes."""
-    return Field(_pair(kernel), _pair(stride), _pair(offset))
+    return ReceptiveField(_pair(kernel), _pair(stride), _pair(offset))
 
 
-def root(shape: Shape) -> Sight:
+def root(shape: Shape) -> BlobField:
     """The sight of an input blob (..., H, W) itself."""
-    return Sight(SAME, Field(_pair(shape), (0, 0), (0, 0)))
+    return BlobField(SAME, ReceptiveField(_pair(shape), (0, 0), (0, 0)))
 
 
 def follow(
-    view: View, bottoms: Sequence[tuple[Sight | None, Shape]], top: Shape, image: Shape
-) -> Sight | None:
+    view: View, bottoms: Sequence[tuple[BlobField | None, Shape]], top: Shape, image: Shape
+) -> BlobField | None:
     """The sight of a `top` that views its `bottoms` by `view`; None where none of them sees the image."""
     seen = [(sight, shape) for sight, shape in bottoms if sight is not None]
     if not seen:
         return None
     field, whole = _union([sight for sight, _ in seen])
-    if view is Look.WHOLE:
-        return Sight(whole, whole)
-    if view is Look.LOST:
+    if view is LayoutEffect.WHOLE:
+        return BlobField(whole, whole)
+    if view is LayoutEffect.LOST:
         lone = all(len(shape) >= 4 and shape[-2:] == (1, 1) for _, shape in seen)
         stays = field is not None and (lone or field.stride == (0, 0))
-        return Sight(Field(field.size, (0, 0), field.offset) if field and stays else None, whole)
-    assert isinstance(view, Field)
+        return BlobField(ReceptiveField(field.size, (0, 0), field.offset) if field and stays else None, whole)
+    assert isinstance(view, ReceptiveField)
     if field is None:
-        return Sight(whole if view.stride == (0, 0) else None, whole)
+        return BlobField(whole if view.stride == (0, 0) else None, whole)
     composed = _clip(_compose(view, field), image)
-    return Sight(composed, _cover(composed, top, image) if len(top) >= 4 else whole)
+    return BlobField(composed, _cover(composed, top, image) if len(top) >= 4 else whole)
 
 
-def _compose(outer: Field, inner: Field) -> Field:
+def _compose(outer: ReceptiveField, inner: ReceptiveField) -> ReceptiveField:
     """`outer`, given in units of the blob that `inner` describes, in pixels of the input."""
     axes = range(2)
-    return Field(
+    return ReceptiveField(
         _pair([inner.size[i] + (outer.size[i] - 1) * inner.stride[i] for i in axes]),
         _pair([outer.stride[i] * inner.stride[i] for i in axes]),
         _pair([inner.offset[i] + outer.offset[i] * inner.stride[i] for i in axes]),
     )
 
 
-def _cover(field: Field, top: Shape, image: Shape) -> Field:
+def _cover(field: ReceptiveField, top: Shape, image: Shape) -> ReceptiveField:
     """What all units of a blob (..., H, W) see together, within the image."""
     units = zip(top[-2:], field.stride, field.size, strict=True)
-    return _clip(Field(_pair([(n - 1) * s + size for n, s, size in units]), (0, 0), field.offset), image)
+    return _clip(
+        ReceptiveField(_pair([(n - 1) * s + size for n, s, size in units]), (0, 0), field.offset), image
+    )
 
 
-def _clip(field: Field, image: Shape) -> Field:
+def _clip(field: ReceptiveField, image: Shape) -> ReceptiveField:
     """Cut an axis that all units share to the image; other axes keep their reach into the padding."""
     size, offset = list(field.size), list(field.offset)
     for i, extent in enumerate(image[-2:]):
         if field.stride[i] == 0:
             start, end = max(0, offset[i]), min(extent, offset[i] + size[i])
             size[i], offset[i] = max(0, end - start), start
-    return Field(_pair(size), field.stride, _pair(offset))
+    return ReceptiveField(_pair(size), field.stride, _pair(offset))
 
 
-def _union(sights: Sequence[Sight]) -> tuple[Field | None, Field]:
+def _union(sights: Sequence[BlobField]) -> tuple[ReceptiveField | None, ReceptiveField]:
     """The hull of what several blobs of one layout see: (field or None, whole)."""
     whole = sights[0].whole
     for sight in sights[1:]:
@@ -134,19 +136,19 @@ def _union(sights: Sequence[Sight]) -> tuple[Field | None, Field]:
     return field, whole
 
 
-def _widen(field: Field, whole: Field, axes: Sequence[bool]) -> Field:
+def _widen(field: ReceptiveField, whole: ReceptiveField, axes: Sequence[bool]) -> ReceptiveField:
     """`field`, with the given axes replaced by those of `whole` (one branch sees everything there)."""
     pick = [whole if wide else field for wide in axes]
-    return Field(
+    return ReceptiveField(
         *(_pair([getattr(f, part)[i] for i, f in enumerate(pick)]) for part in ("size", "stride", "offset"))
     )
 
 
-def _hull(a: Field, b: Field) -> Field:
+def _hull(a: ReceptiveField, b: ReceptiveField) -> ReceptiveField:
     """The smallest field of the same stride that holds both."""
     offset = [min(x, y) for x, y in zip(a.offset, b.offset, strict=True)]
     ends = [max(a.offset[i] + a.size[i], b.offset[i] + b.size[i]) for i in range(2)]
-    return Field(_pair([e - o for e, o in zip(ends, offset, strict=True)]), a.stride, _pair(offset))
+    return ReceptiveField(_pair([e - o for e, o in zip(ends, offset, strict=True)]), a.stride, _pair(offset))
 
 
 def _pair(values: Sequence[float]) -> Pair:

@@ -16,7 +16,7 @@ from caffe_viz.network import Network
 from caffe_viz.probe.caffe_passes import CaffePasses
 from caffe_viz.probe.states import relu_state
 from caffe_viz.probe.walk import RECTIFIERS, RULES, Array, find_path
-from caffe_viz.surgery import Room, parameter_as_input, separated
+from caffe_viz.surgery import BatchLayout, out_of_place_net, parameter_as_input
 
 MEMORY = 1 << 29  # bytes of blobs, data and diffs, that a batch may take
 MOST = 16  # images in a batch; more gains nothing, as Caffe convolves one image after another
@@ -27,7 +27,7 @@ class Probe:
 
     It has the weights of a `caffe.Net` itself, in the same memory: what is changed there is seen here. The
     `caffe.Net` is not run. `part` is what is asked of it, by default all. `batch` is how many images go in at
-    once; with an image that takes several rows of the input, all here is as of `Room.apart`.
+    once; with an image that takes several rows of the input, all here is as of `BatchLayout.apart`.
 
     Raises:
         InputError: the net has not one input that could be the image.
@@ -35,9 +35,9 @@ class Probe:
 
     def __init__(self, net: Any, part: Network | None = None) -> None:
         self.network = Network.of(net, weights=False) if part is None else part
-        self._room, self._rooms = self.network.room, dict[int, Room]()
-        self.batch = self._room_of(max(1, min(MOST, MEMORY // (2 * self.network.bytes_of_one)))).images
-        self._parts = separated(self.network.message, self._room.axis, self.network.data)
+        self._layout, self._layouts = self.network.batch_layout, dict[int, BatchLayout]()
+        self.batch = self._layout_for(max(1, min(MOST, MEMORY // (2 * self.network.bytes_of_one)))).images
+        self._parts = out_of_place_net(self.network.message, self._layout.axis, self.network.data)
         made, given = self._parts, None if self.network.weights is None else self.network.trained
         name = chosen(self.network.engine, self.network.device, made.message)
         embedded = name == "torch"
@@ -62,11 +62,11 @@ class Probe:
 
     def shape(self, blob: str) -> tuple[int, ...]:
         """The shape of `blob` for one image, without the batch."""
-        return self._room.shape(self._parts.geometry.blob(blob))
+        return self._layout.shape(self._parts.geometry.blob(blob))
 
     def alone(self, blob: str) -> bool:
         """Whether `blob` has no row for each image of a batch, so that its images go in one by one."""
-        return self._parts.geometry.blob(blob)[:1] != (self._room.images,)
+        return self._parts.geometry.blob(blob)[:1] != (self._layout.images,)
 
     def has(self, blob: str) -> bool:
         """Whether there is a blob of that name."""
@@ -145,23 +145,23 @@ class Probe:
         """As many at a time as the net takes and the memory allows."""
         if images.shape[1:] != self.network.shape:
             raise InputError(f"input {self.image!r} takes {self.network.shape}, not {images.shape[1:]}.")
-        most = self._room_of(min(len(images), self.batch)).images
+        most = self._layout_for(min(len(images), self.batch)).images
         for first in range(0, len(images), most):
             yield images[first : first + most]
 
     def _rows(self, values: Array, blob: str) -> Array:
         """Values of images as the whole blob has them."""
-        return self._room.together(values, self._parts.geometry.blob(blob))
+        return self._layout.together(values, self._parts.geometry.blob(blob))
 
     def _apart(self, made: Mapping[str, Array], count: int) -> dict[str, Array]:
-        return {name: self._room.apart(values)[:count] for name, values in made.items()}
+        return {name: self._layout.apart(values)[:count] for name, values in made.items()}
 
     def _fit(self, count: int) -> None:
         """Make room for a batch; it is measured first, as Caffe would abort on what it cannot take."""
-        self._room = self._room_of(count)
-        if self._room.axis == self._parts.image_shape[0]:
+        self._layout = self._layout_for(count)
+        if self._layout.axis == self._parts.image_shape[0]:
             return
-        self._parts = separated(self.network.message, self._room.axis, self.network.data)
+        self._parts = out_of_place_net(self.network.message, self._layout.axis, self.network.data)
         for name, wanted in self._parts.geometry.blobs.items():
             if name in self.net.inputs:
                 self.net.blobs[name].reshape(*wanted)
@@ -172,7 +172,7 @@ class Probe:
         for name, values in self.network.beside(self._parts.message, self._parts.made).items():
             self.net.blobs[name].data[...] = values
 
-    def _room_of(self, count: int) -> Room:
-        if count not in self._rooms:
-            self._rooms[count] = self.network.room_of(count)
-        return self._rooms[count]
+    def _layout_for(self, count: int) -> BatchLayout:
+        if count not in self._layouts:
+            self._layouts[count] = self.network.batch_layout_for(count)
+        return self._layouts[count]

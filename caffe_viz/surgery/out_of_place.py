@@ -14,7 +14,7 @@ SINKS = frozenset({"HDF5Output", "Silence"})  # they compute nothing; the first 
 
 
 @dataclass(frozen=True)
-class Separated:
+class OutOfPlaceNet:
     """`image` is the blob of `image_layer`, a Parameter; `outputs` has the first top of each layer's name:
     that of its first layer, where several share it. `made` has for each blob the one that its own layer
     makes.
@@ -29,7 +29,7 @@ class Separated:
     geometry: Geometry
 
 
-def separated(net: NetParameter, batch: int = 1, image: str | None = None) -> Separated:
+def out_of_place_net(net: NetParameter, batch: int = 1, image: str | None = None) -> OutOfPlaceNet:
     """`net` (TEST phase) with no layer in place, so that any blob can be a loss; `batch` is its first axis.
 
     A blob that layers work on in place keeps its name for what it holds after a full forward; before that
@@ -48,7 +48,7 @@ def separated(net: NetParameter, batch: int = 1, image: str | None = None) -> Se
     made = first_names(whole.layer, layers)
     image = made[image]
     image_layer = free("image", names | {top for layer in layers for top in layer.top})
-    out = NetParameter(name=f"{whole.name} (separated)")
+    out = NetParameter(name=f"{whole.name} (out of place)")
     outputs: dict[str, str] = {}
     for layer in layers:
         if layer.type == "Input":
@@ -62,7 +62,7 @@ def separated(net: NetParameter, batch: int = 1, image: str | None = None) -> Se
                 outputs.setdefault(layer.name, layer.top[0])
     _every_end_counts(out)
     _freeze(out, image_layer)
-    return Separated(out, image, image_layer, shape, outputs, made, measure(out))
+    return OutOfPlaceNet(out, image, image_layer, shape, outputs, made, measure(out))
 
 
 def _inputs(out: NetParameter, layer: LayerParameter, image: str, image_layer: str) -> None:

@@ -24,7 +24,7 @@ LAYERS: dict[int, tuple[type[LayerParameter] | type[V1LayerParameter], int]] = {
 LightLayer = tuple[LayerParameter | V1LayerParameter, list[list[WireField]]]
 
 
-def light_layers(data: Bytes) -> Iterator[LightLayer]:
+def layer_headers(data: Bytes) -> Iterator[LightLayer]:
     """Each layer without its blobs, and the fields of each of those; blobs of V0 stay in the layer.
 
     Raises:
@@ -56,7 +56,7 @@ def need_text(message: Message, name: str) -> None:
                 raise InputError(f"{name}: {one[:40]!r}, a {field.name}, is not UTF-8 text: is it damaged?")
 
 
-def light_blob(data: Bytes, fields: Sequence[WireField]) -> BlobProto:
+def blob_header(data: Bytes, fields: Sequence[WireField]) -> BlobProto:
     """A blob that has a shape and no values; raises DecodeError if it is damaged."""
     if is_c3d_blob(fields):
         return BlobProto(shape={"dim": c3d_shape(data, fields)})

@@ -22,7 +22,7 @@ def forced(net: NetParameter) -> NetParameter:
     return out
 
 
-def reached(net: Any, message: NetParameter) -> set[str]:
+def gradient_blobs(net: Any, message: NetParameter) -> set[str]:
     """The blobs whose diffs `net.backward()` computes: between what learns and a loss.
 
     BVLC/caffe: src/caffe/net.cpp, Net::Init
@@ -62,7 +62,7 @@ def warn_once(net: Any, message: NetParameter) -> None:
     def backward(diffs: Sequence[str] | None = None, *given: Any, **named: Any) -> Any:
         net = own()
         assert net is not None
-        line = _missing(reached(net, message), diffs or ())
+        line = _missing(gradient_blobs(net, message), diffs or ())
         if line:
             del net.backward
             warnings.warn(line, CaffeVizWarning, stacklevel=2)
@@ -74,8 +74,8 @@ def warn_once(net: Any, message: NetParameter) -> None:
 def _missing(found: set[str], diffs: Sequence[str]) -> str:
     lost = [name for name in diffs if name not in found]
     if not found:
-        return f"backward computes no gradients, for the net has no loss: {TO_DO}"
+        return f"backward computes no gradients, because the net has no loss: {TO_DO}"
     if lost:
         names = ", ".join(lost)
-        return f"backward leaves out the gradient of {names}, for nothing before it learns: {TO_DO}"
+        return f"backward leaves out the gradient of {names}, because nothing before it learns: {TO_DO}"
     return ""

@@ -1,4 +1,4 @@
-"""What a file is that is no caffemodel.
+"""What a file is that is not a caffemodel.
 
 Real Caffe loads some of these "successfully" and keeps the fillers' weights, so they must be told apart.
 """
@@ -32,7 +32,7 @@ NET_FIELDS = {1: 2, 2: 2, 3: 2, 4: 0, 5: 0, 6: 2, 7: 0, 8: 2, 100: 2}
 FIXED = {1: 8, 5: 4}  # bytes of the kinds of fixed size
 
 
-class Part(NamedTuple):
+class WireRecord(NamedTuple):
     """One top-level record of a message: its field, how it is stored, and where it ends (bytes)."""
 
     field: int
@@ -51,7 +51,7 @@ def head(path: str | Path, count: int) -> bytes:
         return b""
 
 
-def what_is(data: bytes) -> str:
+def describe_format(data: bytes) -> str:
     """What `data` is, as the end of a sentence: "it is a web page; the download went wrong"."""
     for magic, what in MAGIC.items():
         if data.startswith(magic):
@@ -100,7 +100,7 @@ def _damage(data: bytes) -> str:
     return "its bytes are of another format" if not layers else "it is damaged. Download it again"
 
 
-def _parts(data: bytes) -> Iterator[Part]:
+def _parts(data: bytes) -> Iterator[WireRecord]:
     """The top-level records of a message, the last of which may end behind the data."""
     at = 0
     while at < len(data):
@@ -113,7 +113,7 @@ def _parts(data: bytes) -> Iterator[Part]:
             _, at = _varint(data, at)
         else:
             at += FIXED.get(kind, 0)
-        yield Part(field, kind, at)
+        yield WireRecord(field, kind, at)
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from caffe_viz.geometry.batch_norms import mixes_images
-from caffe_viz.geometry.fields import Shape
+from caffe_viz.geometry.receptive_fields import Shape
 from caffe_viz.netdef import LayerParameter
 
 RECURRENT = frozenset({"LSTM", "RNN", "Lstm", "LstmSimple", "LstmAttention"})

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from caffe_viz.geometry.data_shapes import DataShapes, UnknownShapeError, told
 from caffe_viz.geometry.detectors import need_boxes
-from caffe_viz.geometry.fields import Look, Shape
+from caffe_viz.geometry.receptive_fields import LayoutEffect, Shape
 from caffe_viz.geometry.table import Out, Shapes, axis_of, legacy, need, rule, text
-from caffe_viz.geometry.told import Told, UntoldError, told
 from caffe_viz.netdef import LayerParameter
 
 
@@ -22,8 +22,8 @@ def _input(layer: LayerParameter, bottoms: Shapes) -> Out:
     shapes = [tuple(s.dim) for s in layer.input_param.shape]
     why = "no shape: add input_param { shape { dim: 1 dim: 3 dim: 227 dim: 227 } }"
     if not shapes:  # as of a caffemodel that tells the names of inputs alone
-        why = f"layer {layer.name!r} (Input): {why}, or --input {layer.top[0]}=1x3x227x227 says it"
-        raise UntoldError(Told((None,) * len(layer.top), why))
+        why = f"layer {layer.name!r} (Input): {why}, or give it as --input {layer.top[0]}=1x3x227x227"
+        raise UnknownShapeError(DataShapes((None,) * len(layer.top), why))
     need(all(shapes), why)
     return Out(_per_top(shapes, len(layer.top), "shape"))
 
@@ -79,7 +79,7 @@ def _hdf5_output(layer: LayerParameter, bottoms: Shapes) -> Out:
     return Out(())
 
 
-_WHOLE = Out(((),), views=(Look.WHOLE,))  # a scalar
+_WHOLE = Out(((),), views=(LayoutEffect.WHOLE,))  # a scalar
 
 
 def _flat(shape: Shape) -> bool:
@@ -107,7 +107,7 @@ def _softmax_loss(layer: LayerParameter, bottoms: Shapes) -> Out:
     """The loss, the probabilities, and in forks the loss of each label."""
     _loss(bottoms)
     _labels(bottoms[0], bottoms[1], layer.softmax_param.axis)
-    return Out(((), *bottoms)[: max(1, len(layer.top))], views=(Look.WHOLE,))
+    return Out(((), *bottoms)[: max(1, len(layer.top))], views=(LayoutEffect.WHOLE,))
 
 
 @rule("EuclideanLoss", bottoms=2, automatic=True)
@@ -173,7 +173,7 @@ def _general_contrastive_loss(layer: LayerParameter, bottoms: Shapes) -> Out:
     """Of distances (N, C) and labels (N): the loss, and the mean distances of both kinds (2)."""
     _loss(bottoms)
     need(_flat(bottoms[1]), "the labels must be (N)")
-    return Out(((), (2,))[: max(1, len(layer.top))], views=(Look.WHOLE,))
+    return Out(((), (2,))[: max(1, len(layer.top))], views=(LayoutEffect.WHOLE,))
 
 
 @rule("SmoothL1LossOHEM", bottoms=(2, 3), tops=(1, 2), automatic=True, fork=True)
@@ -187,7 +187,7 @@ def _smooth_l1_loss(layer: LayerParameter, bottoms: Shapes) -> Out:
     first, *others = [legacy(b)[1:] for b in bottoms]
     need(all(o == first for o in others), "all bottoms must have the same channels, height and width")
     places = (bottoms[0][0], 1, *first[1:])
-    return Out(((), places)[: max(1, len(layer.top))], views=(Look.WHOLE,))
+    return Out(((), places)[: max(1, len(layer.top))], views=(LayoutEffect.WHOLE,))
 
 
 @rule("Accuracy", bottoms=2, tops=(1, None))
@@ -196,7 +196,7 @@ def _accuracy(layer: LayerParameter, bottoms: Shapes) -> Out:
     axis = _labels(predictions, labels, param.axis)
     classes = predictions[axis]
     need(param.top_k <= classes, f"top_k {param.top_k} is more than the {classes} classes")
-    return Out(((), (classes,))[: len(layer.top)], views=(Look.WHOLE,))
+    return Out(((), (classes,))[: len(layer.top)], views=(LayoutEffect.WHOLE,))
 
 
 @rule("MultiBoxLoss", bottoms=4, automatic=True)
@@ -219,7 +219,7 @@ def _multi_box_loss(layer: LayerParameter, bottoms: Shapes) -> Out:
 def _proposal(layer: LayerParameter, bottoms: Shapes) -> Out:
     need(bottoms[0], "the first bottom must have at least one axis")
     count = bottoms[0][0] * layer.proposal_param.post_nms_topn
-    return Out(((count, 5), (count,))[: len(layer.top)], views=(Look.LOST,))
+    return Out(((count, 5), (count,))[: len(layer.top)], views=(LayoutEffect.LOST,))
 
 
 @rule("PSROIPooling", bottoms=2)
@@ -230,4 +230,4 @@ def _psroi_pooling(layer: LayerParameter, bottoms: Shapes) -> Out:
     )
     channels, want = legacy(bottoms[0])[1], param.output_dim * group**2
     need(channels == want, f"takes output_dim * group_size squared ({want}) channels, not {channels}")
-    return Out(((legacy(bottoms[1])[0], param.output_dim, group, group),), views=(Look.LOST,))
+    return Out(((legacy(bottoms[1])[0], param.output_dim, group, group),), views=(LayoutEffect.LOST,))

@@ -8,13 +8,13 @@ import numpy as np
 
 from caffe_viz.errors import InputError
 from caffe_viz.geometry import Geometry, LayerGeometry, measure, own_layers
-from caffe_viz.geometry.mixing import RECURRENT, mixes
+from caffe_viz.geometry.batch_dependent import RECURRENT, mixes
 from caffe_viz.netdef import LayerParameter, NetParameter
 from caffe_viz.surgery.inputs import Array, Shape, input_shapes, with_batch
 
 
 @dataclass(frozen=True)
-class Room:
+class BatchLayout:
     """Each image takes `rows` of the first axis of its input; `images` of them go in at once.
 
     `rows` is 1 but in nets that make one answer of several rows: of a sequence, whose first axis is time, or
@@ -68,7 +68,7 @@ class Room:
         return (channels, *(axis for axis in axes if axis != channels))
 
 
-def room_for(net: NetParameter, image: str, wanted: int = 1) -> Room:
+def batch_layout_for(net: NetParameter, image: str, wanted: int = 1) -> BatchLayout:
     """How many images the input `image` of `net` takes at once: `wanted` of them, if the net allows that.
 
     It does where all that is made of the image keeps the batch as its first axis, no layer mixes the images
@@ -80,18 +80,18 @@ def room_for(net: NetParameter, image: str, wanted: int = 1) -> Room:
     """
     own = input_shapes(net.layer)[image][:1]
     if not own or own == (wanted,) == (1,):
-        return Room(1, 1)
+        return BatchLayout(1, 1)
     as_given = _Batch(net, image, measure(net), *own)
     if as_given.size > 1 and as_given.is_time:
-        return Room(as_given.size, 1)
+        return BatchLayout(as_given.size, 1)
     for size in dict.fromkeys((wanted, 1)):
         try:
             batch = _Batch(net, image, measure(with_batch(net, size)), size)
         except InputError:  # such as a Reshape to fixed sizes
             continue
         if batch.like(as_given) and (size == 1 or batch.independent):
-            return Room(1, size)
-    return Room(1, as_given.size) if as_given.independent else Room(as_given.size, 1)
+            return BatchLayout(1, size)
+    return BatchLayout(1, as_given.size) if as_given.independent else BatchLayout(as_given.size, 1)
 
 
 class _Batch:

@@ -1,4 +1,4 @@
-"""What images show, as their folders or a list say, in the classes of a net."""
+"""The true classes of images, from the names of their folders or from a list."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FOLDERS, LISTED = "the folders", "the labels of the list"
 
 
 @dataclass(frozen=True)
-class Truth:
+class GroundTruth:
     """The number of the class of each image of a collection, in the answer `head`; `names` are of its
     classes.
 
@@ -43,7 +43,7 @@ class Truth:
 
 def truth_of(
     network: Network, heads: Sequence[Head], collection: ImageCollection
-) -> tuple[Truth | None, str]:
+) -> tuple[GroundTruth | None, str]:
     """The truth about a collection where it is known, and else a doubt in words, or "".
 
     It is where a list says it, or where every image is in a folder that is called as a class of one of the
@@ -68,10 +68,10 @@ def truth_of(
     if best is None or len(names) < 2 or 2 * len(unknown) > len(names):
         return None, ""
     if not unknown:
-        return None, "two folders are called as one class: it is not counted how many answers are right"
+        return None, "two folders are named after the same class: right answers are not counted"
     return None, (
-        f"{len(names) - len(unknown)} of {len(names)} folders are called as classes, {unknown[0]!r} is not."
-        f"{_alike(network, best, unknown[0])} It is not counted how many answers are right"
+        f"{len(names) - len(unknown)} of {len(names)} folders are named after classes, but "
+        f"{unknown[0]!r} is not.{_alike(network, best, unknown[0])} Right answers are not counted"
     )
 
 
@@ -89,7 +89,7 @@ def class_of(network: Network, head: Head, name: str) -> int | None:
 
 def _listed(
     network: Network, heads: Sequence[Head], collection: ImageCollection, listed: Sequence[str]
-) -> Truth:
+) -> GroundTruth:
     numbers: dict[str, int | None] = {}
     for head in heads:
         numbers = {name: class_of(network, head, name) for name in dict.fromkeys(listed)}
@@ -98,14 +98,14 @@ def _listed(
     head, name = heads[0], next(name for name, number in numbers.items() if number is None)
     where = collection.name(listed.index(name))
     if not name:
-        raise InputError(f"{where} has no label in its list, and others have.")
+        raise InputError(f"{where} has no label in its list, but others have one.")
     raise InputError(
-        f"the label {name!r} of {where} is no class of {head.answer!r}.{_alike(network, head, name)}"
+        f"the label {name!r} of {where} is not a class of {head.answer!r}.{_alike(network, head, name)}"
     )
 
 
-def _told(network: Network, head: Head, classes: Sequence[int | None], said_by: str) -> Truth:
-    return Truth(head, _names(network, head), np.array(classes, np.int32), said_by)
+def _told(network: Network, head: Head, classes: Sequence[int | None], said_by: str) -> GroundTruth:
+    return GroundTruth(head, _names(network, head), np.array(classes, np.int32), said_by)
 
 
 def _names(network: Network, head: Head) -> Labels:

@@ -15,7 +15,7 @@ from caffe_viz.errors import InputError
 from caffe_viz.netdef import NetParameter, StoredLayer, blob_shape, stored_layers
 
 
-def matches(net: Any, weights: Sequence[StoredLayer]) -> Iterator[tuple[Any, NDArray[np.float32]]]:
+def matched_weights(net: Any, weights: Sequence[StoredLayer]) -> Iterator[tuple[Any, NDArray[np.float32]]]:
     """Parameters of `net` and copies of their values: to the first layer with the same name, as in Caffe.
 
     Layers of the weights that hold none are passed over. All are compared before the first is given.
@@ -52,11 +52,11 @@ def matches(net: Any, weights: Sequence[StoredLayer]) -> Iterator[tuple[Any, NDA
         yield target, blob.array().reshape(there)
 
 
-def fill(net: Any, weights: NetParameter | Path, message: NetParameter) -> None:
+def load_weights(net: Any, weights: NetParameter | Path, message: NetParameter) -> None:
     """Copy `weights`, a message or the path of a file, into a `caffe.Net` made of `message`.
 
     Raises:
         InputError: a shape or the number of blobs differs; names the layer and both sides.
     """
-    for target, values in matches(net, stored_layers(weights, message)):
+    for target, values in matched_weights(net, stored_layers(weights, message)):
         target.data[...] = values

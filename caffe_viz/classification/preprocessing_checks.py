@@ -1,7 +1,7 @@
-"""Signs of a wrong mean, channel order or scale; each is one sentence, and silence proves nothing.
+"""Signs of a wrong mean, channel order or scale. Each is one sentence; no sign proves nothing.
 
-The limits are set by experiment, on two networks for CIFAR-10, LeNet and SqueezeNet, each with its own
-images and with foreign ones: none of them raises a doubt as it was trained.
+The limits were set by experiment, on two networks for CIFAR-10, LeNet and SqueezeNet, each with its own
+images and with others: as trained, none of them triggers a warning.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LOUD = 30.0
 SURER, CHANCE = 0.8, 4.0  # entropy of the answer, and t of a paired test, that another order must reach
 
 
-def doubts_of_settings(network: Network, *classes: int) -> Iterator[str]:
+def check_settings(network: Network, *classes: int) -> Iterator[str]:
     """What contradicts itself in the settings; `classes` are how many each answer has."""
     given, shape, labels = network.preprocess, network.shape, network.labels
     if labels and not any(labels.of(count) for count in classes):
@@ -40,7 +40,7 @@ def doubts_of_settings(network: Network, *classes: int) -> Iterator[str]:
     if 0 < most <= 1:
         yield f"mean is {mean}: it is subtracted from pixels of 0..255, so give 255 times it"
     if most > 255:
-        yield f"mean is {mean}: it is subtracted from pixels of 0..255, and is more than white"
+        yield f"mean is {mean}: it is subtracted from pixels of 0..255, but is brighter than white"
     if abs(given.scale) > 4:
         yield f"scale is {given.scale:g}: it multiplies pixels of 0..255, not of 0..1"
     yield from _mean(network, given)
@@ -64,10 +64,10 @@ def _mean(network: Network, given: Preprocess) -> Iterator[str]:
         )
     first = next((x.type for x in network.message.layer if network.data in x.bottom), "")
     if not mean.any() and abs(given.scale) > 0.5 and first not in NORMALISING:
-        yield "no mean is subtracted and the input is 0..255; few networks were trained so"
+        yield "no mean is subtracted and the input is 0..255; few networks were trained that way"
 
 
-def doubts_of_input(
+def check_input(
     scores: Callable[[Array], Array], pixels: Array, scale: float, *, orders: bool
 ) -> Iterator[str]:
     """What the scores (n, K) before the Softmax say about the inputs `pixels` (n, C, H, W) of `scale`.
@@ -91,7 +91,7 @@ def doubts_of_input(
         gain = before - after
         surer = after.mean() < SURER * before.mean()
         if surer and gain.mean() > CHANCE * gain.std(ddof=1) / np.sqrt(len(gain)):
-            yield "the net is clearly surer with red and blue swapped: the channel order seems wrong"
+            yield "the net is clearly more confident with red and blue swapped: the channel order seems wrong"
 
 
 def _weak(scores: Callable[[Array], Array], given: Array, pixels: Array) -> bool:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from caffe_viz.engine.table import Call, layer
-from caffe_viz.geometry.rearranging import attends_globally, attention_window, hyper_step
+from caffe_viz.geometry.fork_reshaping import attends_globally, attention_window, hyper_step
 from caffe_viz.geometry.table import TABLE
 
 

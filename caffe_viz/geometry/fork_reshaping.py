@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from caffe_viz.geometry.fields import SAME, Look, window
+from caffe_viz.geometry.receptive_fields import SAME, LayoutEffect, window
 from caffe_viz.geometry.table import Out, Shapes, axis_of, checked, four_axes, need, rule, text
 from caffe_viz.geometry.windows import repeat_view
 from caffe_viz.netdef import LayerParameter
@@ -20,7 +20,7 @@ def _shuffle_channel(layer: LayerParameter, bottoms: Shapes) -> Out:
 def _flip(layer: LayerParameter, bottoms: Shapes) -> Out:
     four_axes(bottoms[0])
     p = layer.flip_param
-    return Out(bottoms, views=(Look.LOST if p.flip_width or p.flip_height else SAME,))
+    return Out(bottoms, views=(LayoutEffect.LOST if p.flip_width or p.flip_height else SAME,))
 
 
 @rule("Squeeze", in_place=False, fork=True)
@@ -33,7 +33,7 @@ def _squeeze(layer: LayerParameter, bottoms: Shapes) -> Out:
     gone = named or {i for i, size in enumerate(shape) if size == 1}
     top = tuple(size for i, size in enumerate(shape) if i not in gone)
     kept = len(top) >= 4 and gone.isdisjoint((len(shape) - 2, len(shape) - 1))
-    return Out((top,), views=(SAME if kept else Look.LOST,), aliases=True)
+    return Out((top,), views=(SAME if kept else LayoutEffect.LOST,), aliases=True)
 
 
 @rule("Division", tops=(1, None), fork=True)
@@ -61,7 +61,9 @@ def _combination(layer: LayerParameter, bottoms: Shapes) -> Out:
         need(shape[:2] == (n, c), f"all bottoms must begin with {n}x{c}, as the first; one is {text(shape)}")
         inside = y + shape[2] <= height and x + shape[3] <= width
         need(inside, f"{text(shape)} at row {y}, column {x} goes past the {height}x{width} of the top")
-    return Out((checked((n, c, height, width), "the top"),), views=(Look.LOST if len(shapes) > 1 else SAME,))
+    return Out(
+        (checked((n, c, height, width), "the top"),), views=(LayoutEffect.LOST if len(shapes) > 1 else SAME,)
+    )
 
 
 def _corners(rows: object, columns: object, count: int, what: str) -> list[tuple[int, int]]:
@@ -103,7 +105,7 @@ def _hyper_columns(layer: LayerParameter, bottoms: Shapes) -> Out:
     for shape in shapes[1:]:
         need(shape[0] == n and shape[2] <= h, f"{text(shape)} must begin with {n} and be at most {h} high")
     places = n * (p.sample_num if p.is_train else h * w // hyper_step(layer, h * w))
-    return Out(((places, sum(s[1] for s in shapes[1:]), 1, 1), (places, k)), views=(Look.LOST,))
+    return Out(((places, sum(s[1] for s in shapes[1:]), 1, 1), (places, k)), views=(LayoutEffect.LOST,))
 
 
 def hyper_step(layer: LayerParameter, places: int) -> int:
@@ -117,7 +119,7 @@ def _flow_warp(layer: LayerParameter, bottoms: Shapes) -> Out:
     """Each pixel is fetched from where the second bottom, (N, 2, H, W), says."""
     (n, _, h, w), flow = four_axes(bottoms[0]), bottoms[1]
     need(flow == (n, 2, h, w), f"the second bottom must be {text((n, 2, h, w))}, not {text(flow)}")
-    return Out(bottoms[:1], views=(Look.WHOLE,))
+    return Out(bottoms[:1], views=(LayoutEffect.WHOLE,))
 
 
 @rule("AttPooling", "PwAttend", bottoms=2, fork=True)
@@ -129,7 +131,7 @@ def _attention_window(layer: LayerParameter, bottoms: Shapes) -> Out:
     if attends_globally(layer):
         need(h == w and stride == 1, "the global mode takes a square blob and stride 1")
         need(w + 2 * pad == extent, f"the global mode needs a kernel that covers the {w + 2 * pad} columns")
-        view, size = Look.WHOLE, weights[2:]
+        view, size = LayoutEffect.WHOLE, weights[2:]
     else:
         need(min(h, w) + 2 * pad >= extent, "the kernel is larger than the padded input")
         size = ((h + 2 * pad - extent) // stride + 1, (w + 2 * pad - extent) // stride + 1)

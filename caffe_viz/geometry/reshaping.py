@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from caffe_viz.geometry.fields import SAME, Field, Look, Shape, View, window
-from caffe_viz.geometry.rearranging import pixel_shuffled
+from caffe_viz.geometry.fork_reshaping import pixel_shuffled
+from caffe_viz.geometry.receptive_fields import SAME, LayoutEffect, ReceptiveField, Shape, View, window
 from caffe_viz.geometry.table import Out, Shapes, axis_of, legacy, need, rule, text
 from caffe_viz.netdef import LayerParameter
 
@@ -53,7 +53,7 @@ def _softmax(layer: LayerParameter, bottoms: Shapes) -> Out:
 
 @rule("MVN")
 def _mvn(layer: LayerParameter, bottoms: Shapes) -> Out:
-    return Out((legacy(bottoms[0]),), views=(Look.WHOLE,))
+    return Out((legacy(bottoms[0]),), views=(LayoutEffect.WHOLE,))
 
 
 @rule("Eltwise", bottoms=(2, None))
@@ -96,7 +96,7 @@ def _concat(layer: LayerParameter, bottoms: Shapes) -> Out:
     if param.per_fla_fuse and axis == 1:  # intel/caffe flattens the bottoms first
         need(len({(len(s), s[0]) for s in bottoms}) == 1, "all bottoms must have as many axes and items")
         values = sum(math.prod(shape[1:]) for shape in bottoms)
-        return Out(((first[0], values, *[1] * (len(first) - 2)),), views=(Look.LOST,))
+        return Out(((first[0], values, *[1] * (len(first) - 2)),), views=(LayoutEffect.LOST,))
     for shape in bottoms[1:]:
         same = len(shape) == len(first) and all(
             a == b for i, (a, b) in enumerate(zip(first, shape, strict=True)) if i != axis
@@ -106,7 +106,9 @@ def _concat(layer: LayerParameter, bottoms: Shapes) -> Out:
         )
     top = (*first[:axis], sum(s[axis] for s in bottoms), *first[axis + 1 :])
     alone = len(bottoms) == 1
-    return Out((top,), views=(Look.LOST if _spatial(first, axis) and not alone else SAME,), aliases=alone)
+    return Out(
+        (top,), views=(LayoutEffect.LOST if _spatial(first, axis) and not alone else SAME,), aliases=alone
+    )
 
 
 @rule("Slice", tops=(1, None))
@@ -129,7 +131,7 @@ def _slice(layer: LayerParameter, bottoms: Shapes) -> Out:
     return Out(tops, views=tuple(_from(shape, axis, a) for a in starts), aliases=count == 1)
 
 
-def _from(shape: Shape, axis: int, start: int) -> Field:
+def _from(shape: Shape, axis: int, start: int) -> ReceptiveField:
     """View of a top that begins at `start` along one axis of its bottom."""
     offset = [0, 0]
     if _spatial(shape, axis):
@@ -164,7 +166,7 @@ def _crop(layer: LayerParameter, bottoms: Shapes) -> Out:
 
 def _regrouped(shape: Shape, top: Shape) -> View:
     """View of a layer that keeps the order of values: the layout stays where the last two axes stay."""
-    return SAME if len(shape) >= 4 and len(top) >= 4 and shape[-2:] == top[-2:] else Look.LOST
+    return SAME if len(shape) >= 4 and len(top) >= 4 and shape[-2:] == top[-2:] else LayoutEffect.LOST
 
 
 @rule("Flatten", in_place=False)
@@ -219,7 +221,7 @@ def _permute(layer: LayerParameter, bottoms: Shapes) -> Out:
     order += [i for i in range(len(shape)) if i not in order]
     kept = len(shape) >= 4 and order[-2:] == [len(shape) - 2, len(shape) - 1]
     top, same = tuple(shape[o] for o in order), order == sorted(order)
-    return Out((top,), views=(SAME if kept else Look.LOST,), aliases=same)
+    return Out((top,), views=(SAME if kept else LayoutEffect.LOST,), aliases=same)
 
 
 @rule("Unsqueeze")
@@ -229,7 +231,7 @@ def _unsqueeze(layer: LayerParameter, bottoms: Shapes) -> Out:
     place = dim if dim >= 0 else dim + len(shape) + 1
     need(0 <= place <= len(shape), f"dim {dim} is out of range for {len(shape)} axes")
     top = (*shape[:place], 1, *shape[place:])
-    return Out((top,), views=(SAME if len(shape) >= 4 and place <= len(shape) - 2 else Look.LOST,))
+    return Out((top,), views=(SAME if len(shape) >= 4 and place <= len(shape) - 2 else LayoutEffect.LOST,))
 
 
 @rule("Tile")
@@ -238,7 +240,7 @@ def _tile(layer: LayerParameter, bottoms: Shapes) -> Out:
     axis = axis_of(shape, layer.tile_param.axis)
     need(tiles > 0, "tile_param needs tiles, at least 1")
     top = (*shape[:axis], shape[axis] * tiles, *shape[axis + 1 :])
-    return Out((top,), views=(Look.LOST if _spatial(shape, axis) and tiles > 1 else SAME,))
+    return Out((top,), views=(LayoutEffect.LOST if _spatial(shape, axis) and tiles > 1 else SAME,))
 
 
 @rule("BatchReindex", bottoms=2)
@@ -272,7 +274,9 @@ def _reduction(layer: LayerParameter, bottoms: Shapes) -> Out:
     (shape,), axis = bottoms, axis_of(bottoms[0], layer.reduction_param.axis)
     return Out(
         (shape[:axis],),
-        views=(Look.LOST if _spatial(shape, axis) and axis == len(shape) - 1 else Look.WHOLE,),
+        views=(
+            LayoutEffect.LOST if _spatial(shape, axis) and axis == len(shape) - 1 else LayoutEffect.WHOLE,
+        ),
     )
 
 
@@ -287,7 +291,7 @@ def _arg_max(layer: LayerParameter, bottoms: Shapes) -> Out:
             f"top_k {param.top_k} is more than the {math.prod(shape[1:])} values of an image",
         )
         top = (shape[0], 2 if param.out_max_val else 1, param.top_k, *[1] * (len(shape) - 3))
-        return Out((top,), views=(Look.WHOLE,))
+        return Out((top,), views=(LayoutEffect.WHOLE,))
     axis = axis_of(shape, param.axis)
     need(
         param.top_k <= shape[axis],

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from caffe_viz.geometry.fields import Shape
-from caffe_viz.geometry.mixing import RECURRENT
+from caffe_viz.geometry.batch_dependent import RECURRENT
+from caffe_viz.geometry.receptive_fields import Shape
 from caffe_viz.geometry.results import LayerGeometry
 
 # Layers of one bottom that leave each value where it is, and those that change its axes only.

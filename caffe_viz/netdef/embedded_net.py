@@ -15,9 +15,8 @@ from google.protobuf.text_format import ParseError
 from caffe_viz.errors import InputError
 from caffe_viz.netdef.blobs import blob_shape
 from caffe_viz.netdef.copying import without_layers
-from caffe_viz.netdef.foreign import head, what_is
 from caffe_viz.netdef.hdf5 import is_hdf5
-from caffe_viz.netdef.light import LAYERS, light_blob, light_layers, need_text
+from caffe_viz.netdef.headers import LAYERS, blob_header, layer_headers, need_text
 from caffe_viz.netdef.net_pb2 import (
     TEST,
     TRAIN,
@@ -27,6 +26,7 @@ from caffe_viz.netdef.net_pb2 import (
     Unknown,
     V1LayerParameter,
 )
+from caffe_viz.netdef.sniffing import describe_format, head
 from caffe_viz.netdef.text import elements, is_repeated
 from caffe_viz.netdef.unknown import OWN, owner_of
 from caffe_viz.netdef.upgrade import upgrade
@@ -52,7 +52,7 @@ def own_weights(path: str | Path) -> Path | None:
     return Path(path) if is_binary(path) else None
 
 
-def net_inside(path: str | Path) -> NetParameter:
+def embedded_net(path: str | Path) -> NetParameter:
     """The net in a caffemodel of any age, as V2 without blobs; their values are not read.
 
     Caffe stores the layers of one phase, with the Split layers that it has put in: these are taken out again.
@@ -60,7 +60,7 @@ def net_inside(path: str | Path) -> NetParameter:
     which the file tells the names alone have no shape. Of fields that a fork has, their numbers are kept.
 
     Raises:
-        InputError: the file is no caffemodel, or has weights and no net.
+        InputError: the file is not a caffemodel, or has weights and no net.
     """
     path = Path(path)
     if is_hdf5(path):
@@ -94,8 +94,10 @@ def net_inside(path: str | Path) -> NetParameter:
 
 
 def _no_net(path: Path) -> InputError:
-    what = what_is(path.read_bytes())
-    return InputError(f"{path} is binary, so no prototxt, and no caffemodel: {what}.")
+    what = describe_format(path.read_bytes())
+    return InputError(
+        f"{path} is binary, so it is not a prototxt, and it is not a caffemodel either: {what}."
+    )
 
 
 def _light(data: Bytes) -> NetParameter:
@@ -109,8 +111,8 @@ def _light(data: Bytes) -> NetParameter:
                 net.MergeFromString(data[field.first : field.end])
         elif field.number in LAYERS:
             places.append(field)
-    for (layer, blobs), place in zip(light_layers(data), places, strict=True):
-        layer.blobs.extend(light_blob(data, blob) for blob in blobs)
+    for (layer, blobs), place in zip(layer_headers(data), places, strict=True):
+        layer.blobs.extend(blob_header(data, blob) for blob in blobs)
         kept = [] if isinstance(layer, V1LayerParameter) else list(filter(_is_sound, layer.unknown))
         for name in OWN:
             if name in layer.DESCRIPTOR.fields_by_name:
