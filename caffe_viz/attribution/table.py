@@ -66,7 +66,7 @@ METHODS = {
 
 
 def may_not_fit(name: str, layer: str | None) -> bool:
-    """Whether a method may be left out where it does not fit a net, as all are asked for; of this `layer`."""
+    """Whether a method that does not fit a net may be left out when all are asked for; with this `layer`."""
     reads = METHODS[name].reads
     return reads is not Reads.ANY and (reads is not Reads.LAYER or layer is None)
 

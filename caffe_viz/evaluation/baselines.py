@@ -27,7 +27,7 @@ def smooth(size: tuple[int, int], rng: np.random.Generator) -> Array:
 
 
 def centre(size: tuple[int, int], rng: np.random.Generator) -> Array:
-    """(H, W), highest in the middle: photographers put things there. Sides count alike, long or short."""
+    """(H, W), highest in the middle, where photographers put things. Both sides count alike."""
     y, x = (np.abs((np.arange(n) + 0.5) / n - 0.5) for n in size)
     return np.asarray(-np.hypot(y[:, None], x), np.float32)
 

@@ -91,15 +91,15 @@ class Reporting:
         return time.monotonic() > self._deadline
 
     def _one_by_one(self, waiting: list[Part]) -> Iterator[str]:
-        """Make what there is time for, here; notes as of `_make`."""
+        """Make the parts there is time for in this process; yields notes, as `_make`."""
         while (chosen := self._fitting(waiting)) is not None:
             waiting.remove(chosen)
             yield self._make(chosen)
 
     def _by_workers(self, cluster: Cluster, waiting: list[Part]) -> Iterator[str]:
-        """Have it made, several parts at once.
+        """Have several parts made at once by workers.
 
-        A search for places takes all workers; so these wait until something of each layer is made.
+        A search for places takes all workers, so searches wait until there is something of each layer.
         """
         searches = [part for part in waiting if part.asked is None]
         count = waiting.index(searches[-1]) + 1 if searches else 0
@@ -125,7 +125,7 @@ class Reporting:
         return Parts.of(self.subject)
 
     def _given(self, waiting: list[Part], given: dict[str, Part]) -> Iterator[Asked]:
-        """Parts for which there is time when a worker is free; they are `given` then."""
+        """Yield the parts for which there is time when a worker is free, and put them into `given`."""
         while (chosen := self._fitting(waiting)) is not None:
             assert chosen.asked is not None
             waiting.remove(chosen)
@@ -133,7 +133,7 @@ class Reporting:
             yield chosen.asked()
 
     def _taken(self, report: Report, given: dict[str, Part]) -> str:
-        """Keep what a worker made; notes as of `_make`."""
+        """Store what a worker made; returns notes, as `_make`."""
         if not report.ends:
             return ""
         part = given.pop(report.key)
@@ -143,7 +143,7 @@ class Reporting:
         return self._kept(part, report.made)
 
     def _fitting(self, waiting: list[Part]) -> Part | None:
-        """The first that there is time for, as far as is known by now how fast the machine is."""
+        """Return the first part there is time for, judged by the speed of the machine so far."""
         rest = self._deadline - time.monotonic()
         return next((part for part in waiting if part.seconds() < rest), None) if rest > 0 else None
 
@@ -161,7 +161,7 @@ class Reporting:
         self._written = time.monotonic()
 
     def _make(self, part: Part) -> str:
-        """A note if it could not be made."""
+        """Make a part; returns a note if that failed."""
         if self._is_kept(part):
             return ""
         began = time.monotonic()

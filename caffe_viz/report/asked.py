@@ -1,4 +1,4 @@
-"""Parts that take long as values, so that the workers of a cluster can be asked for them."""
+"""Slow parts of a report as values, so that the workers of a cluster can make them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Asked:
     title: str
 
     def steps(self, subject: Subject, alone: bool = False) -> Steps[Made]:
-        """Make it, step by step; `alone`, by this process, as others make other parts."""
+        """Make it step by step; `alone` means in this process only, while others make other parts."""
         raise NotImplementedError
 
     def __str__(self) -> str:
@@ -56,7 +56,7 @@ class Attributed(Asked):
 
 @dataclass(frozen=True)
 class Report:
-    """Of the part `key`: it was `made` in so many `seconds`, or `failed`, and why; else it is under way."""
+    """The state of the part `key`: `made` in so many `seconds`, `failed` with the reason, or in progress."""
 
     key: str
     made: Made | None = None
@@ -65,7 +65,7 @@ class Report:
 
     @property
     def ends(self) -> bool:
-        """Whether it is the last of its part."""
+        """Whether it is the last report on its part."""
         return self.made is not None or bool(self.failed)
 
 
@@ -78,7 +78,7 @@ class Parts:
 
     @classmethod
     def of(cls, subject: Subject) -> Parts:
-        """For another process."""
+        """Make them ready for another process."""
         return cls(subject.elsewhere(), chosen(subject.network.engine, subject.network.device))
 
     def open(self) -> Callable[[Asked], Iterator[Report]]:

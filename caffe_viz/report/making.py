@@ -1,4 +1,4 @@
-"""The parts of a report, one function for each kind: what it shows -> values and pictures."""
+"""Make the parts of a report, with one function for each kind, as values and pictures."""
 
 from __future__ import annotations
 
@@ -45,21 +45,21 @@ CURVES = {  # captions of the pictures of a training
 
 
 class OutOfTime(Exception):
-    """The time for a part was up; what was done is thrown away."""
+    """The time for a part was up; what was done of it is discarded."""
 
 
 def why(error: Exception) -> str:
-    """What is said of a part that could not be made."""
+    """The text shown for a part that could not be made."""
     return str(error) if isinstance(error, CaffeVizError) else f"{type(error).__name__}: {error}"
 
 
 def structure(subject: Subject) -> Made:
-    """The graph of layers as SVG; each leads to its section, if it has one."""
+    """Draw the graph of layers as SVG; each layer links to its section, if it has one."""
     return Made({"svg": graph(subject, lambda layer: f"#layer-{layer.index}")})
 
 
 def graph(subject: Subject, address: Callable[[LayerGeometry], str]) -> str:
-    """The graph of layers as SVG, those of unknown types too; those of `subject.layers` lead somewhere."""
+    """Draw the graph of layers as SVG, including unknown types; those of `subject.layers` are links."""
     drawn = show_structure(with_batch(subject.network.whole, 1))
     known = {layer.name: layer for layer in subject.layers}
     names = {layer.index: layer.name for node in drawn.graph.nodes for layer in node.layers}
@@ -72,7 +72,7 @@ def graph(subject: Subject, address: Callable[[LayerGeometry], str]) -> str:
 
 
 def weights(subject: Subject, layer: LayerGeometry) -> Made:
-    """A picture of the weights that are no vector, and the statistics of every parameter."""
+    """Draw the weights, unless they are vectors, and compute the statistics of every parameter."""
     message = subject.messages[layer.name]
     if layer.name not in subject.stored:
         raise InputError(
@@ -96,7 +96,7 @@ def weights(subject: Subject, layer: LayerGeometry) -> Made:
 
 
 def answer(subject: Subject, number: int) -> Made:
-    """What the net saw, and the likeliest classes; `failed` where it ends in no value for each class."""
+    """Show what the net saw, and the most likely classes; `failed` if the net does not end in classes."""
     network, image = subject.network, subject.images[number]
     shots = []
     if network.pictures is not None:
@@ -117,7 +117,7 @@ def answer(subject: Subject, number: int) -> Made:
 
 
 def activation(subject: Subject, number: int, layer: LayerGeometry, blob: str) -> Made:
-    """A blob for one image: maps as tiles, vectors as lines; and how active each filter is."""
+    """Draw a blob for one image, maps as tiles and vectors as lines, and list how active each filter is."""
     array, image = subject.blobs(number)[blob], subject.images[number]
     state = relu_state(subject.network.message, blob)
     first = max(1, PIXELS // math.prod(array.shape[1:]))
@@ -134,7 +134,7 @@ def activation(subject: Subject, number: int, layer: LayerGeometry, blob: str) -
 
 
 def attribution(subject: Subject, number: int, method: str) -> Steps[Made]:
-    """The map of one method for an image's likeliest class, or why it does not fit."""
+    """Draw the map of one method for an image's most likely class, or say why it does not fit."""
     image = subject.images[number]
     try:
         a = yield from attributing(subject.probe, image.pixels[None], None, method, names=[image.name])
@@ -159,9 +159,9 @@ def attribution(subject: Subject, number: int, method: str) -> Steps[Made]:
 def ascent(
     subject: Subject, layer: LayerGeometry, filters: Sequence[int], alone: bool = False
 ) -> Steps[Made]:
-    """Inputs that maximise `filters`, one picture each.
+    """Make inputs that maximise `filters`, one picture each.
 
-    By a process for each core, or `alone`, by this one.
+    By one process for each core, or if `alone`, in this process.
     """
     network, climbing = climbing_of(subject.network, layer.name, filters, method=METHOD, steps=STEPS)
     if alone:
@@ -172,7 +172,7 @@ def ascent(
 
 
 def ascended(shown: Maximized) -> Made:
-    """The images of an ascent, one picture each."""
+    """Return the images of an ascent, one picture each."""
     found = shown.ascent
     shots = [
         Shot(
@@ -193,7 +193,7 @@ def ascended(shown: Maximized) -> Made:
 
 
 def ascent_macs(subject: Subject, layer: LayerGeometry) -> int:
-    """Multiply-adds of one forward of the net that is climbed, for one filter."""
+    """Multiply-adds of one forward pass of the net that is climbed, for one filter."""
     part = climbed(subject.network, layer.name)
     size = canvas_size(part.message, layer.name, part.data)
     return measure(auxiliary_net(part.message, layer.name, size=size, image=part.data).message).macs
@@ -207,10 +207,10 @@ def places(
     late: Callable[[], bool],
     cluster: Any = None,
 ) -> Made:
-    """The places in the photos that activate `filters` most; the workers of a `cluster` look for them.
+    """Find the places in the photographs that activate `filters` most; the workers of a `cluster` can do it.
 
     Raises:
-        OutOfTime: it became `late` before all were looked at; the next search goes on from there.
+        OutOfTime: It became `late` before all were looked at; the next search continues from there.
     """
     assert subject.photos is not None
     file = shelf.folder / f"layer-{layer.index:04d}-search.npz"
@@ -234,7 +234,7 @@ def places(
 
 
 def training(subject: Subject) -> Made:
-    """The record: curves, and the kernels of the first kept layer at each moment."""
+    """Draw the record: curves, and the kernels of the first kept layer at each moment."""
     assert subject.record is not None
     order = subject.network.preprocess.channel_order
     found = show_evolution(subject.record, channel_order=order)
@@ -262,7 +262,7 @@ def training(subject: Subject) -> Made:
 
 
 def _distribution(array: Array) -> dict[str, Any]:
-    """Histogram and moments of a parameter; only of what is finite."""
+    """Histogram and moments of the finite values of a parameter."""
     flat = array.ravel()
     good = flat[np.isfinite(flat)]
     if not good.size:

@@ -1,4 +1,4 @@
-"""What is on the shelf -> one HTML page that asks nothing of the network."""
+"""Put the finished parts into one HTML page that loads nothing from the network."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STYLES, SCRIPTS = ("colours.css", "page.css", "graph.css"), ("page.js", "graph.j
 
 
 def page(subject: Subject, shelf: Shelf, plan: Plan, beside: bool, command: str) -> bytes:
-    """The page; with `beside` its pictures are named, else they are in it."""
+    """Return the page; its pictures are in it, or with `beside`, only named."""
     environment = templates("caffe_viz.report")
     environment.filters |= {"number": _short, "text": tables.text, "bars": _bars}
     style, script = svg.style() + _static(STYLES), _static(SCRIPTS)
@@ -65,7 +65,7 @@ def page(subject: Subject, shelf: Shelf, plan: Plan, beside: bool, command: str)
 
 
 def need_jinja2() -> None:
-    """Raises RunError if the library is not installed."""
+    """Raise RunError if the library is not installed."""
     if find_spec("jinja2") is None:
         raise RunError("reports need jinja2: pip install 'caffe-viz[report]'.")
 
@@ -86,7 +86,7 @@ def _static(names: Sequence[str]) -> str:
 
 
 def _policy(style: str, script: str, beside: bool) -> str:
-    """Nothing from outside, and of what is inside only what we wrote."""
+    """Content security policy: nothing from outside, and inside only what we wrote."""
     images = "data: 'self' file:" if beside else "data:"
     return (
         f"default-src 'none'; img-src {images}; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
@@ -99,18 +99,18 @@ def _hash(text: str) -> str:
 
 
 def _raw(text: str) -> Markup:
-    """Our own files, and the SVG, which has escaped what it holds."""
+    """Mark as HTML: our own files, and the SVG, whose contents are escaped already."""
     from markupsafe import Markup
 
     return Markup(text)
 
 
 def _short(value: Any) -> str:
-    """Four digits, or a dash for what is not there."""
+    """Format with four digits, or as a dash if there is no value."""
     return "-" if value is None else f"{value:.4g}"
 
 
 def _bars(counts: Sequence[int], height: int = 40) -> list[tuple[int, float, float]]:
-    """Counts as (x, y, height) of bars 1 wide in a box `height` high; their square roots, as tails count."""
+    """Bars (x, y, height) of width 1 in a box `height` high; heights are square roots, so that tails show."""
     most = max(counts) ** 0.5 or 1
     return [(x, height * (1 - c**0.5 / most), height * c**0.5 / most) for x, c in enumerate(counts) if c]

@@ -1,4 +1,4 @@
-"""Which parts a report has, in the order in which they are made."""
+"""Decide which parts a report has, and in which order they are made."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Part:
-    """One thing to make: its `key` on the shelf, what to call it, what makes it, how long that may take.
+    """One thing to make: its `key`, its name, the function that makes it, and how long that may take.
 
-    `asked`: what a worker is asked for, of what workers can make. `took`: learn how many seconds it took.
+    `asked` describes it for a worker, if workers can make it. `took` tells it how many seconds it took.
     """
 
     key: str
@@ -42,7 +42,7 @@ class Part:
 
 @dataclass
 class Pace:
-    """How fast an ascent is, as far as it is known: by all cores of this machine, or by one worker."""
+    """How fast an ascent is, as far as known: on all cores of this machine, or on one worker."""
 
     start: float  # seconds that its processes take to begin
     macs_per_second: float = 1e10
@@ -50,17 +50,17 @@ class Pace:
     _seconds: float = field(default=0.0, repr=False)
 
     def climbed(self, macs: float, seconds: float) -> None:
-        """Learn from an ascent."""
+        """Learn from an ascent that took so long."""
         self._macs += macs
         self._seconds += max(seconds - self.start, 0.1)
         self.macs_per_second = self._macs / self._seconds
 
 
 class Plan:
-    """The parts of `subject`: those that every report has, and those that are made while there is time.
+    """The parts of `subject`: those that every report has, and those that are made if there is time.
 
-    Among these, those of the layer `first` come first. With a `cluster`, workers make them, each one by
-    itself, which takes as long however many they are.
+    Among the latter, those of the layer `first` come first. With a `cluster`, workers make them one by one,
+    which takes equally long however many workers there are.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Plan:
         self._macs: dict[int, int] = {}  # of an ascent, by layer
 
     def needed(self) -> Iterator[Part]:
-        """What takes seconds."""
+        """The parts that take seconds."""
         subject = self.subject
         yield Part("structure", "structure", partial(making.structure, subject))
         if subject.record is not None:
@@ -89,7 +89,7 @@ class Plan:
             yield from self._of_image(number)
 
     def extra(self) -> Iterator[Part]:
-        """What takes long, the most telling first."""
+        """The parts that take long, the most informative first."""
         layers = spread([x for x in self.subject.layers if self.has_filters(x) and self.subject.runs])
         layers.sort(key=lambda layer: layer.name != self._first)
         most = max((_filters(layer) for layer in layers), default=0)
@@ -105,7 +105,7 @@ class Plan:
                 yield from self._slow()
 
     def most_active(self, layer: LayerGeometry) -> list[int]:
-        """The filters of `layer`, those first that the images activate most; without images by number."""
+        """The filters of `layer`, those most active for the images first; without images, by number."""
         parts = (
             self.shelf.get(f"{image_key(k)}-{layer_key(layer)}-0") for k in range(len(self.subject.images))
         )
@@ -115,7 +115,7 @@ class Plan:
         return [int(k) for k in np.argsort(-np.nan_to_num(np.mean(known, axis=0)), kind="stable")]
 
     def unfinished(self) -> list[str]:
-        """What there was no time for at all yet, in words."""
+        """What there was no time for at all so far, in words."""
         found, has = [], self.shelf.get
         layers = [layer for layer in self.subject.layers if self.has_filters(layer) and self.subject.runs]
         bare = [layer for layer in layers if not any(map(has, self.ascents(layer)))]
@@ -133,7 +133,7 @@ class Plan:
 
     @staticmethod
     def has_filters(layer: LayerGeometry) -> bool:
-        """Whether inputs are looked for that maximise its filters."""
+        """Whether the report shows inputs that maximise its filters."""
         return layer.type in CLIMBED and _filters(layer) > 0
 
     def ascents(self, layer: LayerGeometry) -> list[str]:
@@ -172,7 +172,7 @@ class Plan:
         return Part(asked.key, title, make, lambda: self._seconds(method), lambda: asked)
 
     def _made(self, asked: Asked, late: Callable[[], bool] = lambda: False) -> Made:
-        """Make it here. Raises OutOfTime if it became `late` before it was finished."""
+        """Make it in this process. Raises OutOfTime if it became `late` first."""
         run = Run(asked.steps(self.subject))
         for _ in run:
             if late():
@@ -180,7 +180,7 @@ class Plan:
         return run.made
 
     def _seconds(self, method: str) -> float:
-        """About how long a method takes; 0 where that does not matter, or nothing fits."""
+        """Estimate how long a method takes; 0 if that does not matter, or none fits."""
         try:
             return PASSES[method](self.subject.probe) * self._pass if method in PASSES else 0.0
         except InputError:  # which is what making it will say
@@ -188,7 +188,7 @@ class Plan:
 
     @cached_property
     def _pass(self) -> float:
-        """Seconds of one forward."""
+        """Seconds of one forward pass."""
         probe, pixels = self.subject.probe, self.subject.images[0].pixels[None]
         blob = self.subject.network.heads[0].answer
         probe.forward(pixels, [blob])
@@ -237,7 +237,7 @@ def method_key(number: int, method: str) -> str:
 
 
 def spread(items: Sequence[T]) -> list[T]:
-    """From coarse to fine: the last, then those half-way, those half-way between these, ...
+    """Order from coarse to fine: the last, then the one half-way, then those half-way between, ...
 
     >>> spread("abcde")
     ['e', 'a', 'c', 'b', 'd']

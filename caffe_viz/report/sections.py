@@ -1,4 +1,4 @@
-"""What the page shows of images and layers, gathered from the shelf; no HTML yet."""
+"""What the page shows of images and layers, collected from the finished parts; no HTML yet."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from caffe_viz.views.classified import described
 
 @dataclass(frozen=True)
 class Attributions:
-    """The maps of one image: (method, part); and why others are not there, by reason."""
+    """The maps of one image as (method, part), and the methods without one, by reason."""
 
     made: Sequence[tuple[str, Finished]]
     refused: Sequence[tuple[str, str]]
@@ -34,9 +34,9 @@ class ImageSection:
 
 @dataclass(frozen=True)
 class LayerSection:
-    """A layer with all that there is of it; `activations` are (number of the image, top, part).
+    """A layer and everything there is of it; `activations` are (number of the image, top, part).
 
-    `shown_at`: the layer that made the blob that this one works on in place.
+    `shown_at` is the layer that made the blob on which this one works in place.
     """
 
     layer: LayerGeometry
@@ -126,7 +126,7 @@ def layer_section(subject: Subject, shelf: Shelf, plan: Plan, layer: LayerGeomet
 
 
 def _facts(subject: Subject, layer: LayerGeometry) -> list[tuple[str, str]]:
-    """What the table says of a layer, as words."""
+    """The words that the table shows about a layer."""
     rows = [
         ("bottoms", ", ".join(_shaped(layer.bottoms, layer.bottom_shapes))),
         ("tops", ", ".join(_shaped(layer.tops, layer.top_shapes))),

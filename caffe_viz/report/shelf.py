@@ -20,7 +20,7 @@ FORMAT = 2  # of the parts; another one begins anew
 
 @dataclass(frozen=True)
 class Shot:
-    """A picture for the page: (H, W, 3) RGB in 0..1, what it shows in words, the name that it is saved by."""
+    """A picture for the page: (H, W, 3) RGB in 0..1, a description, and its file name."""
 
     rgb: ArrayLike
     alt: str
@@ -30,7 +30,7 @@ class Shot:
 
 @dataclass(frozen=True)
 class Made:
-    """What one part gives: values for the page, and pictures."""
+    """The result of one part: values for the page, and pictures."""
 
     facts: Mapping[str, Any]
     shots: tuple[Shot, ...] = ()
@@ -38,7 +38,7 @@ class Made:
 
 @dataclass(frozen=True)
 class Kept:
-    """A picture on the shelf: its file, its size in pixels."""
+    """A stored picture: its file and its size in pixels."""
 
     path: Path
     width: int
@@ -49,7 +49,7 @@ class Kept:
 
 @dataclass(frozen=True)
 class Finished:
-    """A part on the shelf; `failed` says why there is nothing else."""
+    """A stored part; `failed` says why there is nothing else."""
 
     facts: Mapping[str, Any]
     shots: tuple[Kept, ...]
@@ -57,13 +57,13 @@ class Finished:
 
 
 class Shelf:
-    """Parts by key in a folder, those of one report: parts of another `identity` are thrown away.
+    """The parts of one report by key, in a folder; parts of another `identity` are deleted.
 
-    A part is there when its JSON is, which is written last.
+    A part exists once its JSON does, which is written last.
 
     Raises:
-        InputError: the folder holds other things than parts.
-        RunError: it cannot be written.
+        InputError: The folder holds something other than parts.
+        RunError: It cannot be written.
     """
 
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
@@ -75,7 +75,7 @@ class Shelf:
         write_whole(folder / ABOUT, about.encode())
 
     def get(self, key: str) -> Finished | None:
-        """The part, or None if it is not finished."""
+        """Return the part, or None if it is not finished."""
         try:
             found = json.loads((self.folder / f"{key}.json").read_text("utf-8"))
             shots = tuple(Kept(self.folder / file, *rest) for file, *rest in found["shots"])
@@ -99,7 +99,7 @@ class Shelf:
         self._write(key, {"facts": {}, "shots": [], "failed": reason})
 
     def need_own(self) -> None:
-        """Raises RunError if another report has begun in the folder, so that two never mix."""
+        """Raise RunError if another report was started in the folder, so that two never mix."""
         if self._about() != self._identity:
             raise RunError(
                 f"{self.folder} was removed, or another report was started in it: choose another "

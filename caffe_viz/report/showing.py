@@ -1,4 +1,4 @@
-"""Values as JSON has them, and pictures large enough to be seen."""
+"""Values for JSON, and pictures large enough to see."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ SIDE, THICK = 224, 24  # pixels that small images are enlarged to, and of the th
 
 
 def json_number(value: Any) -> float | None:
-    """With six digits; None for NaN and infinity, which JSON does not have."""
+    """Round to six digits; None for NaN and infinity, which JSON does not have."""
     return float(f"{float(value):.6g}") if np.isfinite(value) else None
 
 
 def plain(value: Any) -> Any:
-    """`json_number` of a float; anything else as it is."""
+    """Return `json_number` of a float, anything else as it is."""
     return json_number(value) if isinstance(value, float) else value
 
 
 def enlarged(rgb: Any, side: int = SIDE) -> Array:
-    """A small picture (h, w, 3) with every pixel a block, about as large as `side`."""
+    """Enlarge a small picture (h, w, 3) to about `side`, with a block for each pixel."""
     array = np.asarray(rgb, np.float32)
     return visible(array, max(1, round(side / max(array.shape[:2]))), THICK)
 
@@ -36,5 +36,5 @@ def stem(path: str) -> str:
 
 
 def file_name(name: str, what: str) -> str:
-    """What a picture is saved by, without an ending."""
+    """Return the name under which a picture is saved, without suffix."""
     return safe_name(f"{name}_{what}"[-100:])

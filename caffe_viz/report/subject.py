@@ -1,4 +1,4 @@
-"""What a report is about: the network, the images, a record of its training; and the net at work."""
+"""What a report is about: the network, the images, a record of the training; and the loaded net."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from caffe_viz.views.streams import run_image
 
 @dataclass(frozen=True)
 class File:
-    """A file that the report was made of."""
+    """A file from which the report was made."""
 
     what: str
     path: str
@@ -36,7 +36,7 @@ class File:
 
     @classmethod
     def of(cls, what: str, path: PathLike) -> File:
-        """Raises InputError if it cannot be read."""
+        """Read it. Raises InputError if that fails."""
         try:
             return cls(what, str(path), Path(path).stat().st_size, sha256(path))
         except OSError as error:
@@ -53,7 +53,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Subject:
-    """`photos` are many images, in which the places that activate each filter most are looked for."""
+    """What a report is about. `photos` are searched for the places that activate each filter most."""
 
     network: Network
     images: tuple[Image, ...] = ()
@@ -70,12 +70,12 @@ class Subject:
         photos: PathLike | None = None,
         record: PathLike | None = None,
     ) -> Subject:
-        """Everything is read and checked, so that what is wrong is said before the long work.
+        """Read and check everything, so that errors come before the long work.
 
         Raises:
-            InputError: a file cannot be read, or Caffe would abort on the net; images without weights; the
+            InputError: A file cannot be read, or Caffe would abort on the net; images without weights; the
                 record of another net.
-            RunError: no engine is installed.
+            RunError: No engine is installed.
         """
         network = Network.of(net)
         if network.weights is None and (images or photos is not None):
@@ -102,46 +102,46 @@ class Subject:
 
     @property
     def file_name(self) -> str:
-        """What its report is called: as the caffemodel, so that snapshots of one net have one each."""
+        """The name of its report: that of the caffemodel, so that snapshots of one net have one each."""
         weights = self.network.weights
         return Path(weights).stem if isinstance(weights, str | Path) else self.name
 
     @property
     def runs(self) -> bool:
-        """Whether there are weights, so that the net can be run."""
+        """Whether there are weights, so that the net can run."""
         return self.network.weights is not None
 
     @property
     def engine_name(self) -> str:
-        """caffe or torch, or "" where nothing is run."""
+        """"caffe" or "torch", or "" if nothing is run."""
         network = self.network
         return chosen(network.engine, network.device, network.message) if self.runs else ""
 
     @property
     def remarks(self) -> list[str]:
-        """What the numbers depend on beside the files, and what is not shown."""
+        """What the numbers depend on besides the files, and what is not shown."""
         network = self.network
         return remarks(network.message, self.engine_name, network.engine, network.device)
 
     @property
     def layers(self) -> list[LayerGeometry]:
-        """Those that the prototxt names: without the hidden Split layers."""
+        """The layers in the prototxt, without hidden Split layers."""
         return [layer for layer in self.network.geometry.layers if layer.type != "Split"]
 
     def elsewhere(self) -> Subject:
-        """What another process needs of it to make parts; the file of the labels may not be there."""
+        """What another process needs of it to make parts; the file of the labels may not exist there."""
         how = self.network.preprocess
         labels = how.labels if how.labels.heads else self.network.labels
         return Subject(replace(self.network, preprocess=replace(how, labels=labels)), self.images)
 
     @cached_property
     def seen(self) -> dict[str, Shape]:
-        """Fully connected layer -> the axes of the blob that its units see."""
+        """Map fully connected layers to the axes of the blob that their units read."""
         return dict(seen_by_units(self.network.geometry.layers))
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """What makes two reports the same, so that one can go on where the other ended."""
+        """What two reports must have in common for one to continue the other."""
         digest = hashlib.sha256()
         for image in self.images:
             digest.update(repr((image.name, image.pixels.shape)).encode())
@@ -163,23 +163,23 @@ class Subject:
 
     @cached_property
     def messages(self) -> dict[str, LayerParameter]:
-        """What the prototxt says of each layer."""
+        """The message of each layer in the prototxt."""
         return {layer.name: layer for layer in self.network.message.layer}
 
     @cached_property
     def stored(self) -> dict[str, StoredLayer]:
-        """The weights by layer, read when they are asked for."""
+        """The weights by layer, read on demand."""
         layers = self.network.stored if self.network.weights is not None else []
         return {layer.name: layer for layer in layers if layer.blobs}
 
     @cached_property
     def probe(self) -> Probe:
-        """The net with no layer in place, for gradients."""
+        """The net without in-place layers, for gradients."""
         part = self.network.part(self.network.heads[0].answer)
         return Probe(part if part.data == self.network.data else self.network)
 
     def load(self) -> Any:
-        """The net, loaded once. Raises InputError or RunError where the engine cannot."""
+        """Load the net, once. Raises InputError or RunError if the engine cannot."""
         return self._net
 
     @cached_property
@@ -187,7 +187,7 @@ class Subject:
         return self.network.load()
 
     def blobs(self, number: int) -> Mapping[str, Array]:
-        """What image `number` makes of each blob, (C, H, W) or (K,), after layers that work in place."""
+        """Return the blobs for image `number`, (C, H, W) or (K,), after in-place layers."""
         if number not in self._blobs:
             self._blobs.clear()  # one image's blobs may take much memory
             network, pixels = self.network, self.images[number].pixels
@@ -196,13 +196,13 @@ class Subject:
 
 
 def files_of(network: Network, record: PathLike | None) -> tuple[File, ...]:
-    """Those that a report of `network` is made of. Raises InputError if one cannot be read."""
+    """Return the files from which a report of `network` is made. Raises InputError if one cannot be read."""
     paths = {"prototxt": network.prototxt, "caffemodel": network.weights, "record": record}
     return tuple(File.of(what, path) for what, path in paths.items() if isinstance(path, str | Path))
 
 
 def _check_record(path: PathLike, network: Network) -> None:
-    """Raises InputError if it is no record, or that of another net."""
+    """Raise InputError if it is not a record, or that of another net."""
     shapes = {
         (layer.name, k): tuple(shape)
         for layer in network.geometry.layers
@@ -218,7 +218,7 @@ def _check_record(path: PathLike, network: Network) -> None:
 
 
 def short_names(names: Sequence[str]) -> Sequence[str]:
-    """File names without their folders, where they still tell the images apart."""
+    """Strip folders from file names if the images can still be told apart."""
     short = [name.replace("\\", "/").rsplit("/", 1)[-1] for name in names]
     return short if len(set(short)) == len(short) else names
 

@@ -1,9 +1,9 @@
-"""The seam between what is to be done and who does it.
+"""Separate what is to be done from who does it.
 
-A `Work` is what many pieces have in common, such as a net and a recipe; it goes to each process once. A
-piece is a value that says which part is meant: filters, or images. A `Run` has the pieces done, in any
-order: in this process (`Here`), by the crew of an ascent, or on a cluster (`Cluster`). What is told of a
-piece are its reports; how they are put together is the affair of whoever asked.
+A `Work` is what many pieces have in common, such as a net and a recipe; each process gets it once. A piece
+is a value that says which part is meant: filters, or images. A `Run` does the pieces in any order: in this
+process (`Here`), in the worker processes of an ascent, or on a cluster (`Cluster`). It yields reports on the
+pieces; the caller puts them together.
 """
 
 from caffe_viz.tasks.cluster import Cluster

@@ -1,4 +1,4 @@
-"""Pieces done by the processes of a dask cluster."""
+"""Do pieces in the processes of a dask cluster."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ STOP_WAIT = 20.0  # seconds in which pieces that are asked to stop hand over wha
 
 @dataclass(frozen=True)
 class Cluster:
-    """The processes that a dask `client` is connected to.
+    """The processes to which a dask `client` is connected.
 
     Raises:
-        InputError: it is no client that is connected, or one of asyncio's.
+        InputError: It is not a connected client, or an asynchronous one.
     """
 
     client: Any
@@ -51,11 +51,11 @@ class Cluster:
             raise InputError(f"the dask client is {self.client.status}.")
 
     def __len__(self) -> int:
-        """Of its workers, at this moment."""
+        """The number of workers at this moment."""
         return len(self.client.nthreads())
 
     def running(self, work: Work[Piece, Report]) -> Running[Piece, Report]:
-        """A Run of `work` there."""
+        """Return a Run of `work` on the cluster."""
         return Running(self.client, work)
 
 
@@ -86,10 +86,10 @@ class _Told:
 
 @dataclass
 class Running(Generic[Piece, Report]):
-    """A Run on a cluster: as many pieces are there as it has workers, the others wait here.
+    """A Run on a cluster. It submits as many pieces as there are workers; the others wait here.
 
-    So the memory of client and scheduler does not grow with the pieces, and a worker's death is blamed on the
-    piece that it was at, not on those that waited for it.
+    That way the memory of client and scheduler does not grow with the number of pieces, and a worker's death
+    is blamed on the piece it was working on, not on those that waited.
     """
 
     client: Any
@@ -148,7 +148,7 @@ class Running(Generic[Piece, Report]):
         telling.join(ENDING)
 
     def _fill(self, waiting: Iterator[Piece]) -> None:
-        """Submit as many pieces as there are workers for."""
+        """Submit as many pieces as there are workers."""
         self._link.need()
         self._listen()
         self._link.look()
@@ -160,7 +160,7 @@ class Running(Generic[Piece, Report]):
             self._submit(now)
 
     def _listen(self) -> None:
-        """Hear of deaths and of reports on the way; a scheduler forgets who listens with the connection."""
+        """Subscribe to deaths and to reports; a scheduler forgets subscribers when the connection is lost."""
         if not self._listens:
             for topic in (self.name, "all"):
                 self.client.subscribe_topic(topic, lambda event: self._heard.put(_Told(event[1])))
@@ -244,7 +244,7 @@ class Running(Generic[Piece, Report]):
             yield from [Death(self._given[key].now.piece, f"that at {message['worker']}") for key in died]
 
     def _send(self, lacks: member.Lacks, number: int) -> None:
-        """A parcel to a machine, once for all pieces that were submitted before it came."""
+        """Send a parcel to a machine, once for all pieces that were submitted before it arrived."""
         sent = self._served.setdefault((lacks.machine, lacks.digest), [])
         if sent and number <= sent[-1]:
             return
@@ -276,5 +276,5 @@ class Running(Generic[Piece, Report]):
 
 
 def _killed(error: BaseException | None) -> bool:
-    """Whether it says that a piece ended as many workers as dask allows."""
+    """Whether the error says that a piece killed as many workers as dask allows."""
     return type(error).__name__ == "KilledWorker"

@@ -1,4 +1,4 @@
-"""Addresses of clusters, as the command line takes them."""
+"""Connect to clusters by the addresses that the command line accepts."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ CLOSE_WAIT = 20.0  # seconds in which processes started here may end; then they 
 
 @contextmanager
 def connected(address: str) -> Iterator[Any]:
-    """A dask client: of a scheduler at tcp://.., or of a scheduler file; or local:4, processes started here.
+    """Connect a dask client to tcp://.., to a scheduler file, or to local:4, processes started here.
 
     Raises:
-        InputError: it is no such address.
-        RunError: nothing answers there, or dask is not installed.
+        InputError: The address has another form.
+        RunError: Nothing answers there, or dask is not installed.
     """
     local, remote, file = LOCAL.fullmatch(address), REMOTE.fullmatch(address), Path(address)
     if not (local or remote or file.is_file()):
@@ -61,7 +61,7 @@ def _remote(address: str, file: Path) -> Iterator[Any]:
 
 
 def in_words(client: Any) -> str:
-    """How many workers there are, and where they can be watched."""
+    """Say how many workers there are, and where they can be watched."""
     count = len(client.nthreads())
     told = f"cluster: {count:,} worker{'' if count == 1 else 's'}"
     several = [threads for threads in client.nthreads().values() if threads > 1]
@@ -74,9 +74,9 @@ def in_words(client: Any) -> str:
 
 @contextmanager
 def _local(processes: int) -> Iterator[Any]:
-    """Of one thread each, which neither pause nor spill to disk: a batch has the size that it has.
+    """Start processes of one thread each that neither pause nor spill to disk: batches have a fixed size.
 
-    A worker that dies is started again, however long that takes: dask would give it up after 15 s.
+    A worker that dies is restarted, however long that takes; dask would give up after 15 s.
     """
     import dask
     from distributed import Client, LocalCluster
@@ -101,7 +101,7 @@ def _local(processes: int) -> Iterator[Any]:
 
 
 def _draws() -> bool:
-    """Whether a dashboard can be drawn here."""
+    """Whether dask can show a dashboard here."""
     return find_spec("bokeh") is not None
 
 

@@ -1,4 +1,4 @@
-"""Loaded by the processes of local:N: Ctrl-C, which a terminal sends to all, is their parent's affair."""
+"""Preloaded by the processes of local:N so that they ignore Ctrl-C, which is for their parent to handle."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from typing import Any
 
 
 def dask_setup(_: Any) -> None:
-    """Called by dask when a process begins."""
+    """Called by dask when a process starts."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

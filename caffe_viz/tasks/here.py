@@ -1,4 +1,4 @@
-"""Pieces done in this process, one after another."""
+"""Do pieces in this process, one after another."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from caffe_viz.tasks.work import Piece, Report, Work
 
 @dataclass(frozen=True)
 class Here(Generic[Piece, Report]):
-    """A Run in which reports come as they are made."""
+    """A Run in this process, with reports as they are made."""
 
     work: Work[Piece, Report]
     pids: tuple[int, ...] = ()

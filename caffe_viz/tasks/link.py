@@ -1,4 +1,4 @@
-"""A dask client whose scheduler may be gone: for a moment, or for good."""
+"""A dask client whose scheduler may be unreachable, for a moment or for good."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ALONE = 20.0  # seconds without any worker, after which the user is told
 
 @dataclass
 class Link:
-    """What `client` is connected to."""
+    """The connection of `client`."""
 
     client: Any
     workers: tuple[str, ...] = ()  # where they are
@@ -26,10 +26,10 @@ class Link:
     _alone: float | None = None  # since when there is no worker
 
     def need(self) -> None:
-        """Wait while dask connects again, which it tries as long as the client's timeout.
+        """Wait while dask reconnects, which it tries for as long as the client's timeout.
 
         Raises:
-            RunError: there is no scheduler any more.
+            RunError: The scheduler is gone.
         """
         while self.client.status == "connecting":
             time.sleep(0.1)

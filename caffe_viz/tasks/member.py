@@ -1,4 +1,4 @@
-"""What a process of a cluster does: a piece of a work that it loads once."""
+"""What a process of a cluster does: a piece of a work, which it loads once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TELL_EVERY = 1.0  # seconds between two reports that are sent at once
 
 @dataclass(frozen=True)
 class Lacks:
-    """A parcel is missing on a `machine`, to which the process at `address` belongs."""
+    """A parcel is missing on the `machine` of the process at `address`."""
 
     digest: str
     machine: str
@@ -34,21 +34,21 @@ class Lacks:
 
 @dataclass(frozen=True)
 class Failed:
-    """What the piece raised; it would elsewhere too."""
+    """The exception of a piece, which would fail elsewhere too."""
 
     error: CaffeVizError
 
 
 @dataclass(frozen=True)
 class Small:
-    """The process at `address` has too little memory for the piece; another one may have enough."""
+    """The process at `address` has too little memory for the piece; another may have enough."""
 
     address: str
 
 
 @dataclass(frozen=True)
 class Left:
-    """The scheduler took the piece back: what there is of it counts for nothing."""
+    """The scheduler took the piece back; what was done of it does not count."""
 
 
 Answer = Lacks | Failed | Small | Left | tuple[Any, ...]
@@ -61,7 +61,7 @@ _now = ""  # the run of the piece under way
 
 
 def do(run: str, version: str, digest: str, piece: bytes) -> Answer:
-    """The reports of a piece of the work in a parcel, for a run."""
+    """Do a piece of the work in a parcel, for a run, and return the reports."""
     from distributed import get_worker
 
     global _now
@@ -94,7 +94,7 @@ def do(run: str, version: str, digest: str, piece: bytes) -> Answer:
 
 
 def end(run: str) -> None:
-    """No more pieces of a run; the one under way ends with what it has. Called while a piece is done."""
+    """End a run: the piece in progress stops with what it has. Called while a piece is being done."""
     _stopped.add(run)
     with _whose:
         if _now == run:
@@ -102,14 +102,14 @@ def end(run: str) -> None:
 
 
 def forget_submissions(dask_scheduler: Any) -> None:
-    """Called in the scheduler: remove dask's notes of single submissions, which it would keep for ever."""
+    """Called in the scheduler: delete dask's records of single submissions, which it would keep forever."""
     for span in getattr(dask_scheduler.extensions.get("spans"), "spans", {}).values():
         notes = (getattr(span, "_metadata", None) or {}).get("collections", [])
         notes[:] = [note for note in notes if note != {"type": "Future"}]
 
 
 def machine() -> str:
-    """Which processes share their parcels."""
+    """Identify the processes that share their parcels."""
     return f"{socket.gethostname()}:{folder()}"
 
 
@@ -124,7 +124,7 @@ def _work(digest: str) -> tuple[Work[Any, Any], Callable[[Any], Iterator[Any]]]:
 
 
 def _teller(run: str) -> Callable[[Any], None]:
-    """Sends reports to the client while the piece is done, not too many."""
+    """Return the function that sends reports to the client while the piece is done, not too many."""
     from distributed import get_worker
 
     worker = get_worker()

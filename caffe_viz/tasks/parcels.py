@@ -1,7 +1,7 @@
-"""What goes to other machines, by content: a parcel is a file whose name is the SHA-256 of what it holds.
+"""What is sent to other machines, stored by content: a parcel is a file named by its SHA-256.
 
-Work is one parcel; weights within it are parcels of their own, so that they go once for many works, and not
-at all to a machine that has the very file.
+A work is one parcel. Weights in it are parcels of their own, so that they are sent once for many works, and
+not at all to a machine that has the same file.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ class Absent(Exception):
 
 @dataclass(frozen=True)
 class Parcel:
-    """A packed value: its digest, and where the files of it and of all that it refers to are, by digest."""
+    """A packed value: its digest, and by digest the files of it and of all that it refers to."""
 
     digest: str
     files: Mapping[str, Path]
 
 
 def packed(value: Any) -> Parcel:
-    """Pack a value; raises RunError where the cache folder cannot be written to."""
+    """Pack a value. Raises RunError if the cache folder cannot be written."""
     stream = io.BytesIO()
     packer = _Packer(stream)
     packer.dump(value)
@@ -56,7 +56,7 @@ def packed(value: Any) -> Parcel:
 
 
 def unpacked(digest: str) -> Any:
-    """The value of a parcel; raises Absent where it, or one that it refers to, is not here."""
+    """Unpack a parcel. Raises Absent if it, or one that it refers to, is not on this machine."""
     path = folder() / digest
     try:
         data = path.read_bytes()
@@ -69,22 +69,22 @@ def unpacked(digest: str) -> Any:
 
 
 def folder() -> Path:
-    """Where this machine has its parcels."""
+    """The folder for parcels on this machine."""
     return Path(user_cache_dir("caffe_viz")) / "cluster"
 
 
 def parts(path: Path) -> Iterator[bytes]:
-    """A file, in parts that are sent one by one."""
+    """Split a file into the parts that are sent one by one."""
     with path.open("rb") as file:
         while part := file.read(32 * CHUNK):
             yield part
 
 
 def receive(digest: str, sender: str, first: int, data: bytes, last: bool) -> None:
-    """Take a part of a parcel, from byte `first` on; with the last one it is there, if it is right.
+    """Store a part of a parcel, from byte `first` on; after the last one the parcel is checked.
 
     Raises:
-        RunError: there is no room for it; nothing of it is left.
+        RunError: There is no room for it; nothing of it is left.
     """
     path = folder() / digest
     partial = path.with_name(f"{digest}.{sender}.coming")  # others may send the same
@@ -109,7 +109,7 @@ class _Packer(pickle.Pickler):
         self.files: dict[str, Path] = {}
 
     def persistent_id(self, value: Any) -> Any:
-        """What stands for weights: files as they are, messages as bytes."""
+        """What replaces weights in the pickle: files as they are, messages as bytes."""
         if isinstance(value, _File):
             path = value.path.absolute()
             digest = sha256(path)
@@ -136,13 +136,13 @@ class _Unpacker(pickle.Unpickler):
 
 @dataclass(frozen=True)
 class _File:
-    """The file of weights, which need not be a file of the same name elsewhere."""
+    """A file of weights, which may have another name elsewhere."""
 
     path: Path
 
 
 def _fields(network: Network) -> dict[str, Any]:
-    """Those of a network that make the same one elsewhere; its prototxt is read here."""
+    """The fields that rebuild a network elsewhere; its prototxt is read here."""
     out = {f.name: getattr(network, f.name) for f in fields(network) if f.name not in OWN}
     out["prototxt"] = network.given
     for name in ("layers", "python_path"):
@@ -154,7 +154,7 @@ def _fields(network: Network) -> dict[str, Any]:
 
 
 class _Checked(Network):
-    """One that was checked before it was sent."""
+    """A network that was checked before it was sent."""
 
     def check(self) -> None:
         pass
@@ -182,7 +182,7 @@ def _keep(data: bytes) -> str:
 
 
 def _known(path: Path) -> str:
-    """The digest of a file; read again only where it has changed."""
+    """The digest of a file, computed again only if the file has changed."""
     found = path.stat()
     return _digest_of(path, found.st_mtime_ns, found.st_size)
 
@@ -198,7 +198,7 @@ def _use(path: Path) -> None:
 
 
 def _forget_old() -> None:
-    """Remove the parcels that were not used for longest, where there are too many."""
+    """Delete the least recently used parcels if there are too many."""
     with suppress(OSError):
         found = sorted(folder().iterdir(), key=lambda path: -path.stat().st_mtime_ns)
         left = KEPT

@@ -1,4 +1,4 @@
-"""Pieces of a collection."""
+"""Pieces of an image collection."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Pictures:
 
     @property
     def numbers(self) -> range:
-        """Those that are meant."""
+        """The numbers of these images in the larger collection."""
         return range(self.first, self.first + len(self.collection))
 
     def name(self, number: int) -> str:

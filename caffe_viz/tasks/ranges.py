@@ -1,4 +1,4 @@
-"""Which of many numbered things are done: ranges that come in any order, each number once."""
+"""Keep track of which numbered things are done, as ranges that come in any order, each number once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Ranges:
-    """`ends` are pairs (first, last), the last excluded: sorted, apart from each other, none empty.
+    """`ends` are pairs (first, last), last excluded: sorted, not adjacent, none empty.
 
     >>> Ranges.of(0, 4).union(Ranges.of(8, 12)).union(Ranges.of(4, 8))
     Ranges(ends=((0, 12),))
@@ -18,12 +18,12 @@ class Ranges:
 
     @classmethod
     def of(cls, first: int, last: int) -> Ranges:
-        """One range; none where it is empty."""
+        """Return one range, or none if it is empty."""
         return cls(((first, last),) if first < last else ())
 
     @classmethod
     def read(cls, given: Sequence[Sequence[int]]) -> Ranges:
-        """`ends` as JSON has them; raises ValueError where they are none."""
+        """Read `ends` from JSON. Raises ValueError if they are something else."""
         out = cls()
         for first, last in given:
             if not 0 <= int(first) < int(last):
@@ -32,11 +32,11 @@ class Ranges:
         return out
 
     def __len__(self) -> int:
-        """How many numbers."""
+        """The number of numbers."""
         return sum(last - first for first, last in self.ends)
 
     def union(self, other: Ranges) -> Ranges:
-        """Both; raises ValueError if they have a number in common: it would count twice."""
+        """Join both. Raises ValueError if they have a number in common, which would count twice."""
         out: list[tuple[int, int]] = []
         for first, last in sorted([*self.ends, *other.ends]):
             if out and first < out[-1][1]:
@@ -48,7 +48,7 @@ class Ranges:
         return Ranges(tuple(out))
 
     def missing(self, total: int) -> Iterator[range]:
-        """What of 0..total is not there, in order."""
+        """Return what is missing from 0..total, in order."""
         begin = 0
         for first, last in (*self.ends, (total, total)):
             if begin < first:

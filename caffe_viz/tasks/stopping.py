@@ -1,4 +1,4 @@
-"""Whether this process was asked to stop; long work looks at it now and then, and ends with what it has."""
+"""Ask a process to stop: long work checks this now and then, and ends with what it has."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import os
 
 
 class Stop:
-    """A process that is `idle` ends when it is asked to."""
+    """A request to stop. A process that is `idle` exits at once."""
 
     asked = idle = False
 
     def ask(self) -> None:
-        """End soon."""
+        """Ask it to stop soon."""
         self.asked = True
         if self.idle:
             os._exit(0)

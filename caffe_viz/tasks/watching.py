@@ -1,4 +1,4 @@
-"""Whether anybody still wants a piece, seen by the worker that does it."""
+"""Let a worker find out whether its piece is still wanted."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ LOOK_EVERY = 1.0  # seconds between two looks
 
 
 class Wanted:
-    """A context in which a task of dask is done; it is asked to stop where the scheduler takes it back.
+    """A context for a dask task, which is asked to stop if the scheduler takes it back or the client is gone.
 
-    So it does where the client is gone. What the task has then is `left` half done.
+    What the task has then is `left` half done.
     """
 
     left = False

@@ -1,4 +1,4 @@
-"""What can be cut into pieces, and what has them done."""
+"""The protocols: what can be cut into pieces, and what does the pieces."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Tell = Callable[[Report], None]
 
 
 class Death(NamedTuple):
-    """A process that ended before its piece did, and why; the piece is done again."""
+    """A process died before its piece was done, and why; the piece is done again."""
 
     piece: Any
     reason: str
@@ -25,7 +25,7 @@ class Death(NamedTuple):
 
 
 class Deadly(RunError):
-    """A `piece` ended each process that was given it."""
+    """A `piece` killed every process that tried it."""
 
     def __init__(self, message: str, piece: Any = None) -> None:
         super().__init__(message)
@@ -36,21 +36,21 @@ class Work(Protocol[Piece_contra, Report]):
     """What all pieces have in common, as a value that can be pickled."""
 
     def open(self) -> Callable[[Piece_contra], Iterator[Report]]:
-        """Load what it needs, once in a process; the function does a piece, and reports on it."""
+        """Load what it needs, once per process. The returned function does a piece and yields its reports."""
 
     def gathered(self, reports: Iterator[Report], tell: Tell[Report]) -> Sequence[Report]:
-        """All that a piece's reports say, where they come at its end; `tell` sends a small one at once."""
+        """Combine a piece's reports into those sent at its end; `tell` sends a small one at once."""
 
     def named(self, piece: Piece_contra) -> str:
-        """What a piece is called in messages."""
+        """The name of a piece in messages."""
 
 
 class Run(Protocol[Piece, Report]):
-    """Pieces of one work under way; a context manager, at the end of which none is."""
+    """Pieces of one work in progress; a context manager that ends all of them."""
 
     @property
     def pids(self) -> tuple[int, ...]:
-        """The processes of this machine that it has at work."""
+        """The processes on this machine that work for it."""
 
     def __enter__(self) -> Run[Piece, Report]: ...
 
@@ -62,9 +62,9 @@ class Run(Protocol[Piece, Report]):
         """Do `pieces`, in no fixed order.
 
         Raises:
-            CaffeVizError: what a piece raised.
-            RunError: a piece ended each process that was given it; on a cluster it is `Deadly`.
+            CaffeVizError: What a piece raised.
+            RunError: A piece killed every process that tried it; on a cluster it is `Deadly`.
         """
 
     def stop(self) -> Iterator[Report]:
-        """Ask the pieces under way for what they have; no other is begun."""
+        """Ask the pieces in progress for what they have; no other is started."""

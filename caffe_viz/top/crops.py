@@ -23,9 +23,10 @@ OUTSIDE = 0.5  # grey, where a field reaches beyond the image
 
 @dataclass(frozen=True)
 class Cutter:
-    """Cuts the receptive fields of a layer's units out of inputs (C, H, W); `field` None: they see it all.
+    """Cuts the receptive fields of a layer's units out of inputs (C, H, W).
 
-    Inputs that are no pictures have no `preprocess`; their channels stand side by side.
+    With `field` None, units see the whole input. Without `preprocess` the input is not a picture; its
+    channels are then shown side by side.
     """
 
     field: ReceptiveField | None
@@ -69,7 +70,7 @@ class Cutter:
     def cut_gradient(
         self, gradient: Array, unit: tuple[int, int], tile: tuple[int, int]
     ) -> NDArray[np.uint8]:
-        """The same of a gradient (C, H, W): grey is 0, and 0.5 % may be beyond black and white."""
+        """Cut a gradient (C, H, W) in the same way: grey is 0; 0.5 % may be clipped to black and white."""
         out = self._part(np.moveaxis(gradient, 0, -1), unit, 0)
         limit = float(np.quantile(np.abs(out), SATURATED, method="higher")) or float(np.abs(out).max()) or 1.0
         out = np.clip(out / (2 * limit) + 0.5, 0, 1)
