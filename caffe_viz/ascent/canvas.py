@@ -30,7 +30,7 @@ class Canvas(Protocol):
     """The parameters of images."""
 
     def start(self, rng: np.random.Generator, shape: Shape, units: Units, boost: float) -> Host:
-        """Parameters of one random image of `shape` (C, H, W), of a deviation `boost` times the usual."""
+        """Return parameters of a random image of `shape` (C, H, W), `boost` times the usual deviation."""
 
     def of(self, image: Host, units: Units) -> Host:
         """Return the parameters of a given image (C, H, W)."""

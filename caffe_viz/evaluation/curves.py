@@ -63,7 +63,7 @@ class Curves:
         return area(self.shares, self.insertion)
 
     def beats(self, method: str, baseline: str) -> tuple[int, int]:
-        """In how many cases its deletion area, and its insertion area, is better than that of `baseline`."""
+        """Count the cases in which its deletion and insertion areas are better than those of `baseline`."""
         m, other = self.methods.index(method), self.methods.index(baseline)
         lower = self.deletion_areas[m] < self.deletion_areas[other]
         higher = self.insertion_areas[m] > self.insertion_areas[other]

@@ -119,7 +119,7 @@ class Parts:
 
 
 def told(run: TasksRun[Asked, Report], asked: Iterable[Asked]) -> Iterator[Report | Death]:
-    """What the workers report; a part of which one after another died has failed, and ends it."""
+    """Yield what the workers report; a part that killed one worker after another has failed."""
     try:
         yield from run.run(asked)
     except Deadly as error:

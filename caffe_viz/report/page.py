@@ -71,7 +71,7 @@ def need_jinja2() -> None:
 
 
 def templates(package: str) -> Any:
-    """The environment of a package's templates: all is text that is not said to be HTML."""
+    """Return the environment of a package's templates; it escapes all that is not marked as HTML."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     return Environment(

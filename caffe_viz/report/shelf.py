@@ -1,4 +1,4 @@
-"""Finished parts of a report on disk, so that an interrupted one goes on, and pictures lie beside a page."""
+"""Finished parts of a report on disk: an interrupted report continues, and pictures lie beside a page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is let in: a browser that was shown the secret address, and in it only our own page."""
+"""Access control: only a browser that was given the secret address, and there only our own page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Headers = list[tuple[bytes, bytes]]
 
 @dataclass(frozen=True)
 class Access:
-    """Where the server listens, and the token that lets a browser in."""
+    """Where the server listens, and the token that grants a browser access."""
 
     host: str
     port: int
@@ -49,11 +49,11 @@ class Access:
 
     @property
     def cookie(self) -> str:
-        """The name of the cookie: browsers do not tell ports apart."""
+        """The name of the cookie; it has the port, because browsers share cookies between ports."""
         return f"caffe-viz-{self.port}"
 
     def is_token(self, text: str) -> bool:
-        """In a time that tells nothing of how much of it is right."""
+        """Compare in constant time."""
         return secrets.compare_digest(text.encode(), self.token.encode())
 
     def knows_cookie(self, headers: Headers) -> bool:
@@ -63,7 +63,7 @@ class Access:
         return any(name == self.cookie and self.is_token(value) for name, _, value in pairs)
 
     def is_called(self, headers: Headers) -> bool:
-        """Whether it was asked for under a name of its own, not one that somebody made to lead here."""
+        """Whether the Host header is one of the server's own names, against DNS rebinding."""
         given = list(values(headers, b"host"))
         found = HOST.fullmatch(given[0].lower()) if len(given) == 1 else None
         if found is None or int(found["port"] or 80) != self.port:
@@ -89,7 +89,7 @@ class Access:
 
 
 def values(headers: Headers, name: bytes) -> Iterator[str]:
-    """The values of all headers of this name, which is in small letters as ASGI has them."""
+    """Return the values of all headers of this name, in lower case as in ASGI."""
     return (value.decode("latin-1").strip() for key, value in headers if key == name)
 
 

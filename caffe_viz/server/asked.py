@@ -1,4 +1,4 @@
-"""What can be asked of a network by address: the parameters of each question, as URLs have them."""
+"""The questions that can be asked by URL, with their parameters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Which = Annotated[int, Field(ge=0, le=1)]  # of the networks that are open
 
 
 class Asked(BaseModel):
-    """The parameters of a question; `net` is the network that is meant, 1 the one beside it."""
+    """The parameters of a question. `net` is the number of the network: 1 is the second one."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     net: Which = 0
@@ -34,7 +34,7 @@ class OfImage(Asked):
 
 
 class OfLayer(OfImage):
-    """About what an image makes of a layer."""
+    """About the activation of a layer for an image."""
 
     layer: Name
 
@@ -52,7 +52,7 @@ class Thumbnail(OfImage):
 
 
 class Difference(OfLayer):
-    """The maps of a layer less those of `other_image`, on the network `other_net`."""
+    """The maps of a layer minus those of `other_image`, on the network `other_net`."""
 
     other_image: ImageId
     other_net: Which = 0
@@ -70,7 +70,7 @@ class Weights(Asked):
 
 
 class Attribution(OfImage):
-    """What in an image makes a target, in the grammar of `attribute --target`."""
+    """What in an image causes a target, written as for `attribute --target`."""
 
     target: Annotated[str, Field(max_length=1000)] = ""  # "": the likeliest class
     method: Name = "grad-cam"
@@ -78,7 +78,7 @@ class Attribution(OfImage):
 
 
 class Ascent(Asked):
-    """An input that maximises an objective, in the grammar of `ascend --objective`."""
+    """An input that maximises an objective, written as for `ascend --objective`."""
 
     objective: Name
     method: Literal["natural", "regularised", "plain"] = "natural"
@@ -95,7 +95,7 @@ class Places(Asked):
 
 
 class Report(Asked):
-    """The report, as a page to send: the images on the screen, and the layer first that is there."""
+    """The report as a page to send, with the images on the screen; the layer on the screen comes first."""
 
     image: Annotated[str, Field(pattern="^([0-9a-f]{16,64})?$")] = ""
     other_image: Annotated[str, Field(pattern="^([0-9a-f]{16,64})?$")] = ""

@@ -17,7 +17,7 @@ __all__ = ["Board", "Event", "Queued", "Underway"]
 
 
 class Board:
-    """Questions to a pool of workers, and answers from the cache where it has them."""
+    """Sends questions to a pool of workers, or answers them from the cache."""
 
     def __init__(self, pool: Pool, cache: Cache, questions: Mapping[str, Question]) -> None:
         self._pool, self._cache, self._questions = pool, cache, questions
@@ -28,15 +28,15 @@ class Board:
         await self._pool.start(self._hear)
 
     async def stop(self) -> None:
-        """End the workers; what is waited for fails."""
+        """Stop the workers; questions that are waited for fail."""
         await self._pool.stop()
 
     async def answer(self, ask: Ask) -> Given:
-        """The answer.
+        """Return the answer.
 
         Raises:
-            InputError: it was asked wrong.
-            RunError: there is none: a worker died, or gave up.
+            InputError: The question is wrong.
+            RunError: There is no answer: a worker died, or took too long.
         """
         with self._waiting_for(ask) as job:
             await job.ended.wait()
@@ -46,9 +46,10 @@ class Board:
         raise (InputError if job.end.asked_wrong else RunError)(job.end.reason)
 
     async def follow(self, ask: Ask) -> AsyncGenerator[Event, None]:
-        """What becomes of a question, until it is Finished or Failed.
+        """Yield the progress of a question until it is Finished or Failed.
 
-        Close it (`contextlib.aclosing`) where the loop may be left before: that counts the waiter out.
+        Close it (`contextlib.aclosing`) if you may leave the loop early, so that nobody is counted as
+        waiting.
         """
         told: Event | None = None
         seen: Given | None = None
@@ -127,7 +128,7 @@ class Board:
         return 1 + self._queue(patient=job.question.patient).index(job)
 
     def _move_up(self) -> None:
-        """Those that follow a question in the queue look at its place."""
+        """Wake those who wait in the queue, so that they look at their place."""
         for job in self._jobs.values():
             if not job.begun:
                 job.change()

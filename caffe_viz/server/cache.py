@@ -1,4 +1,4 @@
-"""Answers by what was asked: the latest in memory, and in a folder for the next time."""
+"""Cache answers: the latest in memory, and in a folder for the next time."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class Cache:
         return self._answers.size
 
     def get(self, key: str) -> Given | None:
-        """The answer that was put under `key`, or None."""
+        """Return the answer stored under `key`, or None."""
         given = self._answers.find(key)
         if given is None and self._folder is not None and (given := self._folder.get(key)) is not None:
             self._remember(key, given)
         return given
 
     def put(self, key: str, given: Given) -> None:
-        """Keep an answer; one that is too large, or that the folder cannot take, is left out."""
+        """Store an answer, unless it is too large or the folder cannot hold it."""
         self._remember(key, given)
         if self._folder is not None:
             self._folder.put(key, given)
@@ -53,7 +53,7 @@ class Cache:
 
 
 class _Folder:
-    """Answers as files, one each; those of an earlier server are there too."""
+    """Answers as files, including those of earlier servers."""
 
     def __init__(self, folder: Path, limit: int) -> None:
         self._folder, self._limit = folder, limit
@@ -81,7 +81,7 @@ class _Folder:
         return self._folder / f"{hashlib.sha256(key.encode()).hexdigest()}{ENDING}"
 
     def _tidy(self) -> None:
-        """Remove the oldest, some more than is needed: to look at all files takes time."""
+        """Delete the oldest, some more than necessary: looking at all files takes time."""
         files = sorted(self._files())
         self._size = sum(size for _, size, _ in files)
         for _, size, path in files:
@@ -91,7 +91,7 @@ class _Folder:
             self._size -= size
 
     def _files(self) -> Iterator[tuple[int, int, Path]]:
-        """When each was used, its size, and its path; other servers may remove some meanwhile."""
+        """Last use, size and path of each file; other servers may delete some meanwhile."""
         for path in self._folder.glob(f"*{ENDING}"):
             with suppress(OSError):
                 found = path.stat()

@@ -1,4 +1,4 @@
-"""Limits of connections: uvicorn itself waits without end for a head, and for who reads no answer."""
+"""Limits on connections: uvicorn waits forever for request headers, and for clients that do not read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOST = 128  # at once
 
 
 class Connection(H11Protocol):
-    """Closed where a request's head takes too long, its answer is not read, or there are too many already."""
+    """Closed if a request's headers take too long, if its answer is not read, or if there are too many."""
 
     _clock: asyncio.TimerHandle | None = None
     _reading: asyncio.TimerHandle | None = None
@@ -47,7 +47,7 @@ class Connection(H11Protocol):
         self._reading = self.loop.call_later(READ_SECONDS, self._look, left)
 
     def _look(self, before: int) -> None:
-        """It may be slow, but it must read."""
+        """A client may be slow, but it must read."""
         if self.transport.get_write_buffer_size() < before:
             self._await_reading()
         else:
@@ -59,7 +59,7 @@ class Connection(H11Protocol):
             self._reading = None
 
     def _watch(self) -> None:
-        """The clock runs from the first moment until the head is there."""
+        """The clock runs from the start of the connection until the headers are complete."""
         if self.conn.their_state is not h11.IDLE:
             self._stop()
         elif self._clock is None:

@@ -1,4 +1,4 @@
-"""Answers as they go to the browser: JSON, PNG or JPEG, and the file that holds the data."""
+"""Encode answers for the browser: JSON, PNG or JPEG, and the file with the data."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FAST = 1  # how hard zlib tries: somebody waits for the picture
 
 
 def encode(answer: Answer, notes: Sequence[str], *, data: bool = False) -> Given:
-    """Facts, the `notes` among them, and the pictures or the `data`."""
+    """Encode the facts, including the `notes`, and the pictures or the `data`."""
     facts = json.dumps(_plain({**answer.facts, "notes": list(notes)}), allow_nan=False)
     ending = "html" if answer.page else "npz" if answer.arrays else ""
     if data:
@@ -29,7 +29,7 @@ def encode(answer: Answer, notes: Sequence[str], *, data: bool = False) -> Given
 
 
 def npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    """The bytes of a file of NumPy's, whatever the names are; it holds no time."""
+    """Return the bytes of a .npz with any names; it contains no time stamps."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         for name, array in arrays.items():
@@ -46,7 +46,7 @@ def _picture(shot: Shot) -> Picture:
 
 
 def _plain(value: Any) -> Any:
-    """As JSON has it, which knows neither arrays nor NaN."""
+    """Convert to JSON values, which include neither arrays nor NaN."""
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     if isinstance(value, float):

@@ -1,4 +1,4 @@
-"""All that a tab of a browser follows, in one stream: browsers have few connections to a host."""
+"""Send everything that a browser tab follows in one stream, as browsers allow few connections to a host."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Asks = Annotated[list[str], Query(min_length=1, max_length=16)]  # each as "asce
 
 
 class EventStream(StreamingResponse):
-    """text/event-stream. Where the browser leaves, `events` is closed."""
+    """A text/event-stream response. If the browser leaves, `events` is closed."""
 
     def __init__(self, events: AsyncGenerator[str, None]) -> None:
         super().__init__(events, media_type="text/event-stream")
@@ -38,9 +38,9 @@ class EventStream(StreamingResponse):
 
 
 async def followed(view: View, asks: Sequence[str]) -> AsyncGenerator[str, None]:
-    """What becomes of each question, by its number in `asks`, until all have ended.
+    """Yield the progress of each question, by its number in `asks`, until all have ended.
 
-    Close it (`contextlib.aclosing`) where the loop may be left before: that counts the waiters out.
+    Close it (`contextlib.aclosing`) if you may leave the loop early, so that nobody is counted as waiting.
     """
     events = asyncio.Queue[str](1)  # who reads slowly is told less, not later
     followers = [asyncio.create_task(_follow(view, text, k, events)) for k, text in enumerate(asks)]
@@ -58,7 +58,7 @@ async def followed(view: View, asks: Sequence[str]) -> AsyncGenerator[str, None]
 
 
 async def _follow(view: View, text: str, number: int, events: asyncio.Queue[str]) -> None:
-    """Puts what becomes of a question, and at its end nothing, "", into `events`."""
+    """Put the progress of a question into `events`, and nothing, "", at its end."""
     async with aclosing(_told(view, text)) as found:
         async for name, data in found:
             await events.put(event_text(number, name, data))
@@ -66,7 +66,7 @@ async def _follow(view: View, text: str, number: int, events: asyncio.Queue[str]
 
 
 async def _told(view: View, text: str) -> AsyncGenerator[tuple[str, str], None]:
-    """Names of events, and what they say as JSON; a question that fails ends none but itself."""
+    """Yield names of events and their JSON; a question that fails does not end the others."""
     try:
         ask = await view.ask(*_asked(view, text))
         async with aclosing(view.board.follow(ask)) as events:

@@ -1,4 +1,4 @@
-"""What stands before the application: who may ask, how much they may send, what browsers may do."""
+"""Middleware before the application: who may ask, how much they may send, what browsers may do."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 
 class Refused(Exception):
-    """Why a request is not answered, in plain words, and the status that says so to a program."""
+    """Why a request is refused, in plain words, and the HTTP status."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -53,12 +53,12 @@ class Refused(Exception):
 
 
 class Gone(Exception):
-    """The client went away before it had sent all."""
+    """The client left before it had sent everything."""
 
 
 @dataclass(frozen=True)
 class Guard:
-    """An application that only those reach who may."""
+    """An application that only authorised clients reach."""
 
     app: App
     access: Access
@@ -93,7 +93,7 @@ class Guard:
                 LOG.exception("a bug in caffe_viz, at %s", scope["path"])
 
     def _checked(self, scope: Message) -> Callable[[Send], Awaitable[None]] | None:
-        """None where the application may answer; what to answer where the token is shown."""
+        """Return None if the application may answer, or the response to a request that shows the token."""
         headers, access, method = scope["headers"], self.access, scope["method"]
         if not access.is_called(headers):
             raise Refused(421, f"This server is not known under that name. Open {access.origin} instead.")
@@ -114,7 +114,7 @@ class Guard:
 
 
 class Exchange:
-    """A request whose body is here already; where it is HEAD, the answer ends with its headers."""
+    """A request whose body has been read; the answer to HEAD ends with its headers."""
 
     def __init__(self, body: bytes, receive: Receive, send: Send, head: bool) -> None:
         self._body: bytes | None = body
@@ -137,7 +137,7 @@ class Exchange:
 
 
 async def _whole(receive: Receive) -> bytes:
-    """The body. One that is too long is read to its end all the same, so that the client hears of it."""
+    """Read the body. One that is too long is still read to its end, so that the client gets the answer."""
     parts, size = list[bytes](), 0
     while True:
         message = await receive()
@@ -166,10 +166,10 @@ def _with_headers(send: Send) -> Send:
 
 
 def _entry(access: Access, path: str, scope: Message) -> Callable[[Send], Awaitable[None]]:
-    """The cookie, and the way on to the same address without the token.
+    """Set the cookie, and lead on to the same address without the token.
 
-    A browser that comes from another site does not send the cookie along a redirection, but it does where
-    our own page leads on.
+    A browser that comes from another site does not send the cookie with a redirect, but it does if our own
+    page leads on.
     """
     cookie = f"{access.cookie}={access.token}; Path=/; HttpOnly; SameSite=Strict"
     headers = [(b"set-cookie", cookie.encode())]
@@ -188,7 +188,7 @@ def _entry(access: Access, path: str, scope: Message) -> Callable[[Send], Awaita
 
 
 async def _refuse(scope: Message, send: Send, refused: Refused) -> None:
-    """As JSON to the page, as a page to people. Nothing more is read of such a connection."""
+    """Refuse as JSON to the page, as HTML to people. Nothing more is read from such a connection."""
     reason = str(refused)
     if scope["path"].startswith("/api/"):
         body, kind = json.dumps({"error": reason}).encode(), JSON

@@ -1,4 +1,4 @@
-"""A question that somebody waits for, and what is known of it by now."""
+"""A question that somebody waits for, and its state."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from caffe_viz.server.questions import Question
 
 @dataclass(frozen=True)
 class Queued:
-    """Not begun; `place` 1 is the next."""
+    """Not started; `place` 1 is the next."""
 
     place: int
 
 
 @dataclass(frozen=True)
 class Underway:
-    """How far it is, and in how many seconds it will be done, if that is known; `given` only if it is new."""
+    """Its progress, and the seconds it still needs, if known; `given` only if it is new."""
 
     done: float
     total: float
@@ -32,7 +32,7 @@ Event = Queued | Underway | Finished | Failed
 
 @dataclass(eq=False)
 class Job:
-    """One question; whoever awaits `ended`, or `changed` as it is now, hears of it."""
+    """One question; await `ended`, or the current `changed`, to hear of it."""
 
     ask: Ask
     question: Question
@@ -46,17 +46,17 @@ class Job:
     _first: tuple[float, float] = (0.0, 0.0)  # when progress was heard of, and how much was done
 
     def change(self) -> None:
-        """Wake those that follow it; they wait for another event the next time."""
+        """Wake those who follow it; next time they wait for another event."""
         self.changed.set()
         self.changed = asyncio.Event()
 
     def begin(self) -> None:
-        """A worker is at it."""
+        """A worker has started it."""
         self.begun = True
         self.change()
 
     def advance(self, progress: Progress) -> None:
-        """A worker has come so far."""
+        """A worker has made progress."""
         if self._progress is None or progress.done < self._progress.done:  # in a new worker it begins again
             self._first = (time.monotonic(), progress.done)
         self._progress = progress
@@ -64,13 +64,13 @@ class Job:
         self.change()
 
     def finish(self, end: Finished | Failed) -> None:
-        """There is an answer, or there will be none."""
+        """It is answered, or has failed."""
         self.end = end
         self.ended.set()
         self.change()
 
     def underway(self, seen: Given | None) -> Underway:
-        """How far it is, for whoever has `seen` that much."""
+        """Its progress, for a client that has `seen` that much."""
         if self._progress is None:
             return Underway(0.0, 1.0)
         done, total, given = self._progress.done, self._progress.total, self._given

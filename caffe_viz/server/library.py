@@ -1,4 +1,4 @@
-"""Images by id: those that the server was started with, and those that were uploaded."""
+"""Images by id: those from the start of the server, and uploads."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ LONGEST = 200  # characters of a name
 
 
 class Unknown(InputError):
-    """No image has this id, or none any more."""
+    """No image has this id, or no longer."""
 
 
 class Listed(NamedTuple):
-    """An image of the strip, which is read when it is asked for."""
+    """An image of the strip, read on demand."""
 
     number: int
     name: str
@@ -34,17 +34,17 @@ class Listed(NamedTuple):
 
 @dataclass(frozen=True)
 class Known:
-    """An image's id, and what it is called."""
+    """An image's id and name."""
 
     id: str
     name: str
 
 
 class Library:
-    """`collection` is the strip; of what is uploaded, the latest `limit` bytes are kept.
+    """`collection` is the strip; of uploads, the latest `limit` bytes are kept.
 
-    The id of an upload is the SHA-256 of its bytes, that of an image of the strip one of its file's name,
-    size and time: the strip need not be read at the start.
+    The id of an upload is the SHA-256 of its bytes, that of an image of the strip a digest of its file's
+    name, size and time, so that the strip need not be read at the start.
     """
 
     def __init__(self, collection: ImageCollection | None, limit: int = UPLOADS) -> None:
@@ -57,17 +57,17 @@ class Library:
 
     @property
     def strip(self) -> Sequence[Known]:
-        """What the server was started with, in order."""
+        """The images from the start of the server, in order."""
         return [Known(id, one.name) for id, one in self._listed.items()]
 
     def add(self, name: str, data: bytes) -> Known:
-        """Keep an upload; those that were not asked for longest go."""
+        """Store an upload; the least recently used ones are dropped."""
         known = Known(hashlib.sha256(data).hexdigest(), _clean(name))
         self._uploads.put(known.id, Source(known.name, data))
         return known
 
     def source(self, id: str) -> Source:
-        """The bytes of an image. Raises Unknown, or InputError where the file has changed or is gone."""
+        """Return the bytes of an image. Raises Unknown, or InputError if the file has changed or is gone."""
         if (upload := self._uploads.find(id)) is not None:
             return upload
         if id not in self._listed or self._collection is None:
@@ -79,7 +79,7 @@ class Library:
 
 
 def _stamp(entry: ImageEntry) -> tuple[int, int]:
-    """What changes with the content of a file; of one at an address what was told of it at the start."""
+    """What changes with the content of a file; at an address, what the server said at the start."""
     if not isinstance(entry.file, Path):
         return (entry.size, 0)
     try:
@@ -96,5 +96,5 @@ def _id(entry: ImageEntry, stamp: tuple[int, int]) -> str:
 
 
 def _clean(name: str) -> str:
-    """The name of a file without folders, in characters that can be seen."""
+    """Return the name of a file without folders, in printable characters."""
     return printable(basename(name.replace("\\", "/"))).strip()[-LONGEST:] or "image"

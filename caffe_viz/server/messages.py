@@ -1,4 +1,4 @@
-"""What the server and its worker processes say to each other; all of it is pickled."""
+"""The messages between the server and its worker processes; all of them are pickled."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from caffe_viz.server.asked import Asked
 
 @dataclass(frozen=True)
 class Setup:
-    """What a worker is about: one network or two, the many photographs, the record of a training.
+    """What a worker needs: one or two networks, the photographs, the record of a training.
 
-    `folder` is where unfinished searches and what they found are kept; `layers` and `permits` are what layer
-    types of one's own need.
+    `folder` is where unfinished searches and their results are kept; `layers` and `permits` are for custom
+    layer types.
     """
 
     networks: tuple[Network, ...]
@@ -32,7 +32,7 @@ class Setup:
 
 @dataclass(frozen=True)
 class Source:
-    """An image that is not decoded yet: the bytes of its file, and what it is called."""
+    """An image that is not decoded yet: the bytes of its file, and its name."""
 
     name: str
     data: bytes = field(repr=False)
@@ -40,9 +40,9 @@ class Source:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a question gives: `facts` as JSON has them, pictures, arrays to save, a page to send.
+    """The answer to a question: `facts` for JSON, pictures, arrays to save, a page to send.
 
-    `arrays` are as the commands save them, in units of the net.
+    `arrays` are in units of the net, as the commands save them.
     """
 
     facts: Mapping[str, Any]
@@ -53,7 +53,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Step:
-    """Of a question that takes long: how much is done, of how much, and what there is to see by now."""
+    """The progress of a slow question: how much is done, of how much, and what can be shown so far."""
 
     done: float
     total: float
@@ -65,9 +65,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Ask:
-    """`question` is a name in QUESTIONS, `key` stands for all that decides its answer.
+    """`question` is a name in QUESTIONS, `key` identifies everything that determines the answer.
 
-    `images` has the sources of `asked.images`. `data`: the arrays are wanted, as npz, not the pictures.
+    `images` has the sources of `asked.images`. With `data` the arrays are wanted as npz instead of the
+    pictures.
     """
 
     key: str
@@ -78,7 +79,7 @@ class Ask:
 
     @property
     def ticket(self) -> str:
-        """What the other messages call it: the data of an answer is another than its pictures."""
+        """Its name in other messages: the data of an answer are not the same as its pictures."""
         return f"{self.key}/data" if self.data else self.key
 
 
@@ -94,7 +95,7 @@ class Drop:
 
 @dataclass(frozen=True)
 class Began:
-    """The worker is busy with this one, until its end or the next message of this kind; "" is none."""
+    """The worker is busy with this question until it ends, or until the next such message; "" means none."""
 
     ticket: str
 
@@ -113,10 +114,10 @@ class Picture:
 
 @dataclass(frozen=True)
 class Given:
-    """An answer as it goes to the browser: JSON text, and pictures or, where it was asked for, `data`.
+    """An answer for the browser: JSON text, and pictures, or `data` if those were asked for.
 
-    `ending` is that of the file that `data` is, of an answer with pictures too: "npz" of the arrays, "html"
-    of the page, "" where there is none.
+    `ending` is the suffix of the file that `data` is, also of an answer with pictures: "npz" for arrays,
+    "html" for a page, "" if there is none.
     """
 
     facts: str
@@ -132,7 +133,7 @@ class Given:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a question is; `given` is what there is to see by now."""
+    """The progress of a question; `given` is what can be shown so far."""
 
     ticket: str
     done: float
@@ -150,9 +151,9 @@ class Finished:
 
 @dataclass(frozen=True)
 class Failed:
-    """Why there is none, in a line; `asked_wrong`: another question would have one (InputError).
+    """Why there is no answer, in one line. `asked_wrong` means that the question was wrong (InputError).
 
-    Of the ticket "": why the worker cannot begin at all.
+    With the ticket "" it says why the worker cannot start at all.
     """
 
     ticket: str

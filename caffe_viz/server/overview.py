@@ -1,4 +1,4 @@
-"""What the page is told first: the networks with their layers and answers, the images, what can be asked."""
+"""What the page gets first: the networks with their layers and answers, the images, the questions."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _network(subject: Subject) -> dict[str, Any]:
 
 
 def _layer(network: Network, layer: LayerGeometry) -> dict[str, Any]:
-    """`shape`: of the first top for one image. `climbs`: whether its units can be maximised."""
+    """`shape` is that of the first top for one image, `climbs` whether its units can be maximised."""
     first = layer.top_shapes[0] if layer.top_shapes else None
     shape = None if first is None else network.of_one(first)
     units = shape[0] if shape else 0
@@ -98,7 +98,7 @@ def _heads(network: Network) -> list[dict[str, Any]]:
 
 
 def _graph(subject: Subject) -> Markup | None:
-    """The graph of layers, each of which leads to itself; None where there is no Graphviz."""
+    """The graph of layers, each a link to itself; None without Graphviz."""
     from markupsafe import Markup
 
     with suppress(CaffeVizError):
@@ -108,5 +108,5 @@ def _graph(subject: Subject) -> Markup | None:
 
 
 def _file(given: object) -> str:
-    """A path as text; "" for what is in memory."""
+    """A path as text; "" for something in memory."""
     return str(given) if hasattr(given, "__fspath__") or isinstance(given, str) else ""

@@ -1,4 +1,4 @@
-"""The two worker processes of a server: one for what is quick, one for what takes patience."""
+"""The two worker processes of a server: one for quick questions, one for slow ones."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ PROGRAM = "caffe_viz.server.worker"  # the module whose main() a worker runs
 
 
 class Pool:
-    """Gives questions to workers and says what they answer; one that dies or hangs is replaced.
+    """Sends questions to workers and passes on their answers; a worker that dies or hangs is replaced.
 
-    The question that it was busy with fails, what else it had goes to the new one. A quick one may take
-    `limit` seconds; so long may a patient one go on that was dropped.
+    The question it was busy with fails; its other questions go to the new worker. A quick question may take
+    `limit` seconds, and so long may a slow one go on after it was dropped.
     """
 
     def __init__(self, setup: Setup, *, limit: float = LIMIT, program: str = PROGRAM) -> None:
@@ -32,14 +32,14 @@ class Pool:
             seat.start(heard)
 
     async def stop(self) -> None:
-        """End both; what they had fails, and no process is left."""
+        """Stop both; their questions fail, and no process is left."""
         await asyncio.gather(*(seat.stop() for seat in self.seats.values()))
 
     def ask(self, ask: Ask, *, patient: bool) -> None:
-        """Give a question to the patient worker, or to the quick one."""
+        """Send a question to the slow worker (`patient`), or to the quick one."""
         self.seats[patient].ask(ask)
 
     def drop(self, ticket: str) -> None:
-        """Take a question back."""
+        """Withdraw a question."""
         for seat in self.seats.values():
             seat.drop(ticket)

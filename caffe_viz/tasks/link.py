@@ -37,7 +37,7 @@ class Link:
             raise RunError("the connection to the cluster is lost: no scheduler answers any more.")
 
     def asked(self, ask: Callable[[], T], otherwise: T) -> T:
-        """What the scheduler answers, `otherwise` where it is gone for a moment; raises as `need`."""
+        """Return the scheduler's answer, `otherwise` if it is unreachable for a moment; raises as `need`."""
         self.need()
         try:
             return ask()
@@ -48,7 +48,7 @@ class Link:
             raise
 
     def look(self, *, now: bool = False) -> None:
-        """See which workers there are, if that was not just done. None for long: the user is told once."""
+        """Update the list of workers, unless that was just done; if there are none for long, warn once."""
         if not now and time.monotonic() - self._looked < LOOK_EVERY:
             return
         self.workers = self.asked(lambda: tuple(self.client.nthreads()), self.workers)

@@ -39,7 +39,7 @@ class Pictures:
 
 
 def cut(collection: ImageCollection, ranges: Iterable[range], size: int | None = None) -> Iterator[Pictures]:
-    """The images of `ranges` in order, each range a piece, or pieces that end at multiples of `size`."""
+    """Cut the images of `ranges`, in order, into pieces: each range, or parts up to multiples of `size`."""
     for numbers in ranges:
         first = numbers.start
         while first < numbers.stop:

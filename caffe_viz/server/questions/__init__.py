@@ -1,4 +1,4 @@
-"""What can be asked of a network, and who answers: one table."""
+"""The table of all questions about a network, and the functions that answer them."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ __all__ = ["QUESTIONS", "Bench", "Question"]
 class Question:
     """How to ask and how to answer it.
 
-    `answer` is an iterator where it takes long; the last Step has the Answer. Such questions are `patient`,
-    and may be left for others between two steps; those in the `background` wait until nothing else is asked.
+    If it takes long, `answer` is an iterator whose last Step has the Answer. Such questions are `patient`:
+    the worker may turn to others between two steps. Those in the `background` wait until nothing else is
+    asked.
     """
 
     asked: type[asked.Asked]

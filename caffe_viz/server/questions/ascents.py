@@ -1,4 +1,4 @@
-"""Questions about what a unit looks for: an ascent that is watched."""
+"""Questions about what a unit looks for: an ascent that you can watch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from caffe_viz.views.objectives import read_objective
 
 
 def ascent(bench: Bench, asked: questions.Ascent) -> Iterator[Step]:
-    """Inputs that maximise an objective, as they grow."""
+    """Inputs that maximise an objective, as they develop."""
     opened = bench.open(asked.net)
     network, climbing = climbing_of(
         opened.given, _objective(opened, asked.objective), method=asked.method, steps=asked.steps,
@@ -28,7 +28,7 @@ def ascent(bench: Bench, asked: questions.Ascent) -> Iterator[Step]:
 
 
 def _objective(opened: Opened, text: str) -> Objective:
-    """What the text says. Raises InputError if it names files: an address opens none here."""
+    """Parse the text. Raises InputError if it names files: a URL must not open any."""
     objective = read_objective(opened.given, text)
     if named := files(objective):
         raise InputError(f"objective {text!r}: the file {named[0]!r} is not read here; use caffe-viz ascend.")

@@ -1,4 +1,4 @@
-"""Questions about what in an image makes a target: a class, a unit, a neuron."""
+"""Questions about what in an image causes a target: a class, a unit, a neuron."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from caffe_viz.views.attributed import SIGNED
 
 
 def attribution(bench: Bench, asked: questions.Attribution) -> Answer:
-    """By a method that takes a few passes."""
+    """Explain by a method that needs few passes."""
     if asked.method in PASSES:
         raise InputError(f"{asked.method} takes long: ask for attribution-long.")
     for step in long_attribution(bench, asked):
@@ -30,7 +30,7 @@ def attribution(bench: Bench, asked: questions.Attribution) -> Answer:
 
 
 def long_attribution(bench: Bench, asked: questions.Attribution) -> Iterator[Step]:
-    """By any method, step by step."""
+    """Explain by any method, step by step."""
     if asked.method not in METHODS:
         raise InputError(f"method {asked.method!r} is unknown.{near(asked.method, METHODS)}")
     opened, name = bench.open(asked.net), bench.uploads.name(asked.image)

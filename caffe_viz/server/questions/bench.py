@@ -1,4 +1,4 @@
-"""What a worker holds: networks, images, photographs, searches, each loaded when it is used."""
+"""What a worker has at hand: networks, images, photographs, searches, each loaded on demand."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class Bench:
         self.uploads.put(image, source)
 
     def open(self, number: int) -> Opened:
-        """One of the networks. Raises InputError if there are not so many."""
+        """Return one of the networks. Raises InputError if there is no such network."""
         if number >= len(self._opened):
             raise InputError("there is no second network: start the server with --beside WEIGHTS.")
         return self._opened[number]
 
     @cached_property
     def photos(self) -> ImageCollection:
-        """The many photographs. Raises InputError if there are none, or they cannot be found."""
+        """The photographs. Raises InputError if there are none, or they cannot be found."""
         if not self.setup.photos:
             raise InputError(
                 "there are no photographs: start the server with --photos FOLDER to search some."
@@ -48,7 +48,7 @@ class Bench:
         return ImageCollection.of(*self.setup.photos)
 
     def searching(self, number: int, layer: str) -> Searching:
-        """The search of the photographs for a layer of one of the networks; raises as `Searching`."""
+        """Return the search of the photographs for a layer of one of the networks; raises as `Searching`."""
         opened = self.open(number)
 
         def begin() -> Searching:
@@ -58,14 +58,14 @@ class Bench:
 
     @cached_property
     def _folder(self) -> Path:
-        """Where searches are kept; a temporary folder, if no other is given."""
+        """Where searches are kept: a temporary folder, unless another was given."""
         if self.setup.folder is not None:
             return self.setup.folder
         self._temporary = tempfile.TemporaryDirectory(prefix="caffe-viz-")
         return Path(self._temporary.name)
 
     def warm(self) -> None:
-        """Load what the first question would wait for; what is wrong is said to those who ask."""
+        """Load what the first question would wait for; errors are reported to those who ask."""
         heat([[0.0, 1.0]])  # imports the colours
         map_tiles([[[0.0, 1.0]]])  # and the fonts
         for opened in self._opened:

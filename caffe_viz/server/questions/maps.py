@@ -23,14 +23,14 @@ STATISTICS = ("min", "mean", "max", "rms", "nonzero")
 
 
 def maps(bench: Bench, asked: OfLayer) -> Answer:
-    """All maps of a layer, as a sheet that the browser takes apart."""
+    """All maps of a layer, as one sheet that the browser takes apart."""
     opened = bench.open(asked.net)
     array = opened.maps(asked.image, asked.layer)
     return _sheet(opened, asked.layer, array, strengths(array), "maps")
 
 
 def difference(bench: Bench, asked: Difference) -> Answer:
-    """The maps of a layer less those of another image, or of the same image on another network."""
+    """The maps of a layer minus those of another image, or of the same image on another network."""
     opened, other = bench.open(asked.net), bench.open(asked.other_net)
     array, less = opened.maps(asked.image, asked.layer), other.maps(asked.other_image, asked.layer)
     if array.shape != less.shape:

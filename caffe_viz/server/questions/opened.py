@@ -1,4 +1,4 @@
-"""A network that questions are asked of: its net, its probes, and what the last images made of all blobs."""
+"""A network that questions are about: its net, its probes, and the blobs of the latest images."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Blobs = Mapping[str, Array]
 
 
 class Opened:
-    """All of it is loaded when it is first used; whatever is wrong with it is an InputError or RunError."""
+    """Everything is loaded on first use; whatever is wrong with it is an InputError or RunError."""
 
     def __init__(self, network: Network, uploads: Uploads) -> None:
         self.given, self._uploads = network, uploads
