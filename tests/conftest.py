@@ -11,16 +11,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import caffe_loader
 import fork_server
 import pytest
 
 from caffe_viz import layers_file, processes
+from caffe_viz.checking import child
 from caffe_viz.geometry import custom
 
 os.environ.setdefault("GLOG_minloglevel", "2")
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` has it ignored, here and in children
 # But for tests with `fresh_workers`.
 processes.subprocess = fork_server  # type: ignore[assignment]
+child.subprocess = caffe_loader  # type: ignore[assignment]
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -87,3 +90,9 @@ def climbing_here(monkeypatch: pytest.MonkeyPatch) -> None:
 def fresh_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """The package's workers are interpreters of their own, as users have them."""
     monkeypatch.setattr(processes, "subprocess", subprocess)
+
+
+@pytest.fixture
+def fresh_caffe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checks load a net in a process of its own, as users have it."""
+    monkeypatch.setattr(child, "subprocess", subprocess)

@@ -15,6 +15,7 @@ class Forked:
     def __init__(self, function: Callable[[Any], Any]) -> None:
         self._function = function
         self._fork: tuple[int, BinaryIO, BinaryIO] | None = None
+        self.ended = 0  # exit code of the fork that died last; of a signal its number below 0
 
     def __call__(self, argument: Any) -> Any:
         self._fork = self._fork or self._forked()
@@ -25,7 +26,7 @@ class Forked:
             return pickle.load(back)
         except (EOFError, BrokenPipeError):
             self._fork = None
-            os.waitpid(child, 0)
+            self.ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
             back.close()
             with suppress(BrokenPipeError):
                 there.close()

@@ -348,6 +348,7 @@ def test_empty_batch_norm_statistics_are_a_warning() -> None:
 # --- the child process -----------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("fresh_caffe")
 def test_child_catches_what_slips_through(
     tmp_path: Path, caffe: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -358,11 +359,13 @@ def test_child_catches_what_slips_through(
     assert not list(Path.cwd().glob("core*"))
 
 
+@pytest.mark.usefixtures("fresh_caffe")
 def test_child_says_why_the_parser_refuses(tmp_path: Path, caffe: Any) -> None:
     (finding,) = child.probe(write(tmp_path, DATA + "layer { names: 3 }"), None)
     assert 'has no field named "names"' in finding.message
 
 
+@pytest.mark.usefixtures("fresh_caffe")
 def test_child_cannot_import_from_the_current_folder(
     tmp_path: Path, caffe: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -373,6 +376,7 @@ def test_child_cannot_import_from_the_current_folder(
     assert child.probe(write(tmp_path, GOOD), None) == ()
 
 
+@pytest.mark.usefixtures("fresh_caffe")
 def test_child_that_hangs_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(child, "CODE", "import time; time.sleep(60)")
     (finding,) = child.probe(write(tmp_path, GOOD), None, timeout=0.3)
@@ -380,6 +384,7 @@ def test_child_that_hangs_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "0.3 s" in finding.message
 
 
+@pytest.mark.usefixtures("fresh_caffe")
 def test_child_without_caffe_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(child, "CODE", child.CODE.replace("import caffe\n", "import caffe_not_here\n"))
     (finding,) = child.probe(write(tmp_path, GOOD), None)
