@@ -211,7 +211,7 @@ def test_a_batch_that_kills_every_worker_is_an_error(engine: str, networks: Path
 def test_nan_activations_are_an_error(engine: str) -> None:
     """On the embedded engine 0 times NaN is NaN, so that it names the first filter of the batch."""
     net, weights, _ = toy(bias=(0, float("nan"), 0))
-    with pytest.raises(RunError, match=r"conv:\d: its value is no number"):
+    with pytest.raises(RunError, match=r"conv:\d: its value is not a number"):
         finish(plain(net, weights, "conv", engine=engine))
 
 

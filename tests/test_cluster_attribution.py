@@ -278,7 +278,7 @@ def test_an_image_that_cannot_be_read_is_said_before_any_work(
     (tmp_path / "photos" / "1.png").write_bytes(b"no image")
     net, told = Network(folder / "deploy.prototxt", folder / "net.caffemodel"), list[float]()
     for who in (grown(2), None):
-        with pytest.raises(InputError, match=r"1\.png is no image of a known format") as error:
+        with pytest.raises(InputError, match=r"1\.png is not an image in a known format") as error:
             show(
                 net,
                 tmp_path / "photos",

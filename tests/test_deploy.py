@@ -247,7 +247,7 @@ def test_a_mean_file_beside_the_net_and_none_elsewhere(tmp_path: Path) -> None:
     far = cv.deploy(tmp_path / "sub" / "train.prototxt")
     assert far.preprocess is not None
     assert far.preprocess.mean.average == (0,)
-    assert "mean.binaryproto does not lie beside the net" in far.notes[0]
+    assert "mean.binaryproto is not beside the net" in far.notes[0]
 
 
 def test_data_that_is_no_image_has_no_preprocess(tmp_path: Path) -> None:
@@ -289,7 +289,7 @@ def write_untold(folder: Path) -> Path:
 def test_notes_stand_in_preprocess_toml(tmp_path: Path) -> None:
     made = cv.deploy(parse_net(DATA % ("d", "", 'mean_file: "m.binaryproto" crop_size: 8') + END))
     _, toml = made.save(tmp_path / "deploy.prototxt")
-    assert toml.read_text().startswith("# m.binaryproto does not lie beside the net")
+    assert toml.read_text().startswith("# m.binaryproto is not beside the net")
 
 
 @pytest.mark.parametrize("name", ["caffenet_cifar10"])

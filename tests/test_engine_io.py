@@ -245,7 +245,7 @@ def test_files_that_are_open(tmp_path: Path) -> None:
     for file in (path.open("rb"), BytesIO(path.read_bytes())):
         with file:
             np.testing.assert_array_equal(io.load_image(file), io.load_image(path))
-    with pytest.raises(InputError, match="the open file is no image"):
+    with pytest.raises(InputError, match="the open file is not an image"):
         io.load_image(BytesIO(b"text"))
 
 

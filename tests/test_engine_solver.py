@@ -562,7 +562,7 @@ WRONG = {
     "test_iter": ('test_net: "x"', "test_iter is given 0 times, for 1 test nets"),
     "too many": ('train_net: "x" test_iter: 1 test_interval: 1', "test_iter is given 1 times, for 0 test nets"),
     "eval_type": ('test_iter: 1 test_interval: 1 eval_type: "x"', "eval_type 'x' is unknown"),
-    "two nets": ('net: "x" train_net: "x"', "given is net and train_net"),
+    "two nets": ('net: "x" train_net: "x"', "but the file has net and train_net"),
     "no net file": ('net: "no.prototxt"', "no.prototxt: no such prototxt.*relative to the working folder"),
     "a net": ("layer { }", r"solver.prototxt: line \d+: .*This is a net's prototxt: give the solver.prototxt"),
     "field": ("momentun: 1", r"line \d+: Caffe has no momentun here, .*Did you mean .momentum"),
@@ -587,7 +587,7 @@ def test_a_missing_file(tmp_path: Path) -> None:
 def test_no_net(tmp_path: Path) -> None:
     path = tmp_path / "solver.prototxt"
     path.write_text('lr_policy: "fixed"')
-    with pytest.raises(InputError, match=r"one of net, net_param, train_net, train_net_param.*given is none"):
+    with pytest.raises(InputError, match=r"one of net, net_param, train_net, train_net_param.*the file has none"):
         ours.SGDSolver(path)
 
 

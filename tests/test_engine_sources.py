@@ -389,7 +389,7 @@ def test_kinds_of_files_as_opencv_reads_them(tmp_path: Path) -> None:
         ("a b.png x", "", "", "line 1: 'a b.png x' is not a path, a space and a whole number"),
         ("", "", "", "lists no file"),
         ("c.png 1", "", "", "c.png: there is no such file"),
-        ("list.txt 1", "", "", "list.txt is no image"),
+        ("list.txt 1", "", "", "list.txt is not an image"),
         ("a b.png 1", "new_height: 3", "", "new_height and new_width both"),
         ("a b.png 1", "", "crop_size: 3", "cannot crop 3x3 from an image of 2x4"),
         ("a b.png 1", "rand_skip: 1000000", "", "rand_skip 1000000 is more than the 1 images"),

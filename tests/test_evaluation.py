@@ -484,10 +484,10 @@ def test_files_that_are_no_results(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds neither"):
         Evaluated.load(tmp_path)
     (tmp_path / "curves.npz").write_bytes(b"no")
-    with pytest.raises(InputError, match="is no saved curves"):
+    with pytest.raises(InputError, match="holds no saved curves"):
         Evaluated.load(tmp_path)
     np.savez(tmp_path / "sanity.npz", x=1)
-    with pytest.raises(InputError, match="is no saved sanity"):
+    with pytest.raises(InputError, match="holds no saved sanity"):
         Sanity.load(tmp_path / "sanity.npz")
 
 

@@ -410,7 +410,7 @@ def test_damaged_images_alone_are_an_error(toy: Path) -> None:
     with pytest.raises(InputError, match=r"pool is 'median'"):
         features(network(toy), toy / "images", "fc", pool="median")
     for output in (None, toy / "a.npz"):
-        with pytest.raises(InputError, match=r"7\.png is no image"):
+        with pytest.raises(InputError, match=r"7\.png is not an image"):
             features(network(toy), toy / "images" / "7.png", "fc", output=output)
     assert not (toy / "a.npz").exists()
     assert not list(toy.glob("*unfinished*"))  # nothing to go on from

@@ -239,7 +239,7 @@ def test_kernels_of_any_shape_make_pictures_of_a_sane_size(shape: tuple[int, ...
 @pytest.mark.parametrize(
     ("weights", "options", "message"),
     [
-        (kernels(4, 5), {}, r"\(4, 5\) are no kernels"),
+        (kernels(4, 5), {}, r"\(4, 5\) are not kernels"),
         (kernels(0, 3, 2, 2), {}, r"\(0, 3, 2, 2\)"),
         (kernels(4, 3, 2, 2) * np.nan, {}, "48 of 48"),
         (kernels(4, 3, 2, 2), {"channel_order": "GBR"}, "GBR.*'BGR'"),

@@ -347,7 +347,7 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"lost.toml cannot be read: No such file"):
         Preprocess.from_toml(tmp_path / "lost.toml")
     (tmp_path / "names.txt").write_bytes(b"\x89PNG\0\0")
-    with pytest.raises(InputError, match=r"names.txt is no text"):
+    with pytest.raises(InputError, match=r"names.txt is not a text"):
         Preprocess.from_toml(written(tmp_path, 'labels = "names.txt"'))
 
 

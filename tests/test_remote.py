@@ -338,7 +338,7 @@ def test_an_archive_that_is_gone_ends_the_run(folder: Path, site: Any) -> None:
         archive.writestr("2.png", png(np.zeros((2, 2, 3), np.uint8)))
     collection = ImageCollection.of(site.at("gone.zip"))
     for one in (collection, pickle.loads(pickle.dumps(collection))):
-        with pytest.raises(InputError, match=r"gone\.zip/1\.png is no image"):
+        with pytest.raises(InputError, match=r"gone\.zip/1\.png is not an image"):
             one.load(0)
     (folder / "gone.zip").unlink()
     for one in (collection, pickle.loads(pickle.dumps(collection))):
@@ -437,7 +437,7 @@ def test_the_strip_of_the_live_view(folder: Path, site: Any) -> None:
     assert library.source(library.strip[1].id).data[1:4] == b"PNG"
     upload = library.add(site.at("photos/2.png"), b"no image")
     site.asked = 0
-    with pytest.raises(InputError, match=r"2\.png is no image"):
+    with pytest.raises(InputError, match=r"2\.png is not an image"):
         load_image(site.at("photos/2.png"), library.source(upload.id).data)
     assert not site.asked
     assert len(Bench(Setup((), (site.at("photos"),))).photos) == IMAGES

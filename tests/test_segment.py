@@ -309,7 +309,7 @@ class TestCommand:
         (tmp_path / "bad.png").write_text("no image")
         image = photograph(tmp_path / "a.png", 8, 8, 4)
         for words, reason in {
-            ("--image", tmp_path / "bad.png"): "bad.png is no image",
+            ("--image", tmp_path / "bad.png"): "bad.png is not an image",
             ("--image", image, "--blob", "scor"): "scor",
             ("--image", tmp_path / "none.png"): "there is no such image",
         }.items():

@@ -125,7 +125,7 @@ def test_what_is_too_large_or_no_image_is_said(visit: Any, tmp_path: Path) -> No
         re.compile(r"large\.png: the file has 34.* MB, more than")
     )
     chosen(page, tmp_path / "words.png")
-    expect(page.locator("#status")).to_contain_text("words.png is no image")
+    expect(page.locator("#status")).to_contain_text("words.png is not an image")
     given(page, "drop", "dataTransfer", None, "text")
     expect(page.locator("#status")).to_contain_text("is not a file")
     assert answer(page) == before

@@ -353,7 +353,7 @@ def test_bad_input_is_one_line(toy: Path, arguments: tuple[str, ...], code: int,
 
 def test_damaged_images_alone_are_an_error(toy: Path, engine: str) -> None:
     (toy / "images" / "pattern.png").write_bytes(b"")
-    with pytest.raises(InputError, match=r"pattern\.png is no image"):
+    with pytest.raises(InputError, match=r"pattern\.png is not an image"):
         top_images(network(toy, engine), toy / "images" / "pattern.png", "conv")
 
 

@@ -281,4 +281,4 @@ def test_an_output_folder_that_is_a_file_is_said_first(command: str, tmp_path: P
     (tmp_path / "file").write_text("")
     code, _, said = ran(*command.split(), "-o", tmp_path / "file")
     assert code == 1
-    assert "file is no folder that you may write to" in said
+    assert "file is not a folder that you can write to" in said

@@ -232,7 +232,7 @@ def test_units_that_see_maps_are_filmed(engine: str, tmp_path: Path) -> None:
     assert Evolution(record).kept == ["conv", "fc"]
     now = Evolution(record)._kernels("fc")
     np.testing.assert_array_equal(now[-1], made.net.params["fc"][0].data.reshape(5, 4, 3, 3))
-    with pytest.raises(InputError, match=r"'score' has weights of \(3, 5\), which are no pictures"):
+    with pytest.raises(InputError, match=r"'score' has weights of \(3, 5\), which are not pictures"):
         Evolution(record).kernels("score")
 
 

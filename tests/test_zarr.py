@@ -274,5 +274,5 @@ def test_addresses_that_are_none(folder: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_damaged_images_alone_are_an_error(folder: Path) -> None:
     for _ in range(2):
-        with pytest.raises(InputError, match=r"7\.png is no image"):
+        with pytest.raises(InputError, match=r"7\.png is not an image"):
             features(network(folder), folder / "photos" / "7.png", "fc", output=folder / "a.zarr")

@@ -35,7 +35,7 @@ def load(cls: type[T], path: str | Path) -> T:
             known = [f.name for f in own if f.name in saved or f.default is MISSING]
             return cls(**{name: _value(saved[name]) for name in known})
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} is not a saved {cls.__name__.lower()}: {str(error).rstrip('.')}.") from None
+        raise InputError(f"{path} holds no saved {cls.__name__.lower()}: {str(error).rstrip('.')}.") from None
 
 
 def _value(array: Any) -> Any:
