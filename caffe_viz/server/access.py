@@ -74,9 +74,9 @@ class Access:
         return self.everywhere and (_ip(name) is not None or name == socket.gethostname().lower())
 
     def is_own_page(self, headers: Headers, *, reading: bool) -> bool:
-        """Whether the browser says that our own page asks, or the user, by the address bar, where `reading`.
+        """Whether, by its headers, a request comes from our own page, or if `reading`, from the address bar.
 
-        Without `reading` it must say so; programs that are no browsers can.
+        Without `reading` the browser must say so; programs other than browsers can.
         """
         sites, origins = list(values(headers, b"sec-fetch-site")), list(values(headers, b"origin"))
         own = [f"http://{host}" for host in values(headers, b"host")]

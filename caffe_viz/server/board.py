@@ -1,4 +1,4 @@
-"""Who waits for which answer: what several tabs ask is one question, and one that nobody waits for goes."""
+"""Who waits for which answer: tabs with the same question share it, and it is dropped with the last."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ TIDY = 0.9  # of the bytes on disk, to which a full folder is emptied
 
 
 class Cache:
-    """Up to `limit` bytes of answers, and up to `on_disk` bytes in `folder`; the least used ones go first."""
+    """Answers: up to `limit` bytes in memory, `on_disk` bytes in `folder`; the least used ones go first."""
 
     def __init__(self, limit: int = IN_MEMORY, folder: Path | None = None, on_disk: int = ON_DISK) -> None:
         self.limit = limit

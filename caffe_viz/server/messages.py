@@ -85,7 +85,7 @@ class Ask:
 
 @dataclass(frozen=True)
 class Drop:
-    """Nobody waits for it any more: what has begun is kept for a while, to go on if it is asked again."""
+    """Nobody waits for it any more; if it was started, it is kept for a while, to continue if asked again."""
 
     ticket: str
 

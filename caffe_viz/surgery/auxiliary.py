@@ -1,4 +1,4 @@
-"""The auxiliary net, whose loss is an objective: chosen filters, or whatever else shall go up."""
+"""The auxiliary net, whose loss is an objective."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Auxiliary:
     """A net that ends in one number: the sum over images of an objective's `values` (N,). Names are of blobs.
 
     The input (N, C, H, W) goes into `net.params[image_layer][0].data`; from the first forward on, the blob
-    `image` has the same memory. `settings` says what goes into the blobs of Input layers, `inputs`: another
-    objective of the same `form` for each image, with no net made anew. `activations` has for each layer of
-    the objective its blob and shape. `field` is the receptive field of the units of the one that sees most,
-    None where one has no layout. `made` has for each blob of the whole net the one that its own layer makes,
-    before any layer in place: usually itself.
+    `image` shares its memory. `settings` returns the values of the Input blobs, `inputs`, for another
+    objective of the same `form` for each image, without building a new net. `activations` maps each layer of
+    the objective to its blob and shape. `field` is the receptive field of the layer that sees most, None if
+    one has no layout. `made` maps each blob of the whole net to the one its own layer makes, before any
+    in-place layer: usually itself.
     """
 
     message: NetParameter
@@ -89,13 +89,13 @@ class Auxiliary:
         return list(slots(form))
 
     def select(self, filters: Sequence[int], neuron: tuple[int, ...] | None = None) -> Array:
-        """The selector (N, C[, H, W]) with which image n climbs `filters[n]`: the mean of its map.
+        """Return the selector (N, C[, H, W]) with which image n climbs `filters[n]`: the mean of its map.
 
         With a selector of full shape, one neuron of the map: the one at `neuron`, or else the central one.
-        Images without a filter have no part in the objective.
+        Images without a filter do not count.
 
         Raises:
-            InputError: more filters than images, or a filter or neuron that the layer does not have.
+            InputError: More filters than images, or a filter or neuron that the layer does not have.
         """
         whole_map = len(self.selector_shape) == 2
         chosen = [
@@ -106,27 +106,27 @@ class Auxiliary:
 
     @property
     def layer(self) -> str:
-        """The layer of the objective, the first one of several."""
+        """The layer of the objective; of several, the first."""
         return next(iter(self.activations))
 
     @property
     def activation(self) -> str:
-        """The blob that it makes."""
+        """The blob that this layer makes."""
         return self.activations[self.layer].name
 
     @property
     def activation_shape(self) -> Shape:
-        """The shape of that."""
+        """The shape of that blob."""
         return self.activations[self.layer].shape
 
     @property
     def selector(self) -> str:
-        """The blob with the factor of each activation (N, C), or (N, C, ..), of the layer's weighted sum."""
+        """The blob with the factor of each activation, (N, C) or (N, C, ..), in the layer's weighted sum."""
         return self._selector.name
 
     @property
     def selector_shape(self) -> Shape:
-        """The shape of that."""
+        """The shape of the selector."""
         return self._selector.shape
 
     @property
@@ -225,7 +225,7 @@ def auxiliary_net(
 
 
 def _need_rows(activations: Mapping[str, Blob]) -> None:
-    """Raises InputError if the layers of an objective differ in how many images they have."""
+    """Raise InputError if the layers of an objective differ in their number of images."""
     rows = {layer: (blob.shape or (1,))[0] for layer, blob in activations.items()}
     if len(set(rows.values())) > 1:
         found = ", ".join(f"{n} of {layer!r}" for layer, n in rows.items())

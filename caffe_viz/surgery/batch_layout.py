@@ -1,4 +1,4 @@
-"""How many images a net takes at once so that each has the answer that it would have alone."""
+"""How many images a net can take at once so that each gets the same answer as alone."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from caffe_viz.surgery.inputs import Array, Shape, input_shapes, with_batch
 class BatchLayout:
     """Each image takes `rows` of the first axis of its input; `images` of them go in at once.
 
-    `rows` is 1 but in nets that make one answer of several rows: of a sequence, whose first axis is time, or
-    of a batch that a Reshape or Slice with fixed sizes puts together.
+    `rows` is 1, except in nets that compute one answer from several rows: from a sequence, whose first axis
+    is time, or from a batch that a Reshape or Slice with fixed sizes puts together.
     """
 
     rows: int
@@ -30,13 +30,13 @@ class BatchLayout:
         return self.rows * self.images
 
     def shape(self, blob: Shape) -> Shape:
-        """That of one image's part of a blob, as `apart` gives it."""
+        """Return the shape of one image's part of a blob, as `apart` returns it."""
         return tuple(blob[axis] for axis in self.order(blob)) if self._whole(blob) else blob[1:]
 
     def apart(self, blob: Array) -> Array:
-        """The values of a blob image by image, (N, ...), channels first.
+        """Split a blob by image, (N, ...), channels first.
 
-        Of several rows it is (N, C, rows, ...), as volumes have it. A blob of three axes is then a sequence,
+        With several rows it is (N, C, rows, ...), like a volume. A blob of three axes is then a sequence,
         (steps, streams, channels).
         """
         if not blob.ndim:
@@ -46,7 +46,7 @@ class BatchLayout:
         return np.asarray(blob.transpose(self.order(blob.shape))[None])
 
     def together(self, images: Array, blob: Shape) -> Array:
-        """`apart` turned round, for a blob of that shape; rows without an image are 0."""
+        """Invert `apart`, for a blob of that shape; rows without an image are 0."""
         if not blob:
             return images.reshape(())
         if not self._whole(blob):
@@ -56,11 +56,11 @@ class BatchLayout:
         return np.asarray(images[0].transpose(np.argsort(self.order(blob))))
 
     def _whole(self, blob: Shape) -> bool:
-        """Whether all rows of a blob are of one image: steps of time, regions, or rows of the input."""
+        """Whether all rows of a blob belong to one image: time steps, regions, or rows of the input."""
         return self.images == 1 and bool(blob) and blob[0] != 1
 
     def order(self, blob: Shape) -> tuple[int, ...]:
-        """The axes of a blob as an image of several rows has them, channels first."""
+        """Return the order of a blob's axes for an image of several rows, channels first."""
         axes = tuple(range(len(blob)))
         if len(blob) < 2:
             return axes
@@ -69,14 +69,14 @@ class BatchLayout:
 
 
 def batch_layout_for(net: NetParameter, image: str, wanted: int = 1) -> BatchLayout:
-    """How many images the input `image` of `net` takes at once: `wanted` of them, if the net allows that.
+    """Return how many images the input `image` of `net` takes at once: `wanted`, if the net allows that.
 
-    It does where all that is made of the image keeps the batch as its first axis, no layer mixes the images
-    of a batch, and all parameters keep their shapes. Otherwise they go in one by one, or, where Reshape and
+    It does if everything computed from the image keeps the batch as its first axis, no layer mixes the images
+    of a batch, and all parameters keep their shapes. Otherwise images go in one by one, or, if Reshape and
     Slice layers fit no other batch, as many as the file says.
 
     Raises:
-        InputError: the net does not even take the batch that its file says.
+        InputError: The net does not even take the batch in its file.
     """
     own = input_shapes(net.layer)[image][:1]
     if not own or own == (wanted,) == (1,):
@@ -95,7 +95,7 @@ def batch_layout_for(net: NetParameter, image: str, wanted: int = 1) -> BatchLay
 
 
 class _Batch:
-    """A net measured for a batch of `size`: what of it depends on the image."""
+    """A net measured with a batch of `size`: which of its blobs depend on the image, and how."""
 
     def __init__(self, net: NetParameter, image: str, geometry: Geometry, size: int) -> None:
         self.size = size
@@ -111,7 +111,7 @@ class _Batch:
         return [shape for _, measured in self._layers for shape in measured.top_shapes]
 
     def like(self, given: _Batch) -> bool:
-        """Whether it differs in the size of the batch only."""
+        """Whether only the size of the batch differs."""
         if self._params != given._params:
             return False
         for shape, was in zip(self._tops, given._tops, strict=True):
@@ -132,7 +132,7 @@ class _Batch:
 
     @property
     def is_time(self) -> bool:
-        """Whether a recurrent layer takes the rows of the image for its steps."""
+        """Whether a recurrent layer takes the rows of the image as its steps."""
         return any(
             layer.type in RECURRENT and (measured.bottom_shapes[0] or ())[:1] == (self.size,)
             for layer, measured in self._layers

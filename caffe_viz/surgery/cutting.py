@@ -1,4 +1,4 @@
-"""The part of a net that leads to some of its layers, as a net of its own in which the image learns."""
+"""Cut out the part of a net that leads to some of its layers, as a net in which the image learns."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ ONLY_FORWARD_IN_CAFFE |= {"PixelShuffle", "PSROIPooling", "Unsqueeze", "Upsample
 
 
 def target(net: NetParameter, layer: str) -> int:
-    """The place of the layer of that name, the first one's where several share it.
+    """Return the index of the layer of that name; if several share it, of the first.
 
     Raises:
-        InputError: there is none, or it computes nothing.
+        InputError: There is none, or it computes nothing.
     """
     names = [x.name for x in net.layer]
     if layer not in names:
@@ -35,7 +35,7 @@ def target(net: NetParameter, layer: str) -> int:
 
 
 def leading_to(net: NetParameter, targets: Collection[int]) -> list[int]:
-    """The places of the layers at `targets`, and of those before on which they depend."""
+    """Return the indices of the layers at `targets` and of all layers on which they depend."""
     needed, kept = set[str](), list[int]()
     for place in range(max(targets), -1, -1):
         layer = net.layer[place]
@@ -48,7 +48,7 @@ def leading_to(net: NetParameter, targets: Collection[int]) -> list[int]:
 
 
 def need_gradient(layers: Sequence[LayerParameter], image: str) -> None:
-    """Raises InputError if a layer that depends on the image has no gradient."""
+    """Raise InputError if a layer that depends on the image has no gradient."""
     depend = {image}
     for layer in layers:
         if depend.isdisjoint(layer.bottom):
@@ -69,10 +69,10 @@ def with_image(
     image_layer: str,
     learn: bool,
 ) -> NetParameter:
-    """The layers as a net of their own, in which the image learns, and the parameters if they `learn`.
+    """Make a net of the layers in which the image learns, and the parameters too if they `learn`.
 
-    The image's layer must not have the name of the net's input: a caffemodel that Caffe saved lists that
-    one without blobs, and loading it would abort.
+    The image's layer must not be named like the net's input: a caffemodel that Caffe saved lists that name
+    without blobs, and loading it would abort.
     """
     message = NetParameter(name=f"{name} (auxiliary)")
     learns = message.layer.add(name=image_layer, type="Parameter", top=[image], param=[{"lr_mult": 1}])
@@ -103,7 +103,7 @@ def _other_inputs(message: NetParameter, layer: LayerParameter, tops: set[str]) 
 
 
 def same_parameters(layers: Sequence[LayerGeometry], params: Sequence[Shapes], image_shape: Shape) -> None:
-    """Weights must still fit: an InnerProduct layer fixes the size of what comes before it."""
+    """Check that weights still fit: an InnerProduct layer fixes the size of what comes before it."""
     kept = [layer for layer in layers[1:] if layer.type != "Input"]  # the first is the image
     for layer, shapes in zip(kept, params, strict=True):
         if shapes != layer.param_shapes:

@@ -1,7 +1,7 @@
-"""Layers in place: which of them spoil a gradient of real Caffe, and a net in which they do so no more.
+"""In-place layers: which of them spoil a gradient of real Caffe, and the net in which they no longer do.
 
-Caffe goes backward with the values that its blobs hold after the whole forward. Some layers need those that
-a layer in place, they themselves or the next, has overwritten; the embedded engine keeps them.
+Caffe goes backward with the values that its blobs hold after the whole forward. Some layers need values that
+an in-place layer, they themselves or the next one, has overwritten; the embedded engine keeps these.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ SHARE: Conditions = {
 
 
 def _acts_in_test(layer: LayerParameter) -> bool:
-    """Whether a Dropout samples or scales in a test too, as some forks let it."""
+    """Whether a Dropout layer samples or scales in TEST too, as some forks allow."""
     param = layer.dropout_param
     return bool(param.sample_weights_test or not param.scale_train)
 
@@ -94,12 +94,12 @@ class InPlace:
 
     @property
     def spoils_other(self) -> bool:
-        """Whether that of the layer before is."""
+        """Whether the gradient of the layer before it is wrong."""
         return self.changed is not None and holds(READ_THEIR_TOP, self.changed)
 
 
 def layers_in_place(layers: Iterable[LayerParameter], training: bool = False) -> Iterator[InPlace]:
-    """All that work in place; most Dropouts change nothing unless `training`."""
+    """Return all layers that work in place; most Dropout layers change nothing unless `training`."""
     makers: dict[str, LayerParameter] = {}
     for index, layer in enumerate(layers):
         for j, top in enumerate(layer.top):
@@ -143,7 +143,7 @@ def overwriting(layers: Sequence[LayerParameter], makers: Collection[int]) -> se
 def out_of_place(
     layers: Sequence[LayerParameter], apart: Collection[Place], taken: Iterable[str]
 ) -> list[LayerParameter]:
-    """Copies of `layers`, of which those of `apart` write into blobs of their own; names are not of `taken`.
+    """Copy `layers`, so that those of `apart` write into blobs of their own; new names are not in `taken`.
 
     A blob keeps its name for what it holds after a full forward; before that it is `conv1_before_relu1`.
     """
@@ -168,7 +168,7 @@ def out_of_place(
 
 
 def first_names(layers: Sequence[LayerParameter], copies: Sequence[LayerParameter]) -> dict[str, str]:
-    """Blob of `layers` -> that of their `copies` with what its first layer makes."""
+    """Map each blob of `layers` to the blob of their `copies` that its first layer makes."""
     found: dict[str, str] = {}
     for layer, copy in zip(layers, copies, strict=True):
         for old, new in zip(layer.top, copy.top, strict=True):
@@ -177,7 +177,7 @@ def first_names(layers: Sequence[LayerParameter], copies: Sequence[LayerParamete
 
 
 def free(name: str, taken: Collection[str]) -> str:
-    """`name`, with underscores if the net uses it already."""
+    """Return `name`, with underscores if the net uses it already."""
     while name in taken:
         name += "_"
     return name

@@ -1,4 +1,4 @@
-"""The inputs of a net: which of them is the image, what the others hold where nobody says it."""
+"""The inputs of a net: which one is the image, and what the others hold by default."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Shape = tuple[int, ...]
 
 
 def with_batch(net: NetParameter, batch: int) -> NetParameter:
-    """A copy of `net` with `batch` for the first dimension of the image, and of inputs that have the same."""
+    """Copy `net` with `batch` as the first dimension of the image, and of inputs that share it."""
     out = NetParameter()
     out.CopyFrom(net)
     was = next((input_shapes(net.layer)[name][:1] for name in likely_images(net.layer)), ())
@@ -28,7 +28,7 @@ def with_batch(net: NetParameter, batch: int) -> NetParameter:
 
 
 def leading_to(net: NetParameter, blobs: Iterable[str]) -> NetParameter:
-    """The layers of `net` that make `blobs` or work on them in place, and the inputs of these."""
+    """Keep the layers of `net` that make `blobs` or work on them in place, and the inputs of these."""
     wanted, needed, kept = set(blobs), set[str](), list[LayerParameter]()
     for layer in reversed(net.layer):
         found = wanted.intersection(layer.top)
@@ -48,7 +48,7 @@ def leading_to(net: NetParameter, blobs: Iterable[str]) -> NetParameter:
 
 
 def as_input(layer: LayerParameter, shapes: Mapping[str, Shape]) -> LayerParameter:
-    """An Input layer of the name and the rules of `layer`, with the tops of `shapes`."""
+    """Make an Input layer with the name and the rules of `layer`, and the tops of `shapes`."""
     out = LayerParameter(name=layer.name, type="Input", top=list(shapes))
     out.include.extend(layer.include)
     out.exclude.extend(layer.exclude)
@@ -58,7 +58,7 @@ def as_input(layer: LayerParameter, shapes: Mapping[str, Shape]) -> LayerParamet
 
 
 def input_shapes(layers: Iterable[LayerParameter]) -> dict[str, Shape]:
-    """The tops of Input layers that something reads, or all where nothing is read."""
+    """Return the tops of Input layers that are read, or all of them if none is."""
     given = list(layers)
     used = {bottom for layer in given for bottom in layer.bottom}
     shapes = {k: v for layer in given if layer.type == "Input" for k, v in _shapes(layer).items()}
@@ -73,7 +73,7 @@ def _shapes(layer: LayerParameter) -> dict[str, Shape]:
 
 
 def image_input(net: NetParameter, image: str | None = None) -> tuple[str, Shape]:
-    """The blob that takes the image, and its shape: as `find_image`, of all that the net computes."""
+    """Return the blob that takes the image, and its shape, like `find_image` for the whole net."""
     whole = for_phase(net)
     return find_image(list(whole.layer), whole.name, f"layer {whole.layer[-1].name!r}", image)
 
@@ -81,12 +81,12 @@ def image_input(net: NetParameter, image: str | None = None) -> tuple[str, Shape
 def find_image(
     layers: Sequence[LayerParameter], net: str, target: str, image: str | None = None
 ) -> tuple[str, Shape]:
-    """The input of `layers` that is the image, and its shape.
+    """Return the input of `layers` that is the image, and its shape.
 
-    It is `image`, if that is among them, or else the only one that could be it.
+    It is `image`, if that is among them, or else the only candidate.
 
     Raises:
-        InputError: several inputs could be it, or there is none; `target` says in the message what depends
+        InputError: Several inputs could be it, or there is none; `target` says in the message what depends
             on them.
     """
     for layer in layers:
@@ -110,10 +110,10 @@ def find_image(
 
 
 def likely_images(layers: Sequence[LayerParameter]) -> list[str]:
-    """The inputs that could be the image.
+    """Return the inputs that could be the image.
 
-    Marks of continuation and numbers of words are none. Of the others they are those of four axes, or, where
-    there are none, those of most axes.
+    Continuation marks and word numbers are never the image. Of the others, the candidates are those with four
+    axes, or if there are none, those with the most axes.
     """
     shapes = input_shapes(layers)
     beside = _marks(layers) | _words(layers)
@@ -124,7 +124,7 @@ def likely_images(layers: Sequence[LayerParameter]) -> list[str]:
 
 
 def defaults(net: NetParameter) -> dict[str, Array]:
-    """What each input holds where nobody says it: 0, but marks of continuation 1 after the first step.
+    """Return the default value of each input: 0, but continuation marks are 1 after the first step.
 
     So each image is one sequence that begins with it.
     """
@@ -139,12 +139,12 @@ def defaults(net: NetParameter) -> dict[str, Array]:
 def held(
     net: NetParameter, names: Iterable[str], values: Mapping[str, Array], made: Mapping[str, str]
 ) -> dict[str, Array]:
-    """Blob -> what the inputs `names` hold in `net`: their `values`, or else their default.
+    """Return what the inputs `names` hold in `net`: their `values`, or else their default.
 
-    `made` has the names of their blobs in `net`, where they have others.
+    `made` maps them to the names of their blobs in `net`, if these differ.
 
     Raises:
-        InputError: a value does not fit.
+        InputError: A value does not fit.
     """
     there = defaults(net)
     blobs = {name: made.get(name, name) for name in names}
@@ -155,7 +155,7 @@ def held(
 
 
 def describe_defaults(values: Mapping[str, Array]) -> str:
-    """What inputs of `defaults` hold, in words.
+    """Say what inputs of `defaults` hold.
 
     >>> describe_defaults({"meta": np.zeros((1, 5))})
     'meta (1, 5) holds 0'
@@ -167,10 +167,10 @@ def describe_defaults(values: Mapping[str, Array]) -> str:
 
 
 def fitted(name: str, values: Array, shape: Shape) -> Array:
-    """`values` of an input of `shape`: all of it, or one row of its first axis, which then stands in all.
+    """Return the `values` of an input of `shape`: the whole of it, or one row, which is repeated in all.
 
     Raises:
-        InputError: they are neither.
+        InputError: They are neither.
     """
     given = np.asarray(values, np.float32)
     if given.shape == shape:
@@ -183,17 +183,17 @@ def fitted(name: str, values: Array, shape: Shape) -> Array:
 
 
 def _marks(layers: Iterable[LayerParameter]) -> set[str]:
-    """Blobs from which the second bottoms of recurrent layers come."""
+    """The blobs from which the second bottoms of recurrent layers come."""
     return _before(layers, lambda layer: layer.bottom[1:2] if layer.type in RECURRENT else ())
 
 
 def _words(layers: Iterable[LayerParameter]) -> set[str]:
-    """Blobs from which the numbers come that Embed layers look up."""
+    """The blobs from which the indices of Embed layers come."""
     return _before(layers, lambda layer: layer.bottom[:1] if layer.type == "Embed" else ())
 
 
 def _before(layers: Iterable[LayerParameter], read: Callable[[LayerParameter], Iterable[str]]) -> set[str]:
-    """What layers `read`, and the blobs that these are made of."""
+    """The blobs that layers `read`, and all blobs from which these are computed."""
     found = set[str]()
     for layer in reversed(list(layers)):
         if not found.isdisjoint(layer.top):

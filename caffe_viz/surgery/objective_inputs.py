@@ -1,4 +1,4 @@
-"""The numbers of objectives as arrays for the Input blobs of an auxiliary net, one of them for each image."""
+"""The numbers of objectives, one for each image, as arrays for the Input blobs of an auxiliary net."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Parts = Sequence[Sequence[Part]]  # of the first images of a batch; the others h
 
 
 def fill(term: Term, parts: Parts, groups: Sequence[int]) -> dict[str, Array]:
-    """Blob -> its values, for the term's slot in each image's objective; zeros for images without one.
+    """Return the values of the blobs of a term, for its slot in each image's objective; 0 for other images.
 
     Raises:
-        InputError: a channel, place, vector or target that the layer does not have.
+        InputError: A channel, place, vector or target that the layer does not have.
     """
     arrays = {blob.name: np.zeros(blob.shape, np.float32) for blob in term.inputs}
     FILL[term.slot.kind](term, parts, groups, *arrays.values())
@@ -88,7 +88,7 @@ def _style(term: Term, parts: Parts, groups: Sequence[int], targets: Array, fact
 
 
 def _diversity(term: Term, parts: Parts, groups: Sequence[int], pairs: Array) -> None:
-    """Row n is minus image n's factor, shared out over the others of its group."""
+    """Row n is minus image n's factor, distributed over the others of its group."""
     same = np.equal.outer(groups, groups) & ~np.eye(len(groups), dtype=bool)
     others = np.maximum(same.sum(1), 1)
     count = len(parts)

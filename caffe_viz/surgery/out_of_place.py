@@ -1,4 +1,4 @@
-"""A net whose layers all have blobs of their own, and only the image learns."""
+"""A net without in-place layers, in which only the image learns."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ SINKS = frozenset({"HDF5Output", "Silence"})  # they compute nothing; the first 
 
 @dataclass(frozen=True)
 class OutOfPlaceNet:
-    """`image` is the blob of `image_layer`, a Parameter; `outputs` has the first top of each layer's name:
-    that of its first layer, where several share it. `made` has for each blob the one that its own layer
+    """`image` is the blob of `image_layer`, a Parameter layer. `outputs` maps layer names to their first top.
+
+    If several layers share a name, it is the first one's. `made` maps each blob to the one that its own layer
     makes.
     """
 
@@ -78,7 +79,7 @@ def _inputs(out: NetParameter, layer: LayerParameter, image: str, image_layer: s
 
 
 def _every_end_counts(net: NetParameter) -> None:
-    """Caffe goes backward only where a loss follows."""
+    """Make every end a loss: Caffe goes backward only where a loss follows."""
     used = {bottom for layer in net.layer for bottom in layer.bottom}
     for layer in net.layer:
         if not used.issuperset(layer.top) and layer.type not in ("Input", "Parameter"):

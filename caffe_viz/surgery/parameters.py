@@ -1,4 +1,4 @@
-"""Images that real Caffe must take as parameters, to have their gradient, as what they are: inputs."""
+"""Turn images that real Caffe must take as parameters, to get their gradient, back into inputs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from caffe_viz.surgery.inputs import as_input
 
 
 def parameter_as_input(net: NetParameter, parameter: str) -> NetParameter:
-    """A copy in which the layer `parameter`, of type Parameter, is an input of the same shape."""
+    """Copy `net` with the Parameter layer `parameter` as an input of the same shape."""
     out = NetParameter()
     out.CopyFrom(net)
     for layer in out.layer:

@@ -1,6 +1,6 @@
-"""Layers around a net whose image takes several rows of its input: it goes in, and comes out, as a volume.
+"""Layers around a net whose image takes several rows of its input: image and activations become volumes.
 
-And behind one that ends in numbers or in steps of time, which get an axis of channels.
+Also layers behind one that ends in numbers or in time steps, which get an axis of channels.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from caffe_viz.surgery.inputs import Shape
 def image_of_rows(
     net: NetParameter, batch_layout: BatchLayout, names: set[str]
 ) -> tuple[NetParameter, str, Shape]:
-    """`net`, whose first layer is the image, with all rows of that as one image; its blob and its shape."""
+    """Make all rows of the image, the first layer of `net`, one image; returns its blob and shape."""
     learns, *rest = net.layer
     blob = tuple(learns.parameter_param.shape.dim)
     shape = 1, *batch_layout.shape(blob)
@@ -35,7 +35,7 @@ def image_of_rows(
 def values_of_rows(
     net: NetParameter, blob: str, shape: Shape, batch_layout: BatchLayout, names: set[str]
 ) -> tuple[str, Shape]:
-    """Add layers that give the rows of a blob of `shape` as those of one image; the blob and its shape."""
+    """Add layers that turn the rows of a blob of `shape` into those of one image; returns blob and shape."""
     if shape[:1] == (1,):
         return blob, shape
     apart, turned = (free(f"{blob}_{word}", names) for word in ("apart", "turned"))
@@ -48,10 +48,10 @@ def values_of_rows(
 def with_channels(
     net: NetParameter, blob: str, shape: Shape, images: int, names: set[str]
 ) -> tuple[str, Shape]:
-    """Add layers behind a blob whose second axis is not that of channels; others stay as they are.
+    """Add layers behind a blob whose second axis is not channels; other blobs stay as they are.
 
-    One number for each image, (N,) or (), becomes (N, 1); what one image makes in several steps,
-    (steps, streams, channels), a map (1, channels, steps, streams).
+    One number for each image, (N,) or (), becomes (N, 1); what one image gives in several steps, (steps,
+    streams, channels), becomes a map (1, channels, steps, streams).
     """
     if images == 1 and len(shape) == 3 and shape[0] > 1:
         return values_of_rows(net, blob, shape, BatchLayout(shape[0], 1), names)
@@ -65,7 +65,7 @@ def with_channels(
 
 
 def _permute(net: NetParameter, bottom: str, top: str, order: Sequence[int]) -> None:
-    """Axes behind the first, in another order."""
+    """Permute the axes after the first."""
     layer = net.layer.add(name=top, type="Permute", bottom=[bottom], top=[top])
     layer.permute_param.order.extend([0, *(axis + 1 for axis in order)])
 

@@ -1,4 +1,4 @@
-"""A net whose inputs have the shapes that its user says, also those that data layers would give."""
+"""Give the inputs of a net the shapes that the user wants, and data layers too."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def with_inputs(net: NetParameter, shapes: Mapping[str, Sequence[int]]) -> NetPa
 
 
 def _given(layer: LayerParameter, chosen: Mapping[str, Shape]) -> Iterator[LayerParameter]:
-    """What stands in the place of `layer`, some of whose tops have been given shapes."""
+    """Return what replaces `layer`, some of whose tops have been given shapes."""
     shapes = dict(chosen)
     if layer.type == "Input":
         own = [tuple(shape.dim) for shape in layer.input_param.shape]

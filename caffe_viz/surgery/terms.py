@@ -1,8 +1,8 @@
-"""The layers behind a cut net that compute an objective's values, and the numbers that they take.
+"""The layers behind a cut net that compute an objective, and the numbers that they need.
 
-All are layers of BVLC Caffe, none of them in place or with parameters, so that any Caffe runs them. What may
-differ from image to image, and where the numbers of an objective go, are blobs of Input layers. A is the
-activation (N, C, ..) of a slot's layer, with P places.
+All are layers of BVLC Caffe, none in place or with parameters, so that any Caffe runs them. Whatever may
+differ from image to image, and the numbers of an objective, are blobs of Input layers. A is the activation
+(N, C, ..) of a slot's layer, with P places.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ TINY = 1e-20  # beside the square of a Gram matrix's norm; its power of -1.5 sti
 
 
 class Blob(NamedTuple):
-    """A blob by name, and its shape."""
+    """A blob's name and shape."""
 
     name: str
     shape: Shape
@@ -42,7 +42,7 @@ class Term:
 
 
 class Adding:
-    """Adds layers to the end of a net, with names of their own; what several terms need is made once."""
+    """Adds layers with new names to the end of a net; what several terms need is added once."""
 
     def __init__(self, net: NetParameter, taken: Iterable[str], activations: Mapping[str, Blob]) -> None:
         self.net, self.taken, self.activations = net, set(taken), activations
@@ -73,7 +73,7 @@ class Adding:
         return blob
 
     def once(self, what: str, layer: str, make: Callable[[Adding, str], Blob]) -> Blob:
-        """What `make` makes of a layer's activation; made already, it is taken again."""
+        """Return what `make` makes of a layer's activation; it is made only once."""
         key = what, self.activations[layer].name
         if key not in self._made:
             self._made[key] = make(self, layer)
@@ -85,12 +85,12 @@ class Adding:
         return self.layer(wanted, "Reduction", [blob], blob.shape[:axis], reduction_param=param)
 
     def product(self, wanted: str, blobs: Sequence[Blob]) -> Blob:
-        """Blobs of one shape multiplied, element by element."""
+        """Multiply blobs of one shape, element by element."""
         param = {"operation": "PROD"}
         return self.layer(wanted, "Eltwise", blobs, blobs[0].shape, eltwise_param=param)
 
     def sum(self, wanted: str, blobs: Sequence[Blob], coeff: Sequence[float] = ()) -> Blob:
-        """Blobs of one shape added up, each with its coefficient."""
+        """Add blobs of one shape, each with its coefficient."""
         return self.layer(wanted, "Eltwise", blobs, blobs[0].shape, eltwise_param={"coeff": coeff})
 
     def reshaped(self, wanted: str, blob: Blob, shape: Shape) -> Blob:
@@ -99,16 +99,16 @@ class Adding:
         return self.layer(wanted, "Reshape", [blob], shape, reshape_param=param)
 
     def tiled(self, wanted: str, blob: Blob, axis: int, tiles: int) -> Blob:
-        """The blob repeated along an axis of length 1."""
+        """Repeat the blob along an axis of length 1."""
         shape = (*blob.shape[:axis], tiles, *blob.shape[axis + 1 :])
         return self.layer(wanted, "Tile", [blob], shape, tile_param={"axis": axis, "tiles": tiles})
 
 
 def add_form(adding: Adding, form: Form, name: str = "values") -> Blob:
-    """The layers of `form`; the blob `name` (N,) has its value for each image.
+    """Add the layers of `form`; the blob `name` (N,) has its value for each image.
 
     Raises:
-        InputError: the Gram matrices would need more memory than MOST_BYTES.
+        InputError: The Gram matrices would need more memory than MOST_BYTES.
     """
     if isinstance(form, Slot):
         return ADD[form.kind](adding, form, name)
@@ -150,7 +150,7 @@ def _diversity(adding: Adding, slot: Slot, name: str) -> Blob:
 
 
 def _times_factor(adding: Adding, slot: Slot, value: Blob, inputs: tuple[Blob, ...], name: str) -> Blob:
-    """Images without a part in the objective have the factor 0."""
+    """Multiply by factors; images that do not count have the factor 0."""
     factor = adding.input(f"{slot.kind}_factor", value.shape)
     adding.terms.append(Term(slot, adding.activations[slot.layer], (*inputs, factor)))
     return adding.product(name, [value, factor])
@@ -178,7 +178,7 @@ def _distance(adding: Adding, what: str, a: Blob, b: Blob) -> Blob:
 
 
 def _gram(adding: Adding, layer: str) -> Blob:
-    """(N, C, C): Caffe can make it only from all the products (N, C, C, P)."""
+    """Gram matrices (N, C, C): Caffe can compute them only from all the products (N, C, C, P)."""
     a = adding.activations[layer]
     n, c, p = a.shape[0], a.shape[1], _count(a.shape[2:])
     _need_memory(layer, f"{c} x {c} channels at {p} places for each of {n} images", n * c * c * p)
@@ -188,7 +188,7 @@ def _gram(adding: Adding, layer: str) -> Blob:
 
 
 def _cosines(adding: Adding, layer: str) -> Blob:
-    """(N, N): the cosine similarity of the Gram matrices of each two images."""
+    """The cosine similarity (N, N) of the Gram matrices of each two images."""
     gram = adding.once("gram", layer, _gram)
     n, k = gram.shape[0], _count(gram.shape[1:])
     _need_memory(layer, f"{k} values for each of {n} x {n} pairs of images", n * n * k)
@@ -203,7 +203,7 @@ def _cosines(adding: Adding, layer: str) -> Blob:
 
 
 def _need_memory(layer: str, what: str, values: int) -> None:
-    """Three blobs, rows, columns and products, and the gradient of each, in float32."""
+    """Check the memory for three blobs, rows, columns and products, and the gradient of each, in float32."""
     size = 3 * 2 * 4 * values
     if size > MOST_BYTES:
         raise InputError(
