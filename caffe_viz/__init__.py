@@ -6,7 +6,7 @@ Example::
 
     net = cv.load_net("deploy.prototxt", "net.caffemodel")  # a caffe.Net, checked before it is loaded
     cv.shapes(net)
-    cv.maximize(net, "conv3", range(0, 160, 10)).save("out")
+    cv.maximize(net, "conv3", range(0, 90, 10)).save("out")
 """
 
 from importlib import import_module
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
         top_images,
     )
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Loaded when first used: `caffe-viz --help` shall not wait for what it does not need.
 _PUBLIC = {
