@@ -25,7 +25,7 @@ class ReceptiveField:
     upsampling; the size is then the largest among the units. Through branches it is the hull of what the
     branches see.
 
-    >>> Field((11, 11), (4, 4), (0, 0)).box((2, 0), (227, 227))
+    >>> ReceptiveField((11, 11), (4, 4), (0, 0)).box((2, 0), (227, 227))
     (8, 0, 19, 11)
     """
 
