@@ -1,4 +1,4 @@
-"""Files are written whole or not at all; what is given in the place of a file: an address."""
+"""Write files whole or not at all; recognise addresses given instead of files."""
 
 from __future__ import annotations
 

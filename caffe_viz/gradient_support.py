@@ -1,4 +1,4 @@
-"""Which gradients backward computes, as Caffe decides it, and a warning of one that is asked for in vain."""
+"""Which gradients backward computes, by Caffe's rules, and a warning if one is requested in vain."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Layer types of one's own: a Python file whose functions are entered with `@layer` of caffe_viz.engine.
+"""Custom layer types: a Python file that registers functions with `@layer` of caffe_viz.engine.
 
-Naming the file is the permission to run it. What it enters holds for the whole process.
+Naming the file is the permission to run it. What it registers holds for the whole process.
 """
 
 from __future__ import annotations

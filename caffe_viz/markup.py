@@ -1,4 +1,4 @@
-"""HTML of what notebooks show. Names come from network files: every word is escaped here."""
+"""HTML that notebooks show. Names come from network files, so every word is escaped here."""
 
 from __future__ import annotations
 

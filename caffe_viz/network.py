@@ -1,4 +1,4 @@
-"""The two files of a network as one value: what is read from them, and how images get in."""
+"""The two files of a network as one value: what is read from them, and the preprocessing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images one by one through a net, each with what of it the net saw; the next one is read meanwhile."""
+"""Run images through a net one by one, each with the part that the net saw; the next is read meanwhile."""
 
 from __future__ import annotations
 

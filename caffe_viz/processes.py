@@ -1,4 +1,4 @@
-"""Worker processes of this package: pickled values go in and out by their pipes.
+"""Worker processes: pickled values go in and out through their pipes.
 
 Such a process has its own engine and one BLAS thread, and can die without taking the user's Python along.
 """

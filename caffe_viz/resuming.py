@@ -1,4 +1,4 @@
-"""What an interrupted run over many images must have in common with the run that goes on."""
+"""What an interrupted run over many images must have in common with the run that continues it."""
 
 from __future__ import annotations
 

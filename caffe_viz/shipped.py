@@ -1,4 +1,4 @@
-"""The networks of prototxt/, which are shipped: their names stand in the place of paths."""
+"""The shipped networks of prototxt/, whose names can be given instead of paths."""
 
 from __future__ import annotations
 

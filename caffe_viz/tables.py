@@ -1,4 +1,4 @@
-"""Results as tables: plain text, HTML for notebooks, rows for JSON. They never touch a net."""
+"""Results as tables: plain text, HTML for notebooks, rows for JSON. Nothing here touches a net."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which unit of a net is meant: `conv3`, `conv3:16`, `conv3:16:3,5`, `cat`, `head:3`; for all commands."""
+"""Which unit of a net is meant by `conv3`, `conv3:16`, `conv3:16:3,5`, `cat`, `head:3`; for all commands."""
 
 from __future__ import annotations
 

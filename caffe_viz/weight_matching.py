@@ -1,4 +1,4 @@
-"""Which blobs of trained weights go into which parameters of a net (Net::CopyTrainedLayersFrom)."""
+"""Match blobs of trained weights with the parameters of a net (Net::CopyTrainedLayersFrom)."""
 
 from __future__ import annotations
 

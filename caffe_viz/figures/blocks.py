@@ -1,4 +1,4 @@
-"""How values become pixels: blocks large enough that flat shapes can be seen, and slices of volumes."""
+"""Turn values into pixels: blocks large enough to see flat shapes, and slices of volumes."""
 
 from __future__ import annotations
 

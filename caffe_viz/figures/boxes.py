@@ -1,4 +1,4 @@
-"""Boxes over an image, each with its name."""
+"""Draw boxes over an image, each with its name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What changed between two sets of weights: bars of layers, and filters side by side."""
+"""Draw what changed between two sets of weights: bars for layers, and filters side by side."""
 
 from __future__ import annotations
 

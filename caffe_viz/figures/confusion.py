@@ -1,4 +1,4 @@
-"""A confusion matrix as a picture: a row for each true class, a column for each class that was the answer."""
+"""Draw a confusion matrix: a row for each true class, a column for each answer."""
 
 from __future__ import annotations
 

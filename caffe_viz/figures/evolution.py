@@ -1,4 +1,4 @@
-"""What changes while a net learns: kernels over time, curves of many layers, histograms as ridges."""
+"""Draw what changes while a net learns: kernels over time, curves of many layers, histograms as ridges."""
 
 from __future__ import annotations
 

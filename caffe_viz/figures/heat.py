@@ -1,4 +1,4 @@
-"""Attribution maps as heat, alone or over their image."""
+"""Draw attribution maps as heat, alone or over their image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes into a net as a picture, where it is none: data of some channels, frames, vectors."""
+"""Draw inputs that are not pictures: data with any number of channels, frames, vectors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What logs of trainings tell: losses, scores and learning rates over iterations, of one run or several."""
+"""Draw logs of trainings: losses, scores and learning rates over iterations, of one or more runs."""
 
 from __future__ import annotations
 

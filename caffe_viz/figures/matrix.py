@@ -1,4 +1,4 @@
-"""A matrix of weights as one picture: a row for each unit, a column for each input."""
+"""Draw a matrix of weights: a row for each unit, a column for each input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Colours of classes: easy to tell apart, the same for a class in every picture."""
+"""Colours of classes: easy to tell apart, and the same for a class in every picture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many named curves in panels side by side, with one legend."""
+"""Draw many named curves in panels side by side, with one legend."""
 
 from __future__ import annotations
 

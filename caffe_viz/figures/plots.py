@@ -1,4 +1,4 @@
-"""Vectors as lines: activations of InnerProduct layers, probabilities, objectives against steps."""
+"""Plot vectors: activations of InnerProduct layers, probabilities, objectives over steps."""
 
 from __future__ import annotations
 

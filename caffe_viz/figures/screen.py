@@ -1,4 +1,4 @@
-"""Photographs at a size that a screen shows: small ones enlarged, large ones smaller."""
+"""Scale photographs for a screen: small ones are enlarged, large ones shrunk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Maps of classes in colours, alone or over their image, with a legend."""
+"""Draw maps of classes in colours, alone or over their image, with a legend."""
 
 from __future__ import annotations
 

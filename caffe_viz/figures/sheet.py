@@ -1,4 +1,4 @@
-"""Maps as tiles of one picture that others take apart: no labels, every value a pixel."""
+"""Arrange maps as tiles of one picture for programs to take apart: no labels, one pixel for each value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The graph of layers as a picture."""
+"""Draw the graph of layers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kernels, maps and images as tiles that say which is which."""
+"""Draw kernels, maps and images as labelled tiles."""
 
 from __future__ import annotations
 

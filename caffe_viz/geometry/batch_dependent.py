@@ -1,4 +1,4 @@
-"""Layers that make of an image what depends on the other images of its batch."""
+"""Layers whose result for an image depends on the other images of its batch."""
 
 from __future__ import annotations
 

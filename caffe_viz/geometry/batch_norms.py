@@ -1,4 +1,4 @@
-"""Rules of the layers of forks that subtract a mean or divide by a deviation or a norm."""
+"""Rules of fork layers that subtract a mean, or divide by a deviation or a norm."""
 
 from __future__ import annotations
 

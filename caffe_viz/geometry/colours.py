@@ -1,4 +1,4 @@
-"""Rules of layers that replace each value, or each pixel, by another one."""
+"""Rules of layers that quantise values, or convert pixels to another colour space."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layer types that a file of the user's has entered, in this process."""
+"""Layer types that the user's files have registered in this process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules of the first and the last layers of a net: inputs and data, losses and measures, object detection."""
+"""Rules of the first and last layers of a net: inputs and data, losses and accuracy, object detection."""
 
 from __future__ import annotations
 

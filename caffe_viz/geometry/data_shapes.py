@@ -1,8 +1,8 @@
-"""What data layers give, as far as their own file tells it: crop, new size, batch and means.
+"""The shapes of data layers, as far as the prototxt tells them: crop, new size, batch and means.
 
 Sources: data_layer.cpp, image_data_layer.cpp, window_data_layer.cpp and data_transformer.cpp of BVLC Caffe,
-annotated_data_layer.cpp of SSD, video_data_layer.cpp of facebookarchive/C3D and yjxiong/caffe. Of data layers
-of unknown types it is read where most forks write it.
+annotated_data_layer.cpp of SSD, video_data_layer.cpp of facebookarchive/C3D and yjxiong/caffe. For data
+layers of unknown types, the fields are read where most forks have them.
 """
 
 from __future__ import annotations

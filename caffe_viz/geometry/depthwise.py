@@ -1,4 +1,4 @@
-"""Rules of convolutions of forks that keep channels apart, and of layers with weights of one bit."""
+"""Rules of depthwise convolutions of forks, and of layers with one-bit weights."""
 
 from __future__ import annotations
 

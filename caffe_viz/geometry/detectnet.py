@@ -1,4 +1,4 @@
-"""The Python layer of DetectNet, which makes boxes of its maps: settings and shapes."""
+"""The Python layer of DetectNet, which clusters its maps into boxes: settings and shapes."""
 
 from __future__ import annotations
 

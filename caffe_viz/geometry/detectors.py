@@ -1,4 +1,4 @@
-"""Rules of the layers that find and judge detections: SSD's, and what forks make of its fields."""
+"""Rules of layers that decode and evaluate detections: SSD's, and what forks made of its fields."""
 
 from __future__ import annotations
 

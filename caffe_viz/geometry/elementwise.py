@@ -1,4 +1,4 @@
-"""Rules of the layers of forks that work value by value, on one blob or several."""
+"""Rules of fork layers that work value by value, on one blob or several."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rule of masks around landmarks of a face."""
+"""The rule of masks around the landmarks of a face."""
 
 from __future__ import annotations
 

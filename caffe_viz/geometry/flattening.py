@@ -1,4 +1,4 @@
-"""Which axes the inputs of a fully connected layer have: those of the blob that was flattened for it."""
+"""The axes of the inputs of a fully connected layer, before its bottom was flattened."""
 
 from __future__ import annotations
 

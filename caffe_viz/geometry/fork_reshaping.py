@@ -1,4 +1,4 @@
-"""Rules of the layers of forks that move, cut or join values."""
+"""Rules of fork layers that move, cut or join values."""
 
 from __future__ import annotations
 

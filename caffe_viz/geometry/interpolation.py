@@ -1,4 +1,4 @@
-"""Rules of the layers of forks that make an image larger or smaller."""
+"""Rules of fork layers that resize an image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules of layers with parameters other than convolutions, and of recurrent ones."""
+"""Rules of layers with parameters, other than convolutions, and of recurrent ones."""
 
 from __future__ import annotations
 

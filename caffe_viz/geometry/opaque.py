@@ -1,4 +1,4 @@
-"""Layers of which no more is known than their name, type and connections."""
+"""Layers of which only name, type and connections are known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules of prior boxes, SSD's and those of forks."""
+"""Rules of prior boxes, those of SSD and of forks."""
 
 from __future__ import annotations
 

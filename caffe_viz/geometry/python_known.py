@@ -1,6 +1,6 @@
-"""Public layers of type Python, by module and layer, which need no code of anyone's: settings and shapes.
+"""Public layers of type Python, by module and layer, rewritten so that no user code runs: settings, shapes.
 
-Settings that such code takes from a configuration of its own are those of the repository, for TEST.
+Settings that the original code reads from its own configuration are those of its repository, for TEST.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Layers of type Python: those that are built in, and those whose code may be run.
+"""Layers of type Python: built-in ones, and those whose code may be run.
 
-A permission belongs to a net, not to the process: a word in its layers that no file can know, and that goes
-wherever these layers are copied. `netdef.write_net` leaves it out.
+A permission belongs to a net, not to the process: a mark in its layers that no file can contain, and that is
+copied with these layers. `netdef.write_net` leaves it out.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 A field is an affine map per axis. Unit u of the blob sees the `size` pixels from `offset + u * stride` on.
 Fields compose, so a layer only states its own window on its bottom. Stride 0 means that all units see the
-same pixels; such an axis stays so through every later layer, which is what "the whole input" needs. The same
-view as `coord_map.py` of pycaffe, with sizes.
+same pixels; such an axis keeps stride 0 through every later layer, as "the whole input" requires. The idea is
+that of pycaffe's `coord_map.py`, with sizes added.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Rules of layers that make an image larger or smaller, or put a border around it."""
+"""Rules of layers that resize or pad an image."""
 
 from __future__ import annotations
 

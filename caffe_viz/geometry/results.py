@@ -1,4 +1,4 @@
-"""What `measure` returns."""
+"""The result of `measure`."""
 
 from __future__ import annotations
 

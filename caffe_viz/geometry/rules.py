@@ -1,4 +1,4 @@
-"""One table: layer type -> its rule. The rules stand in the modules imported here, by what the layers do."""
+"""The table of rules by layer type. The rules are in the modules imported here, by what the layers do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules of the sequence layers of forks: LSTMs, turned and swapped axes, CTC; T steps, N streams."""
+"""Rules of sequence layers of forks: LSTMs, reversed and transposed axes, CTC; T steps, N streams."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Split layers that Caffe inserts where a blob has several consumers, by Caffe's names."""
+"""The Split layers that Caffe inserts where a blob has several consumers, with Caffe's names."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Data layers whose shape stands in a file that they name: read only where the caller permits that.
+"""Data layers whose shape is in a file that they name; it is read only if the caller allows that.
 
-The files are those of Caffe's hdf5_data_layer.cpp and image_data_layer.cpp; a path counts from the current
+The files are those of Caffe's hdf5_data_layer.cpp and image_data_layer.cpp; paths are relative to the current
 folder.
 """
 

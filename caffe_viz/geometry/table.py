@@ -1,4 +1,4 @@
-"""The table that every layer type's rule enters itself in, and what rules share."""
+"""The table in which every layer type's rule registers itself, and what rules share."""
 
 from __future__ import annotations
 

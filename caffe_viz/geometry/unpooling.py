@@ -1,4 +1,4 @@
-"""Rules of layers that undo a pooling: each value goes back to where it came from, or all over its window."""
+"""Rules of layers that invert pooling: values go back to where they came from, or all over their window."""
 
 from __future__ import annotations
 

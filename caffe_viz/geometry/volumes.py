@@ -1,4 +1,4 @@
-"""Rules of volumes (N, C, L, H, W): convolutions with settings of their own, and clips of video."""
+"""Rules of layers for volumes (N, C, L, H, W): convolutions with their own settings, and clips of video."""
 
 from __future__ import annotations
 

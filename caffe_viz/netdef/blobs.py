@@ -1,4 +1,4 @@
-"""BlobProto to NumPy and back."""
+"""Convert between BlobProto and NumPy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parts of messages copied by field name."""
+"""Copy parts of messages by field name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The offsets of old CROP layers, which had none: they cut so that both bottoms lie over the same pixels.
+"""The offsets of old CROP layers, which had none: they crop so that both bottoms cover the same pixels.
 
 Source: longjon/caffe, branch future: src/caffe/layers/crop_layer.cpp; what became pycaffe's coord_map.py.
 """

@@ -1,4 +1,4 @@
-"""The net that a caffemodel holds beside its weights, as the prototxt that it was made of."""
+"""The net inside a caffemodel, as the prototxt from which it was made."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of forks of Caffe beyond the fields and types that are computed."""
+"""What is known of forks of Caffe, apart from the fields and types that are computed."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Weights as HDF5, as Caffe's Net::ToHDF5 writes them: a dataset /data/LAYER/NUMBER for each blob.
 
-A slash in a layer's name makes a group in a group. A parameter that layers share stands at the first alone.
+A slash in a layer's name makes nested groups. A shared parameter is stored for the first layer only.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The boxes that PriorBox's fields stand for; which fork's PriorBox is meant, where its fields do not say."""
+"""The boxes that PriorBox's fields describe, and which fork's PriorBox it is if its fields do not tell."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a file is that is not a caffemodel.
+"""Recognise what a file is if it is not a caffemodel.
 
 Real Caffe loads some of these "successfully" and keeps the fillers' weights, so they must be told apart.
 """

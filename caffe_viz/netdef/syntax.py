@@ -1,4 +1,4 @@
-"""What a syntax error of a prototxt means, and what an unknown field may have meant, in one line."""
+"""Explain a syntax error of a prototxt, or an unknown field, in one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a text says beside the schema: taken out before protobuf reads it, kept as values in the message."""
+"""What a text contains beyond the schema: removed before protobuf reads it, kept as values in the message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Old syntax to V2, in the order and by the rules of Caffe's util/upgrade_proto.cpp."""
+"""Upgrade old syntax to V2, in the order and by the rules of Caffe's util/upgrade_proto.cpp."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Objectives as values: what shall go up in an image. No files, nets or engines are touched here."""
+"""Objectives as values: what an image is to maximise. No files, nets or engines are touched here."""
 
 from caffe_viz.objectives.forms import Form, Slot, Times, Total, form_of, slots
 from caffe_viz.objectives.parsing import Names, parse

@@ -1,4 +1,4 @@
-"""From paths to photographs, and on to what a net makes of these: the targets of an objective."""
+"""Turn paths into photographs, and these into the targets of an objective."""
 
 from __future__ import annotations
 

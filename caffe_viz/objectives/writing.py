@@ -1,4 +1,4 @@
-"""How objectives are written: numbers, names and paths, quoted where they would be read as something else."""
+"""Write objectives as text: numbers, names and paths, quoted if they would be read as something else."""
 
 from __future__ import annotations
 

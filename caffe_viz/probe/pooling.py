@@ -1,4 +1,4 @@
-"""What must hold before real Caffe goes backward through MAX pooling."""
+"""Check what real Caffe needs before it goes backward through MAX pooling."""
 
 from __future__ import annotations
 

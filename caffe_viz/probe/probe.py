@@ -1,4 +1,4 @@
-"""A net of its own to ask: every blob's value and gradient, before and after layers that worked in place."""
+"""A loaded net to query: every blob's value and gradient, before and after in-place layers."""
 
 from __future__ import annotations
 

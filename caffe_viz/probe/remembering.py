@@ -1,4 +1,4 @@
-"""A probe that is asked several things about one image."""
+"""A probe that remembers its results, for several queries about one image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a blob holds: values before or after an activation function."""
+"""Whether a blob holds values before or after an activation function."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The way of a gradient through the layers of a net, and what is made of it at each rectifier."""
+"""The path of a gradient through the layers of a net, and what each rectifier does to it."""
 
 from __future__ import annotations
 

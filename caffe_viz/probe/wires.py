@@ -1,4 +1,4 @@
-"""Bottoms and tops of layers by place: several layers of a net may have one name."""
+"""Bottoms and tops of layers by index, as several layers of a net may share a name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Caffe's own log of a training: what its lines tell, run by run.
+"""Parse Caffe's own log of a training, run by run.
 
 The lines are those of Caffe's src/caffe/solver.cpp and solvers/sgd_solver.cpp, of 2013 to 2020, of NVIDIA's
 fork, and of `caffe-viz train` itself.

@@ -1,4 +1,4 @@
-"""The test net of a training: the mean of its scalar outputs over its batches."""
+"""Measure the test net of a training: the mean of its scalar outputs over its batches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a record is made of: what it is of, and what was seen in each period; as bytes and back."""
+"""The contents of a record: its subject, and what was measured in each period; to bytes and back."""
 
 from __future__ import annotations
 

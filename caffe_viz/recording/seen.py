@@ -1,4 +1,4 @@
-"""What the units of fully connected layers see, told by a net that runs, or by the net in a caffemodel."""
+"""What units of fully connected layers see, from a running net or from the net in a caffemodel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Snapshots of a training as a record: what a plain series of caffemodels tells, with no recorder."""
+"""Turn snapshots of a training into a record: what a series of caffemodels tells without a recorder."""
 
 from __future__ import annotations
 

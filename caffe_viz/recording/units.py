@@ -1,4 +1,4 @@
-"""Which units of the rectifiers were ever active: the others are dead."""
+"""Which units of rectifiers were ever active; the others are dead."""
 
 from __future__ import annotations
 

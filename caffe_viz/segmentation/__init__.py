@@ -1,4 +1,4 @@
-"""Which class each pixel of an image has, by a net whose answer is a map."""
+"""Segment images: the class of each pixel, from a net whose answer is a map."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which blob of a net says something of each pixel, and what its values mean."""
+"""Which blob of a net classifies pixels, and what its values mean."""
 
 from __future__ import annotations
 

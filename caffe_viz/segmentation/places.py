@@ -1,4 +1,4 @@
-"""Where the units of a map lie on the input, and the map read at the pixels of an image."""
+"""Where the units of a map lie on the input, and the values of the map at the pixels of an image."""
 
 from __future__ import annotations
 

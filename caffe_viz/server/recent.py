@@ -1,4 +1,4 @@
-"""What was made last, in bounded memory."""
+"""Keep the latest results in bounded memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers, progress and refusals as they go over HTTP."""
+"""Answers, progress and refusals as HTTP responses."""
 
 from __future__ import annotations
 

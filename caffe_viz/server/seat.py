@@ -1,4 +1,4 @@
-"""The place of a worker process: what it was asked, and the next one when it ends."""
+"""The handle of a worker process: its questions, and its replacement when it ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Our own files, as the browser gets them: a table, so that no path ever comes from a request."""
+"""Our own files for the browser, from a table, so that no path ever comes from a request."""
 
 from __future__ import annotations
 

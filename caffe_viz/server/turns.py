@@ -1,4 +1,4 @@
-"""Which question a worker is at: those that take long share it, step by step."""
+"""Schedule the questions of a worker: slow ones share it, step by step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one server shows, and what stands for a question's answer."""
+"""What one server shows, and the keys of its answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The application: what has which address."""
+"""The web application: which address does what."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The program of a worker: takes questions while it works on others, and answers them."""
+"""The program of a worker process, which takes new questions while it answers others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is wrong with the settings of a solver: Caffe's checks, of which each would abort the process."""
+"""Check the settings of a solver, by Caffe's own checks, each of which would abort the process."""
 
 from __future__ import annotations
 

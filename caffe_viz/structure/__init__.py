@@ -1,4 +1,4 @@
-"""The structure of a network: its graph of layers, the graph's modules, and where each is drawn."""
+"""The structure of a network: its graph of layers, the modules in it, and the layout of the drawing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands in a box of the drawing, and how large the box is; a unit is a pixel and Graphviz's point."""
+"""The contents and the size of a box of the drawing; one unit is a pixel, and Graphviz's point."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A graph in Graphviz's language, for other programs."""
+"""Write a graph in Graphviz's language, for other programs."""
 
 from __future__ import annotations
 

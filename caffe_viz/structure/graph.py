@@ -1,4 +1,4 @@
-"""The layers of a net as a graph to draw: what works in place is stacked, hidden Split layers are gone."""
+"""The layers of a net as a graph to draw: in-place layers are stacked, hidden Split layers removed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Graphviz, which gives positions; what is written into its language is quoted here."""
+"""Call Graphviz for positions; everything written in its language is quoted here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands above a drawing that is a file of its own: the net's name, a note, the legend."""
+"""The heading of a drawing that is a file of its own: the net's name, a note, the legend."""
 
 from __future__ import annotations
 

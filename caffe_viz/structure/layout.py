@@ -1,4 +1,4 @@
-"""Where everything stands while all modules are folded, and what is inside each module."""
+"""The place of everything while all modules are folded, and of what is inside each module."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Open and folded modules: the axes are warped, so that what was apart stays apart and in order.
+"""Open and folded modules: the axes are warped, so that things stay apart and in order.
 
 A point t of an axis moves to the integral of 1 + max over the open modules m that cover s of
 (open size of m - folded size of m) / folded size of m, s from 0 to t. report/static/graph.js does the same.

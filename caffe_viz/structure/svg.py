@@ -1,4 +1,4 @@
-"""A layout as SVG: a file of its own, or a fragment of a page with what graph.js needs to fold modules."""
+"""A layout as SVG: a file of its own, or a fragment of a page with the data that graph.js needs."""
 
 from __future__ import annotations
 

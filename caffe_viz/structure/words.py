@@ -1,4 +1,4 @@
-"""What matters of a layer in a few words, as papers write it: kernel, filters, /stride."""
+"""Describe a layer in a few words, as papers do: kernel, filters, /stride."""
 
 from __future__ import annotations
 

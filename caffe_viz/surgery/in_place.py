@@ -80,7 +80,7 @@ def holds(conditions: Conditions, layer: LayerParameter) -> bool:
 
 @dataclass(frozen=True)
 class InPlace:
-    """`layer`, the `index`-th, works in place on `top`; `changed` made the values that it changes, if any."""
+    """Layer number `index`, which works in place on `top`; `changed` made the values it changes, if any."""
 
     index: int
     layer: LayerParameter
@@ -123,7 +123,7 @@ def spoiling(layers: Sequence[LayerParameter]) -> set[Place]:
 
 
 def overwriting(layers: Sequence[LayerParameter], makers: Collection[int]) -> set[Place]:
-    """Layers in place that overwrite what one of the layers at the places `makers` has in its first top."""
+    """Return in-place layers that overwrite the first top of one of the layers at the indices `makers`."""
     holds_now: dict[str, Place] = {}  # blob -> who made the values in its memory; tops can share one
     needed, found = set[Place](), set[Place]()
     for i, layer in enumerate(layers):

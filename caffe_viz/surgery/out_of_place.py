@@ -31,15 +31,15 @@ class OutOfPlaceNet:
 
 
 def out_of_place_net(net: NetParameter, batch: int = 1, image: str | None = None) -> OutOfPlaceNet:
-    """`net` (TEST phase) with no layer in place, so that any blob can be a loss; `batch` is its first axis.
+    """Copy `net` (TEST) without in-place layers, so that any blob can be a loss; `batch` is its first axis.
 
-    A blob that layers work on in place keeps its name for what it holds after a full forward; before that
-    it is `conv1_before_relu1`. The image is a Parameter layer, all other parameters get lr_mult 0, and
-    every end counts in the loss: Caffe computes the gradient of the image and none of weights. `image` says
-    which input that is, where several could be it.
+    A blob that layers work on in place keeps its name for what it holds after a full forward; before that it
+    is `conv1_before_relu1`. The image is a Parameter layer, all other parameters get lr_mult 0, and every end
+    of the net counts in the loss, so Caffe computes the gradient of the image and none of weights. `image`
+    chooses the input if several could be it.
 
     Raises:
-        InputError: there is not one image, or the net does not take `batch`.
+        InputError: There is not exactly one image, or the net does not take `batch`.
     """
     whole = for_phase(with_batch(net, batch))
     names = {layer.name for layer in whole.layer} | {top for layer in whole.layer for top in layer.top}

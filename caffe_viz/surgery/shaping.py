@@ -12,13 +12,13 @@ from caffe_viz.surgery.inputs import Shape, as_input
 
 
 def with_inputs(net: NetParameter, shapes: Mapping[str, Sequence[int]]) -> NetParameter:
-    """`net`, or a copy in which the blobs of `shapes`, inputs or what data layers give, have these shapes.
+    """Return `net` with the given `shapes` of inputs and of tops of data layers; a copy if any change.
 
-    A data layer becomes an Input layer, so that any engine can run the net. What else it gives is an input
-    too where that is one label for each image; the layer goes on to give the rest.
+    A data layer becomes an Input layer, so that any engine can run the net. Its other top becomes an input
+    too if it is one label for each image; otherwise the layer stays for the rest of its tops.
 
     Raises:
-        InputError: no layer without bottoms makes such a blob, or a shape is none.
+        InputError: No layer without bottoms makes such a blob, or a shape is invalid.
     """
     if not shapes:
         return net

@@ -51,7 +51,7 @@ class Adding:
         self._made: dict[tuple[str, str], Blob] = {}
 
     def name(self, wanted: str) -> str:
-        """`wanted`, with a number from the second on, and underscores where the net itself has that."""
+        """Return `wanted`, numbered from the second on, with underscores if the net has that name already."""
         self._count[wanted] += 1
         found = free(wanted if self._count[wanted] == 1 else f"{wanted}{self._count[wanted]}", self.taken)
         self.taken.add(found)

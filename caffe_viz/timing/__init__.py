@@ -1,4 +1,4 @@
-"""How long each layer of a net takes on this machine, forward and backward: `time_layers`."""
+"""Measure how long each layer of a net takes on this machine, forward and backward: `time_layers`."""
 
 from caffe_viz.timing.passes import PASSES, SECONDS, Clock
 from caffe_viz.timing.result import LayerTime, Timing

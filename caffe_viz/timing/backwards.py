@@ -1,4 +1,4 @@
-"""Which layers are not asked for gradients: real Caffe would abort on some, and others have none."""
+"""Which layers to leave out backward: real Caffe would abort on some, and others have no gradient."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `time_layers` returns."""
+"""The result of `time_layers`."""
 
 from __future__ import annotations
 

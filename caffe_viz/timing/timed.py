@@ -1,4 +1,4 @@
-"""`time_layers`: a net made ready, passes through it, and their times beside the layers of its file."""
+"""`time_layers`: prepare a net, run it, and list the times with the layers of its file."""
 
 from __future__ import annotations
 
@@ -27,16 +27,24 @@ def time_layers(
     seconds: float = SECONDS,
     clock: Clock = time.perf_counter,
 ) -> Timing:
-    """How long each layer takes, forward and backward, on the engine and device of `net`.
+    """Measure how long each layer takes, forward and backward, on the engine and device of `net`.
 
-    `net` is a `Network`, a `caffe.Net` from `load_net`, or the path or message of a prototxt; nothing of it
-    changes. `batch` and `size` are as of `measure`. Values are noise in 0..1, weights those given or random
-    ones, and the gradient of every output is 1. The net goes back through every layer, to its inputs and
-    parameters. Medians of up to `passes` passes within `seconds`, after one to warm up, but of at least one.
+    The times are medians of up to `passes` passes within `seconds`, at least one, after one to warm up.
+    Inputs are noise in 0..1, weights those given or random ones, and the gradient of every output is 1. The
+    net goes back through every layer, to its inputs and parameters.
+
+    Args:
+        net: A `Network`, a `caffe.Net` from `load_net`, or the path or message of a prototxt. It is not
+            changed.
+        batch: As for `measure`.
+        size: As for `measure`.
+        passes: The largest number of passes.
+        seconds: The time after which no further pass is started.
+        clock: The clock to read.
 
     Raises:
-        InputError: the net would abort Caffe, or its weights do not fit `size`.
-        RunError: the engine is not installed, or a layer cannot go forward.
+        InputError: The net would abort Caffe, or its weights do not fit `size`.
+        RunError: The engine is not installed, or a layer cannot go forward.
     """
     if passes < 1:
         raise InputError(f"passes must be at least 1, not {passes}.")

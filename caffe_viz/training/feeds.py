@@ -1,4 +1,4 @@
-"""Batches for nets that have no data of their own: images in folders, or arrays, into Input or MemoryData."""
+"""Feed nets without data of their own: images in folders, or arrays, into Input or MemoryData layers."""
 
 from __future__ import annotations
 
