@@ -1,4 +1,4 @@
-"""The same net on both engines, layer by layer: how far their numbers are apart, and where that begins."""
+"""Compare the same net on both engines, layer by layer: how far they differ, and where that begins."""
 
 from __future__ import annotations
 

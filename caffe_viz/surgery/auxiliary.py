@@ -55,13 +55,13 @@ class Auxiliary:
     def settings(
         self, objectives: Sequence[Objective], groups: Sequence[int] | None = None
     ) -> dict[str, Array]:
-        """Blob -> its values, with which image n climbs `objectives[n]`; further images have no part.
+        """Return each blob's values with which image n climbs `objectives[n]`; other images do not count.
 
-        `groups` has a number for each of the images, and Diversity keeps those of one number apart: None for
-        one group of each kind of equal objectives.
+        `groups` has a number for each image; Diversity keeps images with the same number apart. None: one
+        group for each kind of equal objectives.
 
         Raises:
-            InputError: more objectives than images, of another form, with photographs that are not
+            InputError: More objectives than images, of another form, with photographs that are not
                 `resolved`, or with a filter, place, vector or target that a layer does not have.
         """
         images = next(iter(self.activations.values())).shape[0]

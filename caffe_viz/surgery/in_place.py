@@ -114,7 +114,7 @@ def layers_in_place(layers: Iterable[LayerParameter], training: bool = False) ->
 
 
 def spoiling(layers: Sequence[LayerParameter]) -> set[Place]:
-    """Layers in place that spoil a gradient of real Caffe, or the values of an input, which stay then."""
+    """Return in-place layers that spoil a gradient of real Caffe, or an input's values, which persist."""
     return {
         (one.index, one.top)
         for one in layers_in_place(layers)
