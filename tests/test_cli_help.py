@@ -14,6 +14,7 @@ import typer
 from commands import here
 
 from caffe_viz.cli.app import app
+from caffe_viz.cli.usage import GROUPS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 GROUP: Any = typer.main.get_command(app)
@@ -44,6 +45,13 @@ def test_help_begins_with_one_sentence_and_an_example(name: str) -> None:
     assert words[0] == name
     assert len(f" Example: caffe-viz {shlex.join(words)}") < 80
     TASKS[name].make_context(name, words[1:])  # it has these options
+
+
+def test_each_command_is_in_one_group_of_the_help() -> None:
+    assert sorted(name for names in GROUPS.values() for name in names) == sorted(TASKS)
+    text = here("--help")
+    assert all(f" {title} " in text for title in GROUPS)
+    assert " Commands " not in text
 
 
 def test_the_help_of_all_commands_begins_so_too() -> None:

@@ -14,8 +14,8 @@ from typing import Annotated, Any, TextIO
 import typer
 
 import caffe_viz
+from caffe_viz.cli.usage import GROUPS, Command, Commands, describe
 from caffe_viz.cli.usage import INTERRUPTED as INTERRUPTED
-from caffe_viz.cli.usage import Command, Commands, describe
 from caffe_viz.errors import CaffeVizError, RunError, no_memory
 
 
@@ -23,11 +23,12 @@ class App(typer.Typer):
     """The commands, each with the metavars and errors that all have."""
 
     def command(self, *given: Any, **named: Any) -> Callable[[Any], Any]:
-        enter = super().command(*given, cls=Command, **named)
+        add = super().command
 
         def entered(function: Any) -> Any:
             describe(function)
-            return enter(function)
+            panel = next((title for title, names in GROUPS.items() if function.__name__ in names), None)
+            return add(*given, cls=Command, rich_help_panel=panel, **named)(function)
 
         return entered
 

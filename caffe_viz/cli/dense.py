@@ -28,7 +28,7 @@ def segment(
     image: Images,
     blob: Annotated[
         str | None,
-        typer.Option(help="Blob that tells the class of each pixel. [default: the net's answer]"),
+        typer.Option(help="Blob with the class of each pixel. [default: the net's answer]"),
     ] = None,
     output: Output = Path("out"),
     as_json: Json = False,

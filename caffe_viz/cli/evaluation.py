@@ -51,7 +51,7 @@ def evaluate(
     output: Output = Path("out"),
     as_json: Json = False,
 ) -> None:
-    """Measure how right the methods of attribute are: deletion, insertion, randomised weights.
+    """Measure how faithful attributions are, by deletion, insertion and randomised weights.
 
     Example: `caffe-viz evaluate caffenet_cifar10 --example`
 

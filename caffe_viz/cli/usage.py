@@ -30,6 +30,18 @@ METAVARS = {
     "image": "FILE", "photos": "FILE",
 }  # fmt: skip
 KINDS = {int: "N", float: "NUMBER", Path: "FILE"}
+# The commands in the order of the help, under their titles.
+GROUPS = {
+    "Overview": ("report", "serve"),
+    "Structure and weights": ("check", "shapes", "draw", "weights", "parity"),
+    "Images": (
+        "preprocess", "classify", "activations", "gradient", "attribute", "evaluate", "top", "features",
+        "segment", "detect",
+    ),
+    "Feature visualisation": ("ascend", "dream", "invert", "aux"),
+    "Training": ("train", "evolution", "diff"),
+    "Files": ("download", "extract", "deploy", "convert", "export"),
+}  # fmt: skip
 INTERRUPTED = 130  # the shell's exit code of what Ctrl-C ended
 NARROW = 70  # columns; in fewer the table of options cuts their names
 WORDS = {int: "a whole number", float: "a number"}
@@ -111,6 +123,11 @@ class Command(_Explaining, typer.core.TyperCommand):
 
 class Commands(_Explaining, typer.core.TyperGroup):
     """All of them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        order = [name for names in GROUPS.values() for name in names]
+        known: list[str] = super().list_commands(ctx)
+        return sorted(known, key=[*order, *known].index)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args[0] not in self.commands and not ctx.resilient_parsing:
