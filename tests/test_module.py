@@ -90,11 +90,14 @@ def test_the_cases_left_out_are_data_layers() -> None:
     assert list(module.children()) == []
 
 
-def network(name: str) -> Net:
-    """One of prototxt/, reduced, without its softmax, with noise for weights, for one image of noise."""
+def network(name: str, end: str = "") -> Net:
+    """One of prototxt/, reduced, without its softmax or up to a layer, noise for weights, for one image of noise."""
     message = reduced(name)
     message.force_backward = True
-    assert message.layer.pop().type == "Softmax"  # which noise saturates
+    if end:
+        del message.layer[[x.name for x in message.layer].index(end) + 1 :]
+    else:
+        assert message.layer.pop().type == "Softmax"  # which noise saturates
     net = Net(message, 1)
     rng = np.random.default_rng(0)
     for blobs in net.params.values():
