@@ -168,6 +168,10 @@ def load_net(
             prototxt does.
         checked: False skips the check, for messages that passed it before you changed them.
 
+    Raises:
+        InputError: A file is missing, or Caffe would abort on it.
+        RunError: The engine is not installed.
+
     Example::
 
         net = cv.load_net("deploy.prototxt", "net.caffemodel")
@@ -175,10 +179,6 @@ def load_net(
             cv.load_image("cat.png"), net.blobs["data"].data.shape[1:]
         )
         net.forward()
-
-    Raises:
-        InputError: A file is missing, or Caffe would abort on it.
-        RunError: The engine is not installed.
     """
     load_layers(layers)
     preferred(engine, device)
@@ -268,15 +268,15 @@ def torch_module(net: Any, memory_format: str = "contiguous") -> Any:
         memory_format: "contiguous" or "channels_last", which makes convolutions faster. Inputs are
             (N, C, H, W) in both.
 
+    Raises:
+        InputError: The net is not from `load_net`, or there is no such memory format.
+        RunError: torch is not installed.
+
     Example::
 
         module = cv.torch_module(cv.load_net("deploy.prototxt", "net.caffemodel"))
         image = torch.zeros(1, 3, 32, 32, requires_grad=True)  # any number of images, on any device
         module(image, blobs=["conv3"])["conv3"][:, 16].mean().backward()
-
-    Raises:
-        InputError: The net is not from `load_net`, or there is no such memory format.
-        RunError: torch is not installed.
     """
     if not _has_torch():
         raise RunError("a torch module needs torch: pip install 'caffe-viz[torch]'.")

@@ -66,12 +66,12 @@ class Recipe:
 
         A change of None keeps the field as it is.
 
+        Raises:
+            InputError: No such method or field, or as `Recipe`.
+
         Example::
 
             cv.Recipe.of("natural", steps=64, rate=0.05)
-
-        Raises:
-            InputError: No such method or field, or as `Recipe`.
         """
         if isinstance(method, str) and method not in METHODS:
             raise InputError(f"method {method!r} is unknown.{near(method, METHODS)}")

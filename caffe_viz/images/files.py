@@ -31,13 +31,13 @@ def load_image(path: str | Path, data: bytes | None = None, limits: Limits | Non
         data: The content of the file, if it is not on disk.
         limits: Refuse to decode images beyond these limits.
 
-    Example::
-
-        rgb = cv.load_image("cat.png")
-
     Raises:
         InputError: No such file, a file that is not an image, or a damaged or gigantic one.
         RunError: Videos or addresses need a library that is not installed, or an address is unreachable.
+
+    Example::
+
+        rgb = cv.load_image("cat.png")
     """
     from PIL import ImageOps
 

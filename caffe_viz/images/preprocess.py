@@ -40,13 +40,13 @@ class Preprocess:
         antialias: Smooth before shrinking, as today's libraries do; Caffe did not.
         source: Where these settings come from, in words.
 
+    Raises:
+        InputError: A value that makes no sense, by the name of its field.
+
     Example::
 
         preprocess = cv.Preprocess(channel_order="RGB", mean=(123.68, 116.78, 103.94), resize=None)
         blob = preprocess.to_caffe(cv.load_image("cat.png"), (3, 227, 227))
-
-    Raises:
-        InputError: A value that makes no sense, by the name of its field.
     """
 
     channel_order: str = "BGR"

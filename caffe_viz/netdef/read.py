@@ -35,13 +35,13 @@ def read_net(path: str | Path) -> NetParameter:
 
     The name of a shipped network, such as "caffenet", stands for its prototxt.
 
+    Raises:
+        InputError: The file cannot be parsed (with line and column), or is of another kind (with which).
+
     Example::
 
         net = cv.read_net("deploy.prototxt")
         [layer.name for layer in net.layer]
-
-    Raises:
-        InputError: The file cannot be parsed (with line and column), or is of another kind (with which).
     """
     path, _ = files(path)
     if is_binary(path):

@@ -29,12 +29,12 @@ def forward(net: Any, inputs: Mapping[str, Array], blobs: Iterable[str]) -> dict
 
     If a layer works on a blob in place, you get the values after it, such as post-ReLU ones.
 
+    Raises:
+        InputError: No such blob, or an input of the wrong shape.
+
     Example::
 
         maps = cv.forward(net, {"data": image}, ["conv3"])["conv3"]  # (N, C, H, W)
-
-    Raises:
-        InputError: No such blob, or an input of the wrong shape.
     """
     names = list(blobs)
     for name in names:
@@ -71,6 +71,11 @@ def gradient(net: Any, blob: str, seed: Array, wrt: Sequence[str], *, params: bo
         wrt: The blobs whose gradients to return.
         params: Return the gradients of all parameters too, accumulated from zero.
 
+    Raises:
+        InputError: No such blob, or a seed of another shape.
+        RunError: The engine computes no gradient somewhere in between, or a MAX pooling layer of real Caffe
+            has windows that hold only NaN.
+
     Example::
 
         net = cv.load_net("deploy.prototxt", "net.caffemodel", force_backward=True)
@@ -78,11 +83,6 @@ def gradient(net: Any, blob: str, seed: Array, wrt: Sequence[str], *, params: bo
         seed = np.zeros_like(net.blobs["fc8"].data)
         seed[:, 3] = 1
         image_gradient = cv.gradient(net, "fc8", seed, ["data"]).blobs["data"]
-
-    Raises:
-        InputError: No such blob, or a seed of another shape.
-        RunError: The engine computes no gradient somewhere in between, or a MAX pooling layer of real Caffe
-            has windows that hold only NaN.
     """
     for name in (blob, *wrt):
         _known(net, name)

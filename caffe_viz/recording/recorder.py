@@ -53,16 +53,16 @@ class Recorder:
         test: Measures the test net. Default: the solver's first test net, by its test_iter.
         settings: The solver's prototxt or message, needed if the solver is not from `load_solver`.
 
+    Raises:
+        InputError: No such layer, a period shorter than one iteration, or the record in `file` is of
+            another training.
+        RunError: `file` cannot be written.
+
     Example::
 
         with cv.Recorder(cv.load_solver("solver.prototxt"), "net.record", every=100) as recorder:
             recorder.step(1000)
         cv.show_evolution("net.record").save("out")
-
-    Raises:
-        InputError: No such layer, a period shorter than one iteration, or the record in `file` is of
-            another training.
-        RunError: `file` cannot be written.
     """
 
     def __init__(

@@ -217,13 +217,13 @@ def make_report(
         beside: Store the pictures in a folder next to the page instead of in it.
         cluster: A dask client whose workers make the parts that take long.
 
-    Example::
-
-        page = cv.make_report(net, ["cat.png"], "out", photos="photos")
-
     Raises:
         InputError: A file cannot be read, Caffe would abort on the net, or the folder holds something else.
         RunError: No engine or no jinja2 is installed, or the folder cannot be written.
+
+    Example::
+
+        page = cv.make_report(net, ["cat.png"], "out", photos="photos")
     """
     given = [images] if isinstance(images, str | Path) else list(images)
     subject = Subject.of(net, given, photos, record)

@@ -145,15 +145,15 @@ def serve(
         port: Default: 8642, or the next free port.
         cache: A folder in which to keep answers. Default: memory only.
 
+    Raises:
+        InputError: A file cannot be read, Caffe would abort on the net, or the port is in use.
+        RunError: No engine, or no library for servers, is installed.
+
     Example::
 
         server = cv.serve(net, ["cat.png"])
         print(server.address)
         server.stop()
-
-    Raises:
-        InputError: A file cannot be read, Caffe would abort on the net, or the port is in use.
-        RunError: No engine, or no library for servers, is installed.
     """
     return started(
         net, images, photos=photos, beside=beside, record=record, host=host, port=port, cache=cache

@@ -76,14 +76,14 @@ def load_solver(
         python_path: Folders of modules of Python layers, as for `load_net`.
         layers: Python files that define layer types, as for `load_net`.
 
+    Raises:
+        InputError: Caffe would abort on the settings or on one of the nets.
+        RunError: The engine is not installed.
+
     Example::
 
         solver = cv.load_solver("solver.prototxt")
         solver.step(100)
-
-    Raises:
-        InputError: Caffe would abort on the settings or on one of the nets.
-        RunError: The engine is not installed.
     """
     settings = solver if isinstance(solver, SolverParameter) else read_settings(solver)
     load_layers(layers)

@@ -186,15 +186,15 @@ def show_attribution(
         on_progress: Called with (done, total).
         on_note: Called with a message when a worker has died.
 
+    Raises:
+        InputError: No such image, target, method, layer or colour map; or a named method does not fit the
+            net.
+
     Example::
 
         shown = cv.show_attribution(net, "cat.png", "cat", ["grad-cam", "integrated-gradients"])
         shown.sheet()  # a picture
         shown.attributions[0].maps  # (M, H, W)
-
-    Raises:
-        InputError: No such image, target, method, layer or colour map; or a named method does not fit the
-            net.
     """
     whole = Network.of(net, weights=False)
     if colours not in figures.COLOURS:

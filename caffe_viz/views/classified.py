@@ -127,12 +127,12 @@ def classify(
         root: The folder that the paths in a list are relative to. Default: the list's folder.
         cluster: A dask client whose workers run the net.
 
+    Raises:
+        InputError: No such image, none that can be read, or a net that does not end in classes.
+
     Example::
 
         cv.classify(net, "cat.png").table
-
-    Raises:
-        InputError: No such image, none that can be read, or a net that does not end in classes.
     """
     folder = None if root is None else Path(root)
     run = Classifying(Network.of(net), images, top=top, oversample=oversample, root=folder, cluster=cluster)

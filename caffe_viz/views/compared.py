@@ -135,13 +135,13 @@ def compare_weights(
             the prototxt says, or else BGR.
         on_progress: Called with (layers done, total).
 
-    Example::
-
-        cv.compare_weights("before.caffemodel", "after.caffemodel").bars
-
     Raises:
         InputError: A file is missing or damaged or not a caffemodel, or the prototxt or the layers do not
             match the weights.
+
+    Example::
+
+        cv.compare_weights("before.caffemodel", "after.caffemodel").bars
     """
     prototxt, _ = shipped.files(prototxt)
     if isinstance(prototxt, str | Path):

@@ -56,13 +56,13 @@ def convert(
         prototxt: The net to store. Default: the one in the file.
         half: Store the values as float16.
 
-    Example::
-
-        cv.convert("net.caffemodel", "net.safetensors")
-
     Raises:
         InputError: `weights` cannot be read or are not of `prototxt`, or the format cannot hold them.
         RunError: `output` cannot be written, or a library that the format needs is not installed.
+
+    Example::
+
+        cv.convert("net.caffemodel", "net.safetensors")
     """
     net = None if prototxt is None else netdef.for_phase(netdef.read_net(prototxt))
     return ConvertedView(converting.convert(Path(shipped.weights(weights)), Path(output), to, net, half=half))

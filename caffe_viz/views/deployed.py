@@ -38,12 +38,12 @@ def deploy(
         The net as `message`, its `preprocess`, and `notes` on what could not be kept. `save(path)` writes
         the prototxt and a preprocess.toml.
 
+    Raises:
+        InputError: The prototxt cannot be read, the shape of an input is not known, or the net has no output.
+
     Example::
 
         cv.deploy("train_val.prototxt").save("out/deploy.prototxt")
-
-    Raises:
-        InputError: The prototxt cannot be read, the shape of an input is not known, or the net has no output.
     """
     network = in_state(Network.of(net, weights=False), state, input_shapes)
     folder = None if isinstance(network.prototxt, NetParameter) else Path(network.prototxt).parent

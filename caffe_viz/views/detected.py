@@ -83,12 +83,12 @@ def detect(
             with the highest score is kept, unless the net itself has chosen already.
         anchors: The anchors of a YOLO grid: a known name, or "w,h,w,h,...".
 
+    Raises:
+        InputError: No such image, none that can be read, or a net that does not end in boxes.
+
     Example::
 
         cv.detect(net, "street.jpg", threshold=0.6).save("out")
-
-    Raises:
-        InputError: No such image, none that can be read, or a net that does not end in boxes.
     """
     network, collection = Network.of(net).collection(images)
     detector = Detector(network, collection, threshold=threshold, overlap=overlap, anchors=anchors)

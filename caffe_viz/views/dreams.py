@@ -33,6 +33,8 @@ def dream(
 
     Works from small to large in `octaves`, so that large shapes come first.
 
+    Source: Mordvintsev et al., Inceptionism, 2015.
+
     Args:
         net: A net from `load_net`.
         image: The photograph, as for `show_activations`.
@@ -42,14 +44,12 @@ def dream(
             `layer` takes any size.
         **options: Further options of `maximize`, such as steps, rate, octaves, mask, seed.
 
+    Raises:
+        InputError: No such layer or image, or a size that the net does not take.
+
     Example::
 
         cv.dream(net, "cat.png", "conv4", octaves=3).save("out")
-
-    Source: Mordvintsev et al., Inceptionism, 2015.
-
-    Raises:
-        InputError: No such layer or image, or a size that the net does not take.
     """
     whole = Network.of(net)
     objective = layer if isinstance(layer, Objective) else Layer(layer)
@@ -77,21 +77,21 @@ def invert(
     The image starts as noise and approaches the photograph in the mean squared difference of the blob. With
     several `pictures`, each starts differently.
 
+    Source: Mahendran and Vedaldi, Understanding Deep Image Representations by Inverting Them, 2015, with the
+    canvas of Olah et al., Feature Visualization, 2017, instead of their prior.
+
     Args:
         net: A net from `load_net`.
         image: The photograph, as for `show_activations`.
         layer: The layer whose activation is matched.
         **options: Further options of `maximize`.
 
+    Raises:
+        InputError: No such layer or image.
+
     Example::
 
         cv.invert(net, "cat.png", "conv3", steps=256).sheet
-
-    Source: Mahendran and Vedaldi, Understanding Deep Image Representations by Inverting Them, 2015, with the
-    canvas of Olah et al., Feature Visualization, 2017, instead of their prior.
-
-    Raises:
-        InputError: No such layer or image.
     """
     whole = Network.of(net)
     network, image = one_given(climbed(whole, layer), image)

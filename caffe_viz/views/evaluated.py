@@ -160,12 +160,12 @@ def show_evaluation(
         on_progress: Called with (done, total).
         on_note: Called with a message when a worker has died.
 
+    Raises:
+        InputError: No such image, target, method, layer or check; or a named method does not fit the net.
+
     Example::
 
         cv.show_evaluation(net, "photos", methods=["grad-cam", "occlusion"], count=2).tables["curves"]
-
-    Raises:
-        InputError: No such image, target, method, layer or check; or a named method does not fit the net.
     """
     checks = need_checks(checks)
     whole = Network.of(net, weights=False)

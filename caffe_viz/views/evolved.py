@@ -203,12 +203,12 @@ def show_evolution(source: PathLike | Sequence[PathLike], *, channel_order: str 
         source: The file that a `Recorder` wrote, or several caffemodels of one training.
         channel_order: Of kernels with 3 input channels: "BGR" or "RGB".
 
+    Raises:
+        InputError: A file cannot be read, or the caffemodels are not of one net.
+
     Example::
 
         cv.show_evolution(["iter_1000.caffemodel", "iter_2000.caffemodel"]).norms
-
-    Raises:
-        InputError: A file cannot be read, or the caffemodels are not of one net.
     """
     paths = [Path(source)] if isinstance(source, str | Path) else [Path(path) for path in source]
     if len(paths) == 1 and ".caffemodel" not in paths[0].name:

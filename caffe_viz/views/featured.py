@@ -107,14 +107,14 @@ def features(
         on_progress: Called with each `Progress`.
         cluster: A dask client whose workers do the work.
 
+    Raises:
+        InputError: No such blob or image, or another format.
+        RunError: The file cannot be written.
+
     Example::
 
         found = cv.features(net, "photos", "fc7")
         found.arrays["fc7"].shape, found.names  # (N, 4096), N names
-
-    Raises:
-        InputError: No such blob or image, or another format.
-        RunError: The file cannot be written.
     """
     network, extraction = extracting(Network.of(net), images, blobs, pool, cluster)
     tell = on_progress or (lambda _: None)

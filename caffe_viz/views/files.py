@@ -41,13 +41,13 @@ def shapes(
         state: Which layers of a file to use. Default: the file's own state, or TEST.
         input_shapes: Shapes of inputs and of the tops of data layers, by blob name.
 
-    Example::
-
-        print(cv.shapes("deploy.prototxt", size=(64, 64)))
-
     Raises:
         InputError: The prototxt cannot be read, or Caffe could not set it up.
         RunError: The layers could not be timed: no engine, or a layer that cannot run.
+
+    Example::
+
+        print(cv.shapes("deploy.prototxt", size=(64, 64)))
     """
     network = in_state(Network.of(net, weights=time), state, input_shapes)
     timing = time_layers(network, batch=batch, size=size) if time else None
@@ -72,12 +72,12 @@ def show_weights(net: Any, layer: str | None = None, filters: Sequence[int] | No
         layer: Default: the first layer with kernels, or if there is none, the first matrix.
         filters: Which filters to draw. Default: all.
 
+    Raises:
+        InputError: No such layer or filter, or the layer has only one value for each channel.
+
     Example::
 
         cv.show_weights(net, "conv1").save("conv1.png")
-
-    Raises:
-        InputError: No such layer or filter, or the layer has only one value for each channel.
     """
     network = Network.of(net)
     layers = stored_layers(network)

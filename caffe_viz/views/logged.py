@@ -84,12 +84,12 @@ class Logged(Rich):
 def show_log(source: PathLike | Sequence[PathLike]) -> Logged:
     """Show what Caffe's own log of a training says. Several logs share one picture; they may be gzipped.
 
+    Raises:
+        InputError: A file cannot be read, or is not the log of a training.
+
     Example::
 
         cv.show_log("caffe.log").curves
-
-    Raises:
-        InputError: A file cannot be read, or is not the log of a training.
     """
     return Logged(read_logs([source] if isinstance(source, str | Path) else source))
 

@@ -22,12 +22,12 @@ def read_objective(net: Any, text: str) -> Objective:
     A class, by number or label, stands for its score before a final Softmax or Sigmoid. Photographs and
     vectors stay paths until they are used. docs/objectives.md describes the grammar.
 
+    Raises:
+        InputError: The text cannot be parsed, or names a layer or class that the net does not have.
+
     Example::
 
         cv.maximize(net, cv.read_objective(net, "truck - cat")).sheet
-
-    Raises:
-        InputError: The text cannot be parsed, or names a layer or class that the net does not have.
     """
     return parse(text, names_of(Network.of(net, weights=False)))
 

@@ -88,12 +88,12 @@ def segment(net: Any, images: PathLike | Iterable[PathLike], blob: str | None = 
         images: As for `classify`.
         blob: The blob that holds the class scores. Default: the net's answer.
 
+    Raises:
+        InputError: No such image, none that can be read, or a net that does not classify pixels.
+
     Example::
 
         cv.segment(net, "street.jpg").save("out")
-
-    Raises:
-        InputError: No such image, none that can be read, or a net that does not classify pixels.
     """
     network, collection = Network.of(net).collection(images)
     segmenter = Segmenter(network, collection, blob)

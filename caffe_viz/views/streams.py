@@ -119,14 +119,14 @@ def show_activations(net: Any, image: Any, blobs: Sequence[str] | None = None) -
             For a net with several inputs, a mapping from input name to file or array.
         blobs: Default: all, except those of hidden Split layers.
 
+    Raises:
+        InputError: No such blob or image.
+
     Example::
 
         shown = cv.show_activations(net, "cat.png", ["conv1", "conv3"])
         shown.arrays["conv3"].shape  # (C, H, W)
         shown.save("out")
-
-    Raises:
-        InputError: No such blob or image.
     """
     whole = Network.of(net)
     names = list(blobs or whole.geometry.named_blobs)

@@ -91,11 +91,11 @@ def show_structure(
         state: Which layers of a file to use. Default: the file's own state, or TEST.
         input_shapes: Shapes of inputs and of the tops of data layers, by blob name.
 
+    Raises:
+        InputError: The prototxt cannot be read, or the bottom of a layer does not exist.
+
     Example::
 
         cv.show_structure("deploy.prototxt").save("out", ["svg", "png"])
-
-    Raises:
-        InputError: The prototxt cannot be read, or the bottom of a layer does not exist.
     """
     return Structure(read_graph(in_state(Network.of(net, weights=False), state, input_shapes).whole))

@@ -129,12 +129,12 @@ def top_images(
         on_progress: Called with each `Progress`.
         cluster: A dask client whose workers do the search.
 
+    Raises:
+        InputError: No such layer, filter, image or gradient, or the state file is of another search.
+
     Example::
 
         cv.top_images(net, "photos", "conv3", range(8), count=4).save("out")
-
-    Raises:
-        InputError: No such layer, filter, image or gradient, or the state file is of another search.
     """
     network = Network.of(net)
     file = None if state_file is None else Path(state_file)
