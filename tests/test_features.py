@@ -256,11 +256,11 @@ def test_interrupted_and_continued_is_the_same(
     for done in (32, 40):
         code, _, said = ran(*given)
         assert code == 130
-        assert f"interrupted after {done} of 40 images: the same command goes on" in said
+        assert f"interrupted after {done} of 40 images: run the same command again to resume" in said
         assert [p.name for p in path.parent.iterdir()] == ["a.npz.unfinished"]
     code, _, said = ran(*given)
     assert (code, seen) == (0, [32, 8])  # no image twice
-    assert "going on after 40 images" in said
+    assert "resuming after 40 images" in said
     assert path.read_bytes() == whole.read_bytes()
     assert list(path.parent.iterdir()) == [path]
 

@@ -232,7 +232,10 @@ def test_ctrl_c_leaves_a_page_and_the_same_command_ends_it(toy: Path, tmp_path: 
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert errors.strip() == "interrupted: the page shows what was finished; the same command goes on"
+    assert (
+        errors.strip()
+        == "interrupted: the page shows what was finished; run the same command again to resume"
+    )
     page = Elements((folder / "toy_report.html").read_text("utf-8"))
     assert "There was no time yet for inputs that" in page.text
     done = fork_server.run(command, capture_output=True, text=True)

@@ -311,11 +311,11 @@ def test_ctrl_c_and_the_same_command_goes_on(networks: Path, tmp_path: Path) -> 
         process.send_signal(signal.SIGINT)
         words = process.stderr.read()
     assert process.returncode == 130, words
-    assert "the same command goes on" in words
+    assert "run the same command again to resume" in words
     assert [p.name for p in out.iterdir()] == ["conv2_top.unfinished.npz"]
     done = run([*arguments, str(out)])
     assert done.returncode == 0, done.stderr
-    assert "going on after " in done.stderr
+    assert "resuming after " in done.stderr
     assert "images skipped: 1" in done.stdout
     assert sorted(p.name for p in out.iterdir()) == ["conv2_top.npz", "conv2_top.png"]
     undisturbed = top_images(

@@ -93,14 +93,17 @@ def test_interrupted_between_rows_and_status_it_goes_on(
     monkeypatch.setattr(store, "_texts", then_ctrl_c)
     code, _, said = ran(*words(folder))
     assert code == 130
-    assert f"interrupted after 32 of 70 images: the same command goes on from {folder / 'a.zarr'}" in said
+    assert (
+        f"interrupted after 32 of 70 images: run the same command again to resume from {folder / 'a.zarr'}"
+        in said
+    )
     found = zarr.open(str(folder / "a.zarr"), mode="r")
     assert found["status"][:].tolist() == [2 if n == 7 else 1 for n in range(32)] + [0] * 38
     assert not np.isnan(found["fc"][32:64]).any()  # rows are there that do not count
     monkeypatch.setattr(OnImages, "piece", lambda *_: 64)
     code, _, said = ran(*words(folder))
     assert (code, puts) == (0, [0, 32, 64])
-    assert f"{folder / 'a.zarr'}: going on after 32 images\n" in said
+    assert f"{folder / 'a.zarr'}: resuming after 32 images\n" in said
     assert files(folder / "a.zarr") == files(whole)
 
 

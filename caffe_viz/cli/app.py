@@ -1,4 +1,4 @@
-"""The command line itself, which the modules beside this one enter their commands into."""
+"""The typer application that the other modules register their commands with, and `main`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from caffe_viz.errors import CaffeVizError, RunError, no_memory
 
 
 class App(typer.Typer):
-    """The commands, each with the metavars and errors that all have."""
+    """A typer application whose commands share metavars, completion and error messages."""
 
     def command(self, *given: Any, **named: Any) -> Callable[[Any], Any]:
         add = super().command
@@ -49,7 +49,7 @@ def _show_version(asked: bool) -> None:
 
 
 def _version_of(module: str) -> str:
-    """Without importing it, which takes seconds."""
+    """The version of a module, found without importing it, which takes seconds."""
     spec = find_spec(module)
     if spec is None or spec.origin is None:
         return "is not installed"
@@ -77,7 +77,7 @@ def whole(
 
 
 def main(task: str | None = None) -> None:
-    """Run the command line; `task` is the command where the program's name already says it (scripts/)."""
+    """Run the command line; `task` is the command of a program that has only one (scripts/)."""
     arguments = [*([task] if task else []), *sys.argv[1:]]
     debug = "--debug" in arguments
     warnings.showwarning = _show_warning
@@ -100,7 +100,7 @@ def main(task: str | None = None) -> None:
 
 
 def _unforeseen(error: Exception) -> str:
-    """What to say of an error that no command has foreseen."""
+    """The message for an error that no command handles."""
     if no_memory(error):
         return "there is not enough memory: make the batch or the input smaller."
     if isinstance(error, OSError) and error.strerror:
@@ -113,5 +113,5 @@ def _show_warning(
     message: Warning | str, category: type[Warning], filename: str, lineno: int,
     file: TextIO | None = None, line: str | None = None,
 ) -> None:  # fmt: skip
-    """One line, as an error, and not where in the code it was said."""
+    """Print a warning as one line, like an error, without its place in the code."""
     print(f"caffe-viz: {' '.join(str(message).split())}", file=file or sys.stderr)

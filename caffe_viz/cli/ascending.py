@@ -1,4 +1,4 @@
-"""Commands that change an image until a net sees more in it."""
+"""Commands that optimise an image: `ascend`, `dream` and `invert`."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def invert(
 
 
 def _target(network: Network, layer: str | None, objective: str | None) -> str | Goal:
-    """Exactly one of them is needed."""
+    """What to maximise; exactly one of the two options must be given."""
     from caffe_viz.views import read_objective
 
     need_one_of(layer, objective)
@@ -185,7 +185,7 @@ def _target(network: Network, layer: str | None, objective: str | None) -> str |
 
 
 def _deliver(found: Maximized, output: Path, as_json: bool) -> None:
-    """Write the pictures, say what they are, and leave as the command shall end."""
+    """Write the pictures, print the table, and exit with the right code."""
     paths = found.save(output)
     if as_json:
         made = {"engine": found.ascent.engine, "filters": found.table.to_json()}

@@ -1,4 +1,4 @@
-"""What the shell offers behind an argument or option: networks, layers and blobs."""
+"""Shell completion of networks, layers and blobs."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
 
 def networks(incomplete: str) -> list[str]:
-    """The shipped ones; none where a file begins so, as the shell then offers its files."""
+    """Names of shipped networks; none if a file begins with the text, so that the shell completes files."""
     begun = incomplete and not any(Path().glob(f"{incomplete}*"))
     return shipped.names() if begun else []
 
 
 def layers(ctx: typer.Context) -> list[str]:
-    """Those of the net that the line names."""
+    """Layers of the net on the command line."""
     return [layer.name for layer in _net(ctx).layer]
 
 
 def blobs(ctx: typer.Context) -> list[str]:
-    """Those of the net that the line names, in its order."""
+    """Blobs of the net on the command line, in its order."""
     net = _net(ctx)
     return list(dict.fromkeys([*net.input, *(top for layer in net.layer for top in layer.top)]))
 

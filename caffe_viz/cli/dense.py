@@ -1,4 +1,4 @@
-"""Commands on nets that answer with places in the image."""
+"""Commands for nets that locate things in an image: `segment` and `detect`."""
 
 from __future__ import annotations
 
@@ -142,13 +142,13 @@ def detect(
 
 @dataclass
 class _Images:
-    """What came of each image, and whether Ctrl-C ended it."""
+    """The results of all images, and whether Ctrl-C ended the run."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     interrupted: bool = False
 
     def end(self) -> None:
-        """Raises Exit after Ctrl-C, InputError if every image failed."""
+        """Raise Exit after Ctrl-C, or InputError if every image failed."""
         from caffe_viz.streaming import need_one
 
         if self.interrupted:
@@ -160,7 +160,7 @@ class _Images:
 def _each(
     found: Iterable[Any], collection: ImageCollection, done: Callable[[Any, str], dict[str, Any]]
 ) -> _Images:
-    """Let `done` write each image under a name of its own; what cannot be read is said and passed over."""
+    """Have `done` write each image under its own name; report and skip those that cannot be read."""
     from caffe_viz.files import stems
 
     out = _Images()
@@ -179,7 +179,7 @@ def _each(
 
 
 def _told(made: Segmenter | Detector) -> dict[str, Any]:
-    """What JSON has of both."""
+    """The part of the JSON output that both commands share."""
     from caffe_viz.views.classified import settings
 
     how = settings(made.network.preprocess)

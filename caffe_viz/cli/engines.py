@@ -1,4 +1,4 @@
-"""Commands that run a net."""
+"""Commands that run a net on one image, and `parity`."""
 
 from __future__ import annotations
 

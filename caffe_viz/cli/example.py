@@ -1,4 +1,4 @@
-"""The option --example, which every command has that takes an image."""
+"""The option --example of every command that takes an image."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Example = Annotated[bool, typer.Option("--example", help="Use the shipped photog
 
 
 def with_example(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same command with --example beside its --image, or as it is where it takes no image."""
+    """The command with --example next to its --image; unchanged if it takes no image."""
     hints = function.__annotations__ = get_type_hints(function, include_extras=True)
     if hints.get("image") in (None, Inputs):
         return function

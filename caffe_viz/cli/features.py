@@ -63,7 +63,10 @@ def features(
                 found = filed(network, into, lambda p: report(p.done, p.total, p.note))
         except KeyboardInterrupt:
             done = f"{into.seen:,} of {total}"
-            print(f"interrupted after {done}: the same command goes on from {into.kept}", file=sys.stderr)
+            print(
+                f"interrupted after {done}: run the same command again to resume from {into.kept}",
+                file=sys.stderr,
+            )
             raise typer.Exit(INTERRUPTED) from None
     if as_json:
         print(json.dumps(found.to_json() | {"files": [shown(output)]}))

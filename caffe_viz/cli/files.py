@@ -1,4 +1,4 @@
-"""Commands that read the two files, and write some; an engine runs for `shapes --time` alone."""
+"""Commands that read and write network files; only `shapes --time` runs an engine."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def shapes(
 
 
 def _timed(network: Network, batch: int | None, size: tuple[int, int] | None) -> Shapes:
-    """The shapes and times; Ctrl-C ends it with one line, as half a pass says nothing."""
+    """Shapes and times; Ctrl-C ends the command, because half a pass gives no times."""
     from caffe_viz.views.files import shapes as shapes_of
 
     try:
@@ -125,7 +125,7 @@ def _print_report(report: Report) -> None:
 
 
 def _findings(reports: dict[str, Report]) -> list[dict[str, str]]:
-    """Each finding once, with the engine that it is about, or both."""
+    """Each finding once, with the engine or engines that it concerns."""
     engines: dict[Finding, list[str]] = {}
     for name, report in reports.items():
         for finding in report.findings:
@@ -223,7 +223,7 @@ def aux(
 
 
 def _settings(made: Auxiliary, goal: Goal, batch: int, output: Path) -> Path:
-    """Writes the numbers of the objective beside the net, as npz, and says where."""
+    """Write the numbers of the objective next to the net, as npz, and return the path."""
     import io
 
     import numpy as np

@@ -75,7 +75,7 @@ def _classify(run: Classifying, output: Path, oversample: bool, as_json: bool) -
 
 
 def _each(run: Classifying, told: dict[str, Any], output: Path, as_json: bool) -> None:
-    """Say the classes of each image."""
+    """Print the classes of each image."""
     from caffe_viz.streaming import need_one
 
     answers: list[Answer] = []
@@ -94,7 +94,7 @@ def _each(run: Classifying, told: dict[str, Any], output: Path, as_json: bool) -
 
 
 def _counted(run: Classifying, told: dict[str, Any], output: Path, as_json: bool) -> None:
-    """Say how right the answers are, and write it."""
+    """Print the accuracy, and write it to files."""
     interrupted, done, first = False, 0, ""
     try:
         with progress_bar(f"{len(run):,} images") as report:
@@ -185,13 +185,15 @@ def top(
     with net.client() as cluster:
         search = searching(network, image, layer, chosen, count, file, gradient, cluster)
         if search.standing.seen:
-            print(f"{file}: going on after {search.standing.seen:,} images", file=sys.stderr)
+            print(f"{file}: resuming after {search.standing.seen:,} images", file=sys.stderr)
         try:
             with progress_bar(f"{layer}, {len(search.collection):,} images") as report:
                 found = searched(search, lambda p: report(p.done, p.total, p.note))
         except KeyboardInterrupt:
             done = f"{search.standing.seen:,} of {len(search.collection):,} images"
-            print(f"interrupted after {done}: the same command goes on from {file}", file=sys.stderr)
+            print(
+                f"interrupted after {done}: run the same command again to resume from {file}", file=sys.stderr
+            )
             raise typer.Exit(INTERRUPTED) from None
     paths = found.save(output)
     search.forget()

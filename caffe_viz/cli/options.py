@@ -166,7 +166,7 @@ ClusterAddress = Annotated[
 
 
 def image_sources(purpose: str) -> Any:
-    """The option --image of a command that can do without any."""
+    """The option --image of a command that also works without images."""
     return typer.Option(
         "--image", "--images", help=f"{purpose}: a file, folder or .zip archive (repeatable)."
     )

@@ -1,4 +1,4 @@
-"""What several commands do: read lists of numbers, show progress, print files."""
+"""Helpers of several commands: parse lists of numbers, show progress, print files."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 def need_one_of(layer: str | None, objective: str | None) -> None:
-    """Raises InputError unless exactly one of the options is given."""
+    """Raise InputError unless exactly one of the options is given."""
     if (layer is None) == (objective is None):
         raise InputError('give either --layer or --objective, such as "conv3:16 + 0.5*conv3:40".')
 
 
 def labelled(preprocess: Preprocess, given: Sequence[str] | None) -> Preprocess:
-    """With the labels of the files that --labels names, FILE or HEAD=FILE, where it does."""
+    """The settings with the labels from --labels, FILE or HEAD=FILE, if it is given."""
     from dataclasses import replace
 
     from caffe_viz.images import Labels, read_labels
@@ -48,12 +48,12 @@ def height_width(size: str | None) -> tuple[int, int] | None:
         return None
     parts = size.lower().split("x")
     if len(parts) != 2 or not all(p.isdigit() and int(p) for p in parts):
-        raise InputError(f"--size {size!r}: give height and width, as 227x227.")
+        raise InputError(f"--size {size!r}: give height and width, such as 227x227.")
     return int(parts[0]), int(parts[1])
 
 
 def numbers(filters: str | None) -> list[int] | None:
-    """0:160:10 and 3,7,12 and 5 as numbers; None: all."""
+    """Parse 0:160:10, 3,7,12 or 5; None means all."""
     if filters in (None, "all"):
         return None
     out: list[int] = []
@@ -64,7 +64,7 @@ def numbers(filters: str | None) -> list[int] | None:
                 raise ValueError
             out += range(*ends) if len(ends) > 1 else ends
     except ValueError:
-        raise InputError(f"--filters {filters!r}: give 0:160:10, or 3,7,12, or all.") from None
+        raise InputError(f"--filters {filters!r}: give 0:160:10, 3,7,12 or all.") from None
     if not out:
         raise InputError(f"--filters {filters!r} chooses none.")
     return out
@@ -76,13 +76,16 @@ def print_files(paths: list[Path]) -> None:
 
 
 def print_note(note: str) -> None:
-    """What the user should know of work under way."""
+    """Print a note about work in progress."""
     print(note, file=sys.stderr)
 
 
 @contextmanager
 def progress_bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
-    """A bar with the remaining time on a terminal, else only notes; called with (done, total, note)."""
+    """A progress bar with the remaining time, or only notes if there is no terminal.
+
+    Yields a function of (done, total, note).
+    """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 

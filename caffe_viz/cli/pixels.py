@@ -1,4 +1,4 @@
-"""How images get in, as the options of a command line say it."""
+"""Preprocessing settings from the options of a command."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def preprocess_of(
     options: Mapping[str, Any] | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
 ) -> Preprocess:
-    """How images get in: by the file given, or those beside the prototxt, but as `options` say.
+    """Preprocessing settings from the given file, or the files next to the prototxt, changed by `options`.
 
     `options` has a value, or None, for keys of preprocess.toml; files in them are relative to where one is.
     `shapes` are those that are given for blobs.
@@ -39,7 +39,7 @@ def preprocess_of(
 
 
 def _value(name: str, text: Any) -> Any:
-    """As in preprocess.toml: 104,117,123 is a list of numbers, and no number is the name of a file."""
+    """A value as in preprocess.toml: 104,117,123 is a list of numbers, other text a file name."""
     if name == "resize":
         return {"false": False}.get(text.lower(), int(text) if text.isdecimal() else text)
     if name == "mean":

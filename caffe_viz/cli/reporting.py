@@ -64,8 +64,13 @@ def report(
     else:
         print_files([reporting.path])
     if interrupted:
-        print("interrupted: the page shows what was finished; the same command goes on", file=sys.stderr)
+        print(
+            "interrupted: the page shows what was finished; run the same command again to resume",
+            file=sys.stderr,
+        )
         raise typer.Exit(INTERRUPTED)
     if reporting.unfinished and not as_json:
         print(f"no time yet for {'; '.join(reporting.unfinished)}", file=sys.stderr)
-        print("the same command goes on; --budget gives more seconds", file=sys.stderr)
+        print(
+            "run the same command again to resume, with a larger --budget for more at once", file=sys.stderr
+        )

@@ -90,7 +90,7 @@ def serve(
 
 
 def _second(net: Running, weights: Path | None, prototxt: Path | None) -> Network | None:
-    """The network beside, if one is asked for."""
+    """The second network, if one is given."""
     if weights is None and prototxt is None:
         return None
     return replace(net, prototxt=prototxt or net.prototxt, weights=weights).given()
@@ -98,7 +98,7 @@ def _second(net: Running, weights: Path | None, prototxt: Path | None) -> Networ
 
 @contextmanager
 def _until_interrupted() -> Iterator[None]:
-    """What Ctrl-C ends, or a `kill`, has ended well."""
+    """End normally on Ctrl-C or SIGTERM."""
 
     def end(*_: Any) -> None:
         raise KeyboardInterrupt

@@ -169,7 +169,7 @@ def _print_logs(files: list[Path], output: Path, as_json: bool) -> None:
 
 
 class ProgressLine:
-    """Loss, scores, learning rate, time left: one line that changes on a terminal, else one now and then."""
+    """Shows loss, scores, learning rate and time left: live on a terminal, else now and then."""
 
     def __init__(self, start: int, end: int) -> None:
         self._start, self._end, self._begun = start, end, time.monotonic()
@@ -179,7 +179,7 @@ class ProgressLine:
         self._live = sys.stderr.isatty()
 
     def show(self, step: Step) -> None:
-        """Say it, if it is time or a period has ended."""
+        """Show the step, if it is time or a period has ended."""
         self._losses = [*self._losses[1 - SMOOTHED :], step.loss]
         self._scores = step.scores or self._scores
         now = time.monotonic()
@@ -194,7 +194,7 @@ class ProgressLine:
             print(file=sys.stderr)  # the line of a period stays
 
     def end(self) -> None:
-        """Leave the line."""
+        """Finish the line."""
         if self._live:
             print(file=sys.stderr)
 
@@ -210,7 +210,7 @@ class ProgressLine:
 
 @contextmanager
 def interruptible() -> Iterator[list[int]]:
-    """Ctrl-C is noted in the list that is given; a second one interrupts as usual."""
+    """Yield a list that notes Ctrl-C; a second Ctrl-C interrupts as usual."""
     asked: list[int] = []
     usual = signal.getsignal(signal.SIGINT)
 
@@ -229,7 +229,7 @@ def _every(given: str | None) -> int | str | None:
     if given is None or given == "epoch":
         return given
     if not given.isdigit() or not int(given):
-        raise InputError(f"--every {given!r}: give epoch, or a number of iterations, as 500.")
+        raise InputError(f"--every {given!r}: give epoch, or a number of iterations such as 500.")
     return int(given)
 
 

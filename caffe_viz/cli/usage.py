@@ -1,4 +1,4 @@
-"""What the command line says of its options, and of a line that it cannot read."""
+"""Help and error messages of the command line: metavars, choices, groups of commands."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ WORDS = {int: "a whole number", float: "a number"}
 
 
 def one_of(*choices: str) -> dict[str, Any]:
-    """Arguments of `typer.Option` for one of these values: they are shown, completed, checked."""
+    """Arguments of `typer.Option` for these choices, which are then shown, completed and checked."""
 
     def checked(ctx: typer.Context, param: typer.CallbackParam, value: Any) -> Any:
         for one in () if value is None else [value] if isinstance(value, str) else value:
@@ -61,7 +61,7 @@ def one_of(*choices: str) -> dict[str, Any]:
 
 
 def describe(command: Callable[..., Any]) -> None:
-    """Give the arguments and options of a command their metavars and completions, where they say none."""
+    """Set the metavars and completions of a command's arguments and options that have none."""
     command.__annotations__ = get_type_hints(command, include_extras=True)  # not read from text once more
     for name, hint in command.__annotations__.items():
         for info in _infos(hint):
@@ -74,13 +74,13 @@ def _infos(hint: Any) -> list[ParameterInfo]:
 
 
 def _kind(hint: Any) -> Any:
-    """The type of one value: that of list[int] | None is int."""
+    """The type of one value: int for list[int] | None."""
     inner = [kind for kind in get_args(hint) if kind is not type(None)]
     return _kind(inner[0]) if inner else hint
 
 
 class _Explaining:
-    """Of commands: what is wrong in a line is an InputError, and nothing shows the types of Python."""
+    """Mixin of commands: usage errors become InputErrors, and help shows no Python types."""
 
     rich_markup_mode: typer.core.MarkupMode
 
@@ -111,7 +111,7 @@ class _Explaining:
 
 
 class Command(_Explaining, typer.core.TyperCommand):
-    """A command."""
+    """A command of caffe-viz."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -122,7 +122,7 @@ class Command(_Explaining, typer.core.TyperCommand):
 
 
 class Commands(_Explaining, typer.core.TyperGroup):
-    """All of them."""
+    """The group of all commands."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         order = [name for names in GROUPS.values() for name in names]
@@ -136,7 +136,7 @@ class Commands(_Explaining, typer.core.TyperGroup):
 
 
 def _explained(error: Any, ctx: Any, args: Sequence[str]) -> str:
-    """What is wrong in the arguments of a command, and what to do."""
+    """The message for wrong arguments of a command: what is wrong, and what to do."""
     command = ctx.command
     options = {name: p for p in command.get_params(ctx) if not _is_argument(p) for name in p.opts}
     if isinstance(error, errors.NoSuchOption):
@@ -167,12 +167,12 @@ def _takes_several(options: Mapping[str, Any]) -> bool:
 
 
 def _label(param: Any) -> str:
-    """How an argument or option is written."""
+    """An argument or option as the user writes it."""
     return str(param.metavar) if _is_argument(param) else f"{param.opts[0]} {param.metavar}"
 
 
 def _expected(error: Any, command: Any) -> str:
-    """What a value should have been."""
+    """What was expected instead of a wrong value."""
     hint = get_type_hints(command.callback, include_extras=True)[error.param.name]
     words = WORDS.get(_kind(hint))
     if words is None:

@@ -65,7 +65,7 @@ class Filing:
     @property
     def begun(self) -> str:
         """How far an earlier one came, in words; "" where there is none."""
-        return f"{self.kept}: going on after {self.seen:,} images" if self.seen else ""
+        return f"{self.kept}: resuming after {self.seen:,} images" if self.seen else ""
 
     @property
     def kept(self) -> Path:
