@@ -49,3 +49,20 @@ def test_examples_in_docstrings_run(module: str) -> None:
     tried = doctest.testmod(importlib.import_module(module))
     assert tried.attempted
     assert not tried.failed
+
+
+@pytest.mark.parametrize("name", cv.__all__)
+def test_examples_call_what_there_is(name: str) -> None:
+    """Of the examples behind `Example::`, which need files, the names and the keywords are looked at."""
+    value = getattr(cv, name)
+    described = [value, *vars(value).values()] if inspect.isclass(value) else [value]
+    for text in filter(None, map(inspect.getdoc, described)):
+        _, mark, example = text.partition("Example::\n")
+        calls = [x for x in ast.walk(ast.parse(inspect.cleandoc(example))) if isinstance(x, ast.Call)]
+        assert calls or not mark
+        for call in calls:
+            path = ast.unparse(call.func).removeprefix("cv.")
+            if path.isidentifier() and ast.unparse(call.func).startswith("cv."):
+                known = inspect.signature(getattr(cv, path)).parameters
+                open_ended = any(x.kind is inspect.Parameter.VAR_KEYWORD for x in known.values())
+                assert open_ended or {x.arg for x in call.keywords} <= {*known}, ast.unparse(call)
