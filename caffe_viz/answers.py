@@ -35,10 +35,10 @@ class Source(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Head(Sequence[Channel | Neuron]):
-    """An answer of a net: the blob `answer`, and as a sequence the units whose scores its classes have.
+    """An answer of a net: the blob `answer`; as a sequence, the units that hold the scores of its classes.
 
-    The scores are those before a Softmax or Sigmoid, `squash`; "" where none is known: then the answer holds
-    the scores. `names` are the layers and blobs by which users may call it.
+    The scores are those before a Softmax or Sigmoid, `squash`; if that is "", the answer itself holds the
+    scores. `names` are the layers and blobs by which users may call it.
     """
 
     answer: str
@@ -56,12 +56,12 @@ class Head(Sequence[Channel | Neuron]):
 
     @property
     def kind(self) -> str:
-        """Softmax, Sigmoid or so, whether it stands in the net or in a loss alone; "" for neither."""
+        """The kind of answer, such as Softmax or Sigmoid, in the net or in a loss; "" for neither."""
         return self.squash or self.trained_by
 
     @property
     def single(self) -> bool:
-        """Whether its one unit says how likely a thing is: of two classes, the second."""
+        """Whether it has one unit that says how likely a thing is: of two classes, the second."""
         return len(self) == 1 and "Sigmoid" in self.kind
 
     @property
@@ -73,11 +73,11 @@ class Head(Sequence[Channel | Neuron]):
 
     @property
     def probable(self) -> bool:
-        """Whether its values are probabilities, or can be made such."""
+        """Whether its values are probabilities, or can be turned into them."""
         return bool(self.kind) or len(self) > 1
 
     def probabilities(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Of the answer's values (N, K, ..), (N, K): scores without a Sigmoid or so get a softmax."""
+        """Convert the answer's values (N, K, ..) to probabilities (N, K); plain scores get a softmax."""
         rows = values.reshape(len(values), len(self), -1).mean(2, dtype=np.float64)
         if self.squash.startswith("Log"):
             return np.asarray(np.exp(rows))
@@ -125,7 +125,7 @@ def heads(net: NetParameter, shapes: Shapes) -> tuple[Head, ...]:
 
 
 def ends(net: NetParameter) -> list[str]:
-    """The blobs that a net ends in: nothing but losses and what judges answers reads them."""
+    """Return the blobs that a net ends in: only losses and accuracy layers read them."""
     layers = [layer for layer in net.layer if layer.type not in JUDGES and not measures(layer)]
     losses = [layer for layer in layers if _squash_of(layer)]
     others = [layer for layer in layers if layer not in losses]
@@ -141,7 +141,7 @@ def _rank(head: Head) -> int:
 
 
 def _squash_of(loss: LayerParameter) -> str:
-    """What a loss does to the scores that it reads; "" where that is nothing known, or it is no loss."""
+    """The function that a loss applies to the scores it reads; "" if unknown, or if it is not a loss."""
     known = LOSSES.get(loss.type)
     return known.shown if known is not None else ""
 
@@ -167,7 +167,7 @@ def _head(layers: Sequence[LayerParameter], shapes: Shapes, blob: str, trained_b
 
 
 class _Way:
-    """The way back from an answer to the layers that make its scores."""
+    """Trace an answer back to the layers that compute its scores."""
 
     def __init__(self, layers: Sequence[LayerParameter], shapes: Shapes, count: int) -> None:
         self.layers, self.shapes, self._count = layers, shapes, count
@@ -180,7 +180,7 @@ class _Way:
                 self._writers[top].append(i)
 
     def back(self, blob: str, places: Places, before: int, log: str = "") -> list[Source]:
-        """Where the scores of `places` of `blob`, as a layer finds it, are; [] if nothing squashed them."""
+        """Find the scores of `places` of `blob`, as a layer reads it; [] if nothing squashed them."""
         at = self._writer(blob, before)
         if at is None or not self.layers[at].bottom:
             return []
@@ -200,7 +200,7 @@ class _Way:
         return []
 
     def made_by(self, blob: str, places: Places, before: int) -> list[Source]:
-        """The layer that makes `blob`; of what a Slice gives, the layer before it."""
+        """Return the layer that makes `blob`; for a top of Slice, the layer before it."""
         at = self._writer(blob, before)
         if at is None:
             return []
@@ -215,7 +215,7 @@ class _Way:
         return places[i - 1] if i else None
 
     def _joined(self, layer: LayerParameter, places: Places) -> Iterator[tuple[str, Places]]:
-        """The bottoms of a Concat, and which of their values are at `places` of what it makes."""
+        """The bottoms of a Concat, and which of their values are at `places` of its top."""
         axis, first = self._axis(layer.concat_param, "concat_dim", layer.top[0]), 0
         known = self.shapes.keys() >= {*layer.bottom}
         if axis is None or layer.concat_param.per_fla_fuse or not known:
@@ -231,18 +231,18 @@ class _Way:
                 yield bottom, np.ravel_multi_index(tuple(part), own)
 
     def _whole(self, layer: LayerParameter, top: str, places: Places, axis: int) -> Places:
-        """Where in the bottom of a Slice the values at `places` of one of its tops are."""
+        """The places in the bottom of a Slice of the values at `places` of one of its tops."""
         where = np.stack(np.unravel_index(places, self.shapes[top]))
         where[axis] += sum(self.shapes[name][axis] for name in layer.top[: list(layer.top).index(top)])
         return np.asarray(np.ravel_multi_index(tuple(where), self.shapes[layer.bottom[0]]))
 
     def _axis(self, param: Any, old: str, blob: str) -> int | None:
-        """The axis of a Concat or Slice, not counting the batch's; None if it is that."""
+        """The axis of a Concat or Slice, without the batch; None if it is the batch."""
         axis = int(getattr(param, old) if param.HasField(old) else param.axis)
         count = 1 + len(self.shapes.get(blob, ()))
         axis = axis + count if axis < 0 else axis
         return axis - 1 if 0 < axis < count else None
 
     def _size(self, blob: str) -> int:
-        """Values of one image; one row of the batch stands for an image."""
+        """The number of values for one image; one row of the batch is one image."""
         return int(np.prod(self.shapes.get(blob, (0,))))

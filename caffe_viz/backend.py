@@ -43,10 +43,10 @@ NetSource = PathLike | NetParameter
 
 
 def preferred(engine: str = "auto", device: str = CPU, net: NetParameter | None = None) -> str:
-    """`caffe` or `torch`, as `chosen`, but installed or not: the one by whose rules a net is checked.
+    """Return "caffe" or "torch" like `chosen`, whether installed or not: a net is checked by its rules.
 
     Raises:
-        InputError: no such engine, or real Caffe was asked to use another device than the CPU.
+        InputError: No such engine, or real Caffe was asked to use another device than the CPU.
     """
     if engine not in ENGINES:
         raise InputError(f"engine {engine!r} is unknown.{near(engine, ENGINES)}")
@@ -62,11 +62,11 @@ def preferred(engine: str = "auto", device: str = CPU, net: NetParameter | None 
 
 
 def chosen(engine: str = "auto", device: str = CPU, net: NetParameter | None = None) -> str:
-    """`caffe` or `torch`: real Caffe where it is installed and can run `net`, else the embedded engine.
+    """Return "caffe" if real Caffe is installed and can run `net`, else "torch".
 
     Raises:
-        InputError: as `preferred`.
-        RunError: it is not installed.
+        InputError: As `preferred`.
+        RunError: The engine is not installed.
     """
     name = preferred(engine, device, net)
     if name == "torch" and not _has_torch():
@@ -81,7 +81,7 @@ def chosen(engine: str = "auto", device: str = CPU, net: NetParameter | None = N
 
 
 def need_device(device: str) -> None:
-    """Raises InputError where torch does not know a device, or it is not there; the CPU is."""
+    """Raise InputError if torch does not know a device, or it does not exist."""
     if device != CPU:
         from caffe_viz.engine import modes
 
@@ -93,10 +93,10 @@ def _has_torch() -> bool:
 
 
 def module(engine: str = "auto") -> Any:
-    """The `caffe` module of an engine.
+    """Return the `caffe` module of an engine.
 
     Raises:
-        RunError: it is not installed, or does not start.
+        RunError: It is not installed, or does not start.
     """
     if chosen(engine) == "caffe":
         return _caffe()
@@ -303,7 +303,7 @@ def message_with_code(net: Path | NetParameter, paths: tuple[Path, ...]) -> NetP
 
 
 def engine_name(net: Any) -> str:
-    """The name of the engine that runs `net`: caffe or torch."""
+    """Return the name of the engine that runs `net`: "caffe" or "torch"."""
     return str(getattr(net, "engine", "caffe"))
 
 

@@ -85,7 +85,7 @@ def download(name: str, folder: str | Path | None = None, *, progress: Progress 
 
 
 def kept(name: str) -> Path | None:
-    """The weights of `name` that `download` has put into the user's cache folder, if it has."""
+    """Return the weights of `name` in the user's cache folder, if `download` has put them there."""
     path = _place(name) if name in PUBLISHED else None
     return path if path is not None and path.is_file() else None
 
@@ -95,7 +95,7 @@ def _place(name: str, folder: str | Path | None = None) -> Path:
 
 
 class _Bar:
-    """What pooch asks of a progress bar, passed on to a function."""
+    """The progress bar that pooch expects, which calls a function."""
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress

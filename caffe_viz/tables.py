@@ -15,7 +15,7 @@ from caffe_viz.timing import Timing
 
 @dataclass(frozen=True, repr=False)
 class Table:
-    """Rows of values under named columns; `formats` says how the floats of a column are written."""
+    """Rows of values under named columns; `formats` says how to write the floats of a column."""
 
     title: str
     columns: tuple[str, ...]
@@ -23,7 +23,7 @@ class Table:
     formats: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        """Aligned plain text; numbers to the right, with thousands separators."""
+        """Aligned plain text, with numbers to the right and thousands separators."""
         cells = [self.columns, *self._cells()]
         widths = [max(len(row[i]) for row in cells) for i in range(len(self.columns))]
         sides = list(zip(widths, self._right, strict=True))
@@ -48,12 +48,12 @@ class Table:
         return [any(isinstance(row[i], int | float) for row in self.rows) for i in range(len(self.columns))]
 
     def to_json(self) -> list[dict[str, Any]]:
-        """One object per row; numbers stay numbers."""
+        """One object for each row; numbers stay numbers."""
         return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
 
 
 def text(value: Any, spec: str = "") -> str:
-    """A cell; `spec` is of floats, and in their columns nothing is a dash."""
+    """Format a cell. `spec` applies to floats; a missing value in their columns is a dash."""
     if value is None:
         return "-" if spec else ""
     if spec and isinstance(value, float):
@@ -62,7 +62,7 @@ def text(value: Any, spec: str = "") -> str:
 
 
 def blob_table(geometry: Geometry) -> Table:
-    """Blob and shape, in the order of the layers; Caffe's hidden split blobs are left out."""
+    """List blobs and shapes in the order of the layers, without Caffe's hidden split blobs."""
     shapes = dict[str, Any]()
     for layer in geometry.layers:
         if layer.type != "Split":
@@ -71,7 +71,7 @@ def blob_table(geometry: Geometry) -> Table:
 
 
 def parameter_table(geometry: Geometry) -> Table:
-    """The shapes of each layer's parameters: weights, bias, and further blobs where a layer has them."""
+    """List the shapes of each layer's parameters: weights, bias, and any further blobs."""
     layers = [layer for layer in geometry.layers if layer.param_shapes]
     most = max([2, *(len(layer.param_shapes) for layer in layers)])
     columns = ("parameter", "weights", "bias", *(f"blob {i}" for i in range(2, most)))
@@ -82,7 +82,7 @@ def parameter_table(geometry: Geometry) -> Table:
 
 
 def layer_table(geometry: Geometry) -> Table:
-    """Each index of `net.layers`: which layer it is, its streams' shapes, its cost, its receptive field."""
+    """List the layers by their index in `net.layers`: bottoms, tops and shapes, cost, receptive field."""
     rows = []
     for layer in geometry.layers:
         f = layer.field
@@ -107,7 +107,7 @@ def layer_table(geometry: Geometry) -> Table:
 
 
 def totals(geometry: Geometry, timing: Timing | None = None) -> Table:
-    """Parameters, multiply-adds of one image, memory, time; blobs hold data and as much again for diff.
+    """List parameters, multiply-adds of one image, memory and time; gradients need as much memory again.
 
     What is not known does not count; the last row says how many layers that are.
     """
@@ -154,7 +154,7 @@ def _times(timing: Timing, macs: int, forward: float | None, backward: float | N
 
 
 def _time_totals(timing: Timing) -> list[tuple[Any, ...]]:
-    """What the times are of, for the table of totals."""
+    """What was timed, for the table of totals."""
     batch = f"{timing.batch} images" if timing.batch != 1 else "one image"
     where = f"{timing.engine}, {timing.device}"
     return [
@@ -166,15 +166,15 @@ def _time_totals(timing: Timing) -> list[tuple[Any, ...]]:
 
 
 def parity_table(parity: Parity) -> Table:
-    """How far the engines are apart in each layer, over its largest value; Split layers are left out."""
+    """List how far the engines differ in each layer, relative to its largest value; without Split layers."""
     return Table(f"parity of {parity.name}", COLUMNS, parity.rows)
 
 
 @dataclass(frozen=True)
 class Shapes:
-    """The tables of a network: blobs, parameters, layers, the time of each layer if it was taken, totals.
+    """The tables of a network: blobs, parameters, layers, the time of each layer if measured, totals.
 
-    Then remarks on what data layers do not tell, if there are any.
+    They end with remarks on shapes that data layers do not tell, if there are any.
     """
 
     geometry: Geometry
@@ -188,7 +188,7 @@ class Shapes:
         return blob_table(g), parameter_table(g), layer_table(g), *times, totals(g, t), *remarks
 
     def to_json(self) -> dict[str, Any]:
-        """Each table's rows under its title."""
+        """The rows of each table, by its title."""
         return {table.title: table.to_json() for table in self.tables}
 
     def __str__(self) -> str:

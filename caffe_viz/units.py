@@ -30,7 +30,7 @@ class Unit:
 
     @property
     def channel(self) -> int | None:
-        """None of a whole layer."""
+        """The number of the channel; None for a whole layer."""
         return None if isinstance(self.what, Layer) else self.what.channel
 
     def __str__(self) -> str:
@@ -38,7 +38,7 @@ class Unit:
 
 
 def names_of(network: Network) -> Names:
-    """The words that mean units of a net."""
+    """Return all words that mean units of a net."""
     classes: dict[str, list[Channel | Neuron]] = {}
     for head, labels in _labelled(network):
         for number in range(len(labels)):
@@ -71,13 +71,13 @@ def read_unit(network: Network, given: int | str, option: str = "target") -> Uni
 
 
 def filter_unit(network: Network, layer: str, index: int) -> Unit:
-    """What a layer computes itself, be it a Softmax; raises InputError if it has no such filter."""
+    """Return a filter of what a layer itself computes, even a Softmax. Raises InputError if there is none."""
     network.geometry.layer(layer)
     return _of_layer(network, f"target '{layer}:{index}'", layer, str(index))
 
 
 def class_unit(network: Network, head: Head, number: int, asked: str) -> Unit:
-    """A class of an answer of the net; `asked` begins the error that it has none of this number."""
+    """Return a class of an answer; `asked` begins the error if there is none of this number."""
     if not 0 <= number < len(head):
         has = "is one number, which is target 0" if len(head) == 1 else f"has classes 0 to {len(head) - 1}"
         raise InputError(f"{asked}: {head.answer!r} {has}.")
@@ -86,14 +86,14 @@ def class_unit(network: Network, head: Head, number: int, asked: str) -> Unit:
 
 
 def need_channel(unit: Unit, given: int | str) -> Channel | Neuron:
-    """The channel or neuron that a unit is; raises InputError of a whole layer."""
+    """Return the channel or neuron that a unit is. Raises InputError for a whole layer."""
     if isinstance(unit.what, Layer):
         raise InputError(f"target {given!r} is a whole layer: choose one of its filters, as {unit.what}:0.")
     return unit.what
 
 
 def _heads(network: Network) -> dict[str, Head]:
-    """By all names; those that two answers have are of the one that is meant first."""
+    """The answers by all their names; a name that two share means the main one."""
     return {name: head for head in reversed(network.heads) for name in head.names}
 
 
@@ -146,7 +146,7 @@ def _position(place: str, asked: str) -> tuple[int, ...] | None:
 
 
 def _called(network: Network, text: str, asked: str) -> Unit:
-    """The class that is called so, in any of the answers."""
+    """Return the class of that name, in any of the answers."""
     labelled = list(_labelled(network))
     found = [(head, number) for head, labels in labelled for number in labels.find(text)]
     if len(found) == 1:
@@ -171,7 +171,7 @@ def _called(network: Network, text: str, asked: str) -> Unit:
 
 
 def _why(labels: Labels, text: str, found: list[int], layers: Sequence[str] = ()) -> str:
-    """Why a name is not that of one class, and the names that are like it, those of layers too."""
+    """Say why a name does not mean exactly one class, with similar names, also of layers."""
     if found:
         return f"it is the label of classes {', '.join(map(str, found))}: give a number."
     if alike := labels.near(text):

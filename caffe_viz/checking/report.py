@@ -15,7 +15,7 @@ Severity = Literal["error", "warning"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One defect: where it is (a layer, a file, or '' for the whole net) and what to do about it."""
+    """One defect: where it is (a layer, a file, or '' for the whole net), and what to do about it."""
 
     severity: Severity
     where: str
@@ -32,7 +32,7 @@ def where(layer: LayerParameter) -> str:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything found in one pair of files; `ok` where Caffe may load them."""
+    """All findings in one pair of files; `ok` means that Caffe may load them."""
 
     prototxt: Path
     weights: Path | None
@@ -57,12 +57,12 @@ class Report:
         return html_table(title, ("severity", "where", "what") if rows else (), rows)
 
     def raise_for_errors(self) -> None:
-        """Raises InputError with the first error and the number of the others."""
+        """Raise InputError with the first error and the number of the others."""
         raise_for(self.findings, str(self.prototxt))
 
 
 def raise_for(findings: tuple[Finding, ...], name: str) -> None:
-    """Raises InputError, in one line that begins with the file `name`, if an error is among `findings`."""
+    """Raise InputError, in one line that begins with the file `name`, if `findings` contain an error."""
     errors = [str(f) for f in findings if f.severity == "error"]
     if not errors:
         return

@@ -19,7 +19,7 @@ KEPT = 36  # of the most confident mistakes
 
 
 class Mistake(NamedTuple):
-    """A wrong answer of the `value` that it had, about the image of this number in the collection."""
+    """A wrong answer with its `value`, for the image of this number in the collection."""
 
     value: float
     number: int
@@ -39,7 +39,7 @@ class Tally:
     _surest: list[tuple[float, int, Mistake]] = field(default_factory=list)
 
     def add(self, number: int, answer: Answer) -> None:
-        """Count the answer about an image, by its number."""
+        """Count the answer for an image, by its number."""
         if answer.failed:
             self.failed += 1
             return
@@ -55,12 +55,12 @@ class Tally:
 
     @property
     def images(self) -> int:
-        """That were answered."""
+        """The number of images that were answered."""
         return sum(self.pairs.values())
 
     @property
     def top1(self) -> float:
-        """The share of answers that are right."""
+        """The share of right answers."""
         return sum(n for (right, guess), n in self.pairs.items() if right == guess) / max(self.images, 1)
 
     @property
@@ -70,12 +70,12 @@ class Tally:
 
     @property
     def classes(self) -> list[int]:
-        """Those that are the truth or the answer for some image."""
+        """The classes that are true or were answered for some image."""
         return sorted({number for pair in self.pairs for number in pair})
 
     @property
     def confusion(self) -> NDArray[np.int64]:
-        """(c, c) Images by true class, and by the class that was the answer, of `classes`."""
+        """The number of images by true class and by answer, (c, c) over `classes`."""
         places = {number: place for place, number in enumerate(self.classes)}
         out = np.zeros((len(places), len(places)), np.int64)
         for (right, guess), count in self.pairs.items():
@@ -84,7 +84,7 @@ class Tally:
 
     @property
     def mistakes(self) -> Sequence[Mistake]:
-        """The surest ones, in this order."""
+        """The most confident mistakes, in this order."""
         return [mistake for _, _, mistake in sorted(self._surest, reverse=True)]
 
     def recall(self) -> list[dict[str, Any]]:
@@ -101,7 +101,7 @@ class Tally:
         return out
 
     def _guesses(self, guesses: Sequence[Guess]) -> Sequence[Guess]:
-        """Of the one unit of a sigmoid, as of two classes."""
+        """Treat the one unit of a sigmoid as two classes."""
         if not self.truth.head.single:
             return guesses
         chance = float(self.truth.head.probabilities(np.array([[guesses[0].value]], np.float32))[0, 0])

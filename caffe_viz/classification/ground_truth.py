@@ -33,11 +33,11 @@ class GroundTruth:
 
     @property
     def count(self) -> int:
-        """Of classes."""
+        """The number of classes."""
         return max(len(self.head), 2)
 
     def name(self, number: int) -> str:
-        """What a class is called: its first name, or its number."""
+        """Return the name of a class: its first name, or its number."""
         return self.names[number].split(",")[0].strip() or str(number) if self.names else str(number)
 
 
@@ -76,7 +76,7 @@ def truth_of(
 
 
 def class_of(network: Network, head: Head, name: str) -> int | None:
-    """The class of an answer that is called so; None where none or several are."""
+    """Return the class of an answer with this name; None if there is none, or several."""
     labels = _names(network, head)
     found = labels.find(name)
     if not found and (code := WORDNET.match(name.replace("-", " ").replace("_", " "))):

@@ -14,10 +14,10 @@ from caffe_viz.markup import html_table
 
 @dataclass(frozen=True)
 class LayerGeometry:
-    """One layer: its place in `net.layers`, its shapes, its multiply-adds for ONE image, its receptive field.
+    """One layer: its index in `net.layers`, its shapes, its multiply-adds for ONE image, its receptive field.
 
-    `field` is that of the first top: None where the top does not see the image or has lost the image's
-    layout. A shape that cannot be known is None; `unknown` then says why.
+    `field` is that of the first top; None if the top does not see the image or has lost its layout. A shape
+    that cannot be known is None; `unknown` then says why.
     """
 
     index: int
@@ -34,7 +34,7 @@ class LayerGeometry:
 
     @property
     def renews(self) -> frozenset[str]:
-        """Tops in place that cannot stay their blob: of another shape, or of a type that needs its own.
+        """In-place tops that cannot stay the same blob: they have another shape, or the type needs a new one.
 
         Caffe refuses them; here the name goes on to a new blob.
         """
@@ -47,7 +47,7 @@ class LayerGeometry:
         """The shapes of the tops.
 
         Raises:
-            InputError: they are not known, and why.
+            InputError: They are not known; says why.
         """
         found = tuple(shape for shape in self.top_shapes if shape is not None)
         if len(found) < len(self.top_shapes):
@@ -83,7 +83,7 @@ class Geometry:
 
     @property
     def named_blobs(self) -> dict[str, Shape]:
-        """Those that the prototxt names: without the tops of the hidden Split layers."""
+        """The blobs in the prototxt, without the tops of hidden Split layers."""
         hidden = {top for layer in self.layers if layer.type == "Split" for top in layer.tops}
         # A blob on which a layer that was left out works in place is not what the file means by it.
         return {
@@ -94,19 +94,19 @@ class Geometry:
 
     @property
     def unknown_layers(self) -> tuple[LayerGeometry, ...]:
-        """Those whose shapes are not known: of unknown types, and what depends on them."""
+        """The layers of unknown shape: those of unknown types, and whatever depends on them."""
         return tuple(layer for layer in self.layers if layer.unknown and layer.type != "Split")
 
     @property
     def param_bytes(self) -> int:
-        """Memory of all parameters in float32, shared ones once."""
+        """The memory of all parameters in float32, shared ones once."""
         return 4 * self.params
 
     def layer(self, name: str) -> LayerGeometry:
-        """The layer of that name.
+        """Return the layer of that name.
 
         Raises:
-            InputError: the net has no such layer; the message names the near ones.
+            InputError: The net has no such layer; the message has near matches.
         """
         for layer in self.layers:
             if layer.name == name:
@@ -124,10 +124,10 @@ class Geometry:
         )
 
     def blob(self, name: str) -> Shape:
-        """The shape of the blob of that name.
+        """Return the shape of the blob of that name.
 
         Raises:
-            InputError: the net has no such blob, with the near ones; or its shape is not known, and why.
+            InputError: The net has no such blob, with near matches; or its shape is not known, and why.
         """
         if f"blob {name}" in self.left_out:
             raise missing(f"net {self.name!r}", "blob", name, (), self.left_out)
@@ -139,7 +139,7 @@ class Geometry:
 
 
 def shape_text(shape: Shape | None) -> str:
-    """A shape as it stands in tables: 1 3 227 227; "?" where it is not known.
+    """Return a shape as tables show it: 1 3 227 227, or "?" if it is not known.
 
     >>> shape_text((1, 3)), shape_text(None)
     ('1 3', '?')
@@ -148,5 +148,5 @@ def shape_text(shape: Shape | None) -> str:
 
 
 def count(shape: Shape) -> int:
-    """Number of values of a blob."""
+    """Return the number of values of a blob."""
     return math.prod(shape)

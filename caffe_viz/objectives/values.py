@@ -1,4 +1,4 @@
-"""Objectives as values: what shall go up in an image, closed under +, - and *.
+"""Objectives as values: what an image is to maximise, closed under +, - and *.
 
 Each gives one number for each image of a batch, and higher is better. A is the activation (C, ..) of the
 objective's layer for one image, C channels of P places; a fully connected layer has one place.
@@ -33,7 +33,7 @@ class Objective:
         return _total(self, other) if isinstance(other, Objective) else NotImplemented
 
     def __radd__(self, other: int) -> Objective:
-        """`sum` of several begins with 0."""
+        """`sum` starts with 0."""
         return self if other == 0 else NotImplemented
 
     def __sub__(self, other: Objective) -> Objective:
@@ -76,7 +76,7 @@ class Named:
 
 
 class Target(Named):
-    """What a net makes of a photograph, as `resolved` leaves it: an activation, Gram matrix, or vector."""
+    """What a net makes of a photograph, computed by `resolved`: an activation, Gram matrix, or vector."""
 
 
 Source = str | Path | Array | Named
@@ -101,7 +101,7 @@ class Channel(Leaf):
 
 @dataclass(frozen=True, eq=False)
 class Neuron(Leaf):
-    """One unit of a channel's map, A[channel, y, x] with `position` (y, x); None is the central one."""
+    """One unit of a channel's map, A[channel, y, x], at `position` (y, x); None means the central one."""
 
     channel: int
     position: tuple[int, ...] | None = None
@@ -113,7 +113,7 @@ class Neuron(Leaf):
 
 @dataclass(frozen=True, eq=False)
 class Layer(Leaf):
-    """The mean of the squares of all of A, which whatever the layer has found makes larger.
+    """The mean of the squares of all of A, which amplifies whatever the layer has found.
 
     Source: Mordvintsev et al., Inceptionism (DeepDream), 2015.
     """
@@ -169,8 +169,8 @@ class Style(Leaf):
 class Diversity(Leaf):
     """Minus the mean cosine similarity of its Gram matrix with those of the other images of its group.
 
-    With other objectives it keeps images apart that climb the same. An image alone in its group has 0.
-    Source: Olah et al., Feature Visualization, 2017, and lucid's `diversity`.
+    Added to other objectives, it keeps images of the same objective apart. It is 0 for an image alone in its
+    group. Source: Olah et al., Feature Visualization, 2017, and lucid's `diversity`.
     """
 
     def __str__(self) -> str:
@@ -179,7 +179,7 @@ class Diversity(Leaf):
 
 @dataclass(frozen=True, eq=False)
 class Sum(Objective):
-    """Each term's factor times the term, added up. `+`, `-` and numbers make it, with no Sum as a term."""
+    """The sum of all terms, each times its factor. Made by `+`, `-` and numbers; no term is a Sum."""
 
     terms: tuple[tuple[float, Objective], ...]
 
@@ -192,7 +192,7 @@ class Sum(Objective):
 
 @dataclass(frozen=True, eq=False)
 class Product(Objective):
-    """All `factors` multiplied. `*` makes it, with no number and no Product as a factor."""
+    """The product of all `factors`. Made by `*`; no factor is a number or a Product."""
 
     factors: tuple[Objective, ...]
 
@@ -201,7 +201,7 @@ class Product(Objective):
 
 
 def leaves(objective: Objective) -> Iterator[Leaf]:
-    """The objectives of one layer that it is made of, in the order of the text."""
+    """Return the single-layer objectives in it, in the order of the text."""
     if isinstance(objective, Leaf):
         yield objective
     for part in parts_of(objective):
@@ -209,21 +209,21 @@ def leaves(objective: Objective) -> Iterator[Leaf]:
 
 
 def parts_of(objective: Objective) -> tuple[Objective, ...]:
-    """The terms of a sum, the factors of a product; else none."""
+    """Return the terms of a sum, the factors of a product, or nothing."""
     if isinstance(objective, Sum):
         return tuple(part for _, part in objective.terms)
     return objective.factors if isinstance(objective, Product) else ()
 
 
 def with_parts(objective: Objective, parts: tuple[Objective, ...]) -> Objective:
-    """The sum or product with other parts in the place of its own."""
+    """Return the sum or product with other parts."""
     if isinstance(objective, Sum):
         return Sum(tuple((f, part) for (f, _), part in zip(objective.terms, parts, strict=True)))
     return Product(parts) if isinstance(objective, Product) else objective
 
 
 def source_text(source: Source) -> str:
-    """How the text of an objective calls a photograph or an array."""
+    """Return the name of a photograph or an array in the text of an objective."""
     if isinstance(source, Named):
         return source.text
     return path_text(str(source)) if isinstance(source, str | Path) else "array"
@@ -254,7 +254,7 @@ def _scaled(objective: Objective, number: float) -> Objective:
 
 
 def _product(a: Objective, b: Objective) -> Objective:
-    """Numbers go in front, so that equal products are written equally."""
+    """Multiply, with numbers in front, so that equal products have equal texts."""
     number, factors = 1.0, list[Objective]()
     for each in (a, b):
         if isinstance(each, Sum) and len(each.terms) == 1:

@@ -23,14 +23,15 @@ MOST = 16  # images in a batch; more gains nothing, as Caffe convolves one image
 
 
 class Probe:
-    """The network of `net`, a `caffe.Net` of `load_net` or a `Network`, with no layer in place.
+    """The network of `net`, a `caffe.Net` from `load_net` or a `Network`, without in-place layers.
 
-    It has the weights of a `caffe.Net` itself, in the same memory: what is changed there is seen here. The
-    `caffe.Net` is not run. `part` is what is asked of it, by default all. `batch` is how many images go in at
-    once; with an image that takes several rows of the input, all here is as of `BatchLayout.apart`.
+    It shares the memory of a `caffe.Net`'s weights: changes there are seen here. The `caffe.Net` itself is
+    not run. `part` is the part of the network that is queried, by default all of it. `batch` is how many
+    images go in at once; if an image takes several rows of the input, all values here are as of
+    `BatchLayout.apart`.
 
     Raises:
-        InputError: the net has not one input that could be the image.
+        InputError: The net does not have exactly one input that could be the image.
     """
 
     def __init__(self, net: Any, part: Network | None = None) -> None:
@@ -61,11 +62,11 @@ class Probe:
         return self._parts.image
 
     def shape(self, blob: str) -> tuple[int, ...]:
-        """The shape of `blob` for one image, without the batch."""
+        """Return the shape of `blob` for one image, without the batch."""
         return self._layout.shape(self._parts.geometry.blob(blob))
 
     def alone(self, blob: str) -> bool:
-        """Whether `blob` has no row for each image of a batch, so that its images go in one by one."""
+        """Whether `blob` does not have one row for each image, so that images must go in one by one."""
         return self._parts.geometry.blob(blob)[:1] != (self._layout.images,)
 
     def has(self, blob: str) -> bool:
@@ -77,10 +78,10 @@ class Probe:
         return relu_state(self.network.message, blob) or relu_state(self._parts.message, blob)
 
     def output(self, layer: str) -> str:
-        """The blob with what `layer` itself computes: before any layer that works in place on it.
+        """Return the blob with what `layer` itself computes, before any in-place layer on it.
 
         Raises:
-            InputError: no such layer.
+            InputError: No such layer.
         """
         if layer not in self._parts.outputs:
             raise missing("the net", "layer", layer, self._parts.outputs, left_out(self.network.message))
@@ -107,15 +108,15 @@ class Probe:
     def pull(
         self, images: Array, blob: str, seed: Array, wrt: Sequence[str], rule: str = "plain"
     ) -> tuple[dict[str, Array], dict[str, Array]]:
-        """Values of the blobs `wrt`, and gradients of sum(seed * blob) with respect to them, as copies.
+        """Return copies of the blobs `wrt`, and of the gradients of sum(seed * blob) with respect to them.
 
         `seed` has the shape of `blob` for these images. `rule` says what a gradient becomes at a ReLU: a name
         of RULES.
 
         Raises:
-            InputError: no such rule, or as `forward`.
+            InputError: No such rule, or as `forward`.
             RunError: `blob` does not depend on one of `wrt`, or a MAX pooling layer of real Caffe between
-                them has windows of nothing but NaN.
+                them has windows that hold only NaN.
         """
         if rule not in RULES:
             raise InputError(f"rule {rule!r} is unknown.{near(rule, RULES)}")
@@ -142,7 +143,7 @@ class Probe:
         return values, gradients
 
     def _parts_of(self, images: Array) -> Iterator[Array]:
-        """As many at a time as the net takes and the memory allows."""
+        """Split images into as many at a time as the net takes and the memory allows."""
         if images.shape[1:] != self.network.shape:
             raise InputError(f"input {self.image!r} takes {self.network.shape}, not {images.shape[1:]}.")
         most = self._layout_for(min(len(images), self.batch)).images
@@ -150,14 +151,14 @@ class Probe:
             yield images[first : first + most]
 
     def _rows(self, values: Array, blob: str) -> Array:
-        """Values of images as the whole blob has them."""
+        """Convert values of images to those of the whole blob."""
         return self._layout.together(values, self._parts.geometry.blob(blob))
 
     def _apart(self, made: Mapping[str, Array], count: int) -> dict[str, Array]:
         return {name: self._layout.apart(values)[:count] for name, values in made.items()}
 
     def _fit(self, count: int) -> None:
-        """Make room for a batch; it is measured first, as Caffe would abort on what it cannot take."""
+        """Make room for a batch; it is measured first, because Caffe would abort on one it cannot take."""
         self._layout = self._layout_for(count)
         if self._layout.axis == self._parts.image_shape[0]:
             return
@@ -168,7 +169,7 @@ class Probe:
         self._fill()
 
     def _fill(self) -> None:
-        """Give the inputs beside the image what they hold."""
+        """Set the values of the inputs besides the image."""
         for name, values in self.network.beside(self._parts.message, self._parts.made).items():
             self.net.blobs[name].data[...] = values
 

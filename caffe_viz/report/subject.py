@@ -113,7 +113,7 @@ class Subject:
 
     @property
     def engine_name(self) -> str:
-        """"caffe" or "torch", or "" if nothing is run."""
+        """ "caffe" or "torch", or "" if nothing is run."""
         network = self.network
         return chosen(network.engine, network.device, network.message) if self.runs else ""
 

@@ -12,8 +12,8 @@ from caffe_viz.geometry import LayerGeometry
 class LayerTime:
     """One layer of the file, and its milliseconds for one batch.
 
-    None is what was not measured; `note` then says why. The gradients of a layer's bottoms and of its
-    parameters are both in `backward`.
+    None means that it was not measured; `note` says why. `backward` covers the gradients of the layer's
+    bottoms and of its parameters.
     """
 
     layer: LayerGeometry
@@ -26,8 +26,8 @@ class LayerTime:
 class Timing:
     """Medians of `passes` through a net, each stopped after every layer.
 
-    `layers` are those of the file, in its order, left out ones too. `splits` are the milliseconds forward and
-    backward of the `hidden` Split layers that Caffe inserts, all together. `sgemm` are the multiply-adds a
+    `layers` are those of the file, in its order, including any left out. `splits` are the milliseconds,
+    forward and backward, of all `hidden` Split layers that Caffe inserts. `sgemm` are the multiply-adds per
     second of one product of two matrices of `side` x `side` values, on the same engine and device.
     """
 
@@ -43,12 +43,12 @@ class Timing:
 
     @property
     def forward(self) -> float:
-        """Milliseconds of all layers, hidden Splits included."""
+        """Milliseconds of all layers, including hidden Split layers."""
         return sum(_known(x.forward for x in self.layers)) + self.splits[0]
 
     @property
     def backward(self) -> float:
-        """Milliseconds of all layers that go backward, hidden Splits included."""
+        """Milliseconds of all layers that go backward, including hidden Split layers."""
         return sum(_known(x.backward for x in self.layers)) + self.splits[1]
 
     @property
