@@ -109,9 +109,9 @@ class Head(Sequence[Channel | Neuron]):
 
 
 def heads(net: NetParameter, shapes: Shapes) -> tuple[Head, ...]:
-    """The answers of a net, the one that is meant first: the last of Softmax, else of Sigmoid, else the last.
+    """Return the answers of a net, the main one first: the last Softmax, else Sigmoid, else the last.
 
-    `shapes` are those of the blobs (C, ..) for one image. A net that has no layer with a top has none.
+    `shapes` are those of the blobs (C, ..) for one image. A net without any top has no answer.
     """
     layers, trained_by = list(net.layer), _losses(net)
     found = [_head(layers, shapes, blob, trained_by.get(blob, "")) for blob in ends(net)]

@@ -127,7 +127,7 @@ SPLITS, TOTAL = "(hidden Splits)", "total"
 
 
 def time_table(timing: Timing) -> Table:
-    """Each layer of the file: its cost, its milliseconds for a batch, the share of sgemm; then all."""
+    """List the layers of the file with cost, milliseconds per batch, and share of sgemm; then the total."""
     rows: list[tuple[Any, ...]] = []
     for one in timing.layers:
         x = one.layer

@@ -16,7 +16,7 @@ from caffe_viz.objectives.writing import CENTRE
 
 @dataclass(frozen=True)
 class Unit:
-    """A layer, a channel of it or a neuron; of a class its `number` in the answer `head`, and its `label`."""
+    """A layer, a channel or a neuron. A class also has its `number` in the answer `head`, and a `label`."""
 
     what: Layer | Channel | Neuron
     head: Head | None = None
@@ -181,7 +181,7 @@ def _why(labels: Labels, text: str, found: list[int], layers: Sequence[str] = ()
 
 
 def labels_at(network: Network, layer: str, count: int) -> Labels:
-    """The names of the `count` channels of a layer: of classes, where it has their scores, or as many."""
+    """Return names for the `count` channels of a layer: classes whose scores it has, or as many labels."""
     for head in network.heads:
         if len(head) == count and any(source.layer == layer for source in head.sources):
             return network.labels_of(head)

@@ -30,7 +30,10 @@ class Mistake(NamedTuple):
 
 @dataclass
 class Tally:
-    """How often each class was taken for which, and the surest mistakes; constant in the number of images."""
+    """Counts how often each class was taken for which, and the most confident mistakes.
+
+    The memory does not depend on the number of images.
+    """
 
     truth: GroundTruth
     pairs: Counter[tuple[int, int]] = field(default_factory=Counter)
@@ -65,7 +68,7 @@ class Tally:
 
     @property
     def top5(self) -> float | None:
-        """The share of images whose class is among the likeliest five; None where no more are."""
+        """The share of images whose class is among the five most likely; None if there are only five."""
         return sum(self.within.values()) / max(self.images, 1) if self.truth.count > TOP else None
 
     @property
@@ -88,7 +91,7 @@ class Tally:
         return [mistake for _, _, mistake in sorted(self._surest, reverse=True)]
 
     def recall(self) -> list[dict[str, Any]]:
-        """By true class: its number and label, its images, and the shares of them that are right and in 5."""
+        """For each true class: number, label, images, and the shares that are right, and in the top five."""
         out, counts = [], Counter[int]()
         for (right, _), n in self.pairs.items():
             counts[right] += n

@@ -57,16 +57,16 @@ class LayerGeometry:
 
 @dataclass(frozen=True)
 class Geometry:
-    """Shapes and costs of a whole net; blobs, inputs, outputs, layer indices equal those of real Caffe's Net.
+    """Shapes and costs of a whole net; blobs, inputs, outputs and layer indices equal real Caffe's.
 
-    `params` counts values of all parameters, those shared by name once. `macs` are multiply-adds of
+    `params` counts the values of all parameters, shared ones once. `macs` are the multiply-adds of
     convolutions, inner products and recurrent layers for ONE image: those of the batch divided by the first
     dimension of the first input. `blob_bytes` is the memory of all blobs' data in float32; blobs that share
-    memory (in place, Split, Reshape, Flatten) count once, and as much again is needed for gradients.
+    memory (in place, Split, Reshape, Flatten) count once, and gradients need the same again.
 
-    `blobs` has those of known shape; `unknown` says of each other one why its shape is not known. They count
-    in no total. `remarks` says what data layers do not tell of their shapes, and what was taken to be so.
-    `left_out` says why layers and blobs of the file are not in this net at all.
+    `blobs` has the blobs of known shape; `unknown` maps the others to the reason. These count in no total.
+    `remarks` says what data layers do not tell about their shapes, and what was assumed. `left_out` says why
+    layers and blobs of the file are not in this net at all.
     """
 
     name: str

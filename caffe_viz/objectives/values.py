@@ -23,7 +23,7 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Objective:
-    """The base of all. Equal ones have equal parts, arrays included; `str` is the text that `parse` reads.
+    """Base class. Equal objectives have equal parts, arrays included; `str` is the text for `parse`.
 
     >>> print(2 * (Channel("conv3", 16) - Layer("conv2")) * Channel("conv3", 40))
     (2*conv3:16 - 2*conv2) * conv3:40

@@ -92,10 +92,10 @@ class Probe:
         return self._parts.message.layer
 
     def forward(self, images: Array, blobs: Iterable[str]) -> dict[str, Array]:
-        """Copies of `blobs` (N, ...) for `images` (N, C, H, W); layers behind the last of them do not run.
+        """Return copies of `blobs` (N, ...) for `images` (N, C, H, W); layers behind them do not run.
 
         Raises:
-            InputError: the net does not take images of this shape.
+            InputError: The net does not take images of this shape.
         """
         names = list(blobs)
         found: list[dict[str, Array]] = []

@@ -57,9 +57,10 @@ class Timing:
         return sum(x.layer.macs for x in self.layers if x.forward is not None)
 
     def share(self, macs: int, forward: float | None) -> float | None:
-        """`macs` for one image in `forward` milliseconds for a batch, over `sgemm`; None without either.
+        """Return the speed of `macs` per image in `forward` milliseconds per batch, relative to `sgemm`.
 
-        More than 1 where an engine needs fewer multiplications than a product of matrices.
+        None if one of them is missing. More than 1 means that an engine needs fewer multiplications than a
+        matrix product.
         """
         return macs * self.batch / (forward / 1000) / self.sgemm if macs and forward else None
 
