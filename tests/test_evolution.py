@@ -205,7 +205,7 @@ def test_command(recorded: Path, tmp_path: Path) -> None:
     assert all(Path(path).exists() for path in made["files"])
     wrong = run(tmp_path / "net.prototxt")
     assert (wrong.returncode, len(wrong.stderr.splitlines())) == (2, 1)
-    assert "is not the record of a training" in wrong.stderr
+    assert "is neither the record nor the log of a training" in wrong.stderr
     missing = run(tmp_path / "no.record")
     assert "there is no such record" in missing.stderr
 
