@@ -17,21 +17,25 @@ KINDS = ("torch", "onnx")
 def export(
     net: Any, path: str | Path, to: str = "onnx", *, blobs: Sequence[str] = (), batch: int | None = None
 ) -> Path:
-    """Write a net from `load_net`, of either engine, with the parameters that it has now; returns the path.
+    """Export a net from `load_net`, of either engine, with its current parameters; returns the path.
 
-    `to`: `torch`, an exported program for `torch.export.load`, or `onnx`. It gives `blobs`, by default the
-    net's outputs; inputs and outputs have Caffe's names. It takes any number of images, or `batch` if given;
-    where a layer fixes the number, it is that of the net, and a CaffeVizWarning says so.
-
-    ```python
-    from caffe_viz.exporting import export
-
-    export(cv.load_net("deploy.prototxt", "net.caffemodel"), "net.pt2", "torch", blobs=["prob", "conv3"])
-    ```
+    Args:
+        net: The net.
+        path: The file to write.
+        to: "torch", an exported program for `torch.export.load`, or "onnx".
+        blobs: What it returns. Default: the net's outputs. Inputs and outputs have Caffe's names.
+        batch: The number of images it takes. Default: any number; if a layer fixes it, the net's own number,
+            with a CaffeVizWarning.
 
     Raises:
-        InputError: no such format or blob, or a layer that cannot be exported; names it.
-        RunError: the format needs a package that is not installed, or the file cannot be written.
+        InputError: No such format or blob, or a layer that cannot be exported; names it.
+        RunError: The format needs a package that is not installed, or the file cannot be written.
+
+    Example::
+
+        from caffe_viz.exporting import export
+
+        export(cv.load_net("deploy.prototxt", "net.caffemodel"), "net.pt2", "torch", blobs=["prob", "conv3"])
     """
     if to not in KINDS:
         raise InputError(f"format {to!r} is unknown.{near(to, KINDS)}")

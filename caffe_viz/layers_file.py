@@ -24,21 +24,21 @@ _LOADED: dict[Path, str] = {}  # file -> digest of what it held
 
 
 def load_layers(paths: PathLike | Iterable[PathLike]) -> None:
-    """Run Python files that enter layer types with `@layer`; one that did not change is run once.
+    """Run Python files that register layer types with `@layer`; unchanged files are run once.
 
-    Types may be new, or replace known ones: on the embedded engine, which is then the one that runs nets with
-    them. A file that fails enters none.
+    Types may be new, or replace known ones on the embedded engine, which then runs all nets with them. A file
+    that fails registers none.
 
     Raises:
-        InputError: a file is missing, raises something, or enters no type.
-        RunError: the embedded engine is not installed.
+        InputError: A file is missing, raises something, or registers no type.
+        RunError: The embedded engine is not installed.
     """
     for path in [paths] if isinstance(paths, str | Path) else paths:
         _load(Path(path).expanduser())
 
 
 def loaded_files() -> tuple[Path, ...]:
-    """The files that were run, in this order: what another process needs for the same types."""
+    """Return the files that were run, in order: what another process needs for the same types."""
     return tuple(_LOADED)
 
 
@@ -82,7 +82,7 @@ def _load(path: Path) -> None:
 
 
 def _run(path: Path, file: Path, source: bytes) -> None:
-    """Run `source` as a module; its folder is where it finds others, as that of a script is."""
+    """Run `source` as a module that finds others in its folder, like a script."""
     from caffe_viz.engine.user_code import told
 
     module = ModuleType(f"layers_of_{file.stem}")
@@ -97,7 +97,7 @@ def _run(path: Path, file: Path, source: bytes) -> None:
 
 
 def _told(rule: Rule, folder: Path) -> Rule:
-    """`rule` with one line for what its function raises, and for what is no shapes."""
+    """Wrap `rule`: what its function raises, or returns instead of shapes, becomes a one-line error."""
     from caffe_viz.engine.user_code import reason
 
     def function(layer: LayerParameter, bottoms: Shapes) -> Out:

@@ -44,12 +44,12 @@ class Difference:
 
 @dataclass(frozen=True)
 class Parity:
-    """Both engines on one net; `layers` in the order of the net.
+    """Both engines compared on one net; `layers` are in the order of the net.
 
     Gradients are compared after a forward in which the embedded engine got real Caffe's bottoms at each
-    layer. Without that, a value that rounds to another side of a ReLU, or another maximum of a pool, sends
-    the gradient elsewhere: `scattered` is how far the input's gradients are then apart. `warnings` name
-    gradients around layers in place that real Caffe computes wrongly, and the embedded engine does not.
+    layer. Without that, a value that rounds to the other side of a ReLU, or another maximum of a pool, sends
+    the gradient elsewhere: `scattered` is how far the input's gradients then differ. `warnings` name
+    gradients around in-place layers that real Caffe computes wrongly, and the embedded engine does not.
     """
 
     name: str
@@ -59,17 +59,17 @@ class Parity:
 
     @property
     def limit(self) -> float:
-        """What two engines that round differently may differ by."""
+        """The difference that is allowed between two engines that round differently."""
         return DEEP_LIMIT if len(self.layers) > DEEP else LIMIT
 
     @property
     def forward(self) -> float:
-        """The largest of all layers."""
+        """The largest difference of all layers."""
         return max(x.forward for x in self.layers)
 
     @property
     def gradient(self) -> float | None:
-        """The largest of all layers; None where the net has a layer without gradient."""
+        """The largest difference of all layers; None if the net has a layer without gradient."""
         found = [max(x.backward or 0, x.params or 0) for x in self.layers if x.backward is not None]
         return max(found) if found else None
 
@@ -82,7 +82,7 @@ class Parity:
 
     @property
     def rows(self) -> tuple[tuple[str | None, ...], ...]:
-        """Layer, type, how far tops, bottom diffs and parameter diffs are apart; Split layers left out."""
+        """Layer, type, and differences of tops, bottom diffs and parameter diffs; without Split layers."""
         return tuple(
             (x.layer, x.type, *(None if v is None else f"{v:.1e}" for v in (x.forward, x.backward, x.params)))
             for x in self.layers
@@ -153,10 +153,10 @@ def apart(theirs: Array, mine: Array) -> float:
 
 
 def detections_apart(theirs: Array, mine: Array, keep: int = -1) -> float:
-    """As `apart`, of rows (1, 1, D, ..) as a set: Caffe does not say in which order equal confidences come.
+    """Compare rows (1, 1, D, ..) as a set, like `apart`: Caffe leaves the order of equal confidences open.
 
-    Nor does it say which of several boxes of the same confidence are the last of the `keep` best of an image.
-    Of an image with so many rows, those of its lowest confidence count by their confidence alone.
+    It also leaves open which of several boxes of the same confidence are the last of the `keep` best of an
+    image. In an image with that many rows, those of the lowest confidence are compared by confidence alone.
     """
     if theirs.shape != mine.shape or not (np.isfinite(theirs).all() and np.isfinite(mine).all()):
         return apart(theirs, mine)
@@ -169,7 +169,7 @@ def detections_apart(theirs: Array, mine: Array, keep: int = -1) -> float:
 
 
 def _without_border(rows: Array, keep: int) -> Array:
-    """Rows (D, ..) with only image and confidence where another box could stand as well."""
+    """Rows (D, ..) reduced to image and confidence where another box could be there as well."""
     out: Array = rows.copy()
     for image in np.unique(rows[:, 0]):
         own = rows[:, 0] == image
@@ -181,7 +181,7 @@ def _without_border(rows: Array, keep: int) -> Array:
 
 
 def seeded_weights(net: NetParameter, seed: int = 0) -> NetParameter:
-    """Weights with which values neither grow nor vanish from layer to layer, as those of a trained net."""
+    """Weights that let values neither grow nor vanish from layer to layer, like those of a trained net."""
     rng = np.random.default_rng(seed)
     geometry: Geometry = measure(net)
     out = NetParameter()
@@ -203,7 +203,7 @@ def _seeded(rng: np.random.Generator, kind: str, place: int, shape: tuple[int, .
 
 
 def _put_inputs(real: Any, ours: Any, net: NetParameter, rng: np.random.Generator, amplitude: float) -> None:
-    """Noise, and whole numbers where a layer takes labels."""
+    """Set noise as inputs, and whole numbers where a layer takes labels."""
     labels = {b for layer in net.layer for i, b in enumerate(layer.bottom) if i in _labels(ours, layer)}
     for name in real.inputs:
         shape = real.blobs[name].data.shape
@@ -213,12 +213,12 @@ def _put_inputs(real: Any, ours: Any, net: NetParameter, rng: np.random.Generato
 
 
 def _labels(ours: Any, layer: LayerParameter) -> set[int]:
-    """Places of bottoms that take whole numbers."""
+    """The indices of bottoms that take whole numbers."""
     return set(ours.layer_dict[layer.name].labels())
 
 
 def _forward(real: Any, ours: Any, *, together: bool = False) -> Iterator[float]:
-    """How far the tops of each layer are apart; `together`: on real Caffe's bottoms."""
+    """How far the tops of each layer differ; `together` means on real Caffe's bottoms."""
     for i, name in enumerate(real._layer_names):
         for bottom in real.bottom_names[name] if together else ():
             ours.blobs[bottom].data[...] = real.blobs[bottom].data

@@ -19,7 +19,7 @@ Arrays = Mapping[str, Array]
 
 
 def forward_all(net: Net, blobs: Sequence[str] | None, inputs: Arrays) -> dict[str, Array]:
-    """`net.forward` over batches of `inputs`; rows that only fill the last batch are cut off."""
+    """Run `net.forward` over batches of `inputs`; rows that pad the last batch are cut off."""
     found: dict[str, list[Array]] = {}
     for batch in _batches(net, inputs):
         _collect(found, net.forward(blobs, None, None, **batch))
@@ -29,7 +29,7 @@ def forward_all(net: Net, blobs: Sequence[str] | None, inputs: Arrays) -> dict[s
 def forward_backward_all(
     net: Net, blobs: Sequence[str] | None, diffs: Sequence[str] | None, arrays: Arrays
 ) -> tuple[dict[str, Array], dict[str, Array]]:
-    """`net.forward` and `net.backward` over batches; `arrays` of inputs, and of outputs as diffs."""
+    """Run `net.forward` and `net.backward` over batches; `arrays` are inputs, and outputs' diffs."""
     data: dict[str, list[Array]] = {}
     back: dict[str, list[Array]] = {}
     inputs = {name: a for name, a in arrays.items() if name in net.inputs}
@@ -42,10 +42,10 @@ def forward_backward_all(
 
 
 def set_input_arrays(net: Net, data: Array, labels: Array) -> None:
-    """Give (N, C, H, W) and (N) or (N, 1, 1, 1) to the net's MemoryData layer.
+    """Set (N, C, H, W) and (N) or (N, 1, 1, 1) as data of the net's MemoryData layer.
 
     Raises:
-        InputError: there is no such layer, or the arrays do not fit it.
+        InputError: There is no such layer, or the arrays do not fit it.
     """
     layer = next((x for x in net.layers if x.type == "MemoryData"), None)
     if layer is None:

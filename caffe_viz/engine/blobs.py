@@ -18,18 +18,18 @@ Array = NDArray[np.float32]
 
 
 class Deferred(Protocol):
-    """Work put off until someone looks at its result."""
+    """Work postponed until its result is needed."""
 
     def settle(self) -> None:
         """Do it now."""
 
 
 class Memory:
-    """Values of a blob, flat, on the device; an array of them on the host when somebody asks.
+    """The values of a blob, flat, on the device; as an array on the host when somebody asks for it.
 
-    A layer's result is taken as it is, without a copy, unless somebody still holds an array of the old
-    values: that array must show the new ones. On a GPU values move only when the other side asks for them,
-    as in Caffe's SyncedMemory.
+    A layer's result is adopted without a copy, unless somebody still holds an array of the old values: that
+    array must show the new ones. On a GPU, values move only when the other side needs them, as in Caffe's
+    SyncedMemory.
     """
 
     def __init__(self, count: int, device: torch.device, make: Callable[[], Tensor] | None = None) -> None:
@@ -44,7 +44,7 @@ class Memory:
 
     @property
     def held(self) -> bool:
-        """Whether somebody has an array of the values."""
+        """Whether somebody holds an array of the values."""
         return self._held() is not None
 
     def tensor(self) -> Tensor:
@@ -63,7 +63,7 @@ class Memory:
         return self._tensor
 
     def array(self) -> Array:
-        """The values, flat, as an array that may be written into."""
+        """The values, flat, as a writable array."""
         self.settle()
         held = self._held()
         if self.device.type != "cpu":
@@ -77,7 +77,7 @@ class Memory:
         return self._shown(tensor)
 
     def adopt(self, values: Tensor) -> None:
-        """Make `values` (contiguous, on the device, nobody else's) the new ones."""
+        """Adopt `values` (contiguous, on the device, owned by nobody else)."""
         flat, held = values.reshape(-1), self._held()
         if held is not None and self.device.type == "cpu" and held.size >= flat.numel():
             torch.from_numpy(held)[: flat.numel()].copy_(flat)
@@ -88,16 +88,16 @@ class Memory:
         self.count = flat.numel()
 
     def changed(self) -> None:
-        """What `tensor` gave was changed in place: what the host has is older, held or not."""
+        """Note that `tensor` was changed in place, so that arrays on the host are outdated."""
         self._host_is_newer = False
 
     def add(self, values: Tensor) -> None:
-        """Add `values` (contiguous, on the device, nobody else's)."""
+        """Add `values` (contiguous, on the device, owned by nobody else)."""
         blank = self._tensor is None and self._host is None and self._make is None
         self.adopt(values if blank else self._values() + values.reshape(-1))
 
     def renew(self, make: Callable[[], Tensor] | None = None) -> None:
-        """New values, which are made when somebody looks; zeros by default."""
+        """Set new values, which are made when they are needed; zeros by default."""
         if self.held:
             self.adopt(make() if make else torch.zeros(self.count, device=self.device))
         else:
@@ -105,18 +105,18 @@ class Memory:
             self._host_is_newer = self.kept = False
 
     def vacate(self) -> None:
-        """Give the values up, before others replace them; their memory is warm, and the next to be taken."""
+        """Free the values before they are replaced, so that their memory is reused next."""
         if not self.held:
             self._make, self._tensor, self._host = None, None, None
             self._host_is_newer = False
 
     def settle(self) -> None:
-        """Add what is owing, in the order in which it came: sums must not depend on who looks when."""
+        """Add pending values in the order in which they came: sums must not depend on who looks when."""
         while self.owing:
             next(iter(self.owing)).settle()
 
     def resize(self, count: int) -> None:
-        """Room for `count` values; what was there stays if it was enough, as in Caffe."""
+        """Make room for `count` values; old values are kept if there was room, as in Caffe."""
         if count > self.count:
             self.__init__(count, self.device)  # type: ignore[misc]
 
@@ -141,7 +141,7 @@ class Memory:
 
 
 class Blob:
-    """Data and diff of one shape; either may be another blob's too."""
+    """Data and diff of one shape; both may share memory with another blob."""
 
     def __init__(
         self, shape: Sequence[int], device: torch.device, make: Callable[[], Tensor] | None = None
@@ -161,12 +161,12 @@ class Blob:
 
     @property
     def data(self) -> Array:
-        """The values; may be written into, and stays valid until the blob grows."""
+        """The values, writable; valid until the blob grows."""
         return self._view(self._data)
 
     @property
     def diff(self) -> Array:
-        """The gradient; may be written into, and stays valid until the blob grows."""
+        """The gradient, writable; valid until the blob grows."""
         return self._view(self._diff)
 
     num = property(lambda self: self._legacy(0), doc="First of at most four dimensions.")
@@ -175,7 +175,7 @@ class Blob:
     width = property(lambda self: self._legacy(3), doc="Fourth of at most four dimensions.")
 
     def reshape(self, *dims: int) -> None:
-        """Change the shape; values stay if there was room for the new ones."""
+        """Change the shape; values are kept if there was room."""
         if any(int(d) != d or d < 0 for d in dims):
             raise InputError(f"a blob cannot have the shape {dims}: give whole numbers from 0 on.")
         self._shape = tuple(int(d) for d in dims)
@@ -191,28 +191,28 @@ class Blob:
         return self._shaped(self._diff.tensor())
 
     def take(self, values: Tensor) -> None:
-        """Take values, and their shape."""
+        """Adopt values and their shape."""
         self._shape = tuple(values.shape)
         self._data.adopt(values)
         self._diff.resize(self.count)
 
     def take_gradient(self, values: Tensor) -> None:
-        """Take a diff of the blob's shape."""
+        """Adopt a diff of the blob's shape."""
         self._diff.adopt(values)
 
     def share(self, other: Blob, *, diff: bool = True) -> None:
-        """Have the memory of `other`, in this blob's own shape."""
+        """Share the memory of `other`, in this blob's own shape."""
         self._data = other._data
         if diff:
             self._diff = other._diff
 
     def share_diff(self, other: Blob) -> None:
-        """Have the diff of `other`."""
+        """Share the diff of `other`."""
         self._diff = other._diff
 
     @property
     def memories(self) -> tuple[Memory, Memory]:
-        """Of data and of diff."""
+        """The memories of data and of diff."""
         return self._data, self._diff
 
     def _shaped(self, flat: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Boxes (..., 4): xmin, ymin, xmax, ymax. Sizes, overlaps, codes by priors, suppression (bbox_util.cpp)."""
+"""Boxes (..., 4) as xmin, ymin, xmax, ymax: areas, overlaps, codes by priors, suppression (bbox_util.cpp)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def area(boxes: Tensor, pixels: int = 0) -> Tensor:
 
 
 def overlap(first: Tensor, second: Tensor, pixels: int = 0) -> Tensor:
-    """(...) Intersection over union of boxes whose shapes spread over each other."""
+    """Intersection over union of boxes whose shapes broadcast."""
     sizes = area(first, pixels), area(second, pixels)
     return _overlap(first.unbind(-1), second.unbind(-1), *sizes, pixels, "IOU")
 
@@ -49,7 +49,7 @@ def split_priors(priors: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def decode(codes: Tensor, priors: Tensor, variances: Tensor, kind: int, in_target: bool) -> Tensor:
-    """Boxes of codes (..., 4) by their priors; `in_target`: the codes hold the variances already."""
+    """Decode codes (..., 4) to boxes by their priors; `in_target` means that codes include the variances."""
     codes = codes if in_target else codes * variances
     if kind == PriorBoxParameter.CORNER:
         return priors + codes
@@ -62,7 +62,7 @@ def decode(codes: Tensor, priors: Tensor, variances: Tensor, kind: int, in_targe
 
 
 def encode(boxes: Tensor, priors: Tensor, variances: Tensor, kind: int, in_target: bool) -> Tensor:
-    """Codes of boxes (..., 4), from which `decode` makes the boxes again."""
+    """Encode boxes (..., 4), the inverse of `decode`."""
     sides = priors[..., 2:] - priors[..., :2]
     if kind == PriorBoxParameter.CENTER_SIZE:
         shifts = (boxes[..., :2] + boxes[..., 2:] - priors[..., :2] - priors[..., 2:]) / 2 / sides
@@ -83,12 +83,12 @@ def suppress(
     pixels: int = 0,
     share: str = "IOU",
 ) -> Tensor:
-    """(R, K) Which of boxes (R, K, 4), the best of a row first, greedy non-maximum suppression keeps.
+    """Greedy non-maximum suppression: which of boxes (R, K, 4), the best of a row first, are kept, (R, K).
 
-    A box stays if it overlaps none that stays by more than `limit`, which each that stays multiplies by `eta`
-    until it is 0.5 or less. Boxes that are not `alive` (R, K) neither stay nor suppress. Each of `most` steps
-    keeps one box of every row. The common area is taken as a `share` of both boxes together (IOU), of the
-    smaller one (IOMU), or of that which stays (IOFU); other names mean IOU.
+    A box is kept if it overlaps no kept box by more than `limit`, which each kept box multiplies by `eta`
+    until it is 0.5 or less. Boxes that are not `alive` (R, K) are neither kept nor suppress others. Each of
+    `most` steps keeps one box of every row. The overlap is a `share` of both boxes together (IOU), of the
+    smaller one (IOMU), or of the kept one (IOFU); other names mean IOU.
     """
     rows, places = (torch.arange(n, device=boxes.device) for n in alive.shape)
     kept, nearest = torch.zeros_like(alive), boxes.new_zeros(alive.shape)

@@ -1,4 +1,4 @@
-"""`caffe.Classifier`: images to class probabilities."""
+"""`caffe.Classifier`: classify images."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Path = str | os.PathLike[str]
 class Classifier(Net):
     """A net in TEST phase that takes images (H, W, K).
 
-    `image_dims` is the size (H, W) that images are brought to before they are cropped to the input, by
-    default the input's; the others are the settings of `Transformer`.
+    `image_dims` is the size (H, W) to which images are resized before the crop, by default the input's; the
+    other arguments are settings of `Transformer`.
 
     Raises:
-        InputError: as Net and Transformer.
+        InputError: As Net and Transformer.
     """
 
     def __init__(
@@ -41,10 +41,10 @@ class Classifier(Net):
         self.image_dims = self.crop_dims if image_dims is None else np.array(image_dims)
 
     def predict(self, inputs: Sequence[Array], oversample: bool = True) -> Floats:
-        """N images to predictions (N, C): the mean over ten crops, or, not oversampled, of the centre.
+        """Predict N images, (N, C): averaged over ten crops, or without `oversample`, for the centre crop.
 
         Raises:
-            InputError: no images, no images (H, W, K), or a crop that is larger than `image_dims`.
+            InputError: No images, images of another shape than (H, W, K), or a crop larger than `image_dims`.
         """
         if not len(inputs):
             raise ArrayError("no images were given: a list of arrays (H, W, K) is expected.")
@@ -74,7 +74,7 @@ def transformer(
     raw_scale: float | None,
     channel_swap: Sequence[int] | None,
 ) -> io.Transformer:
-    """A Transformer of images (H, W, K) for the first input of a net; None leaves a setting out."""
+    """Make a Transformer of images (H, W, K) for the first input of a net; None leaves a setting out."""
     name = net.inputs[0]
     made = io.Transformer({name: tuple(net.blobs[name].shape)})
     made.set_transpose(name, (2, 0, 1))

@@ -21,10 +21,10 @@ class ArrayError(InputError, ValueError):
 
 
 def blobproto_to_array(blob: Any, return_diff: bool = False) -> Floats:
-    """The data of a BlobProto, or its diff, in its shape.
+    """Return the data of a BlobProto, or its diff, in its shape.
 
     Raises:
-        InputError: the number of values does not fit the shape.
+        InputError: The number of values does not fit the shape.
     """
     if return_diff:
         legacy = {name: getattr(blob, name) for name in LEGACY_AXES if blob.HasField(name)}
@@ -36,10 +36,10 @@ def blobproto_to_array(blob: Any, return_diff: bool = False) -> Floats:
 
 
 def array_to_blobproto(arr: Array, diff: Array | None = None) -> Any:
-    """A BlobProto of an array of any shape, and of a diff of that shape, as float32.
+    """Make a float32 BlobProto of an array of any shape, and a diff of that shape.
 
     Raises:
-        InputError: the shapes differ.
+        InputError: The shapes differ.
     """
     blob = make_blob(arr)
     if diff is not None:
@@ -60,10 +60,10 @@ def blobprotovector_str_to_arraylist(vector: bytes) -> list[Floats]:
 
 
 def array_to_datum(arr: Array, label: int | None = None) -> Any:
-    """A Datum of an array (K, H, W): bytes of uint8, float32 of other types.
+    """Make a Datum of an array (K, H, W): bytes for uint8, float32 for other types.
 
     Raises:
-        InputError: another number of axes.
+        InputError: Another number of axes.
     """
     if arr.ndim != 3:
         raise ArrayError(f"an array of shape {arr.shape} is no datum: (K, H, W) is expected.")
@@ -78,10 +78,10 @@ def array_to_datum(arr: Array, label: int | None = None) -> Any:
 
 
 def datum_to_array(datum: Any) -> Array:
-    """The values of a Datum, (K, H, W): uint8 or float64.
+    """Return the values of a Datum, (K, H, W): uint8 or float64.
 
     Raises:
-        InputError: it holds an encoded image, or the number of values does not fit the shape.
+        InputError: It holds an encoded image, or the number of values does not fit the shape.
     """
     shape = datum.channels, datum.height, datum.width
     if datum.encoded:

@@ -25,7 +25,7 @@ STILL = {  # layers of whose tops each place is that place of the bottom
 
 
 class UndefinedMapException(InputError):
-    """A layer whose places are not laid out along those of its bottom."""
+    """A layer whose places do not correspond to those of its bottom."""
 
 
 class AxisMismatchException(InputError):
@@ -41,10 +41,10 @@ class ApartError(InputError, RuntimeError):
 
 
 def coord_map(fn: Function) -> Map:
-    """The map of one layer: from its bottom's places to its top's.
+    """Return the map of one layer, from its bottom's places to its top's.
 
     Raises:
-        UndefinedMapException: it has none.
+        UndefinedMapException: It has none.
     """
     layer = fn.message()
     if layer.type in ("Convolution", "Im2col"):
@@ -62,10 +62,10 @@ def coord_map(fn: Function) -> Map:
 
 
 def coord_map_from_to(top_from: Top, top_to: Top) -> Map:
-    """The map from the places of `top_from` to those of `top_to`, by way of an ancestor of both.
+    """Return the map from the places of `top_from` to those of `top_to`, by way of a common ancestor.
 
     Raises:
-        InputError: they have none, or the axes of the layers differ.
+        InputError: They have none, or the axes of the layers differ.
     """
     known = dict(_ancestors(top_from))
     for top, mapped in _ancestors(top_to):
@@ -75,10 +75,10 @@ def coord_map_from_to(top_from: Top, top_to: Top) -> Map:
 
 
 def crop(top_from: Top, top_to: Top) -> Top:
-    """A Crop layer that cuts out of `top_from` what lies over `top_to`.
+    """Make a Crop layer that cuts out of `top_from` what lies over `top_to`.
 
     Raises:
-        InputError: as `coord_map_from_to`, or no crop makes them fit.
+        InputError: As `coord_map_from_to`, or no crop makes them fit.
     """
     axis, scale, shift = coord_map_from_to(top_from, top_to)
     if not np.all(np.equal(scale, 1)):
@@ -93,7 +93,7 @@ def crop(top_from: Top, top_to: Top) -> Top:
 
 
 def compose(second: Map, first: Map) -> Map:
-    """`first`, then `second`."""
+    """Apply `first`, then `second`."""
     axes = {axis for axis in (second[0], first[0]) if axis is not None}
     if len(axes) > 1:
         raise AxisMismatchException(f"layers that begin at axes {sorted(axes)} have no map in common.")
@@ -101,7 +101,7 @@ def compose(second: Map, first: Map) -> Map:
 
 
 def inverse(given: Map) -> Map:
-    """The way back."""
+    """Return the inverse map."""
     axis, scale, shift = given
     return axis, 1 / scale, -shift / scale
 

@@ -8,12 +8,12 @@ from caffe_viz.errors import InputError
 
 
 def set_mode_gpu() -> NoReturn:
-    """Not here. Raises InputError."""
+    """Not available. Raises InputError."""
     raise _no_gpu()
 
 
 def set_device(device: int) -> NoReturn:
-    """Not here. Raises InputError."""
+    """Not available. Raises InputError."""
     raise _no_gpu()
 
 

@@ -1,4 +1,4 @@
-"""`caffe.Detector`: class probabilities of windows of images."""
+"""`caffe.Detector`: classify windows of images."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ Window = Sequence[int]
 class Detector(Net):
     """A net in TEST phase that takes windows of images, warped to its input.
 
-    `context_pad` is the width of the border of the input, in pixels, that shows what surrounds the window;
-    the others are the settings of `Transformer`.
+    `context_pad` is the width of the input's border, in pixels, that shows the surroundings of the window;
+    the other arguments are settings of `Transformer`.
 
     Raises:
-        InputError: as Net and Transformer.
+        InputError: As Net and Transformer.
     """
 
     def __init__(
@@ -42,10 +42,10 @@ class Detector(Net):
         self.configure_crop(context_pad)
 
     def configure_crop(self, context_pad: int | None) -> None:
-        """Set the width of the border around windows; what lies outside of the image is shown as the mean.
+        """Set the width of the border around windows; outside the image, it shows the mean.
 
         Raises:
-            InputError: nothing is left between the borders.
+            InputError: Nothing is left between the borders.
         """
         name = self.inputs[0]
         shape = tuple(self.blobs[name].shape)[1:]
@@ -56,10 +56,10 @@ class Detector(Net):
         self.crop_mean = self.transformer.deprocess(name, np.zeros(shape, np.float32))
 
     def detect_windows(self, images_windows: Iterable[tuple[str, Iterable[Window]]]) -> list[dict[str, Any]]:
-        """Files, each with windows (ymin, xmin, ymax, xmax) -> `filename`, `window` and `prediction` of each.
+        """Classify windows (ymin, xmin, ymax, xmax) of files: `filename`, `window` and `prediction` of each.
 
         Raises:
-            InputError: a file cannot be read, no windows, or a window outside of its image.
+            InputError: A file cannot be read, no windows, or a window outside its image.
         """
         found: list[dict[str, Any]] = []
         crops: list[Floats] = []
@@ -75,7 +75,7 @@ class Detector(Net):
         return [{**one, "prediction": values} for one, values in zip(found, predictions, strict=True)]
 
     def detect_selective_search(self, image_fnames: Iterable[str]) -> list[dict[str, Any]]:
-        """Not here: it calls a program in MATLAB."""
+        """Not available: it calls a program in MATLAB."""
         raise NotImplementedError("caffe_viz proposes no windows: give some to detect_windows.")
 
     def crop(self, im: Array, window: Window) -> Floats:

@@ -36,7 +36,7 @@ UNSET = {"kernel": 1, "stride": 1, "pad": 0}
 
 @dataclass(frozen=True)
 class Dot:
-    """A graph in Graphviz's language, with what scripts ask of pydot's."""
+    """A graph in Graphviz's language, with the methods of pydot's that scripts use."""
 
     text: str
 
@@ -45,10 +45,10 @@ class Dot:
         return self.text
 
     def create(self, format: str = "png") -> bytes:
-        """The picture as a file of a format that Graphviz writes: png, svg, jpg; or as text: raw, dot.
+        """Return the picture in a format that Graphviz writes: png, svg, jpg; or as text: raw, dot.
 
         Raises:
-            RunError: there is no Graphviz, or it does not write this format.
+            RunError: Graphviz is not installed, or does not write this format.
         """
         return self.text.encode() if format in AS_TEXT else run(self.text, format)
 
@@ -76,13 +76,13 @@ def get_pydot_graph(
     phase: int | None = None,
     display_lrm: bool = False,
 ) -> Dot:
-    """The graph of a NetParameter: boxes are layers, octagons blobs.
+    """Return the graph of a NetParameter: boxes are layers, octagons blobs.
 
-    `rankdir` is the direction from the input: LR, RL, TB or BT; `label_edges` says how many channels a layer
-    makes; `phase` leaves layers of the other one out; `display_lrm` tells multipliers of the learning rate.
+    `rankdir` is the direction from the input: LR, RL, TB or BT. `label_edges` shows how many channels a layer
+    makes. `phase` leaves out layers of the other phase. `display_lrm` shows learning rate multipliers.
 
     Raises:
-        InputError: no such direction.
+        InputError: No such direction.
     """
     if rankdir not in DIRECTIONS:
         raise InputError(f"rankdir {rankdir!r} is unknown.{near(rankdir, DIRECTIONS)}")
@@ -103,11 +103,11 @@ def get_pydot_graph(
 def draw_net(
     caffe_net: Any, rankdir: str, ext: str = "png", phase: int | None = None, display_lrm: bool = False
 ) -> bytes:
-    """The graph of `get_pydot_graph` as a file: png, svg, jpg; raw is its text.
+    """Return the graph of `get_pydot_graph` as a file: png, svg, jpg; raw is its text.
 
     Raises:
-        InputError: no such direction.
-        RunError: there is no Graphviz, or it does not write this format.
+        InputError: No such direction.
+        RunError: Graphviz is not installed, or does not write this format.
     """
     return get_pydot_graph(caffe_net, rankdir, phase=phase, display_lrm=display_lrm).create(ext)
 
@@ -119,10 +119,10 @@ def draw_net_to_file(
     phase: int | None = None,
     display_lrm: bool = False,
 ) -> None:
-    """Write `draw_net` to a file, whose ending says the format.
+    """Write `draw_net` to a file; its suffix is the format.
 
     Raises:
-        InputError, RunError: as `draw_net`, or the file cannot be written.
+        InputError, RunError: As `draw_net`, or the file cannot be written.
     """
     ext = os.path.splitext(filename)[1][1:].lower()
     if not ext:

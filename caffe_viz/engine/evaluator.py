@@ -17,7 +17,7 @@ from caffe_viz.surgery import Auxiliary, parameter_as_input
 class Evaluator:
     """Objectives (N,) of images (N, C, H, W), with the gradient.
 
-    The image is a parameter of the auxiliary net; the module takes it as an input.
+    The image is a parameter of the auxiliary net, and an input of the module.
     """
 
     def __init__(self, auxiliary: Auxiliary, weights: NetParameter | None, device: str) -> None:

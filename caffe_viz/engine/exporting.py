@@ -31,7 +31,7 @@ LARGEST = 2**31 - 1  # bytes of a file of protobuf
 
 @dataclass
 class Traced:
-    """A module that is being traced: `running` is the layer; `tops` are name, layer and values of blobs."""
+    """A module being traced: `running` is the current layer; `tops` are name, layer and values of blobs."""
 
     module: NetModule
     running: str = ""
@@ -39,7 +39,7 @@ class Traced:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Within, passes of the module leave their traces here."""
+        """A context in which passes of the module leave their traces here."""
         handles = []
         names = _names(self.module)
         for wire in self.module._wires:
@@ -55,7 +55,7 @@ class Traced:
                 handle.remove()
 
     def finish(self, found: Mapping[str, Tensor]) -> None:
-        """Add those of the blobs in `found` that are another one's values, or an input's."""
+        """Add those blobs of `found` whose values are another blob's, or an input's."""
         self.running = ""
         known = {name for name, _, _ in self.tops}
         self.tops += [(name, name, values) for name, values in found.items() if name not in known]
@@ -70,12 +70,12 @@ class Traced:
 
 
 def to_torch(module: NetModule, blobs: Sequence[str], batch: int | None = None) -> tuple[bytes, bool]:
-    """What `torch.export.save` writes of a program, and whether the number of images may change.
+    """Return the bytes of `torch.export.save`, and whether the number of images may change.
 
-    `torch.export.load(file).module()(data=x)` gives a dict of `blobs`; arguments are the net's inputs.
+    `torch.export.load(file).module()(data=x)` returns a dict of `blobs`; arguments are the net's inputs.
 
     Raises:
-        InputError: a layer cannot be exported; names it.
+        InputError: A layer cannot be exported; names it.
     """
 
     def made(shapes: dict[str, Any] | None, example: dict[str, Tensor]) -> Any:
@@ -91,12 +91,12 @@ def to_torch(module: NetModule, blobs: Sequence[str], batch: int | None = None) 
 
 
 def to_onnx(module: NetModule, blobs: Sequence[str], batch: int | None = None) -> tuple[bytes, bool]:
-    """A model of ONNX that gives `blobs`, and whether the number of images may change.
+    """Return an ONNX model that computes `blobs`, and whether the number of images may change.
 
-    Values have the names of blobs, nodes those of layers.
+    Values are named like blobs, nodes like layers.
 
     Raises:
-        InputError: a layer cannot be exported; names it.
+        InputError: A layer cannot be exported; names it.
         RunError: onnx or onnxscript is not installed, or the model is larger than ONNX allows.
     """
     _need_onnx()

@@ -16,13 +16,13 @@ UNKNOWN_STD = 0.01
 
 
 def filled(filler: Filler, shape: Shape, generator: Generator) -> Tensor:
-    """A tensor of `shape` by the definition of `filler`; randomness comes from `generator`, on the CPU.
+    """Return a tensor of `shape` filled as `filler` says, with random numbers of `generator`, on the CPU.
 
-    Fillers of forks, of which only the name is known, give small gaussian values, as good a start as any:
-    the weights of a caffemodel replace them. `check` warns of them.
+    Fillers of forks of which only the name is known give small gaussian values, as good a start as any: the
+    weights of a caffemodel replace them. `check` warns of them.
 
     Raises:
-        InputError: a filler that cannot fill this shape.
+        InputError: A filler that cannot fill this shape.
     """
     if filler.type not in FILLERS:
         return torch.empty(shape).normal_(0, UNKNOWN_STD, generator=generator)

@@ -20,9 +20,9 @@ Array = NDArray[np.float32]
 
 
 class NetFunction:
-    """What `net` computes, with its parameters, and inputs that are not given, as they are at each pass.
+    """What `net` computes, with its current parameters, and its current values for inputs that are not given.
 
-    The net itself is not run. It is quicker than the net's own passes, and keeps only what is needed.
+    The net itself is not run. This is faster than the net's own passes, and keeps only what is needed.
     """
 
     def __init__(self, net: Net) -> None:
@@ -30,10 +30,10 @@ class NetFunction:
         self._module = NetModule(net, "channels_last")
 
     def forward(self, inputs: Mapping[str, Array], blobs: Iterable[str]) -> dict[str, Array]:
-        """The `blobs` for `inputs`, by name.
+        """Return `blobs` for `inputs`, by name.
 
         Raises:
-            InputError: no such blob, or a layer cannot take inputs of these shapes.
+            InputError: No such blob, or a layer cannot take inputs of these shapes.
         """
         with torch.no_grad():
             found = self._values(self._inputs(inputs), blobs)
@@ -48,14 +48,14 @@ class NetFunction:
         change: Callable[[Any, Any], Any] | None = None,
         changed: Collection[str] = (),
     ) -> tuple[dict[str, Array], dict[str, Array]]:
-        """Values of the blobs `wrt`, and gradients of sum(seed * blob) with respect to them.
+        """Return values of the blobs `wrt`, and gradients of sum(seed * blob) with respect to them.
 
-        In layers of the types `changed` the gradient at the bottom becomes what `change` makes of that at the
-        top and what the layer makes of it.
+        In layers of the types `changed`, the gradient at the bottom becomes what `change` makes of the
+        gradient at the top and of the layer's own result.
 
         Raises:
-            InputError: as `forward`.
-            RunError: no gradient of `blob` reaches one of `wrt`.
+            InputError: As `forward`.
+            RunError: No gradient of `blob` reaches one of `wrt`.
         """
         given = self._inputs(inputs)
         leaves = {name: given[name].requires_grad_() for name in inputs}
@@ -72,7 +72,7 @@ class NetFunction:
 
     @property
     def remembering(self) -> RememberingFunction:
-        """The same, for nets whose parameters stay."""
+        """Return a function that remembers its results, for nets whose parameters do not change."""
         return RememberingFunction(self._net)
 
     def _values(self, given: Mapping[str, Tensor], blobs: Iterable[str]) -> dict[str, Tensor]:
@@ -105,7 +105,7 @@ class NetFunction:
 
 
 class RememberingFunction(NetFunction):
-    """It keeps what it has computed of the last inputs of one row, as one image is."""
+    """Remembers what it has computed for the last inputs of one row, such as one image."""
 
     def __init__(self, net: Net) -> None:
         super().__init__(net)

@@ -38,7 +38,7 @@ Size = Sequence[int] | Array
 
 
 class Transformer:
-    """Images (H, W, K) to what inputs take, and back; `inputs` are the inputs' shapes (N, K, H, W)."""
+    """Convert images (H, W, K) to what inputs take, and back; `inputs` are their shapes (N, K, H, W)."""
 
     def __init__(self, inputs: Mapping[str, Sequence[int]]) -> None:
         self.inputs = {name: tuple(map(int, shape)) for name, shape in inputs.items()}
@@ -73,10 +73,10 @@ class Transformer:
         return values
 
     def deprocess(self, in_: str, data: ArrayLike) -> Array:
-        """`preprocess` inverted, but for the size: (1, K, H, W) or (K, H, W) to (H, W, K).
+        """Invert `preprocess`, except for the size: (1, K, H, W) or (K, H, W) to (H, W, K).
 
         Raises:
-            InputError: no such input, or settings that do not fit `data`.
+            InputError: No such input, or settings that do not fit `data`.
         """
         self._shape(in_)
         values = np.array(data, np.result_type(data, np.float32)).squeeze()
@@ -96,10 +96,10 @@ class Transformer:
         return values
 
     def set_transpose(self, in_: str, order: Sequence[int]) -> None:
-        """Order of axes: (2, 0, 1) makes (K, H, W) of (H, W, K).
+        """Set the order of axes: (2, 0, 1) turns (H, W, K) into (K, H, W).
 
         Raises:
-            InputError: no such input, or no order of its axes.
+            InputError: No such input, or not an order of its axes.
         """
         axes = len(self._shape(in_)) - 1
         if sorted(order) != list(range(axes)):
@@ -107,10 +107,10 @@ class Transformer:
         self.transpose[in_] = order
 
     def set_channel_swap(self, in_: str, order: Sequence[int]) -> None:
-        """Order of channels, after the transpose: (2, 1, 0) makes BGR of RGB.
+        """Set the order of channels after the transpose: (2, 1, 0) turns RGB into BGR.
 
         Raises:
-            InputError: no such input, or no order of its channels.
+            InputError: No such input, or not an order of its channels.
         """
         channels = self._shape(in_)[1]
         if sorted(order) != list(range(channels)):
@@ -120,19 +120,19 @@ class Transformer:
         self.channel_swap[in_] = order
 
     def set_raw_scale(self, in_: str, scale: float) -> None:
-        """Factor before the mean: 255 for images in 0..1 and a net that takes 0..255.
+        """Set the factor before the mean: 255 for images in 0..1 and a net that takes 0..255.
 
         Raises:
-            InputError: no such input.
+            InputError: No such input.
         """
         self._shape(in_)
         self.raw_scale[in_] = scale
 
     def set_mean(self, in_: str, mean: Array) -> None:
-        """Mean to subtract: (K), or an image (K, H, W), which is resized to the input.
+        """Set the mean to subtract: (K), or an image (K, H, W), which is resized to the input.
 
         Raises:
-            InputError: no such input, or a mean of another shape.
+            InputError: No such input, or a mean of another shape.
         """
         _, channels, *size = self._shape(in_)
         mean = np.asarray(mean)
@@ -149,10 +149,10 @@ class Transformer:
         self.mean[in_] = mean
 
     def set_input_scale(self, in_: str, scale: float) -> None:
-        """Factor after the mean.
+        """Set the factor after the mean.
 
         Raises:
-            InputError: no such input.
+            InputError: No such input.
         """
         self._shape(in_)
         self.input_scale[in_] = scale
@@ -189,12 +189,12 @@ def _fitting(mean: Array, values: Array, in_: str) -> Array:
 
 
 def load_image(filename: str | os.PathLike[str] | IO[bytes], color: bool = True) -> Floats:
-    """An image file to (H, W, 3) RGB, or (H, W, 1) grey, in 0..1; alpha is dropped, EXIF rotation ignored.
+    """Read an image as (H, W, 3) RGB, or (H, W, 1) grey, in 0..1; alpha and EXIF rotation are ignored.
 
-    `filename` may also be a file that is open, or a BytesIO.
+    `filename` may also be an open file, or a BytesIO.
 
     Raises:
-        InputError: no such file, no image, a damaged or a gigantic one.
+        InputError: No such file, not an image, or a damaged or gigantic one.
     """
     if isinstance(filename, str | os.PathLike):
         return decoded(os.fspath(filename), lambda image: _pixels(image, color))
@@ -216,14 +216,14 @@ def _pixels(image: Any, color: bool) -> Floats:
 
 
 def resize_image(im: Array, new_dims: Size, interp_order: int = 1) -> Floats:
-    """(H, W, K) to (*new_dims, K) by interpolation of an order in 0..5, without smoothing.
+    """Resize (H, W, K) to (*new_dims, K) by interpolation of order 0 to 5, without smoothing.
 
-    With 1 or 3 channels as `skimage.transform.resize` before 0.14: pixels have centres, and what lies
-    outside has the image's least value, so borders fade a little where an image is enlarged. Otherwise as
+    With 1 or 3 channels it equals `skimage.transform.resize` before 0.14: pixels have centres, and outside
+    the image is its smallest value, so borders fade a little where an image is enlarged. Otherwise it equals
     `scipy.ndimage.zoom`.
 
     Raises:
-        InputError: no such image or size.
+        InputError: Not an image, or not a size.
     """
     height, width = _size(new_dims)
     im = np.asarray(im)
@@ -253,10 +253,10 @@ def _warped(unit: NDArray[np.float64], height: int, width: int, order: int) -> A
 
 
 def oversample(images: Sequence[Array], crop_dims: Size) -> Floats:
-    """N images (H, W, K) to crops (10 N, h, w, K): four corners by rows, the centre, then the five mirrored.
+    """Cut N images (H, W, K) into crops (10 N, h, w, K): four corners by rows, the centre, all mirrored.
 
     Raises:
-        InputError: no images, images of several shapes, or smaller than a crop.
+        InputError: No images, images of several shapes, or smaller than a crop.
     """
     shapes = {np.shape(image) for image in images}
     height, width = _size(crop_dims)

@@ -23,7 +23,7 @@ LATE = ("Flatten", "Permute")
 
 @dataclass
 class Tape:
-    """What a forward leaves for the backward: leaves of autograd, and what was computed from them."""
+    """What a forward pass leaves for the backward: autograd's leaves, and what was computed from them."""
 
     bottoms: list[Tensor]
     params: list[Tensor]
@@ -47,10 +47,10 @@ class Layer:
         self._pending: tuple[Tape, list[Tensor | None]] | None = None
 
     def measure(self) -> Out:
-        """Shapes for the bottoms as they are now.
+        """Compute the shapes for the current bottoms.
 
         Raises:
-            InputError: the layer cannot take them; names the layer and the shapes.
+            InputError: The layer cannot take them; names the layer and the shapes.
         """
         shapes = tuple(b.shape for b in self.bottoms)
         try:
@@ -60,7 +60,7 @@ class Layer:
             raise InputError(f"layer {self.name!r} ({self.type}){given}: {error}") from None
 
     def reshape(self) -> None:
-        """Shape the tops after the bottoms; those that share memory in Caffe share it here."""
+        """Reshape the tops to match the bottoms; tops that share memory in Caffe share it here."""
         shapes = tuple(b.shape for b in self.bottoms)
         if shapes == self._shapes:
             return
@@ -102,7 +102,7 @@ class Layer:
                 top.take(self._own(values))
 
     def drop(self) -> None:
-        """Forget the last forward, which another one follows."""
+        """Forget the last forward pass, before the next."""
         self._tape = None
 
     def backward(self) -> None:
@@ -127,7 +127,7 @@ class Layer:
             self._pull(self._tape or self._record())
 
     def labels(self) -> list[int]:
-        """Places of the bottoms that never get a gradient."""
+        """The indices of bottoms that never get a gradient."""
         count = len(self.bottoms)
         places = (i + count if i < 0 else i for i in self.kind.labels)
         return [i for i in places if i < count]
@@ -239,10 +239,10 @@ class Layer:
 
 
 def checked_tops(kind: Kind, call: Call, bottoms: list[Tensor], params: list[Tensor]) -> list[Tensor | None]:
-    """What a layer's function computes; if it is a user's, whatever it returns.
+    """Call a layer's function, and if it is a user's, check what it returns.
 
     Raises:
-        RunError: a user's function raised something, or returned no tensor for each top.
+        RunError: A user's function raised something, or did not return a tensor for each top.
     """
     if kind.folder is None:
         tops = kind.function(call, bottoms, params)

@@ -25,9 +25,9 @@ OWN = "caffe_viz.engine."  # modules of functions that take tensors of any memor
 class LayerModule(nn.Module):
     """A layer as a function: bottoms in, top out, or a tuple of tops. Parameters have Caffe's shapes.
 
-    One or two are called `weight` and `bias`, more `blob0`, `blob1` .. Gradients flow where Caffe lets them:
-    not through types without one, nor to labels. The layer works as in the phase of the net that it comes
-    from, whatever `train()` and `eval()` say, and keeps nothing from one pass to the next.
+    One or two parameters are called `weight` and `bias`, more `blob0`, `blob1`, .. Gradients flow where Caffe
+    lets them: not through types without one, nor to labels. The layer works as in the phase of its net,
+    whatever `train()` and `eval()` say, and keeps nothing from one pass to the next.
     """
 
     def __init__(self, param: LayerParameter, call: Call, parameters: Sequence[nn.Parameter]) -> None:
@@ -40,11 +40,11 @@ class LayerModule(nn.Module):
         self._seen: set[tuple[tuple[int, ...], ...]] = set()
 
     def forward(self, *bottoms: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """The tops.
+        """Return the top, or a tuple of tops.
 
         Raises:
-            InputError: the layer cannot take bottoms of these shapes; names the layer and the shapes.
-            RunError: it is a source that hands out what it has stored, or a user's function failed.
+            InputError: The layer cannot take bottoms of these shapes; names the layer and the shapes.
+            RunError: It is a source that hands out stored data, or a user's function failed.
         """
         params = [getattr(self, name) for name in self._names]
         self._check(bottoms, params)
@@ -135,10 +135,10 @@ def _generator(device: torch.device, seed: int) -> torch.Generator:
 
 
 class PythonModule(LayerModule):
-    """A layer whose work a user's class does on blobs: they are filled, and read again.
+    """A layer of a user's class, which works on blobs: they are filled, and read again.
 
-    The object of the user's class is this module's own, set up at the first pass. What it keeps from one pass
-    to the next is its affair.
+    The object of the class belongs to this module and is set up at the first pass. It may keep something from
+    one pass to the next.
     """
 
     def __init__(self, param: LayerParameter, call: Call, parameters: Sequence[nn.Parameter]) -> None:

@@ -21,12 +21,12 @@ _modes.seeds.seed()
 
 
 def set_mode_cpu() -> None:
-    """Nets made from now on run on the CPU."""
+    """Run nets that are created from now on on the CPU."""
     _modes.gpu = False
 
 
 def set_mode_gpu() -> None:
-    """Nets made from now on run on the GPU.
+    """Run nets that are created from now on on the GPU.
 
     Raises:
         InputError: torch finds none.
@@ -37,20 +37,20 @@ def set_mode_gpu() -> None:
 
 
 def set_device(number: int) -> None:
-    """Which GPU."""
+    """Choose the GPU."""
     _modes.number = number
 
 
 def set_random_seed(seed: int) -> None:
-    """Makes fillers and dropout of nets made from now on repeatable."""
+    """Make fillers and dropout of nets that are created from now on repeatable."""
     _modes.seeds.manual_seed(seed)
 
 
 def device(name: str | torch.device | None) -> torch.device:
-    """The device of that name, by default that of the mode.
+    """Return the device of that name, by default that of the mode.
 
     Raises:
-        InputError: torch does not know it, or it is not there.
+        InputError: torch does not know it, or it does not exist.
     """
     if name is None:
         name = f"cuda:{_modes.number}" if _modes.gpu else "cpu"
@@ -62,7 +62,7 @@ def device(name: str | torch.device | None) -> torch.device:
 
 
 def draw() -> int:
-    """A seed for one filler."""
+    """Draw a seed for one filler."""
     return int(torch.randint(2**62, (), generator=_modes.seeds))
 
 

@@ -33,23 +33,25 @@ class Wire(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What makes some blobs: inputs and layers in order."""
+    """The computation of some blobs: inputs, and layers in order."""
 
     inputs: tuple[str, ...]
     wires: tuple[Wire, ...]
 
 
 class NetModule(nn.Module):
-    """A net as a function: `module(x)` gives its output, `module(x, blobs=["conv3"])` any blobs by name.
+    """A net as a function: `module(x)` returns its output, `module(x, blobs=["conv3"])` any blobs by name.
 
     `x` is the first input, (N, C, H, W) in Caffe's order whatever the memory format, or a mapping of inputs
-    by name. A net with several outputs gives a dict, as does `blobs`. Only layers that the asked blobs need
-    run, in the phase of the net. Data layers are no layers here: their tops are inputs.
+    by name. A net with several outputs returns a dict, and so does `blobs`. Only the layers needed for the
+    requested blobs run, in the phase of the net. Data layers are not part of the module: their tops are
+    inputs.
 
-    Each layer but Split and Silence is a submodule of its name, and `state_dict` is named after them; a dot
-    is replaced by "_", and "_" is added to a name that another layer or an attribute of modules has. Layers
-    that work in place in Caffe do not here; the blob is what the last of them makes.
-    Parameters are frozen: `requires_grad_(True)` makes them learn. They are in the memory of those of `net`.
+    Each layer except Split and Silence is a submodule of its name, and `state_dict` is named after them; a
+    dot is replaced by "_", and "_" is appended to a name that another layer or an attribute of modules has.
+    No layer works in place; the blob is what the last of Caffe's in-place layers makes.
+
+    Parameters are frozen: `requires_grad_(True)` makes them learn. They share the memory of those of `net`.
     """
 
     def __init__(self, net: Net, memory_format: str = "contiguous") -> None:
@@ -67,14 +69,14 @@ class NetModule(nn.Module):
 
     @property
     def input_names(self) -> tuple[str, ...]:
-        """In Caffe's order."""
+        """The names of the inputs, in Caffe's order."""
         return tuple(self.input_shapes)
 
     def forward(self, x: Inputs, blobs: Sequence[str] | None = None) -> Tensor | dict[str, Tensor]:
-        """The output, or `blobs` by name.
+        """Return the output, or `blobs` by name.
 
         Raises:
-            InputError: no such blob or input, an input is missing, or a layer cannot take this shape.
+            InputError: No such blob or input, an input is missing, or a layer cannot take this shape.
         """
         wanted = None if isinstance(blobs, fx.Proxy) else blobs  # torch.fx fills in every argument
         names = self.output_names if wanted is None else tuple(wanted)
@@ -90,7 +92,7 @@ class NetModule(nn.Module):
         return {name: values[self._value(name)] for name in names}
 
     def _connect(self, net: Net) -> None:
-        """Layers and how values go between them; each layer makes new ones, in place in Caffe or not."""
+        """Connect the layers by their values; each layer makes new ones, whether in place in Caffe or not."""
         wiring = net._wiring
         now: dict[int, int] = {}  # place of a blob in Caffe -> value
         made: dict[int, nn.Parameter] = {}  # by memory: layers may share a parameter
@@ -124,7 +126,7 @@ class NetModule(nn.Module):
         return {self._value(name): self._formatted(value) for name, value in given.items()}
 
     def _formatted(self, values: Tensor) -> Tensor:
-        """In the memory format of the net, if they have four axes."""
+        """Convert values with four axes to the memory format of the net."""
         if self.memory_format == "contiguous" or not isinstance(values, Tensor) or values.ndim != 4:
             return values
         return values.contiguous(memory_format=FORMATS[self.memory_format])
@@ -135,7 +137,7 @@ class NetModule(nn.Module):
         return self._blobs[blob]
 
     def _planned(self, names: tuple[str, ...]) -> Plan:
-        """The layers that make the blobs `names`, in order."""
+        """Return the layers that make the blobs `names`, in order."""
         needed = {self._value(name) for name in names}
         wires: list[Wire] = []
         for wire in reversed(self._wires):

@@ -27,12 +27,12 @@ Weights = Path | NetParameter
 class Net:
     """A net with the interface of `caffe.Net`: `Net(prototxt, phase)` or `Net(prototxt, weights, phase)`.
 
-    `network_file` and `weights` are paths or messages; `device` is torch's name of one, by default that of
-    `set_mode_cpu` and `set_mode_gpu`. `start` and `end` are names of layers, both included.
+    `network_file` and `weights` are paths or messages. `device` is a torch device, by default the one chosen
+    by `set_mode_cpu` and `set_mode_gpu`. `start` and `end` of its methods are names of layers, both included.
 
     Raises:
-        InputError: a file cannot be read, or the net would abort Caffe.
-        NotImplementedError: the net has a layer type that this engine does not have.
+        InputError: A file cannot be read, or the net would abort Caffe.
+        NotImplementedError: The net has a layer type that this engine does not have.
     """
 
     engine = "torch"
@@ -61,7 +61,7 @@ class Net:
 
     @property
     def layers(self) -> list[Layer]:
-        """The layers, hidden Split layers included."""
+        """The layers, including hidden Split layers."""
         return self._wiring.layers
 
     @cached_property
@@ -71,7 +71,7 @@ class Net:
 
     @cached_property
     def params(self) -> OrderedDict[str, list[Blob]]:
-        """The parameters of layers that have any."""
+        """The parameters of all layers that have any."""
         return OrderedDict((x.name, x.blobs) for x in self.layers if x.blobs)
 
     @cached_property
@@ -81,18 +81,18 @@ class Net:
 
     @cached_property
     def blob_loss_weights(self) -> OrderedDict[str, float]:
-        """What each blob counts in the loss."""
+        """The loss weight of each blob."""
         return OrderedDict(zip(self._wiring.names, self._wiring.loss_weights, strict=True))
 
     @cached_property
     def inputs(self) -> list[str]:
-        """Tops of Input layers."""
+        """The tops of Input layers."""
         pairs = zip(self.layers, self._wiring.tops, strict=True)
         return [self._wiring.names[i] for layer, tops in pairs if layer.type == "Input" for i in tops]
 
     @property
     def outputs(self) -> list[str]:
-        """Blobs that no layer takes, by name."""
+        """The blobs that no layer reads, by name."""
         return self._wiring.outputs
 
     @cached_property
@@ -111,7 +111,7 @@ class Net:
 
     @cached_property
     def _places(self) -> dict[str, int]:
-        """The index of each layer; of several with one name the first, as in Caffe."""
+        """The index of each layer; if several share a name, of the first, as in Caffe."""
         return {name: i for i, name in reversed(list(enumerate(self._layer_names)))}
 
     @property
@@ -137,12 +137,12 @@ class Net:
         end: str | None = None,
         **inputs: Array,
     ) -> dict[str, Array]:
-        """Run from layer `start` to layer `end`; returns outputs, or the tops of `end`.
+        """Run from layer `start` to layer `end`, and return the outputs, or the tops of `end`.
 
-        `inputs` are put into the blobs of all inputs; `blobs` names further blobs to return.
+        Keyword arrays are copied into the blobs of all inputs; `blobs` names further blobs to return.
 
         Raises:
-            InputError: no such layer or input, or an array of another shape.
+            InputError: No such layer or input, or an array of another shape.
         """
         first = 0 if start is None else self._index(start)
         last = len(self.layers) - 1 if end is None else self._index(end)
@@ -176,30 +176,30 @@ class Net:
         return {name: self._blob(name).diff for name in dict.fromkeys((*names, *(diffs or ())))}
 
     def forward_all(self, blobs: Sequence[str] | None = None, **inputs: Array) -> dict[str, Array]:
-        """`forward` in batches over any number of inputs; the last batch is filled up with zeros."""
+        """Run `forward` in batches over any number of inputs; the last batch is padded with zeros."""
         return batches.forward_all(self, blobs, inputs)
 
     def forward_backward_all(
         self, blobs: Sequence[str] | None = None, diffs: Sequence[str] | None = None, **arrays: Array
     ) -> tuple[dict[str, Array], dict[str, Array]]:
-        """`forward` and `backward` in batches; `arrays` are of inputs and, as diffs, of outputs."""
+        """Run `forward` and `backward` in batches; keyword arrays are inputs and, as diffs, outputs."""
         return batches.forward_backward_all(self, blobs, diffs, arrays)
 
     def reshape(self) -> None:
-        """Shape all blobs after the inputs."""
+        """Reshape all blobs to match the inputs."""
         for layer in self.layers:
             layer.reshape()
 
     def set_input_arrays(self, data: Array, labels: Array) -> None:
-        """What the MemoryData layer hands out: (N, C, H, W) and (N) or (N, 1, 1, 1).
+        """Set what the MemoryData layer returns: (N, C, H, W) and (N) or (N, 1, 1, 1).
 
         Raises:
-            InputError: there is no such layer, or the arrays do not fit it.
+            InputError: There is no such layer, or the arrays do not fit it.
         """
         batches.set_input_arrays(self, data, labels)
 
     def _forward(self, first: int, last: int) -> float:
-        """As pycaffe's: layers by index; returns the loss of those that ran."""
+        """Run layers by index, as pycaffe's; returns their loss."""
         loss, wiring = 0.0, self._wiring
         for layer in self.layers[first : last + 1]:
             layer.drop()
@@ -217,18 +217,18 @@ class Net:
     # Weights.
 
     def copy_from(self, source: Weights) -> None:
-        """Copy trained weights by the names of layers; those of other names keep what they have.
+        """Copy trained weights by layer name; layers without weights there keep what they have.
 
         Raises:
-            InputError: the file cannot be read, or a shape differs.
+            InputError: The file cannot be read, or a shape differs.
         """
         weights.copy_from(self, self._wiring.message, source)
 
     def share_with(self, other: Net) -> None:
-        """Use the parameters of the layers of `other` with the same names, in the same memory.
+        """Share the parameters of the layers of `other` with the same names, in the same memory.
 
         Raises:
-            InputError: a shape differs.
+            InputError: A shape differs.
         """
         weights.share(self, other)
 
@@ -241,7 +241,7 @@ class Net:
         weights.save_hdf5(self, path, write_diff)
 
     def load_hdf5(self, path: Path) -> None:
-        """Read parameters that `save_hdf5`, here or in Caffe, has written; as `copy_from`."""
+        """Read parameters that `save_hdf5` has written, here or in Caffe, as `copy_from`."""
         self.copy_from(path)
 
     def clear_param_diffs(self) -> None:
@@ -268,7 +268,7 @@ class Net:
         return self.blobs[name]
 
     def _put(self, arrays: Mapping[str, Array], wanted: Sequence[str], side: str, what: str) -> None:
-        """Arrays into the data or diffs of `wanted`, of which none may be left out."""
+        """Copy arrays into the data or diffs of `wanted`, none of which may be missing."""
         if set(arrays) != set(wanted):
             raise InputError(
                 f"arrays are needed for all {what} ({', '.join(wanted)}), given were {', '.join(arrays)}."
@@ -291,7 +291,7 @@ def _arguments(
     stages: Sequence[str] | None,
     weights: Weights | None,
 ) -> tuple[int, int, Sequence[str] | None, Weights | None]:
-    """pycaffe's two orders: (phase, level, stages, weights) and (weights, phase)."""
+    """Accept pycaffe's two orders: (phase, level, stages, weights) and (weights, phase)."""
     if given and not isinstance(given[0], int):
         weights, phase = given[0], given[1] if len(given) > 1 else phase
     else:

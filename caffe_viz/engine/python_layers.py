@@ -34,14 +34,14 @@ METHODS = ("setup", "reshape", "forward")
 
 
 class Blobs(list[Blob]):
-    """Parameters of a layer, which its `setup` adds."""
+    """The parameters of a layer, which its `setup` adds."""
 
     def __init__(self, device: torch.device) -> None:
         super().__init__()
         self._device = device
 
     def add_blob(self, *shape: int) -> Blob:
-        """A parameter of this shape, zero until it is filled."""
+        """Add a parameter of this shape, filled with zeros."""
         blob = Blob((), self._device)
         blob.reshape(*shape)
         self.append(blob)
@@ -49,7 +49,7 @@ class Blobs(list[Blob]):
 
 
 class Layer:
-    """`caffe.Layer`, of which a user's class is derived.
+    """`caffe.Layer`, the base of user classes.
 
     Such a class has setup(bottom, top), reshape(bottom, top), forward(bottom, top) and, if it has a gradient,
     backward(top, propagate_down, bottom).
@@ -64,11 +64,11 @@ class Layer:
         """Caffe hands the layer's message over."""
 
     def setup(self, bottom: list[Blob], top: list[Blob]) -> None:
-        """Once, before the first `reshape`."""
+        """Called once, before the first `reshape`."""
 
 
 class PythonLayer(engine.Layer):
-    """A layer of a net whose work the class that it names does."""
+    """A layer computed by the user's class that it names."""
 
     def __init__(self, param: LayerParameter, call: Call, bottoms: list[Blob], tops: list[Blob]) -> None:
         super().__init__(param, call, bottoms, tops)
@@ -76,10 +76,10 @@ class PythonLayer(engine.Layer):
         self._fresh = False  # set up, and not yet reshaped again
 
     def measure(self) -> Out:
-        """The shapes of tops and parameters, as the user's code leaves them.
+        """Return the shapes of tops and parameters that the user's code sets.
 
         Raises:
-            InputError: the code cannot be imported, or raised something.
+            InputError: The code cannot be imported, or raised something.
         """
         if self._user is None:
             self._user, self._fresh = self._made(), True
@@ -123,7 +123,7 @@ class PythonLayer(engine.Layer):
             getattr(self._user, method)(*given)
 
     def _made(self) -> Any:
-        """An object of the class that the layer names, with what Caffe gives it before `setup`."""
+        """Create an object of the class, with what Caffe gives it before `setup`."""
         p, folders = self.param.python_param, folders_of(self.param)
         invalidate_caches()  # the file may be newer than the last look into its folder
         with (
@@ -146,7 +146,7 @@ class PythonLayer(engine.Layer):
 
 
 def made(param: LayerParameter, call: Call, bottoms: list[Blob], tops: list[Blob]) -> engine.Layer:
-    """The layer that `param` asks for, of type Python or any other."""
+    """Create the layer that `param` describes, of type Python or any other."""
     runs_code = param.type == "Python" and permitted(param)
     return (PythonLayer if runs_code else engine.Layer)(param, call, bottoms, tops)
 
@@ -179,7 +179,7 @@ _lock = threading.RLock()
 
 @dataclass
 class _Home:
-    """What the code in one list of folders has imported from there, and where else it looks."""
+    """The modules that code in one list of folders has imported from there, and where else it looks."""
 
     modules: dict[str, ModuleType] = field(default_factory=dict)
     path: list[str] = field(default_factory=list)
@@ -190,10 +190,9 @@ _homes: dict[tuple[str, ...], _Home] = {}
 
 @contextmanager
 def _place(folders: tuple[str, ...], module: str = "") -> Iterator[None]:
-    """Within, `import` looks in `folders` first, and `caffe` is this engine.
+    """A context in which `import` looks in `folders` first, and `caffe` is this engine.
 
-    Modules found in `folders` are theirs alone: another net may have other ones of the same names, as one
-    that is there already may have that of `module`.
+    Modules found in `folders` are visible only there: another net may have different ones of the same names.
     """
     with _lock:
         home = _homes.setdefault(folders, _Home())

@@ -18,12 +18,12 @@ Filler = net_pb2.FillerParameter
 
 @dataclass
 class Call:
-    """What a layer's function is told beside its bottoms and parameters.
+    """What a layer's function gets besides its bottoms and parameters.
 
-    `state` is the layer's own and lasts from one forward to the next; `generator` is where randomness comes
-    from; `tops` counts tops that have no name too. The function may fill `replaces`: the places of parameters
-    whose diff its gradient replaces, where Caffe does not add to it; and `changes`: those that it has changed
-    in place.
+    `state` is the layer's own and lasts from one forward to the next; `generator` is for randomness; `tops`
+    counts also tops without a name. The function may fill `replaces`, the indices of parameters whose diff
+    its gradient replaces where Caffe does not add to it, and `changes`, the parameters that it has changed in
+    place.
     """
 
     param: LayerParameter
@@ -47,8 +47,8 @@ Fillers = Callable[[LayerParameter], Sequence[Filler]]
 class Kind:
     """A layer type: its function, whether it has a gradient, the bottoms that never get one, its fillers.
 
-    `starts` says that it runs once, too, when the net is made; `always`, that it computes all its gradients
-    whenever it goes backward, wanted or not. `folder` is that of the user's file which entered it.
+    `starts` means that it runs once when the net is created; `always`, that it computes all its gradients
+    whenever it goes backward, wanted or not. `folder` is that of the user's file that registered it.
     """
 
     function: Function
@@ -79,13 +79,13 @@ def layer(
     starts: bool = False,
     always: bool = False,
 ) -> Callable[[F], F]:
-    """Enter a function as what layers of `types` compute.
+    """Register a function as the computation of layers of `types`.
 
     `labels` are the bottoms that `force_backward` leaves out (Caffe's AllowForceBackward), from the end if
-    negative. `fillers` gives a filler per parameter; those not given are filled with 0. `shapes` is the shape
-    rule of a type that geometry does not know; by default its top is shaped like its first bottom. `starts`:
-    the function runs once, too, when the net is made. `always`: all gradients are computed whenever the layer
-    goes backward, where Caffe's does not ask which are wanted.
+    negative. `fillers` has a filler for each parameter; others are filled with 0. `shapes` is the shape rule
+    of a type that geometry does not know; by default the top has the shape of the first bottom. `starts`
+    means that the function also runs once when the net is created; `always`, that all gradients are computed
+    whenever the layer goes backward, where Caffe's does not ask which are wanted.
     """
 
     def enter(function: F) -> F:

@@ -26,10 +26,10 @@ PathLike = str | os.PathLike[str]
 
 
 def copy_from(net: Net, made: NetParameter, source: PathLike | NetParameter) -> None:
-    """Copy by the names of layers, from a message, a caffemodel or an HDF5 file, of the `made` net.
+    """Copy weights by layer name from a message, a caffemodel or an HDF5 file into the `made` net.
 
     Raises:
-        InputError: the file cannot be read, or a shape differs.
+        InputError: The file cannot be read, or a shape differs.
     """
     given = source if isinstance(source, NetParameter) else os.fspath(source)
     for blob, values in matched_weights(net, netdef.stored_layers(given, made)):
@@ -37,10 +37,10 @@ def copy_from(net: Net, made: NetParameter, source: PathLike | NetParameter) -> 
 
 
 def share(net: Net, other: Net) -> None:
-    """Put the parameters of layers that have the same names into the memory of `other`.
+    """Move the parameters of layers with the same names into the memory of `other`.
 
     Raises:
-        InputError: a shape or the number of blobs differs.
+        InputError: A shape or the number of blobs differs.
     """
     for layer in other.layers:
         if layer.name not in net.layer_dict:
@@ -71,9 +71,9 @@ def save(net: Net, message: NetParameter, path: PathLike, write_diff: bool) -> N
 
 
 def save_hdf5(net: Net, path: PathLike, write_diff: bool) -> None:
-    """Group `data` (and `diff`), in it one group per layer, in that one dataset per blob, from "0" on.
+    """Write group `data` (and `diff`), with a group for each layer and a dataset for each blob, from "0" on.
 
-    A blob that layers share is the first one's.
+    A shared blob is stored for the first layer only.
     """
     sides = ("data", "diff") if write_diff else ("data",)
     with hdf5_written_whole(path) as file:
@@ -86,7 +86,7 @@ def save_hdf5(net: Net, path: PathLike, write_diff: bool) -> None:
 
 @contextmanager
 def hdf5_written_whole(path: PathLike) -> Iterator[Any]:
-    """An open HDF5 file that stands at `path` when the block is left without an error."""
+    """Open an HDF5 file that is moved to `path` if the block ends without an error."""
     with tempfile.TemporaryDirectory() as folder:
         part = Path(folder) / "part.h5"
         with h5py().File(part, "w") as file:
@@ -95,7 +95,7 @@ def hdf5_written_whole(path: PathLike) -> Iterator[Any]:
 
 
 def _owned(net: Net) -> Iterator[tuple[str, int, Blob]]:
-    """Layer, place and blob of every parameter, shared ones once, at their first layer, as Caffe does."""
+    """Layer, index and blob of every parameter, shared ones once, at their first layer, as in Caffe."""
     seen = set[int]()
     for name, blobs in net.params.items():
         for i, blob in enumerate(blobs):

@@ -25,7 +25,7 @@ AUTOMATIC = "(automatic)"  # Caffe's name of a loss layer's top that the file do
 
 @dataclass
 class Wiring:
-    """What a net is made of: `bottoms` and `tops` are, for each layer, places in `blobs`."""
+    """The parts of a net: `bottoms` and `tops` are, for each layer, indices into `blobs`."""
 
     message: NetParameter  # with hidden Split layers
     layers: list[Layer] = field(default_factory=list)
@@ -38,11 +38,11 @@ class Wiring:
 
 
 def wire(net: NetParameter, train: bool, device: torch.device) -> Wiring:
-    """Set up `net` (filtered by phase) with its fillers' parameters.
+    """Set up `net` (filtered by phase), with parameters from its fillers.
 
     Raises:
-        InputError: the net would abort Caffe.
-        NotImplementedError: it has a layer type that this engine does not have.
+        InputError: The net would abort Caffe.
+        NotImplementedError: It has a layer type that this engine does not have.
     """
     _known(net)
     geometry = measure(net, files=True)
@@ -69,7 +69,7 @@ class _Walk:
     owners: dict[str, Blob] = field(default_factory=dict)  # of parameters that have names
 
     def add(self, param: LayerParameter, renews: frozenset[str]) -> None:
-        """One layer, after those that make its bottoms; the names `renews` become those of new blobs."""
+        """Add a layer, after those that make its bottoms; the names `renews` go to new blobs."""
         if not param.HasField("phase"):
             param.phase = net_pb2.TRAIN if self.train else net_pb2.TEST
         bottoms = [self.latest[name] for name in param.bottom]
@@ -97,7 +97,7 @@ class _Walk:
                 self.needs[i] = True
 
     def mark(self) -> None:
-        """Say which layers and bottoms go backward: those between something that learns and a loss."""
+        """Mark which layers and bottoms go backward: those between something that learns and a loss."""
         made, under, skipped = self.made, set[str](), set[str]()
         for layer, bottoms, tops in reversed(list(zip(made.layers, made.bottoms, made.tops, strict=True))):
             names = [made.names[i] for i in tops]
@@ -143,7 +143,7 @@ class _Walk:
         layer.learns = [i >= len(specs) or specs[i].lr_mult != 0 for i in range(len(shapes))]
 
     def _weigh(self, layer: Layer, tops: list[int], is_loss: bool) -> None:
-        """Loss weights go into the diffs of the tops, where backward begins."""
+        """Write loss weights into the diffs of the tops, where backward begins."""
         weights = list(layer.param.loss_weight) or ([1.0] if is_loss else [])
         for i, weight in zip(tops, weights, strict=False):
             if weight:
@@ -153,7 +153,7 @@ class _Walk:
 
 
 def _force(layer: Layer) -> None:
-    """`force_backward`: every gradient that Caffe's AllowForceBackward lets through."""
+    """Every gradient that Caffe's AllowForceBackward lets through, for `force_backward`."""
     labels = layer.labels()
     layer.backs = True
     layer.learns = [True] * len(layer.blobs)
@@ -161,13 +161,13 @@ def _force(layer: Layer) -> None:
 
 
 def _maker(filler: Filler, shape: Sequence[int]) -> Callable[[], torch.Tensor]:
-    """Fills a parameter at the first look: most are replaced by trained weights before."""
+    """Fill a parameter when it is first read: most are replaced by trained weights before."""
     seed = modes.draw()
     return lambda: filled(filler, tuple(shape), torch.Generator().manual_seed(seed))
 
 
 def _known(net: NetParameter) -> None:
-    """Raises InputError on a type that is not known, NotImplementedError on one that this engine lacks."""
+    """Raise InputError on an unknown type, NotImplementedError on one that this engine lacks."""
     for layer in net.layer:
         if layer.type in LEFT_OUT:
             raise NotImplementedError(
