@@ -29,7 +29,7 @@ COLUMNS = ("layer", "type", "forward", "backward", "parameters")
 
 @dataclass(frozen=True)
 class Difference:
-    """Of one layer: the largest |difference| over the largest value, of tops, bottom and parameter diffs."""
+    """The largest |difference| over the largest value in one layer: tops, bottom and parameter diffs."""
 
     layer: str
     type: str

@@ -11,7 +11,7 @@ from caffe_viz.netdef.net_pb2 import PriorBoxParameter
 
 
 def area(boxes: Tensor, pixels: int = 0) -> Tensor:
-    """(...) Of boxes (..., 4); 0 where one ends before it begins. With `pixels` 1 both ends count."""
+    """Area (...) of boxes (..., 4); 0 if one ends before it begins. `pixels` 1: both end pixels count."""
     sides = boxes[..., 2:] - boxes[..., :2]
     return torch.where((sides >= 0).all(-1), (sides + pixels).prod(-1), 0)
 
@@ -113,7 +113,7 @@ def suppress(
 
 
 def nothing(scores: Tensor, columns: int = 7) -> Tensor:
-    """(1, 1, N, columns) Of a layer that finds nothing in scores (N, ..): the image's number, then -1."""
+    """The top (1, 1, N, columns) if scores (N, ..) have no detection: the image's number, then -1."""
     rows = scores.new_full((len(scores), columns), -1)
     rows[:, 0] = torch.arange(len(scores), device=rows.device)
     return rows.reshape(1, 1, -1, columns)

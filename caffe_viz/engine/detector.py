@@ -79,10 +79,10 @@ class Detector(Net):
         raise NotImplementedError("caffe_viz proposes no windows: give some to detect_windows.")
 
     def crop(self, im: Array, window: Window) -> Floats:
-        """The window (ymin, xmin, ymax, xmax) of an image (H, W, K); with context, as large as the input.
+        """Cut the window (ymin, xmin, ymax, xmax) out of an image (H, W, K); with context, at input size.
 
         Raises:
-            InputError: the window lies outside of the image.
+            InputError: The window lies outside the image.
         """
         y, x, y_end, x_end = map(int, window)
         part = im[max(y, 0) : y_end, max(x, 0) : x_end]

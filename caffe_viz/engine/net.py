@@ -159,13 +159,14 @@ class Net:
         end: str | None = None,
         **tops: Array,
     ) -> dict[str, Array]:
-        """Run back from layer `start` to layer `end`; returns diffs of inputs, or of the bottoms of `end`.
+        """Run back from layer `start` to layer `end`, and return diffs of inputs, or of the bottoms of `end`.
 
-        `tops` are put into the diffs of all outputs; `diffs` names further blobs whose diffs to return.
+        Keyword arrays are copied into the diffs of all outputs; `diffs` names further blobs whose diffs to
+        return.
 
         Raises:
-            InputError: no such layer or output, or an array of another shape.
-            NotImplementedError: a layer has no gradient.
+            InputError: No such layer or output, or an array of another shape.
+            NotImplementedError: A layer has no gradient.
         """
         first = len(self.layers) - 1 if start is None else self._index(start)
         last = 0 if end is None else self._index(end)

@@ -152,10 +152,10 @@ def made(param: LayerParameter, call: Call, bottoms: list[Blob], tops: list[Blob
 
 
 def shapes(layer: LayerParameter, bottoms: Shapes) -> Out:
-    """What its set-up makes of bottoms of these shapes that hold zeros, as when Caffe makes a net.
+    """Return the shapes after set-up with bottoms of these shapes, zeros as when Caffe creates a net.
 
     Raises:
-        InputError: the code cannot be imported, or raised something.
+        InputError: The code cannot be imported, or raised something.
     """
     return _shapes(layer.SerializeToString(deterministic=True), bottoms)
 
