@@ -13,7 +13,7 @@ Array = NDArray[np.float32]
 
 
 def need_margin(preprocess: Preprocess, shape: tuple[int, ...]) -> None:
-    """Raises InputError where the square that an image is warped to is no larger than the input (C, H, W)."""
+    """Raise InputError if the square that images are warped to is not larger than the input (C, H, W)."""
     side = preprocess.resize
     if side is None or side <= min(shape[-2:]):
         wanted = max(shape[-2:]) * 8 // 7  # as 256 to 224
@@ -24,10 +24,10 @@ def need_margin(preprocess: Preprocess, shape: tuple[int, ...]) -> None:
 
 
 def ten_crops(preprocess: Preprocess, rgb: Array, shape: tuple[int, ...]) -> Array:
-    """(h, w, 3) RGB in 0..1 -> (10, C, H, W) for an input of `shape`: the corners, the centre, mirrored ones.
+    """Cut an image (h, w, 3) into (10, C, H, W) for an input of `shape`: corners, centre, all mirrored.
 
     Raises:
-        InputError: as `Preprocess.to_caffe`.
+        InputError: As `Preprocess.to_caffe`.
     """
     channels, *sides = shape
     size = (sides[0], sides[1])

@@ -29,7 +29,7 @@ SURER, CHANCE = 0.8, 4.0  # entropy of the answer, and t of a paired test, that 
 
 
 def check_settings(network: Network, *classes: int) -> Iterator[str]:
-    """What contradicts itself in the settings; `classes` are how many each answer has."""
+    """Report contradictions in the settings."""
     given, shape, labels = network.preprocess, network.shape, network.labels
     if labels and not any(labels.of(count) for count in classes):
         counts = " and ".join(map(str, classes))
@@ -70,9 +70,9 @@ def _mean(network: Network, given: Preprocess) -> Iterator[str]:
 def check_input(
     scores: Callable[[Array], Array], pixels: Array, scale: float, *, orders: bool
 ) -> Iterator[str]:
-    """What the scores (n, K) before the Softmax say about the inputs `pixels` (n, C, H, W) of `scale`.
+    """Report what the scores (n, K) before the Softmax say about the inputs `pixels` (n, C, H, W).
 
-    With `orders`, the reverse channel order is tried too: there must be enough images for a test.
+    With `orders`, the reverse channel order is tried too; this needs enough images for a test.
     """
     deviation = float(np.median(pixels.std(axis=(-2, -1)).mean(axis=-1))) / abs(scale)
     if deviation < FLAT:

@@ -39,7 +39,7 @@ class Sums:
 
 
 def side_of(one: Stored, weights: Array) -> Side:
-    """What one file has: `weights` are blob 0."""
+    """Compute the numbers of one file; `weights` are blob 0."""
     filters = as_filters(weights, one)
     zeros = 1 - int(np.count_nonzero(weights)) / max(1, weights.size)
     found = Side(

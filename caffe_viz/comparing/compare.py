@@ -33,14 +33,19 @@ def compare(
     channel_order: str = "BGR",
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Diff:
-    """What changed from the weights `a` to `b`, caffemodels of any age or messages.
+    """Compare the weights `a` and `b`, caffemodels of any age or messages.
 
-    `net` says types and groups of layers where the caffemodels do not. `count` filters are kept to be looked
-    at, of `layers` or of those that changed most, and as many duplicated pairs. `on_progress` is told how
-    many layers are done, of how many.
+    Args:
+        a: The first file.
+        b: The second file.
+        net: Gives the types and groups of layers if the caffemodels do not.
+        layers: The layers whose filters to keep. Default: those that changed most.
+        count: How many filters of a layer to keep, and how many duplicated pairs.
+        channel_order: Of kernels with 3 input channels.
+        on_progress: Called with (layers done, total).
 
     Raises:
-        InputError: a file is missing, damaged or no caffemodel; `net` or `layers` are of other weights.
+        InputError: A file is missing, damaged or not a caffemodel; `net` or `layers` are of other weights.
     """
     sides = _stored(a, "A", net), _stored(b, "B", net)
     if net is not None:

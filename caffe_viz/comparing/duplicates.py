@@ -19,10 +19,10 @@ ROUNDING = 1e-4  # of the bound, which is computed in float32
 
 
 def duplicates(filters: Array, lengths: Doubles, groups: int, dead: Numbers) -> tuple[int, int, list[Pair]]:
-    """(F, ...) -> how many filters repeat an earlier one, how many pairs there are, and the nearest pairs.
+    """Count filters (F, ...) that repeat an earlier one, and pairs; return also the closest pairs.
 
-    A pair has the same direction, whatever its lengths, and stands in one group; dead filters have none, nor
-    have filters of one value.
+    A pair has the same direction, whatever its lengths, and is in one group. Dead filters, and filters of one
+    value, have no pairs.
     """
     rows = filters.reshape(len(filters), -1)
     usable = _has_direction(lengths)
@@ -43,7 +43,7 @@ def duplicates(filters: Array, lengths: Doubles, groups: int, dead: Numbers) -> 
 
 
 def kept(a: Array, b: Array) -> int | None:
-    """How many filters of `b` (G, ...) have the direction of one of `a` (F, ...); None if sizes differ."""
+    """Count the filters of `b` (G, ...) with the direction of one of `a` (F, ...); None if sizes differ."""
     rows_a, rows_b = (x.reshape(len(x), -1) for x in (a, b))
     if a.shape[1:] != b.shape[1:] or rows_a.shape[1] < 2:
         return None

@@ -20,7 +20,7 @@ PART = 2**20  # values that are looked at in float64 at a time
 
 @dataclass(frozen=True)
 class Stored:
-    """A layer of a file with what its net says about it."""
+    """A layer of a file, with what its net says about it."""
 
     layer: StoredLayer
     message: LayerParameter
@@ -29,17 +29,17 @@ class Stored:
 
     @property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
-        """Of all blobs, without the axes of 1 that old files fill up to four."""
+        """The shapes of all blobs, without the 1s with which old files pad them to four axes."""
         return tuple(
             _plain(blob_shape(blob.proto), self.message.type, index)
             for index, blob in enumerate(self.layer.blobs)
         )
 
     def values(self, index: int) -> Array:
-        """Blob `index`, read now, in its shape of `shapes`; BatchNorm's statistics over their factor.
+        """Read blob `index`, in its shape of `shapes`; BatchNorm's statistics are divided by their factor.
 
         Raises:
-            InputError: the file is damaged, or cannot be read any more.
+            InputError: The file is damaged, or can no longer be read.
         """
         array = self._read(index)
         if self.message.type == "BatchNorm" and len(self.layer.blobs) == 3 and index < 2:
@@ -49,7 +49,7 @@ class Stored:
 
     @property
     def compared(self) -> range:
-        """The blobs that mean something by themselves: all but BatchNorm's factor."""
+        """The blobs that mean something by themselves: all except BatchNorm's factor."""
         return range(2 if self.message.type == "BatchNorm" else len(self.layer.blobs))
 
     def _read(self, index: int) -> Array:
@@ -78,13 +78,13 @@ def as_filters(array: Array, of: Stored) -> Array | None:
 
 
 def as_seen(filters: Array, of: Stored) -> Array:
-    """(F, K) -> (F, C, H, W), or what other axes its units see; others as they are."""
+    """Reshape (F, K) to (F, C, H, W), or other axes that the units read; leave others as they are."""
     fits = of.axes is not None and filters.ndim == 2 and math.prod(of.axes) == filters.shape[1]
     return filters.reshape(len(filters), *of.axes) if fits and of.axes else filters
 
 
 def norms(filters: Array) -> Doubles:
-    """(F, ...) -> ||f|| of each, (F,) in float64."""
+    """Return ||f|| of each of (F, ...), (F,) in float64."""
     rows = filters.reshape(len(filters), -1)
     out = np.empty(len(rows))
     for part in parts(rows):
@@ -94,7 +94,7 @@ def norms(filters: Array) -> Doubles:
 
 
 def dead(lengths: Doubles) -> NDArray[np.intp]:
-    """The filters of norm 0, or far below the others': `DEAD` of their root mean square or less."""
+    """Return filters of norm 0, or far below the others': at most `DEAD` of their root mean square."""
     finite = np.isfinite(lengths)
     if not finite.any():
         return np.empty(0, np.intp)
@@ -103,7 +103,7 @@ def dead(lengths: Doubles) -> NDArray[np.intp]:
 
 
 def parts(rows: Array) -> Iterator[slice]:
-    """Slices of rows (F, K) of about `PART` values each."""
+    """Split rows (F, K) into slices of about `PART` values each."""
     step = max(1, PART // max(1, rows.shape[1]))
     for start in range(0, len(rows), step):
         yield slice(start, start + step)

@@ -16,10 +16,10 @@ Match = tuple[Stored | None, Stored | None]
 
 
 def paired(a: Sequence[Stored], b: Sequence[Stored]) -> list[Match]:
-    """Layers of one name, then renamed ones, then those that one file alone has; in the order of the nets.
+    """Pair layers of one name, then renamed ones, then those of one file alone, in the order of the nets.
 
-    The second layer of a name is that of the other file's second one. Renamed is a layer as large as the
-    other's whose weights are equal or correlate above `ALIKE`.
+    If a name occurs twice, the second layers form a pair. A renamed layer has the size of the other's, and
+    weights that are equal or correlate above `ALIKE`.
     """
     keys_a, keys_b = _keys(a), _keys(b)
     partner = {keys_a[key]: keys_b[key] for key in keys_a if key in keys_b}

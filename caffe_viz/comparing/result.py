@@ -22,7 +22,7 @@ ARRAYS = ("first", "second")
 
 @dataclass(frozen=True)
 class Pair:
-    """Two filters of one layer that point the same way."""
+    """Two filters of one layer that point in the same direction."""
 
     first: int
     second: int
@@ -34,8 +34,8 @@ class Side:
     """A layer in one of the files.
 
     `zeros` is the share of its weights that are 0; `not_finite` counts NaN and infinity in all blobs.
-    `filters` is 0 where the weights are a vector. `pairs` counts the duplicated pairs, of which
-    `duplicates` are those of highest cosine; `copies` counts the filters that repeat an earlier one.
+    `filters` is 0 if the weights are a vector. `pairs` counts the duplicated pairs, and `duplicates` are
+    those of highest cosine; `copies` counts the filters that repeat an earlier one.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Side:
 
 @dataclass(frozen=True)
 class FilterChange:
-    """||b - a|| / ||a|| of one filter, its cosine, its largest change; None where there is no such number."""
+    """||b - a|| / ||a|| of one filter, its cosine, its largest change; None if there is no such number."""
 
     filter: int
     relative: float | None
@@ -62,10 +62,10 @@ class FilterChange:
 
 @dataclass(frozen=True)
 class Change:
-    """From A's weights to B's: ||B - A|| / ||A||, cosine, largest change; None where there is no such number.
+    """From A's weights to B's: ||B - A|| / ||A||, cosine, largest change; None if there is no such number.
 
-    `others` are the relative changes of the further blobs, such as the bias. `filters` are those that
-    changed most, by ||b - a||, and `changed` counts all that did.
+    `others` are the relative changes of the further blobs, such as the bias. `filters` are those that changed
+    most, by ||b - a||, and `changed` counts all that changed.
     """
 
     same: bool
@@ -79,9 +79,9 @@ class Change:
 
 @dataclass(frozen=True)
 class LayerDiff:
-    """A layer of A and what it is in B; one of the two may be missing, and `change` where shapes differ.
+    """A layer of A and its counterpart in B. One may be missing; `change` is None if shapes differ.
 
-    `kept`, where only the number of filters differs: how many of B's filters A has too, pruned or copied.
+    If only the number of filters differs, `kept` says how many of B's filters A has too, pruned or copied.
     """
 
     a: Side | None
@@ -91,14 +91,14 @@ class LayerDiff:
 
     @property
     def name(self) -> str:
-        """B's name for it, or A's where B has no such layer."""
+        """Its name in B, or in A if B has no such layer."""
         side = self.b or self.a
         assert side is not None
         return side.name
 
     @property
     def state(self) -> str:
-        """same, changed, not finite, other shape, only in A, only in B."""
+        """One of: same, changed, not finite, other shape, only in A, only in B."""
         if self.a is None or self.b is None:
             return "only in B" if self.a is None else "only in A"
         if self.a.not_finite or self.b.not_finite:
@@ -117,7 +117,7 @@ class LayerDiff:
 class Shown:
     """N filters of one layer beside N others, each (N, I, kh, kw) or (N, K); `kind`: changed, duplicates.
 
-    Of duplicates both are scaled to norm 1. `file`: A, B, or "A and B".
+    Duplicates are scaled to norm 1. `file` is A, B, or "A and B".
     """
 
     layer: str
@@ -130,7 +130,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Diff:
-    """Every layer with weights of the files `a` and `b`, in the order of the nets, and filters to look at."""
+    """All layers with weights of the files `a` and `b`, in the order of the nets, and filters to look at."""
 
     a: str
     b: str
@@ -140,17 +140,17 @@ class Diff:
 
     @property
     def ranked(self) -> tuple[LayerDiff, ...]:
-        """Those that changed, most first; from zero counts as most."""
+        """The layers that changed, most changed first; a change from zero counts as most."""
         changed = [x for x in self.layers if x.state == "changed"]
         return tuple(sorted(changed, key=lambda x: -_size(x.change)))
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but the filters' weights; no NaN."""
+        """Everything except the filters' weights, for JSON; no NaN."""
         layers = [{"name": x.name, "state": x.state, **asdict(x)} for x in self.layers]
         return {"a": self.a, "b": self.b, "channel_order": self.channel_order, "layers": layers}
 
     def save(self, path: str | Path) -> None:
-        """Write all of it as npz."""
+        """Write everything as npz."""
         facts = self.to_json()
         facts["shown"] = [{k: v for k, v in vars(x).items() if k not in ARRAYS} for x in self.shown]
         arrays = {f"{name}{k}": getattr(x, name) for k, x in enumerate(self.shown) for name in ARRAYS}
@@ -160,10 +160,10 @@ class Diff:
 
     @classmethod
     def load(cls, path: str | Path) -> Diff:
-        """What `save` wrote.
+        """Read what `save` wrote.
 
         Raises:
-            InputError: the file is missing or is none of these.
+            InputError: The file is missing or of another kind.
         """
         try:
             with np.load(path, allow_pickle=False) as saved:

@@ -32,7 +32,7 @@ FINDERS: tuple[Callable[[Network], Decoder | None], ...] = (
 
 
 class Box(NamedTuple):
-    """A thing: the number of its class, its name or "", its score; left, top, right, bottom in pixels."""
+    """An object: the number of its class, its name or "", its score; left, top, right, bottom in pixels."""
 
     number: int
     name: str
@@ -45,9 +45,9 @@ class Box(NamedTuple):
 
 @dataclass(frozen=True)
 class Detected:
-    """The boxes in an image of `size` (h, w), the surest first, or why it `failed`.
+    """The boxes in an image of `size` (h, w), the highest score first, or why it `failed`.
 
-    `rgb` (h, w, 3) is None where the input is no picture.
+    `rgb` (h, w, 3) is None if the input is not a picture.
     """
 
     image: str
@@ -58,10 +58,10 @@ class Detected:
 
 
 def decoder_of(network: Network, anchors: str | None = None) -> Decoder:
-    """How the boxes of a net are read; `anchors` are those of YOLO's grids, by name or as w,h,w,h.
+    """Find out how to read the boxes of a net; `anchors` are for YOLO's grids, by name or as w,h,w,h.
 
     Raises:
-        InputError: it ends in nothing known, or there is no use for `anchors`.
+        InputError: The net ends in nothing known, or `anchors` are of no use.
     """
     if anchors is not None:
         found = yolo_grids(network, anchors)
@@ -81,13 +81,13 @@ def decoder_of(network: Network, anchors: str | None = None) -> Decoder:
 
 
 class Detector:
-    """A network on the images of a collection; iterate for one `Detected` per image, in order.
+    """Run a network on a collection of images; iterate for one `Detected` per image, in order.
 
-    Boxes have a score of `threshold` or more. Of boxes of one class that overlap by more than `overlap` the
-    surest stays, where the net has not chosen itself.
+    Boxes have a score of `threshold` or more. Of boxes of one class that overlap by more than `overlap`, the
+    one with the highest score is kept, unless the net itself has chosen already.
 
     Raises:
-        InputError: as `decoder_of`, or the net takes no image.
+        InputError: As `decoder_of`, or the net takes no image.
     """
 
     def __init__(

@@ -9,10 +9,10 @@ from caffe_viz.errors import InputError, near
 
 @dataclass(frozen=True)
 class Anchors:
-    """Widths and heights, in cells of a single grid, in pixels of the input where there are several grids.
+    """Widths and heights, in cells of a single grid, or in pixels of the input if there are several grids.
 
-    `said`: whose they are. `stretch`: of each grid, the finest first, how far centres reach beyond cells,
-    1 for not at all.
+    `said` is their origin. `stretch` says for each grid, the finest first, how far centres reach beyond
+    cells; 1 means not at all.
     """
 
     said: str
@@ -42,10 +42,10 @@ KNOWN = {
 
 
 def anchors_in(text: str, said: str) -> Anchors:
-    """Widths and heights as 10,13,16,30.
+    """Parse widths and heights such as 10,13,16,30.
 
     Raises:
-        InputError: no pairs of numbers above 0.
+        InputError: They are not pairs of numbers above 0.
     """
     try:
         return Anchors(said, _pairs(text))
@@ -57,5 +57,5 @@ def anchors_in(text: str, said: str) -> Anchors:
 
 
 def read_anchors(text: str) -> Anchors:
-    """The name of a public network, or as `anchors_in`."""
+    """Read the name of a public network, or numbers as `anchors_in`."""
     return KNOWN[text] if text in KNOWN else anchors_in(text, text)

@@ -16,9 +16,9 @@ MOST = 400  # boxes of a class that are compared at all, as in SSD's files
 
 @dataclass(frozen=True)
 class Found:
-    """D detections: `labels` (D,), `scores` (D,), `boxes` (D, 4), left, top, right, bottom.
+    """D detections: `labels` (D,), `scores` (D,), `boxes` (D, 4) as left, top, right, bottom.
 
-    Boxes are fractions of the input; labels are numbers as the net has them.
+    Boxes are fractions of the input; labels are the net's own numbers.
     """
 
     labels: Array
@@ -27,7 +27,7 @@ class Found:
 
     @classmethod
     def of(cls, labels: ArrayLike, scores: ArrayLike, boxes: ArrayLike) -> Found:
-        """From columns of any numbers."""
+        """Make them from columns of any numbers."""
         return cls(
             np.asarray(labels, np.int64).reshape(-1),
             np.asarray(scores, np.float32).reshape(-1),
@@ -38,17 +38,17 @@ class Found:
         return len(self.labels)
 
     def at(self, places: Array) -> Found:
-        """Some of them."""
+        """Return some of them."""
         return Found(self.labels[places], self.scores[places], self.boxes[places])
 
 
 def corners(centres: Array, sides: Array) -> Array:
-    """(.., 4) left, top, right, bottom of centres (.., 2) and sides (.., 2), x before y."""
+    """Convert centres (.., 2) and sides (.., 2), x before y, to left, top, right, bottom (.., 4)."""
     return np.concatenate([centres - sides / 2, centres + sides / 2], axis=-1)
 
 
 def overlaps(box: Array, others: Array) -> Array:
-    """(D) The area that a box (4,) shares with each of `others` (D, 4), over that of both together."""
+    """Intersection over union of a box (4,) with each of `others` (D, 4)."""
     low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
     shared = np.prod(np.maximum(high - low, 0), axis=1)
     both = np.prod(box[2:] - box[:2]) + np.prod(others[:, 2:] - others[:, :2], axis=1) - shared
@@ -56,7 +56,7 @@ def overlaps(box: Array, others: Array) -> Array:
 
 
 def suppressed(found: Found, limit: float) -> Found:
-    """Those that overlap no surer one of their class by more than `limit`, among its surest `MOST`."""
+    """Non-maximum suppression by class with `limit`, among the `MOST` highest scores of each."""
     order = np.argsort(-found.scores, kind="stable")
     kept = [np.empty(0, np.intp)]
     for label in np.unique(found.labels):

@@ -29,7 +29,7 @@ LARGEST = np.log(1000 / 16)  # exponents are cut there, as torchvision does, so 
 
 
 def region_classes(network: Network) -> Decoder | None:
-    """An answer of class probabilities for each region, and one of how its box moves, if there is one."""
+    """Nets with class probabilities for each region, and usually box regression."""
     pooling = [x for x in network.message.layer if x.type in POOLING and len(x.bottom) > 1]
     found = ends(network.message)[::-1]
     every = [blob for blob in found if _is_softmax(network, blob)]
@@ -57,7 +57,7 @@ def _are_regions(network: Network, blob: str) -> bool:
 
 
 def proposals(network: Network) -> Decoder | None:
-    """Regions that may hold anything, and how sure they are: the first half of Faster R-CNN by itself."""
+    """Nets that only propose regions with scores: the first half of Faster R-CNN."""
     found = ends(network.message)
     for boxes in found:
         for scores in found:
@@ -70,7 +70,7 @@ def proposals(network: Network) -> Decoder | None:
 
 
 def sizes(network: Network) -> dict[str, Array]:
-    """What inputs im_info hold: height and width of the input, and scales of 1."""
+    """The values of im_info inputs: height and width of the input, and scales of 1."""
     _, *size = network.shape
     return {
         name: np.resize(np.array([*size, *[1] * 4], np.float32), shape)
@@ -128,7 +128,7 @@ def _regions(values: Array) -> tuple[Array, Array]:
 
 
 def fractions(boxes: Array, size: tuple[int, int]) -> Array:
-    """Corners (.., 4) in pixels of an input (H, W) as fractions of it."""
+    """Convert corners (.., 4) in pixels of an input (H, W) to fractions of it."""
     height, width = size
     return np.asarray(boxes / np.array([width, height, width, height]), np.float32)
 

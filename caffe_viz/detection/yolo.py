@@ -34,10 +34,10 @@ class Grid:
 
 
 def yolo_grids(network: Network, anchors: str | None = None) -> Decoder | None:
-    """The outputs of a net, if all of them are convolutions of grids, or a Region layer behind such a one.
+    """Nets whose outputs are all convolutions of grids, or a Region layer behind one.
 
     Raises:
-        InputError: `anchors` are not as many as the outputs have.
+        InputError: The number of `anchors` does not match the outputs.
     """
     grids, own = _grids(network)
     chosen = read_anchors(anchors) if anchors is not None else own or _default(network, grids)
@@ -116,7 +116,7 @@ def _decode(grids: list[Grid], anchors: Anchors, each: int, size: tuple[int, int
 def read_grid(
     values: Array, sides: Array, squash: Callable[[Array], Array], stretch: float = 1.0
 ) -> tuple[Array, Array, Array]:
-    """Labels, scores and corners of every anchor and class of one grid (A (5 + K), H, W).
+    """Return labels, scores and corners of every anchor and class of one grid (A (5 + K), H, W).
 
     `sides` (A, 2) are widths and heights as fractions of the input. A score is objectness times class.
     """

@@ -21,10 +21,10 @@ __all__ = ["FORMATS", "POOLS", "Extraction", "Filing", "Rows", "Storing", "begin
 
 
 def begin(extraction: Extraction, output: PathLike) -> Filing | Storing:
-    """Begin with the file `output`, or the store of that address, by its suffix; or go on with it.
+    """Start with the file `output`, or the store at that address, by its suffix; or continue it.
 
     Raises:
-        InputError, RunError: as of these.
+        InputError, RunError: As `Filing` or `Storing`.
     """
     text = os.fspath(output)
     if text.lower().rstrip("/").endswith(".zarr"):

@@ -22,7 +22,7 @@ FLOAT_DATA = 6 << 3 | 5  # in front of each value: field 6, 32 bits
 
 
 def check(path: Path, shapes: Mapping[str, Shape]) -> None:
-    """Raises InputError or RunError if rows of `shapes` cannot become databases at `path`."""
+    """Raise InputError or RunError if rows of `shapes` cannot become databases at `path`."""
     _library()
     if path.exists():
         raise InputError(f"{path} exists: remove it, or give another name.")
@@ -38,7 +38,7 @@ def check(path: Path, shapes: Mapping[str, Shape]) -> None:
 
 
 def write(path: Path, rows: Rows) -> None:
-    """One database at `path`, or, of several blobs, one for each in a folder there."""
+    """Write one database at `path`, or for several blobs, one each in a folder there."""
     path.mkdir()
     for blob, shape in rows.shapes.items():
         _database(path if len(rows.shapes) == 1 else path / safe_name(blob), blob, shape, rows)

@@ -22,27 +22,27 @@ Shapes = Mapping[str, Shape]
 
 
 class Format(NamedTuple):
-    """How rows are written to a path, and what must hold for that, which is asked before a long run."""
+    """How rows are written to a path, and a check of that before a long run."""
 
     write: Callable[[Path, Rows], None]
     check: Callable[[Path, Shapes], None]
 
 
 def need_format(path: Path, shapes: Shapes) -> None:
-    """Says before a long run what would be wrong with writing rows of `shapes` to `path` at its end.
+    """Check before a long run that rows of `shapes` can be written to `path` at its end.
 
     Raises:
-        InputError: another suffix than those of FORMATS, or blobs that the format cannot hold.
-        RunError: a library is missing.
+        InputError: A suffix that is not in FORMATS, or blobs that the format cannot hold.
+        RunError: A library is missing.
     """
     _format(path).check(path, shapes)
 
 
 def write(path: Path, rows: Rows, folder: Path | None = None) -> None:
-    """Write a file, whole or not at all, by the suffix of `path`; made in `folder`, as of `files.whole`.
+    """Write a file, whole or not at all, by the suffix of `path`; it is made in `folder`, as `files.whole`.
 
     Raises:
-        InputError, RunError: as `need_format`; it cannot be written.
+        InputError, RunError: As `need_format`, or it cannot be written.
     """
     need_format(path, rows.shapes)
     with files.whole(path, folder) as partial:
@@ -115,7 +115,7 @@ def _dataset(file: Any, name: str, kind: Any, shape: Shape, parts: Iterable[Any]
 
 
 class Patient(io.FileIO):
-    """A file that says in the end only that it could not be written: HDF5, told at once, ends the process."""
+    """A file that reports write errors only at the end: HDF5, if told at once, ends the process."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, "w+")

@@ -24,13 +24,13 @@ Piece = tuple[int, int, int]
 
 
 class Spool:
-    """Rows of blobs whose `shapes` are given, in `folder`; goes on if that has some of the same `key`.
+    """Rows of blobs with these `shapes`, in `folder`; continues if that has rows of the same `key`.
 
-    The images that are `done` came in any order; those that `failed` have no row. `pieces` are images in a
-    row whose rows follow each other in the files: the first image, the last (excluded), the rows.
+    The images that are `done` came in any order; those that `failed` have no row. `pieces` are runs of images
+    whose rows follow each other in the files: the first image, the last (excluded), the rows.
 
     Raises:
-        InputError: the folder is something else, or has the rows of another run; says in what.
+        InputError: The folder holds something else, or the rows of another run; says which.
     """
 
     def __init__(self, folder: Path, key: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -52,8 +52,8 @@ class Spool:
         """Add the rows of further images.
 
         Raises:
-            RunError: they cannot be written.
-            ValueError: some of them are there.
+            RunError: They cannot be written.
+            ValueError: Some of them exist already.
         """
         done = self.done.union(batch.covered)
         try:
@@ -68,7 +68,7 @@ class Spool:
         self._note(batch.covered.ends[0], len(batch.numbers))
 
     def save(self) -> None:
-        """Note what is done, so that the next one goes on from there; raises RunError if it cannot."""
+        """Record what is done, so that the next run continues there. Raises RunError if that fails."""
         try:
             for file in self._open.values():
                 file.flush()
@@ -78,7 +78,7 @@ class Spool:
         write_whole(self.folder / STATE, json.dumps(state).encode())
 
     def close(self) -> None:
-        """Rows that were not saved are lost."""
+        """Close the files; rows that were not saved are lost."""
         self._open = {}
         try:
             self._closing.close()
@@ -86,12 +86,12 @@ class Spool:
             raise cannot_write(self.folder, error) from None
 
     def remove(self) -> None:
-        """The rows are safe elsewhere."""
+        """Delete the folder, once the rows are safe elsewhere."""
         self.close()
         remove(self.folder)
 
     def parts(self, blob: str) -> Iterator[NDArray[np.float32]]:
-        """The rows of a blob (n, ...), as many at once as of every other blob."""
+        """Yield the rows of a blob (n, ...), in the same parts as those of every other blob."""
         most = max(1, *(self._size(name) for name in self.shapes))
         step, shape = max(1, PART // most), self.shapes[blob]
         waiting = list[NDArray[np.float32]]()

@@ -30,11 +30,11 @@ MARKS = {".zgroup", ".zattrs"}  # files of a group
 
 @dataclass(frozen=True)
 class Store:
-    """Rows of blobs, `shapes` by blob, of so many `images`; in a folder, or at an `address` of fsspec's.
+    """Rows of blobs with these `shapes`, for `images` images; in a folder, or at an `address` for fsspec.
 
-    An array (N, ...) for each blob, NaN where an image has no row; (N,) `names`, `status`, and `reasons` of
-    images that were passed over, else "". All are cut into chunks of `piece` images: one process writes
-    those, `status` last. `key` is what makes it the same extraction.
+    There is an array (N, ...) for each blob, NaN where an image has no row; and (N,) `names`, `status`, and
+    the `reasons` of images that were skipped, else "". All are cut into chunks of `piece` images. One process
+    writes a chunk, its `status` last. `key` identifies the extraction.
     """
 
     address: str
@@ -47,11 +47,11 @@ class Store:
         return shown(self.address)
 
     def begun(self) -> Store:
-        """Make what of it is missing; with the `piece` that it was begun with.
+        """Create what is missing of it, with the `piece` that it was started with.
 
         Raises:
-            InputError: there is something else, or the rows of another run; says in what.
-            RunError: it cannot be written, or a library is missing.
+            InputError: There is something else, or the rows of another run; says which.
+            RunError: It cannot be written, or a library is missing.
         """
         with self._trouble():
             names = self._listed()
@@ -63,12 +63,12 @@ class Store:
                 raise self._strange() from None
 
     def status(self) -> NDArray[np.uint8]:
-        """(N,) of all images."""
+        """The status of all images, (N,)."""
         with self._trouble():
             return np.asarray(self._mine()[STATUS][:])
 
     def failed(self, first: int = 0, last: int | None = None) -> list[Failed]:
-        """Those of the images first..last that were passed over."""
+        """The images first..last that were skipped."""
         last = self.images if last is None else last
         with self._trouble():
             group, out = self._mine(), list[Failed]()
@@ -91,11 +91,11 @@ class Store:
         names: Sequence[str],
         failed: Iterable[Failed],
     ) -> None:
-        """The `rows` (n, ...) by blob of a piece, from the image `first` on.
+        """Write the `rows` (n, ...) of a chunk by blob, from the image `first` on.
 
         Raises:
-            InputError: the store is another run's by now.
-            RunError: it cannot be written.
+            InputError: The store belongs to another run by now.
+            RunError: It cannot be written.
         """
         last, reasons = first + len(names), [""] * len(names)
         status = np.full(len(names), THERE, np.uint8)
@@ -219,7 +219,7 @@ class Store:
 
 
 def need_names(address: str, blobs: Iterable[str]) -> None:
-    """Raises InputError if arrays cannot be called as the blobs are."""
+    """Raise InputError if arrays cannot be named like the blobs."""
     paths = [tuple(blob.split("/")) for blob in blobs]
     for path in paths:
         blob = "/".join(path)
@@ -231,7 +231,7 @@ def need_names(address: str, blobs: Iterable[str]) -> None:
 
 
 def located(path: str | os.PathLike[str]) -> str:
-    """The address of a store, the same for each process."""
+    """Return the address of a store, the same for each process."""
     address = os.fspath(path).removeprefix("file://")
     return address if is_address(address) else os.path.abspath(address)
 

@@ -21,7 +21,7 @@ MASK = ("background", "foreground")  # of one channel
 
 
 class Share(NamedTuple):
-    """A class: its number, its name or "", how many pixels it has, and their part of those with a class."""
+    """A class: its number, its name or "", its number of pixels, and its share of all pixels with a class."""
 
     number: int
     name: str
@@ -31,10 +31,9 @@ class Share(NamedTuple):
 
 @dataclass(frozen=True)
 class Segmented:
-    """An image by name: `labels` (h, w), the number of the class of each pixel; or why it `failed`.
+    """An image by name: `labels` (h, w), the class number of each pixel; or why it `failed`.
 
-    `rgb` (h, w, 3) is None where the input is no picture. Pixels that the net says nothing of have the
-    number `void`.
+    `rgb` (h, w, 3) is None if the input is not a picture. Pixels that the net does not classify are `void`.
     """
 
     image: str
@@ -45,7 +44,7 @@ class Segmented:
 
     @property
     def void(self) -> int:
-        """The number that is no class: 255, or 65535 of 16 bits."""
+        """The number of pixels without a class: 255, or 65535 with 16 bits."""
         return int(np.iinfo(self.labels.dtype).max)
 
     @property
@@ -61,12 +60,12 @@ class Segmented:
 
 
 class Segmenter:
-    """A network on the images of a collection; iterate for one `Segmented` per image, in order.
+    """Run a network on a collection of images; iterate for one `Segmented` per image, in order.
 
     `blob` is by default the net's answer, see `dense_answers`.
 
     Raises:
-        InputError: the net says no class of each pixel, or takes no image.
+        InputError: The net does not classify pixels, or takes no image.
     """
 
     def __init__(self, network: Network, collection: ImageCollection, blob: str | None = None) -> None:

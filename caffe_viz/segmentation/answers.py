@@ -32,9 +32,9 @@ class Meaning(Enum):
 
 @dataclass(frozen=True)
 class Dense:
-    """A blob (N, C, H, W) that says the class of each pixel, of so many `classes`.
+    """A blob (N, C, H, W) that gives the class of each pixel, out of `classes`.
 
-    Of a mask of one channel they are two, what is outside it and what is within.
+    A mask of one channel has two: outside and inside.
     """
 
     blob: str
@@ -44,15 +44,15 @@ class Dense:
 
     @property
     def one_mask(self) -> bool:
-        """Whether its one channel says what is within a mask."""
+        """Whether it is a mask of one channel."""
         return self.meaning is Meaning.MASKS and self.shape[1] == 1
 
 
 def dense_answers(network: Network) -> list[Dense]:
-    """The blobs in which a net ends and which say something of each pixel, the likeliest last.
+    """Return the blobs in which a net ends and that classify pixels, the best candidate last.
 
-    Those that a Softmax, a Sigmoid or an ArgMax makes come after others, larger ones after smaller ones. The
-    boxes of YOLO's grids are none.
+    Tops of Softmax, Sigmoid or ArgMax layers come after others, larger blobs after smaller ones. YOLO's grids
+    do not count.
     """
     grids = yolo_grids(network)
     others = [blob for blob in ends(network.message) if grids is None or blob not in grids.blobs]
@@ -63,10 +63,10 @@ def dense_answers(network: Network) -> list[Dense]:
 
 
 def dense_answer(network: Network, blob: str | None = None) -> Dense:
-    """The likeliest of `dense_answers`, or `blob`.
+    """Return the best candidate of `dense_answers`, or `blob`.
 
     Raises:
-        InputError: there is none, or no such blob; or it says no class of pixels.
+        InputError: There is none, or no such blob, or it does not classify pixels.
     """
     if blob is not None:
         shape, one = network.geometry.blob(blob), _dense(network, blob)

@@ -19,7 +19,7 @@ HALF = 0.5  # above it a sigmoid says yes
 
 @dataclass(frozen=True)
 class Axis:
-    """Unit u of `units` has its middle at `first + u * step`, in pixels of an input of `pixels` of them."""
+    """The centre of unit u of `units` is at `first + u * step`, in pixels of an input of `pixels`."""
 
     units: int
     pixels: int
@@ -27,9 +27,9 @@ class Axis:
     step: float
 
     def at(self, count: int, start: float, length: float) -> Array:
-        """(count) The place among the units of each pixel of an image; NaN beyond the outermost ones.
+        """Return the place among the units of each pixel of an image (count); NaN beyond the outermost units.
 
-        `length` pixels from `start` on are the input.
+        The input is `length` pixels from `start` on.
         """
         centres = (np.arange(count) + 0.5 - start) * (self.pixels / length)
         places = (centres - self.first) / self.step
@@ -40,9 +40,9 @@ class Axis:
 
 
 def axes_of(network: Network, dense: Dense) -> tuple[Axis, Axis]:
-    """Down and across. A map of the input's size lies on it, others where their receptive fields are.
+    """Return the axes down and across: a map of the input's size lies on it, others by receptive field.
 
-    A map of which these are not known is taken to cover the input evenly.
+    If receptive fields are not known, the map is taken to cover the input evenly.
     """
     _, height, width = network.shape
     layers = [layer for layer in network.geometry.layers if dense.blob in layer.tops]
@@ -59,17 +59,17 @@ def axes_of(network: Network, dense: Dense) -> tuple[Axis, Axis]:
 
 
 def void_of(classes: int) -> int:
-    """What a map holds where no class is said: 255 as in PASCAL VOC, 65535 where there are more classes."""
+    """Return the number for no class: 255 as in PASCAL VOC, 65535 if there are more classes."""
     return 255 if classes <= 255 else 65535
 
 
 def label_map(
     values: Array, dense: Dense, axes: tuple[Axis, Axis], image: tuple[int, int], window: Window
 ) -> Labels:
-    """The class of each pixel (h, w) of an image, from values (C, H, W) of its `window`; else `void_of`.
+    """Return the class of each pixel (h, w) of an image, from values (C, H, W) of its `window`.
 
-    Values of classes are read between the units, bilinear, before the highest is looked for; numbers of
-    classes at the nearest unit.
+    Scores are interpolated bilinearly before the highest is taken; class numbers are read at the nearest
+    unit. Pixels outside are `void_of`.
     """
     rows = axes[0].at(image[0], window.top, window.height)
     columns = axes[1].at(image[1], window.left, window.width)
