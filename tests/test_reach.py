@@ -77,7 +77,7 @@ def test_reached_are_the_blobs_whose_diffs_are_written(name: str, engine: str) -
 def test_a_backward_without_a_loss_is_told_once(engine: str) -> None:
     net = backend.load_net(parse_net(NETS["no loss"]), engine=engine, checked=False)
     net.forward()
-    words = r"no gradients, for the net has no loss: load the net with force_backward=True"
+    words = r"no gradients, because the net has no loss: load the net with force_backward=True"
     with pytest.warns(CaffeVizWarning, match=words) as told:
         found = net.backward(["conv"], fc=np.ones((2, 2)))
     assert told[0].filename == __file__
@@ -97,7 +97,7 @@ def test_a_gradient_that_is_left_out_is_told_by_its_name(engine: str) -> None:
     net.forward()
     silent(net.backward)
     silent(lambda: net.backward(diffs=["conv", "relu"]))
-    with pytest.warns(CaffeVizWarning, match="leaves out the gradient of data, for nothing before it learns"):
+    with pytest.warns(CaffeVizWarning, match="leaves out the gradient of data, because nothing before it learns"):
         net.backward(diffs=["relu", "data"])
 
 

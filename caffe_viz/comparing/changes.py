@@ -57,10 +57,10 @@ def side_of(one: Stored, weights: Array) -> Side:
 
 
 def change_of(one: Stored, two: Stored, a: Array, b: Array) -> Change | None:
-    """From blob 0 `a` of A to blob 0 `b` of B, and of the further blobs; None if they do not fit.
+    """Compare blob 0 `a` of A with blob 0 `b` of B, and the further blobs; None if they do not fit.
 
-    Weights fit that are as many filters of as many values, so that a convolution is compared with the
-    InnerProduct that it was made of.
+    Weights fit if they are as many filters of as many values, so a convolution can be compared with the
+    InnerProduct that it was made from.
     """
     rows = _rows(a, one), _rows(b, two)
     if rows[0].shape != rows[1].shape:

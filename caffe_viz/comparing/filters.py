@@ -60,12 +60,12 @@ class Stored:
 
     @property
     def groups(self) -> int:
-        """Filters of different groups see different channels, so that they are no duplicates."""
+        """The groups: filters of different groups see different channels, so they are no duplicates."""
         return max(1, self.message.convolution_param.group)
 
 
 def as_filters(array: Array, of: Stored) -> Array | None:
-    """Weights -> (F, I, kh, kw) or (F, K), one row for each output; None if they are a vector or empty."""
+    """Reshape weights to (F, I, kh, kw) or (F, K), a row for each output; None if vector or empty."""
     if array.ndim < 2 or not array.size:
         return None
     kind, groups = of.message.type, of.groups
