@@ -28,7 +28,7 @@ import torch
 from beside import FACTOR
 
 from caffe_viz.engine import layer
-from caffe_viz.geometry.receptive_fields import Look, window
+from caffe_viz.geometry.receptive_fields import LayoutEffect, window
 from caffe_viz.geometry.table import Out, need
 
 
@@ -45,7 +45,7 @@ def pairs(call, bottoms, params):
 
 
 def weighted(param, bottoms):
-    return Out(bottoms[:1] * 2, params=((bottoms[0][1],),), views=(Look.WHOLE,))
+    return Out(bottoms[:1] * 2, params=((bottoms[0][1],),), views=(LayoutEffect.WHOLE,))
 
 
 @layer("WeightedAndPlain", shapes=weighted)
@@ -145,7 +145,7 @@ def test_known_type_is_replaced_and_keeps_its_rule(own: Path) -> None:
 
 def test_real_caffe_is_refused(own: Path) -> None:
     pytest.importorskip("caffe", reason="real Caffe is not installed: make caffe")
-    with pytest.raises(InputError, match=r"layer 'tanh' \(TanH\): its type is that of .*own.py.*torch"):
+    with pytest.raises(InputError, match=r"layer 'tanh' \(TanH\): its type is registered by .*own.py.*torch"):
         cv.load_net(parse_net(net_of(("TanH", 'bottom: "data" top: "t"'))), engine="caffe", layers=own)
 
 
@@ -174,7 +174,7 @@ def test_check_that_failed_is_looked_at_again(own: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
-        ("x = 1\n", r"own.py enters no layer type: put @layer"),
+        ("x = 1\n", r"own.py registers no layer type: use @layer"),
         ("x = 1\ny = = 2\n", r"own.py is no Python 3: invalid syntax \(.*own.py, line 2\)"),
         ("x = 1\n\nraise OSError('so')\n", r"own.py raised OSError: so \(.*own.py, line 3\)"),
         ("import sys\nsys.exit(0)\n", r"own.py raised SystemExit: 0 \(.*own.py, line 2\)"),
@@ -292,5 +292,5 @@ def test_check_keeps_the_engines_apart(
     with pytest.raises(SystemExit):
         main()
     real, _, embedded = capsys.readouterr().out.partition("the embedded engine:")
-    assert f"(PairsOfRows): its type is that of {own}" in real
+    assert f"(PairsOfRows): its type is registered by {own}" in real
     assert "0 errors" in embedded

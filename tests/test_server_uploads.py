@@ -87,7 +87,7 @@ REFUSED = {
     "empty": (b"", "not an image in a known format"),
     "text": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not an image in a known format"),
     "postscript": (
-        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n(/etc/passwd) run\n", "EPS is none of"
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n(/etc/passwd) run\n", "EPS is not one of"
     ),
     "objects": (npy(np.array([{}], dtype=object)), "Python objects"),
     "text in an array": (npy(np.array(["a"])), "texts"),

@@ -179,7 +179,7 @@ def test_another_run_is_refused(folder: Path) -> None:
     before = files(folder / "a.zarr")
     said = refused(*words(folder, "--pool", "max")).splitlines()[-1]
     assert said.endswith(
-        f"{folder / 'a.zarr'} holds features with other pool: delete it to begin anew, or give another output."
+        f"{folder / 'a.zarr'} holds features with other pool: delete it to start again, or give another output."
     )
     assert files(folder / "a.zarr") == before
 
@@ -239,7 +239,7 @@ def test_something_else_is_refused(folder: Path, what: str) -> None:
     before = files(path)
     said = refused(*words(folder)).splitlines()[-1]
     assert (
-        f"{path} holds something other than features: delete it to begin anew, or give another output."
+        f"{path} holds something other than features: delete it to start again, or give another output."
         in said
     )
     assert files(path) == before
@@ -260,7 +260,7 @@ def test_addresses_that_are_none(folder: Path, monkeypatch: pytest.MonkeyPatch) 
         1,
         "caffe-viz: nowhere://a/b.zarr cannot be written: Protocol not known: nowhere.",
     )
-    assert "s3://a/b.npz: files are written on this machine only; a store there ends in .zarr." in refused(
+    assert "s3://a/b.npz: files are written on this machine only; a store at an address ends in .zarr." in refused(
         *words(folder, "-o", "s3://a/b.npz")
     )
     monkeypatch.setitem(sys.modules, "s3fs", None)
