@@ -265,7 +265,7 @@ def test_images_that_do_not_fit(preprocess: Preprocess, image: Any, shape: Any, 
 
 @pytest.mark.parametrize("shape", [(7, 4, 4), (4, 4), (2, 5, 4, 4)])
 def test_blobs_that_are_no_image(shape: tuple[int, ...]) -> None:
-    with pytest.raises(InputError, match=r"no image in BGR order: \(\.\.\., 3, H, W\)"):
+    with pytest.raises(InputError, match=r"not an image in BGR order: \(\.\.\., 3, H, W\)"):
         Preprocess().to_display(np.zeros(shape))
 
 

@@ -78,7 +78,7 @@ function dropping(limits) {
     over(false);
     const files = [...event.dataTransfer.files];
     if (files.length) take(files, limits);
-    else complain("What was dropped is no file. Save the image on your computer first, then drop the file here.");
+    else complain("What you dropped is not a file. Save the image on your computer first, then drop the file here.");
   });
 }
 
