@@ -37,7 +37,7 @@ const shift = {
 };
 
 const cover = {
-  help: "Paint over what the network shall not see. Keys: arrows move the brush, the space bar paints.",
+  help: "Paint over what the network should not see. Keys: arrows move the brush, the space bar paints.",
   press: (editor, at) => paint(editor, at, true),
   drag(editor, at) {
     paint(editor, at, false);

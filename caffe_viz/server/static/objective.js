@@ -4,7 +4,7 @@ import { button, h, quiet } from "./dom.js";
 import { named, unitOf } from "./grammar.js";
 import { go, state, subscribe } from "./state.js";
 
-const ABOUT = "Write what an image shall have more of: a class, a filter, sums and differences of them. An image of noise is changed step by step until it has as much of it as it can.";
+const ABOUT = "Write what an image should have more of: a class, a filter, sums and differences of them. An image of noise is changed step by step until it has as much of it as it can.";
 
 export function mount(root, network) {
   const begin = h("button", { class: "main" }, "Go");
