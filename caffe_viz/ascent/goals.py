@@ -37,7 +37,7 @@ def goals_of(
     if isinstance(layer, Objective):
         if filters is not None or neuron is not False:
             raise InputError(f"objective {layer}: filters and neuron go with a layer, not with an objective.")
-        near = isinstance(next(leaves(layer)), Content | Style)  # what is sought leaves no choice
+        near = isinstance(next(leaves(layer)), Content | Style)  # these objectives determine the image
         away = apart_layer(net, layer) if pictures > 1 and not near else ""
         return [Goal(layer, n + 1, str(layer), away) for n in range(pictures)], tuple(range(pictures))
     place = None if isinstance(neuron, bool) else tuple(neuron)

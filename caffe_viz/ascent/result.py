@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from caffe_viz.errors import InputError
 from caffe_viz.files import write_whole
 
-# What an ascent of an earlier version has not saved, and how it was then.
+# Fields that files of earlier versions lack, with the values of that time.
 LATER: dict[str, Any] = {
     "objectives": lambda saved: [f"{saved['layer']}:{n}" for n in saved["filters"]],
     "values": lambda saved: np.nanmax(saved["curve"], axis=1),

@@ -146,7 +146,7 @@ class _Elsewhere(ImageCollection):
         try:
             return super().load(number)
         except InputError as error:
-            if entry.member:  # its name is said already
+            if entry.member:  # the message has its name already
                 raise
             name = entry.name if entry.frame is None else entry.name.removesuffix(f"#{entry.frame}")
             raise InputError(str(error).replace(str(entry.file), name)) from None

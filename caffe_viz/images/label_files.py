@@ -59,7 +59,7 @@ def labels_beside(folder: Path, counts: Iterable[int]) -> Labels:
     for name in USUAL:
         try:
             found = read_labels(folder / name) if (folder / name).is_file() else Labels()
-        except InputError:  # nobody has asked for it
+        except InputError:  # it was not asked for
             continue
         if any(found.of(count) for count in counts):
             return found

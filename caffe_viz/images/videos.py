@@ -80,7 +80,7 @@ class Video:
             raise InputError(f"{path} has no frames that can be read.")
         self._need_all(len(packets))
         times = [packet.pts for packet in packets]
-        # AVI has the times of packets only, which stand in another order; those of MPEG may jump.
+        # AVI only has the times of packets, in decoding order; those of MPEG may jump.
         kind = self._container.format
         loose = kind.name == "avi" or kind.flags & TIMES_JUMP or None in times or len({*times}) < len(times)
         keys = [] if loose else [packet.pts for packet in packets if packet.is_keyframe]

@@ -19,8 +19,8 @@ from caffe_viz.server.replies import event_text, refusal, told
 from caffe_viz.server.view import View
 
 LOG = logging.getLogger("caffe_viz")
-QUIET_SECONDS = 15.0  # then something is sent all the same: else nobody learns who is gone
-STILL_HERE = ":\n\n"  # which browsers skip
+QUIET_SECONDS = 15.0  # seconds after which something is sent anyway, to notice clients that are gone
+STILL_HERE = ":\n\n"  # a comment, which browsers skip
 
 Asks = Annotated[list[str], Query(min_length=1, max_length=16)]  # each as "ascent?objective=conv3:16"
 
@@ -42,7 +42,7 @@ async def followed(view: View, asks: Sequence[str]) -> AsyncGenerator[str, None]
 
     Close it (`contextlib.aclosing`) if you may leave the loop early, so that nobody is counted as waiting.
     """
-    events = asyncio.Queue[str](1)  # who reads slowly is told less, not later
+    events = asyncio.Queue[str](1)  # slow readers get fewer events, not later ones
     followers = [asyncio.create_task(_follow(view, text, k, events)) for k, text in enumerate(asks)]
     left = len(followers)
     try:

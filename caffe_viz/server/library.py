@@ -84,7 +84,7 @@ def _stamp(entry: ImageEntry) -> tuple[int, int]:
         return (entry.size, 0)
     try:
         found = entry.file.stat()
-    except OSError:  # reading it will say so
+    except OSError:  # reading it will report that
         return (0, 0)
     return (found.st_size, found.st_mtime_ns)
 

@@ -23,13 +23,13 @@ class Seat:
 
     def __init__(self, name: str, program: str, setup: Setup, limit: float, *, hurried: bool) -> None:
         self.name = name
-        self.busy = ""  # the ticket of what it is at
+        self.busy = ""  # the ticket of the current question
         self.restarts = 0
         self._program, self._setup, self._limit, self._hurried = program, setup, limit, hurried
         self._asks: dict[str, Ask] = {}  # without an answer yet, by ticket
         self._worker: Worker | None = None
         self._failures = 0  # workers in a row that ended before they had begun anything
-        self._why = ""  # this one ends, where more is known than how
+        self._why = ""  # why this worker ends, if more is known than its exit code
         self._clock: asyncio.TimerHandle | None = None
         self._gone = asyncio.Event()
         self._stopping = False
@@ -115,7 +115,7 @@ class Seat:
     def _failed(self, failed: Failed) -> None:
         if failed.ticket:
             self._answered(failed)
-        else:  # so would the next one
+        else:  # the next one would fail too
             self._why, self._failures = failed.reason, TRIES
 
     def _ended(self, ended: Ended) -> None:

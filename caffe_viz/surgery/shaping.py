@@ -57,7 +57,7 @@ def _given(layer: LayerParameter, chosen: Mapping[str, Shape]) -> Iterator[Layer
         other.name = f"{layer.name}_{rest[0]}"
         other.ClearField("top")
         other.top.extend(rest)
-        if layer.type != "HDF5Data":  # what it says of the images is not about the rest
+        if layer.type != "HDF5Data":  # its settings for images do not apply to the other tops
             other.ClearField("unknown")
             for field, _ in layer.ListFields():
                 if field.name == "transform_param" or field.name.endswith("data_param"):

@@ -69,5 +69,5 @@ class Bench:
         heat([[0.0, 1.0]])  # imports the colours
         map_tiles([[[0.0, 1.0]]])  # and the fonts
         for opened in self._opened:
-            with suppress(Exception):  # it only saves time
+            with suppress(Exception):  # this only saves time
                 opened.warm()

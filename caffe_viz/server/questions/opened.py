@@ -23,7 +23,7 @@ from caffe_viz.views.files import stored_layers
 from caffe_viz.views.streams import run_image
 
 BLOBS = 2**28  # bytes of the blobs of the last images
-PROBES = 4  # of nets with several answers, each with weights of its own
+PROBES = 4  # probes kept for nets with several answers; each has its own weights
 
 Blobs = Mapping[str, Array]
 
