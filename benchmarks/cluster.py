@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""What a cluster costs on this machine: time against the local crew, bytes on the wire.
+"""What a cluster costs on this machine: time against the local worker pool, bytes on the wire.
 
     OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/cluster.py [--workers 1 2] [--json FILE]
 
-`ascend` climbs filters of caffenet_cifar10's conv3 by the crew and by `local:N`, the start of the processes
-included in both; `top` looks at small JPEGs in this process and on `local:N`.
+`ascend` climbs filters of caffenet_cifar10's conv3 by the worker pool and by `local:N`, the start of the
+processes included in both; `top` looks at small JPEGs in this process and on `local:N`.
 
 Bytes are those of the sockets of client and scheduler, which are one process here, as tornado's streams send
 and receive them: all of a cluster's go through the scheduler. The headers of TCP and IP are not in them,
@@ -34,7 +34,7 @@ import caffe_viz as cv
 from caffe_viz.images import ImageCollection
 from caffe_viz.network import Network
 from caffe_viz.streaming import PIECE
-from caffe_viz.tasks.connecting import connected
+from caffe_viz.tasks.addresses import connected
 from caffe_viz.top import Search
 
 NET, LAYER = "caffenet_cifar10", "conv3"
@@ -158,7 +158,7 @@ def say_bytes(
 
 
 def say(run: dict[str, Any]) -> dict[str, Any]:
-    pieces, alone = run["pieces"], "crew" if "crew" in run else "here"
+    pieces, alone = run["pieces"], "pool" if "pool" in run else "here"
     print(
         f"{run['what']}, {run['workers']} workers: {alone} {run[alone]:.1f} s, cluster "
         f"{run['seconds']:.1f} s ({run['up']:.1f} s until it is up): "
@@ -185,7 +185,7 @@ def main() -> None:
             filters = given.filters * workers
             alone = timed(lambda n=filters, w=workers: climb(net, n, given.steps, jobs=w))
             made = on_a_cluster(workers, lambda c, n=filters: climb(net, n, given.steps, cluster=c))
-            runs.append(say(made | {"what": "ascend", "crew": alone}))
+            runs.append(say(made | {"what": "ascend", "pool": alone}))
             collection = photographs(Path(folder), given.images * workers)
             alone = timed(lambda collection=collection: search(net, collection, None))
             made = on_a_cluster(workers, lambda c, collection=collection: search(net, collection, c))

@@ -29,7 +29,7 @@ from cluster import record
 from cluster_nothing import Nothing
 
 from caffe_viz.tasks import Cluster
-from caffe_viz.tasks.connecting import connected
+from caffe_viz.tasks.addresses import connected
 
 LINES = 20
 

@@ -1,4 +1,4 @@
-"""Many images through one net: in batches, the next ones read while the net is at work."""
+"""Run many images through one net in batches, reading ahead while the net computes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from caffe_viz.images import ImageCollection
 from caffe_viz.network import Network
 from caffe_viz.probe import forward_alone
 from caffe_viz.surgery import with_batch
-from caffe_viz.tasks import Cluster, Death, Here, Pictures, Ranges, Run, Tell, cut, stop
+from caffe_viz.tasks import Cluster, Execution, ImageChunk, InProcess, Ranges, Tell, WorkerDeath, cut, stop
 
 Array = NDArray[np.float32]
 
@@ -28,7 +28,7 @@ BYTES = 2**28  # of a batch's blobs
 
 
 class Failed(NamedTuple):
-    """An image that was passed over, by its number, and why."""
+    """An image that was skipped, by its number, and why."""
 
     number: int
     reason: str
@@ -40,7 +40,7 @@ def passed_over(failed: Sequence[Failed]) -> str:
 
 
 def need_one(reasons: Sequence[str], seen: int) -> None:
-    """Raises InputError if all of the images that were `seen` failed, each for one of `reasons`."""
+    """Raise InputError if all images that were `seen` failed, each for one of `reasons`."""
     if reasons and len(reasons) == seen:
         others = f" (and {seen - 1} more images)" if seen > 1 else ""
         raise InputError(f"{reasons[0].rstrip('.')}{others}.")
@@ -48,7 +48,7 @@ def need_one(reasons: Sequence[str], seen: int) -> None:
 
 @dataclass(frozen=True)
 class Progress:
-    """Images done, of how many; `note` says which were passed over, and why."""
+    """How many images are done, of how many; `note` says which were skipped, and why."""
 
     done: int
     total: int
@@ -65,12 +65,12 @@ class Batch:
 
     @property
     def size(self) -> int:
-        """Images that this batch took, failed ones too."""
+        """The number of images in this batch, including failed ones."""
         return len(self.numbers) + len(self.failed)
 
     @property
     def covered(self) -> Ranges:
-        """Their numbers, which follow each other."""
+        """Their numbers, which are consecutive."""
         first = min((*self.numbers, *(one.number for one in self.failed)), default=0)
         return Ranges.of(first, first + self.size)
 
@@ -88,12 +88,12 @@ def joined(batches: Sequence[Batch]) -> Batch:
     return Batch(numbers, whole, tuple(failed for batch in some for failed in batch.failed))
 
 
-def in_order(batches: Iterable[Batch | Death]) -> Iterator[Batch]:
+def in_order(batches: Iterable[Batch | WorkerDeath]) -> Iterator[Batch]:
     """Batches that come in any order by their numbers, from 0 on: each waits for those before it."""
     waiting: dict[int, Batch] = {}
     number = 0
     for batch in batches:
-        if isinstance(batch, Death):
+        if isinstance(batch, WorkerDeath):
             continue
         waiting[batch.covered.ends[0][0]] = batch
         while number in waiting:
@@ -122,7 +122,7 @@ class Runner:
         self._forward = forward_alone(net)
 
     def __call__(self, pixels: Array, *blobs: str) -> dict[str, Array]:
-        """Pixels (n, C, H, W), any n -> its blobs, or others on the way to them, (n, ...)."""
+        """Run pixels (n, C, H, W), any n, and return its blobs, or others on the way to them, (n, ...)."""
         names = blobs or self.blobs
         parts = [self._run(pixels[i : i + self.batch], names) for i in range(0, len(pixels), self.batch)]
         return {name: np.concatenate([part[name] for part in parts]) for name in names}
@@ -135,9 +135,9 @@ class Runner:
     def stream(
         self, pixels: Callable[[int], Array], numbers: Sequence[int], views: int = 1
     ) -> Iterator[Batch]:
-        """The blobs for images by number; `pixels` makes the V = `views` (V, C, H, W) of one.
+        """Yield the blobs for images by number; `pixels` returns the V = `views` (V, C, H, W) of one.
 
-        Images of which `pixels` raises InputError, or of which a blob is not finite, are passed over.
+        Images for which `pixels` raises InputError, or of which a blob is not finite, are skipped.
         """
         size = max(1, self.batch // views)
         rest = iter(numbers)
@@ -212,11 +212,11 @@ class OnImages:
         """Load the net, if it is not."""
         self.runner  # noqa: B018  # a cached property
 
-    def pixels(self, some: Pictures, number: int) -> Array:
+    def pixels(self, some: ImageChunk, number: int) -> Array:
         """(V, C, H, W) of an image."""
         return self.part.pixels(some.load(number), name=some.name(number))[None]
 
-    def batches(self, some: Pictures) -> Iterator[Batch]:
+    def batches(self, some: ImageChunk) -> Iterator[Batch]:
         """The blobs of some of the images."""
         for batch in self.runner.stream(lambda n: self.pixels(some, n), some.numbers, self.views):
             yield batch
@@ -236,8 +236,8 @@ class OnImages:
         """The same work, on that engine: another machine might choose another one."""
         return replace(self, network=replace(self.network, engine=engine))
 
-    def named(self, piece: Pictures) -> str:
-        """As of `tasks.Work`."""
+    def named(self, piece: ImageChunk) -> str:
+        """Implements `tasks.Work`."""
         return str(piece)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -245,9 +245,9 @@ class OnImages:
 
 
 class Batched(OnImages):
-    """As of `tasks.Work`: the reports are batches."""
+    """Implements `tasks.Work`: the reports are batches."""
 
-    def open(self) -> Callable[[Pictures], Iterator[Batch]]:
+    def open(self) -> Callable[[ImageChunk], Iterator[Batch]]:
         self.load()
         return self.batches
 
@@ -264,7 +264,7 @@ def reports(
     """
     missing = done.missing(len(collection))
     if cluster is None:
-        run: Run[Pictures, Any] = Here(work)
+        run: Execution[ImageChunk, Any] = InProcess(work)
         pieces = cut(collection, missing)
     else:
         run = cluster.running(work.of_engine(work.runner.engine))

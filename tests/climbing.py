@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from caffe_viz.ascent.crew import Crew
-from caffe_viz.ascent.worker import Batch, Job, Tick
-from caffe_viz.tasks import Here, Run
+from caffe_viz.ascent.worker import Batch, BatchProgress, Job
+from caffe_viz.ascent.worker_pool import WorkerPool
+from caffe_viz.tasks import Execution, InProcess
 
 
-def here(job: Job, jobs: int) -> Run[Batch, Tick]:
-    """In place of `Crew`: climbs in this process."""
-    return Here(job)
+def here(job: Job, jobs: int) -> Execution[Batch, BatchProgress]:
+    """In place of `WorkerPool`: climbs in this process."""
+    return InProcess(job)
 
 
-def crew(job: Job, jobs: int) -> Run[Batch, Tick]:
+def worker_pool(job: Job, jobs: int) -> Execution[Batch, BatchProgress]:
     """Other processes only where several are asked for."""
-    return here(job, jobs) if jobs == 1 else Crew(job, jobs)
+    return here(job, jobs) if jobs == 1 else WorkerPool(job, jobs)

@@ -81,9 +81,9 @@ def layer_types() -> Iterator[None]:
 @pytest.fixture
 def climbing_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ascents of one job climb in this process."""
-    from climbing import crew
+    from climbing import worker_pool
 
-    monkeypatch.setattr("caffe_viz.ascent.Crew", crew)
+    monkeypatch.setattr("caffe_viz.ascent.WorkerPool", worker_pool)
 
 
 @pytest.fixture

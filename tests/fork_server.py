@@ -25,7 +25,7 @@ from caffe_viz.processes import ONE_THREAD
 
 PRELOADED = [
     "fork_server", "pytest", "torch", "scipy.ndimage", "skimage.transform", "skimage.io", "matplotlib.figure", "matplotlib.backends.backend_agg",
-    "caffe_viz.cli", "caffe_viz.ascent.worker", "caffe_viz.server.worker", "caffe_viz.tasks.member", "caffe_viz.engine.pycaffe", "caffe_viz.engine.evaluator",
+    "caffe_viz.cli", "caffe_viz.ascent.worker", "caffe_viz.server.worker", "caffe_viz.tasks.cluster_worker", "caffe_viz.engine.pycaffe", "caffe_viz.engine.evaluator",
     "distributed", "distributed.nanny", "distributed.http.worker",
 ]  # fmt: skip
 CONTEXT = multiprocessing.get_context("forkserver")

@@ -12,16 +12,16 @@ from scipy.ndimage import affine_transform, gaussian_filter
 from caffe_viz.ascent.arrays import Arrays, HostArrays, gaussian
 from caffe_viz.ascent.canvas import Canvas, Fourier, Pixels, colours_of
 from caffe_viz.ascent.optimizers import Adam, NormalizedSteps
+from caffe_viz.ascent.pixel_range import PixelRange
 from caffe_viz.ascent.recipe import METHODS, Recipe
 from caffe_viz.ascent.transforms import Draws, RandomAffine, RandomBlur, RandomGrayscale, Roll, Transform
-from caffe_viz.ascent.units import Units
 from caffe_viz.errors import InputError
 from caffe_viz.images import Preprocess
 from caffe_viz.images.decoding import LUMA
 
-BGR = Units.of(Preprocess(scale=0.5), 3)
-RGB = Units.of(Preprocess(channel_order="RGB"), 3)
-DATA = Units.of(None, 7)
+BGR = PixelRange.of(Preprocess(scale=0.5), 3)
+RGB = PixelRange.of(Preprocess(channel_order="RGB"), 3)
+DATA = PixelRange.of(None, 7)
 TRANSFORMS = [
     RandomAffine(15, 0.07, (0.75, 1.25)), RandomBlur((0, 1, 2)), RandomGrayscale(0.7), Roll(4),
 ]  # fmt: skip
@@ -53,7 +53,7 @@ def agree(arrays: Arrays, function: Any, x: np.ndarray, pulled: Any, seed: np.nd
     [(BGR, (2, 3, 12, 15)), (RGB, (2, 3, 13, 10)), (DATA, (2, 7, 5, 12)), (DATA, (2, 7)), (DATA, (2, 7, 9)), (DATA, (1, 7, 3, 4, 6))],
     ids=lambda v: str(v) if isinstance(v, tuple) else "",
 )  # fmt: skip
-def test_the_pullback_of_a_canvas(arrays: Arrays, canvas: Canvas, units: Units, shape: Any) -> None:
+def test_the_pullback_of_a_canvas(arrays: Arrays, canvas: Canvas, units: PixelRange, shape: Any) -> None:
     x = np.stack([canvas.start(np.random.default_rng(i), shape[1:], units, 3) for i in range(shape[0])])
     images, pull = canvas.images(arrays, arrays.put(x), units, shape)
     assert images.shape == shape
@@ -65,7 +65,7 @@ def test_the_pullback_of_a_canvas(arrays: Arrays, canvas: Canvas, units: Units, 
 
 
 @pytest.mark.parametrize("units", [BGR, RGB])
-def test_a_given_image_comes_back_from_its_coefficients(arrays: Arrays, units: Units) -> None:
+def test_a_given_image_comes_back_from_its_coefficients(arrays: Arrays, units: PixelRange) -> None:
     shares = np.random.default_rng(0).uniform(0.1, 0.9, (3, 9, 14)).astype(np.float32)
     image = units.black.reshape(3, 1, 1) + (units.white - units.black).reshape(3, 1, 1) * shares
     params = Fourier().of(image, units)
@@ -103,7 +103,9 @@ def test_a_step_in_colours_is_one_in_the_blobs_order() -> None:
 
 @pytest.mark.parametrize("transform", TRANSFORMS, ids=lambda t: type(t).__name__)
 @pytest.mark.parametrize(("units", "shape"), [(BGR, (4, 3, 200, 120)), (DATA, (4, 7, 5, 40))])
-def test_the_pullback_of_a_transform(arrays: Arrays, transform: Transform, units: Units, shape: Any) -> None:
+def test_the_pullback_of_a_transform(
+    arrays: Arrays, transform: Transform, units: PixelRange, shape: Any
+) -> None:
     def run(values: Any) -> Any:
         return transform(arrays, values, units, Draws.of(0, [1, 2, 3, 4]))
 

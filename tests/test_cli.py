@@ -197,7 +197,7 @@ INTERRUPTED = """
 import os, signal, sys
 from caffe_viz.ascent import Ascending
 from caffe_viz.cli import main
-from caffe_viz.ascent.crew import Crew
+from caffe_viz.ascent.worker_pool import WorkerPool
 noted = Ascending._progress
 def late(self, event):
     progress = noted(self, event)
@@ -207,7 +207,7 @@ def early(self, batches):
     os.kill(os.getpid(), signal.SIGINT)
     yield
 if sys.argv.pop(1) == "early":
-    Crew.run = early
+    WorkerPool.run = early
 else:
     Ascending._progress = late
 main()

@@ -33,12 +33,12 @@ from caffe_viz.images import ImageCollection
 from caffe_viz.netdef import NetParameter
 from caffe_viz.network import Network
 from caffe_viz.streaming import Batch, Failed, OnImages, in_order, joined
-from caffe_viz.tasks import Cluster, Death, Ranges, member, parcels
-from caffe_viz.tasks.connecting import connected
+from caffe_viz.tasks import Cluster, Ranges, WorkerDeath, cluster_worker, parcels
+from caffe_viz.tasks.addresses import connected
 from caffe_viz.top import Top
-from caffe_viz.top.standing import Standing
+from caffe_viz.top.top_k import TopK
 from caffe_viz.views.classified import Classified
-from caffe_viz.views.topmost import searching
+from caffe_viz.views.top_patches import searching
 
 distributed: Any = pytest.importorskip("distributed", reason="dask is not installed")
 PATIENCE = 120  # seconds
@@ -94,8 +94,8 @@ def test_standings_in_any_order_are_one(
     for first, last in ranges_of(ends):
         batch = batch_of(first, last, failed, values)
         good = list(batch.numbers)
-        parts.append(Standing.of(count, batch, values[good] if good else np.empty((0, 3, 1), np.float32)))
-    found = any_order(parts, Standing.joined, rng)
+        parts.append(TopK.of(count, batch, values[good] if good else np.empty((0, 3, 1), np.float32)))
+    found = any_order(parts, TopK.joined, rng)
     used = [n for n in range(ends[-1]) if n not in failed]
     assert found.done == Ranges.of(0, ends[-1])
     assert [one.number for one in found.failed] == [n for n in range(ends[-1]) if n in failed]
@@ -117,7 +117,7 @@ def test_batches_in_any_order_are_one(ends: list[int], failed: set[int], rng: ra
     parts = [batch_of(first, last, failed, values) for first, last in ranges_of(ends)]
     mixed = rng.sample(parts, len(parts))
     whole = batch_of(0, ends[-1], failed, values)
-    for found in (joined(mixed), joined(list(in_order([Death(0, "why"), *mixed])))):
+    for found in (joined(mixed), joined(list(in_order([WorkerDeath(0, "why"), *mixed])))):
         assert (found.numbers, found.failed) == (whole.numbers, whole.failed)
         np.testing.assert_array_equal(found.values.get("a", []), whole.values.get("a", []))
 
@@ -181,7 +181,7 @@ def climbing_of(net: Network, **more: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def here(net: Network, folder: Path) -> tuple[Ascent, Top, bytes, Classified]:
-    """What this process and its own crew make."""
+    """What this process and its own worker pool make."""
     photos = folder / "photos"
     path = folder / "here.npz"
     cv.features(net, photos, BLOBS, output=path)
@@ -247,7 +247,7 @@ def test_a_death_is_told_and_nothing_is_counted_twice(client: Any, tmp_path: Pat
     with Cluster(client).running(work) as run:
         reports = run.run(range(8))
         for report in reports:
-            if isinstance(report, Death):
+            if isinstance(report, WorkerDeath):
                 deaths.append(report.piece)
                 run._end()  # the slow one ends now
             else:
@@ -329,12 +329,12 @@ def test_a_search_goes_on_wherever_it_was_begun(client: Any, net: Network, folde
     photos = ImageCollection.of(folder / "photos")
     for cluster in (client, None):
         search = searching(net, photos, "conv2", None, 3, file, cluster=cluster)
-        before = search.standing.seen
+        before = search.top_k.seen
         for _ in search:
-            if search.standing.seen > before:
+            if search.top_k.seen > before:
                 break
         search.save()
-        assert search.standing.seen == before + 32
+        assert search.top_k.seen == before + 32
     same(cv.top_images(net, photos, "conv2", count=3, state_file=file, cluster=client).top, here[1])
 
 
@@ -369,7 +369,7 @@ def test_on_each_engine(client: Any, net: Network, engine: str) -> None:
 
 
 def test_another_version_is_refused(client: Any) -> None:
-    found = client.submit(member.do, "run", "0.0.0", "", b"", pure=False).result(PATIENCE)
+    found = client.submit(cluster_worker.do, "run", "0.0.0", "", b"", pure=False).result(PATIENCE)
     assert f"has caffe_viz {cv.__version__}, and this is 0.0.0" in str(found.error)
 
 
@@ -409,7 +409,7 @@ def test_an_address_is_one_of_three(address: str) -> None:
 
 
 def test_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("caffe_viz.tasks.connecting.WAIT", "1s")
+    monkeypatch.setattr("caffe_viz.tasks.addresses.WAIT", "1s")
     with (
         pytest.raises(RunError, match=r"^--cluster tcp://127.0.0.1:9: no scheduler answers there"),
         connected("tcp://127.0.0.1:9"),
@@ -486,7 +486,7 @@ def test_a_network_is_the_same_elsewhere(net: Network, folder: Path, monkeypatch
 
 def test_here_needs_no_dask(tmp_path: Path) -> None:
     code = (
-        "import sys, caffe_viz.cli.app, caffe_viz.views, caffe_viz.tasks.cluster, caffe_viz.tasks.connecting\n"
+        "import sys, caffe_viz.cli.app, caffe_viz.views, caffe_viz.tasks.cluster, caffe_viz.tasks.addresses\n"
         "assert not {'dask', 'distributed'} & {*sys.modules}, 'loaded'"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -502,7 +502,7 @@ def told(self, event):
     print("done", found.done, file=sys.stderr, flush=True)
     return found
 
-progress, ascent.Ascending._progress = ascent.Ascending._progress, told
+progress, ascent.RunningAscent._progress = ascent.RunningAscent._progress, told
 main()
 """
 

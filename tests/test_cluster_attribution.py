@@ -21,14 +21,14 @@ from typer.testing import CliRunner
 
 import caffe_viz as cv
 from caffe_viz.attribution import Settings
-from caffe_viz.attribution.asking import Asking, Found, Given, collected
 from caffe_viz.attribution.explaining import Explain
+from caffe_viz.attribution.queries import NamedImage, NetQueries, QueryResults, collected
 from caffe_viz.cli.app import app
 from caffe_viz.errors import InputError
 from caffe_viz.evaluation import Sanity, cases, curves, sanity
 from caffe_viz.evaluation.trials import Trial
 from caffe_viz.network import Network
-from caffe_viz.tasks import Here, stop
+from caffe_viz.tasks import InProcess, stop
 from caffe_viz.views.attributed import Attributed
 from caffe_viz.views.evaluated import Evaluated
 
@@ -44,13 +44,13 @@ FEW = Settings(samples=3, steps=4, patch=6, stride=6)
 def test_what_is_found_in_any_order_is_one(some: list[set[int]], rng: random.Random) -> None:
     """Two by two, any with any; what is in two of them would count twice."""
     own = [one.difference(*some[:n]) for n, one in enumerate(some)]
-    parts = [Found({n: n**2 for n in one}) for one in own]
+    parts = [QueryResults({n: n**2 for n in one}) for one in own]
     while len(parts) > 1:
         one, other = (parts.pop(rng.randrange(len(parts))) for _ in range(2))
         parts.append(one.take(other))
     assert parts[0] == {n: n**2 for one in some for n in one}
     with pytest.raises(ValueError, match="is in both"):
-        parts[0].take(Found({min(some[0]): 0}))
+        parts[0].take(QueryResults({min(some[0]): 0}))
 
 
 # --- the real thing -----------------------------------------------------------------
@@ -162,7 +162,7 @@ def test_ctrl_c_keeps_the_cases_that_are_finished(
     until(lambda: not any(client.processing().values()))  # nothing is left behind
 
 
-class Backwards(Here[Any, Any]):
+class Backwards(InProcess[Any, Any]):
     """A run that begins with the last piece."""
 
     def run(self, pieces: Iterable[Any]) -> Iterator[Any]:
@@ -174,8 +174,8 @@ def test_cases_that_end_in_another_order_keep_their_names(
     net: Network, folder: Path, here: Any, check: str
 ) -> None:
     whole = getattr(here[1], check)
-    images = [Given(f"{n}", np.asarray(Image.open(folder / "photos" / f"{n}.png"))) for n in (0, 2)]
-    asking = Asking(net)
+    images = [NamedImage(f"{n}", np.asarray(Image.open(folder / "photos" / f"{n}.png"))) for n in (0, 2)]
+    asking = NetQueries(net)
 
     def enough(share: float) -> None:
         if share > 0.5:
@@ -216,7 +216,7 @@ def test_the_same_with_one_worker(
     grown: Callable[[int], Any], net: Network, folder: Path, here: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It looks at two images at a time."""
-    monkeypatch.setattr("caffe_viz.attribution.asking.LOOKED", 2)
+    monkeypatch.setattr("caffe_viz.attribution.queries.LOOKED", 2)
     same_attributed(attributed(net, folder, grown(1)), here[0])
 
 
@@ -225,8 +225,8 @@ def test_random_weights_are_gone_whatever_happens(
     grown: Callable[[int], Any], there: bool, net: Network
 ) -> None:
     """Of a trial that fails; and of one that is asked to stop, which finds nothing."""
-    asking, pixels = Asking(net, ("fc",)), np.random.default_rng(0).normal(size=(3, 12, 12))
-    image = Given("a", pixels.astype(np.float32))
+    asking, pixels = NetQueries(net, ("fc",)), np.random.default_rng(0).normal(size=(3, 12, 12))
+    image = NamedImage("a", pixels.astype(np.float32))
     client = grown(1) if there else None
     trial = Trial(0, image, 1, (), None, FEW, broken, 0)
 
@@ -249,9 +249,9 @@ def test_a_killed_worker_costs_its_piece_only(
     grown: Callable[[int], Any], folder: Path, tmp_path: Path
 ) -> None:
     """It is told who died of what, and all is as it would be."""
-    asking, notes = Asking(Network(folder / "deploy.prototxt", folder / "net.caffemodel")), list[str]()
+    asking, notes = NetQueries(Network(folder / "deploy.prototxt", folder / "net.caffemodel")), list[str]()
     rng = np.random.default_rng(0)
-    images = [Given(f"image {n}", rng.random((3, 12, 12), np.float32)) for n in range(4)]
+    images = [NamedImage(f"image {n}", rng.random((3, 12, 12), np.float32)) for n in range(4)]
     pieces: list[Any] = [
         Explain(n, one, (1,), ("smoothgrad",), None, FEW, False) for n, one in enumerate(images)
     ]

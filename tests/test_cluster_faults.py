@@ -27,8 +27,8 @@ import caffe_viz as cv
 from caffe_viz.ascent import ascend
 from caffe_viz.errors import RunError
 from caffe_viz.network import Network
-from caffe_viz.tasks import Cluster, Death
-from caffe_viz.tasks.connecting import connected
+from caffe_viz.tasks import Cluster, WorkerDeath
+from caffe_viz.tasks.addresses import connected
 
 distributed: Any = pytest.importorskip("distributed", reason="dask is not installed")
 IMAGES = 600
@@ -51,11 +51,11 @@ def begun(folder: Path) -> list[int]:
     return sorted(int(path.name.split()[0]) for path in folder.glob("[0-9]*"))
 
 
-def done(run: Any, numbers: int) -> tuple[list[Any], list[Death]]:
+def done(run: Any, numbers: int) -> tuple[list[Any], list[WorkerDeath]]:
     """What a run says of so many numbers."""
     told = list(run.run(range(numbers)))
-    return sorted(x for x in told if not isinstance(x, Death | str)), [
-        x for x in told if isinstance(x, Death)
+    return sorted(x for x in told if not isinstance(x, WorkerDeath | str)), [
+        x for x in told if isinstance(x, WorkerDeath)
     ]
 
 
@@ -354,7 +354,7 @@ def test_a_connection_that_is_cut(processes: Callable[[], Processes], tmp_path: 
                     wire.cut()
                 else:
                     (tmp_path / "gate").touch()
-            elif isinstance(report, Death):
+            elif isinstance(report, WorkerDeath):
                 assert report.reason == "the scheduler was gone"
                 cut += 1
             else:
@@ -369,7 +369,7 @@ import sys
 from pathlib import Path
 from cluster_work import Gated
 from caffe_viz.tasks import Cluster
-from caffe_viz.tasks.connecting import connected
+from caffe_viz.tasks.addresses import connected
 with connected(sys.argv[1]) as client, Cluster(client).running(Gated(Path(sys.argv[2]))) as run:
     list(run.run(range(9)))
 """
@@ -393,7 +393,7 @@ def test_the_client_is_killed(processes: Callable[[], Processes], tmp_path: Path
 
 DISTURBED = """
 import os, sys
-import caffe_viz.tasks.connecting as connecting
+import caffe_viz.tasks.addresses as connecting
 import caffe_viz.top.search as search
 from caffe_viz.cli import main
 
@@ -434,7 +434,7 @@ def test_the_command_is_ended_then_the_scheduler_dies(
         until(lambda: not any(client.processing().values()))
     ended = disturbed(words, living.file, signal.SIGKILL, living.scheduler.pid)
     assert ended.returncode == 1, ended.stderr
-    assert f"going on after {first:,} images" in ended.stderr
+    assert f"resuming after {first:,} images" in ended.stderr
     assert ended.stderr.splitlines()[-1] == (
         "caffe-viz: the connection to the cluster is lost: no scheduler answers any more."
     )

@@ -25,7 +25,7 @@ from caffe_viz.report.asked import Asked, Attributed, Climbed, Parts, Report, to
 from caffe_viz.report.plan import Part
 from caffe_viz.report.shelf import Made
 from caffe_viz.report.subject import Subject
-from caffe_viz.tasks import Cluster, Here, Run
+from caffe_viz.tasks import Cluster, Execution, InProcess
 from caffe_viz.views.colours import colours
 
 pytest.importorskip("distributed", reason="dask is not installed")
@@ -44,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     clusters.write_noise(made / "photos", IMAGES)
     (made / "photos" / "7.png").write_bytes(b"no image")
     with clusters.parcels_apart(made), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("caffe_viz.ascent.Crew", here)  # without a cluster
+        patch.setattr("caffe_viz.ascent.WorkerPool", here)  # without a cluster
         yield made
 
 
@@ -64,7 +64,7 @@ def test_workers_read_the_photographs_whose_colours_are_measured(
     collection = ImageCollection.of(folder / "photos")
     alone = colours(collection)
     with monkeypatch.context() as patch:  # in whatever order they come
-        patch.setattr(Here, "run", lambda here, pieces, run=Here.run: run(here, list(pieces)[::-1]))
+        patch.setattr(InProcess, "run", lambda here, pieces, run=InProcess.run: run(here, list(pieces)[::-1]))
         assert colours(collection) == alone
     monkeypatch.setattr(ImageCollection, "load", None)  # in this process
     assert alone is not None
@@ -136,7 +136,10 @@ def test_a_part_on_each_engine(client: Any, net: Network, folder: Path, engine: 
     """By a worker as by this process; the names of the classes are those of the file beside the net."""
     subject = Subject.of(replace(net, engine=engine), [folder / "photos" / "0.png"])
     parts = [Climbed("a", "fc", "fc", (4, 1)), Attributed("b", "occlusion", 0, "occlusion")]
-    runs: list[Run[Asked, Report]] = [Here(Parts.of(subject)), Cluster(client).running(Parts.of(subject))]
+    runs: list[Execution[Asked, Report]] = [
+        InProcess(Parts.of(subject)),
+        Cluster(client).running(Parts.of(subject)),
+    ]
     found: list[dict[str, Made | None]] = []
     for run in runs:
         with run:

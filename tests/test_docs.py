@@ -58,7 +58,7 @@ def folder(tmp_path: Path, layer_types: None, monkeypatch: pytest.MonkeyPatch) -
     for k in range(4):
         save_png(tmp_path / "photos" / f"cat_{k}.png", cat[:280, 30 * k : 280 + 30 * k])
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("caffe_viz.ascent.Crew", climbing.here)
+    monkeypatch.setattr("caffe_viz.ascent.WorkerPool", climbing.here)
     monkeypatch.setattr(Server, "wait", lambda server: server.stop())  # a live view ends when it has begun
     return tmp_path
 

@@ -17,8 +17,8 @@ from caffe_viz.ascent.arrays import HostArrays
 from caffe_viz.ascent.climb import Climb, Goal
 from caffe_viz.ascent.evaluators import CaffeEvaluator, evaluator
 from caffe_viz.ascent.optimizers import normalized
+from caffe_viz.ascent.pixel_range import PixelRange
 from caffe_viz.ascent.recipe import Recipe
-from caffe_viz.ascent.units import Units
 from caffe_viz.checking import check_messages
 from caffe_viz.netdef import NetParameter, State, make_blob, parse_net, with_state
 from caffe_viz.objectives import Neuron
@@ -230,7 +230,7 @@ def test_gradients_and_steps_of_the_auxiliary_net_are_right(engine: str, text: s
     assert off(image, up, score) < 0.01
     goals = [Goal(Neuron(aux.layer, 1), 0, "unit")] * batch
     recipe = Recipe.of("plain", steps=1, rate=32, start=image[0])  # a pixel is 1/64
-    climb = Climb(goals, [aux], lambda _: evaluate, recipe, Units.of(None, image.shape[1]))
+    climb = Climb(goals, [aux], lambda _: evaluate, recipe, PixelRange.of(None, image.shape[1]))
     for _ in climb:
         pass
     if not up[0].any():  # it began elsewhere

@@ -55,7 +55,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def quick() -> Iterator[None]:
     """Ascents climb in this process."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ascent, "Crew", climbing.here)
+        patch.setattr(ascent, "WorkerPool", climbing.here)
         yield
 
 

@@ -12,7 +12,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 import caffe_viz as cv
-from caffe_viz.ascent import METHODS, Ascent, Pixels, Recipe, Units, ascend
+from caffe_viz.ascent import METHODS, Ascent, PixelRange, Pixels, Recipe, ascend
 from caffe_viz.ascent.climb import Climb
 from caffe_viz.ascent.evaluators import evaluator
 from caffe_viz.ascent.goals import goals_of, octave_sizes
@@ -105,7 +105,7 @@ def test_the_value_is_that_of_the_picture_itself(engine: str, net: Any) -> None:
     values = [real.blobs["conv3"].data[n, f].mean() for n, f in enumerate((5, 9))]
     np.testing.assert_allclose(found.values, values, rtol=1e-3)
     np.testing.assert_array_equal(found.values, found.curve[:, -1])
-    shares = Units.of(cv.preprocess_near(net.folder / "deploy.prototxt"), 3).share(found.images)
+    shares = PixelRange.of(cv.preprocess_near(net.folder / "deploy.prototxt"), 3).share(found.images)
     assert shares.min() >= -1e-5
     assert shares.max() <= 1 + 1e-5
     assert found.bounded
@@ -262,7 +262,7 @@ def test_one_copy_to_the_host_at_the_end(files: tuple[Path, Path]) -> None:
     aux = auxiliary_net(message, goals[0].objective, batch=4, size=(32, 32))
     made = evaluator(aux, weights, "torch", "cpu")
     recipe = Recipe.of("natural", steps=40)
-    climb = Climb(goals, [aux], lambda _: made, recipe, Units.of(cv.Preprocess(), 3))
+    climb = Climb(goals, [aux], lambda _: made, recipe, PixelRange.of(cv.Preprocess(), 3))
     for _ in climb:
         pass
     images = climb.snapshot().images

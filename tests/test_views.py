@@ -15,13 +15,13 @@ from commands import ran
 
 import caffe_viz as cv
 from caffe_viz.ascent import BATCH
-from caffe_viz.ascent.worker import Batch, Tick
+from caffe_viz.ascent.worker import Batch, BatchProgress
 from caffe_viz.errors import InputError, RunError
 from caffe_viz.images import save_png
 from caffe_viz.netdef import NetParameter, make_blob, parse_net
 from caffe_viz.network import Network
 from caffe_viz.probe import relu_state
-from caffe_viz.tasks import Here
+from caffe_viz.tasks import InProcess
 
 PNG = b"\x89PNG"
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -174,10 +174,10 @@ def test_an_interrupt_in_maximize_keeps_what_there_is(cifar: Any) -> None:
     assert found.ascent.filters == (0, 1, 2, 3)
 
 
-class GoneAfterOne(Here[Batch, Tick]):
+class GoneAfterOne(InProcess[Batch, BatchProgress]):
     """Ends as a cluster that is lost after the first batch."""
 
-    def run(self, pieces: Iterable[Batch]) -> Iterator[Tick]:
+    def run(self, pieces: Iterable[Batch]) -> Iterator[BatchProgress]:
         yield from super().run([next(iter(pieces))])
         raise RunError("the connection is lost.")
 
@@ -186,8 +186,10 @@ def test_a_failure_in_maximize_keeps_what_there_is(
     cifar: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     whole = cv.maximize(cifar, "conv2", range(BATCH), steps=2)
-    monkeypatch.setattr("caffe_viz.ascent.Crew", lambda job, jobs: GoneAfterOne(job))
-    with pytest.warns(cv.CaffeVizWarning, match=r"the connection is lost\. What was made by then is kept"):
+    monkeypatch.setattr("caffe_viz.ascent.WorkerPool", lambda job, jobs: GoneAfterOne(job))
+    with pytest.warns(
+        cv.CaffeVizWarning, match=r"the connection is lost\. What was finished by then is kept"
+    ):
         found = cv.maximize(cifar, "conv2", range(BATCH + 1), steps=2)
     assert (found.failure, found.ascent.filters) == ("the connection is lost.", tuple(range(BATCH)))
     np.testing.assert_array_equal(found.ascent.images, whole.ascent.images)

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from caffe_viz.ascent.canvas import Fourier, Pixels, colours_of
 from caffe_viz.ascent.climb import fitted
-from caffe_viz.ascent.crew import Crew
 from caffe_viz.ascent.goals import canvas_size, goals_of, octave_sizes
 from caffe_viz.ascent.optimizers import Adam, NormalizedSteps
+from caffe_viz.ascent.pixel_range import PixelRange
 from caffe_viz.ascent.recipe import DREAM, INVERT, METHODS, Recipe
 from caffe_viz.ascent.result import Ascent
 from caffe_viz.ascent.transforms import RandomAffine, RandomBlur, RandomGrayscale, Roll
-from caffe_viz.ascent.units import Units
-from caffe_viz.ascent.worker import Batch, Job, Tick, climbs, ticks
+from caffe_viz.ascent.worker import Batch, BatchProgress, Job, climbs, progress
+from caffe_viz.ascent.worker_pool import WorkerPool
 from caffe_viz.backend import chosen as chosen_engine
 from caffe_viz.checking import announce, check_messages, raise_for
 from caffe_viz.errors import InputError
@@ -31,17 +31,17 @@ from caffe_viz.layers_file import loaded_files
 from caffe_viz.netdef import NetParameter, read_weights
 from caffe_viz.objectives import Objective
 from caffe_viz.surgery import auxiliary_net, held, input_shapes
-from caffe_viz.tasks import Cluster, Death, Run
+from caffe_viz.tasks import Cluster, Execution, WorkerDeath
 
 __all__ = [
     "DREAM",
     "INVERT",
     "METHODS",
     "Adam",
-    "Ascending",
     "Ascent",
     "Fourier",
     "NormalizedSteps",
+    "PixelRange",
     "Pixels",
     "Progress",
     "RandomAffine",
@@ -49,7 +49,7 @@ __all__ = [
     "RandomGrayscale",
     "Recipe",
     "Roll",
-    "Units",
+    "RunningAscent",
     "ascend",
     "canvas_size",
     "colours_of",
@@ -68,17 +68,17 @@ class Progress:
 
 
 @dataclass
-class Ascending:
+class RunningAscent:
     """An ascent in progress: iterate for its `Progress`; after `stop`, `result` has the best so far."""
 
     job: Job
     batches: tuple[Batch, ...]
-    running: Callable[[Job], Run[Batch, Tick]]  # who climbs
+    running: Callable[[Job], Execution[Batch, BatchProgress]]  # what runs the ascent
     layer: str
     filters: tuple[int, ...]
     pids: tuple[int, ...] = ()
     _running: weakref.ref[Generator[Progress, None, None]] | None = None
-    _ticks: dict[Batch, Tick] = field(default_factory=dict)
+    _reports: dict[Batch, BatchProgress] = field(default_factory=dict)
     _frames: dict[Batch, list[Any]] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Progress]:
@@ -93,8 +93,8 @@ class Ascending:
         """
         climb_of = climbs(self.job)
         for batch in self.batches:
-            for tick in ticks(self.job, batch, climb_of(batch), watched=True):
-                yield self._progress(tick)
+            for report in progress(self.job, batch, climb_of(batch), watched=True):
+                yield self._progress(report)
 
     def stop(self) -> None:
         """Stop early. Not needed if you leave the loop with `break`."""
@@ -103,33 +103,33 @@ class Ascending:
             running.close()
 
     def _run(self) -> Generator[Progress, None, None]:
-        with self.running(self.job) as crew:
+        with self.running(self.job) as pool:
             try:
-                for event in crew.run(self.batches):
-                    self.pids = crew.pids
+                for event in pool.run(self.batches):
+                    self.pids = pool.pids
                     yield self._progress(event)
             except (GeneratorExit, KeyboardInterrupt):
-                for tick in crew.stop():
-                    self._take(tick)
+                for report in pool.stop():
+                    self._take(report)
                 raise
         self.pids = ()
 
-    def _progress(self, event: Tick | Death) -> Progress:
+    def _progress(self, event: BatchProgress | WorkerDeath) -> Progress:
         note = ""
-        if isinstance(event, Death):
-            self._ticks.pop(event.piece, None)
+        if isinstance(event, WorkerDeath):
+            self._reports.pop(event.piece, None)
             self._frames.pop(event.piece, None)
             names = self.job.named(event.piece)
             note = f"a worker died ({event.reason}); another takes over {names}"
         else:
             self._take(event)
-        done = sum(len(tick.batch) * tick.done for tick in self._ticks.values())
+        done = sum(len(report.batch) * report.done for report in self._reports.values())
         return Progress(done, self.job.evaluations * sum(map(len, self.batches)), note)
 
-    def _take(self, tick: Tick) -> None:
-        self._ticks[tick.batch] = tick
-        if tick.frame is not None:
-            self._frames.setdefault(tick.batch, []).append(tick.frame)
+    def _take(self, report: BatchProgress) -> None:
+        self._reports[report.batch] = report
+        if report.frame is not None:
+            self._frames.setdefault(report.batch, []).append(report.frame)
 
     @property
     def result(self) -> Ascent:
@@ -140,7 +140,7 @@ class Ascending:
         dead: list[int] = []
         faded: list[int] = []
         for batch in self.batches:
-            snapshot = self._ticks[batch].snapshot if batch in self._ticks else None
+            snapshot = self._reports[batch].snapshot if batch in self._reports else None
             if snapshot is None:
                 continue
             alive = snapshot.alive
@@ -194,7 +194,7 @@ def ascend(
     image: str | None = None,
     inputs: Mapping[str, NDArray[np.float32]] | None = None,
     **changes: Any,
-) -> Ascending:
+) -> RunningAscent:
     """Prepare the gradient ascent of `filters` of `layer`, or of any objective.
 
     Iterate over the result to run it; its `result` is an `Ascent`. The same arguments give the same numbers,
@@ -221,16 +221,16 @@ def ascend(
         **changes: Fields of the recipe to change, such as steps, size, seed, start, and the optimizer's
             `rate`. The default size (H, W) is the receptive field plus a margin, at most the net's input.
 
+    Raises:
+        InputError: The layer, filter, method, size or start does not fit the net, or Caffe would abort on it.
+        RunError: The engine is not installed.
+
     Example::
 
         ascending = cv.ascend(cv.read_net("deploy.prototxt"), "net.caffemodel", "conv3", [16], steps=64)
         for progress in ascending:
             print(progress.done, progress.total)
         ascending.result.images  # (K, C, H, W)
-
-    Raises:
-        InputError: The layer, filter, method, size or start does not fit the net, or Caffe would abort on it.
-        RunError: The engine is not installed.
     """
     recipe = Recipe.of(method, **changes)
     if cluster is not None and jobs is not None:
@@ -251,7 +251,7 @@ def ascend(
     )[::-1]
     batches = tuple(tuple(range(i, min(i + batch, len(goals)))) for i in range(0, len(goals), batch))
     for some in batches:
-        auxiliaries[-1].settings([goals[i].at(1.0) for i in some])  # says which filter or unit there is not
+        auxiliaries[-1].settings([goals[i].at(1.0) for i in some])  # raises if there is no such filter
     if recipe.mask is not None and recipe.start is None:
         raise InputError("a mask keeps the start where it is black: give a start too.")
     message, shape = auxiliaries[-1].message, auxiliaries[-1].image_shape[1:]
@@ -259,17 +259,17 @@ def ascend(
         raise InputError(f"the start has the shape {recipe.start.shape}; the input takes {shape}.")
     others = [name for name in input_shapes(net.layer) if name in auxiliaries[-1].made]
     beside = held(message, others, inputs or {}, auxiliaries[-1].made)
-    units = Units.of(preprocess, shape[0])
+    units = PixelRange.of(preprocess, shape[0])
     job = Job(
         auxiliaries, _of_layers(given, message), runner, device, _level(recipe, units), units,
         tuple(goals), beside, loaded_files(), permits_of(message),
     )  # fmt: skip
     count = jobs or (_cores() if device == "cpu" else 1)
-    running = (lambda job: Crew(job, count)) if cluster is None else Cluster(cluster).running
-    return Ascending(job, batches, running, str(layer), numbers)
+    running = (lambda job: WorkerPool(job, count)) if cluster is None else Cluster(cluster).running
+    return RunningAscent(job, batches, running, str(layer), numbers)
 
 
-def _level(recipe: Recipe, units: Units) -> Recipe:
+def _level(recipe: Recipe, units: PixelRange) -> Recipe:
     """Subtract the average mean from the recipe's start, as a climb works without it."""
     start = recipe.start
     offsets = None if start is None else units.offsets(start.shape)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_viz.ascent.arrays import Arrays, Host, Pullback
-from caffe_viz.ascent.units import Units, spread
+from caffe_viz.ascent.pixel_range import PixelRange, spread
 
 Shape = tuple[int, ...]
 # Root of the covariance of ImageNet's colours, RGB; tensorflow/lucid: lucid/optvis/param/color.py.
@@ -23,22 +23,22 @@ IMAGENET_COLOURS = ((0.26, 0.09, 0.02), (0.27, 0.00, -0.05), (0.27, -0.09, 0.03)
 NOISE = 10.0  # deviation of pixels at the start, of 0..255
 CONTRAST = 4.0  # lucid's: Fourier coefficients of deviation 1 over it
 LEAST_COLOUR = 1e-3  # of the largest variance, that of any other colour
-EDGE = 1 / 64  # a given image is brought this far off black and white, where a sigmoid cannot get
+EDGE = 1 / 64  # given images are kept this far from black and white, which a sigmoid cannot reach
 
 
 class Canvas(Protocol):
     """The parameters of images."""
 
-    def start(self, rng: np.random.Generator, shape: Shape, units: Units, boost: float) -> Host:
+    def start(self, rng: np.random.Generator, shape: Shape, units: PixelRange, boost: float) -> Host:
         """Return parameters of a random image of `shape` (C, H, W), `boost` times the usual deviation."""
 
-    def of(self, image: Host, units: Units) -> Host:
+    def of(self, image: Host, units: PixelRange) -> Host:
         """Return the parameters of a given image (C, H, W)."""
 
-    def images(self, arrays: Arrays, params: Any, units: Units, shape: Shape) -> tuple[Any, Pullback]:
+    def images(self, arrays: Arrays, params: Any, units: PixelRange, shape: Shape) -> tuple[Any, Pullback]:
         """Return images of `shape` (N, C, H, W), and the function from their gradient to that of `params`."""
 
-    def project(self, arrays: Arrays, params: Any, units: Units) -> Any:
+    def project(self, arrays: Arrays, params: Any, units: PixelRange) -> Any:
         """Bring parameters back into their bounds after a step."""
 
     @property
@@ -52,21 +52,21 @@ class Pixels:
 
     clipped: bool = False
 
-    def start(self, rng: np.random.Generator, shape: Shape, units: Units, boost: float) -> Host:
+    def start(self, rng: np.random.Generator, shape: Shape, units: PixelRange, boost: float) -> Host:
         noise = rng.standard_normal(shape, np.float32) * NOISE * units.pixel * boost
         return np.asarray(spread(units.grey, len(shape) + 1) + noise, np.float32)
 
-    def of(self, image: Host, units: Units) -> Host:
+    def of(self, image: Host, units: PixelRange) -> Host:
         return np.asarray(image, np.float32)
 
-    def images(self, arrays: Arrays, params: Any, units: Units, shape: Shape) -> tuple[Any, Pullback]:
+    def images(self, arrays: Arrays, params: Any, units: PixelRange, shape: Shape) -> tuple[Any, Pullback]:
         return params, lambda gradient: gradient
 
     @property
     def bounded(self) -> bool:
         return self.clipped
 
-    def project(self, arrays: Arrays, params: Any, units: Units) -> Any:
+    def project(self, arrays: Arrays, params: Any, units: PixelRange) -> Any:
         if not self.clipped:
             return params
         low, high = (arrays.put(spread(v, params.ndim)) for v in (units.black, units.white))
@@ -88,12 +88,12 @@ class Fourier:
     decay: float = 1.0
     colours: tuple[tuple[float, ...], ...] = IMAGENET_COLOURS
 
-    def start(self, rng: np.random.Generator, shape: Shape, units: Units, boost: float) -> Host:
+    def start(self, rng: np.random.Generator, shape: Shape, units: PixelRange, boost: float) -> Host:
         maps, height, width = _plane(shape)
         size = (maps, height, width // 2 + 1, 2)
         return np.asarray(rng.standard_normal(size, np.float32) * self.deviation * boost, np.float32)
 
-    def of(self, image: Host, units: Units) -> Host:
+    def of(self, image: Host, units: PixelRange) -> Host:
         low, high = (spread(v, image.ndim + 1) for v in (units.black, units.white))
         share = np.clip((image - low) / (high - low), EDGE, 1 - EDGE)
         values = np.log(share / (1 - share))
@@ -104,7 +104,7 @@ class Fourier:
         scale = _scale((height, width), self.decay)
         return np.asarray(np.stack([found.real, found.imag], -1) / scale[..., None], np.float32)
 
-    def images(self, arrays: Arrays, params: Any, units: Units, shape: Shape) -> tuple[Any, Pullback]:
+    def images(self, arrays: Arrays, params: Any, units: PixelRange, shape: Shape) -> tuple[Any, Pullback]:
         _, height, width = _plane(shape[1:])
         size = height, width
         scale = arrays.put(_scale(size, self.decay)[..., None])
@@ -128,10 +128,10 @@ class Fourier:
     def bounded(self) -> bool:
         return True
 
-    def project(self, arrays: Arrays, params: Any, units: Units) -> Any:
+    def project(self, arrays: Arrays, params: Any, units: PixelRange) -> Any:
         return params
 
-    def _matrix(self, units: Units) -> NDArray[np.float32] | None:
+    def _matrix(self, units: PixelRange) -> NDArray[np.float32] | None:
         """The matrix (C, C) from decorrelated colours to the blob's; its largest column has length 1."""
         if not (units.rgb and self.colours):
             return None
@@ -144,13 +144,13 @@ def colours_of(photos: Iterable[NDArray[np.float32]]) -> tuple[tuple[float, ...]
     """Return the `colours` of a Fourier canvas, as in these photographs (H, W, 3) RGB in 0..1."""
     pixels = np.concatenate([np.asarray(photo, np.float64).reshape(-1, 3) for photo in photos])
     values, vectors = np.linalg.eigh(np.cov(pixels.T, bias=True))
-    # Grey photographs have one colour, those of nothing none: each keeps a little room.
+    # Grey photographs vary in one direction, blank ones in none: keep a little variance.
     values = np.maximum(values, max(LEAST_COLOUR * values.max(), np.finfo(np.float32).tiny))
     root = (vectors * np.sqrt(values))[:, ::-1]  # what varies most comes first
     return tuple(tuple(map(float, row)) for row in root * np.sign(root.sum(0)))
 
 
-@lru_cache(maxsize=32)  # every step asks
+@lru_cache(maxsize=32)  # called at every step
 def _scale(size: Shape, decay: float) -> NDArray[np.float32]:
     """The factors (H, W // 2 + 1) of the coefficients."""
     down, across = np.fft.fftfreq(size[0])[:, None], np.fft.rfftfreq(size[1])[None]

@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 
 from caffe_viz.ascent.arrays import Host, Pullback
 from caffe_viz.ascent.evaluators import Evaluator
+from caffe_viz.ascent.pixel_range import PixelRange, spread
 from caffe_viz.ascent.recipe import Recipe
 from caffe_viz.ascent.transforms import Draws, transformed
-from caffe_viz.ascent.units import Units, spread
 from caffe_viz.errors import RunError
 from caffe_viz.images import resized
 from caffe_viz.objectives import Diversity, Objective
 from caffe_viz.surgery import Auxiliary
 
-TRIES = 10  # to find a start with a gradient: each from another seed, with more noise up to eightfold
-DIVERSITY = 0.5  # what pictures that are all alike lose, in shares of their objective
-LOOK_EVERY = 16  # steps between two looks whether all values are numbers: a look waits for the device
+TRIES = 10  # attempts to find a start with a gradient: each with another seed, and up to eightfold noise
+DIVERSITY = 0.5  # the penalty for pictures that are all alike, as a share of their objective
+LOOK_EVERY = 16  # steps between two checks that all values are numbers: a look waits for the device
 Shape = tuple[int, ...]
 
 
@@ -60,7 +60,7 @@ class Snapshot:
 class Climb:
     """The ascent of one batch: iterate for the number of evaluations done; the first is that of the start.
 
-    Images have the average mean subtracted, see `Units`. `evaluators` returns the net for each of
+    Images have the average mean subtracted, see `PixelRange`. `evaluators` returns the net for each of
     `auxiliaries` by index; small octaves come first.
     """
 
@@ -68,7 +68,7 @@ class Climb:
     auxiliaries: Sequence[Auxiliary]
     evaluators: Callable[[int], Evaluator]
     recipe: Recipe
-    units: Units
+    units: PixelRange
     alive: NDArray[np.bool_] = field(init=False)
     faded: NDArray[np.bool_] = field(init=False)
     _curve: list[Any] = field(default_factory=list)
@@ -95,7 +95,7 @@ class Climb:
             base = None if start is None else fitted(start, size)
             begin = base
             if carried is not None:
-                # Of a photograph its own details at this size, and what was added at the smaller one.
+                # A photograph's own details at this size, plus what was added at the smaller one.
                 begin = fitted(carried, size) if base is None else base + fitted(carried, size)
             last = octave == len(self.auxiliaries) - 1
             yield from self._octave(evaluator, auxiliary, begin, base, last)
@@ -147,7 +147,7 @@ class Climb:
             changes = () if ended and not recipe.keep_best else recipe.transforms
             changed, pull_changes = transformed(changes, arrays, seen, units, draws)
             if ended and self.goals[0].apart:
-                self._weigh(evaluator, auxiliary, 0.0)  # the value is the picture's own
+                self._weigh(evaluator, auxiliary, 0.0)  # the value does not include diversity
             values, gradient = self._evaluated(evaluator, changed)
             self._record(values, seen)
             if ended:

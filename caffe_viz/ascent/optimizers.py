@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from caffe_viz.ascent.arrays import Arrays, gaussian
-from caffe_viz.ascent.units import Units, spread
+from caffe_viz.ascent.pixel_range import PixelRange, spread
 
 Step = Callable[[Any, Any], Any]
 """(parameters, gradient) -> parameters; remembers what it has seen."""
@@ -20,7 +20,7 @@ class Optimizer(Protocol):
     def rate(self) -> float:
         """The size of a step."""
 
-    def begin(self, arrays: Arrays, units: Units, steps: int) -> Step:
+    def begin(self, arrays: Arrays, units: PixelRange, steps: int) -> Step:
         """Prepare the steps of one batch, `steps` in all."""
 
 
@@ -39,7 +39,7 @@ class NormalizedSteps:
     blur: float = 0.0
     blur_every: int = 1
 
-    def begin(self, arrays: Arrays, units: Units, steps: int) -> Step:
+    def begin(self, arrays: Arrays, units: PixelRange, steps: int) -> Step:
         count = 0
 
         def step(params: Any, gradient: Any) -> Any:
@@ -69,7 +69,7 @@ class Adam:
     epsilon: float = 1e-8
     decay: float = 0.0
 
-    def begin(self, arrays: Arrays, units: Units, steps: int) -> Step:
+    def begin(self, arrays: Arrays, units: PixelRange, steps: int) -> Step:
         count, mean, square, unit = 0, 0.0, 0.0, None
         first, second = self.betas
 

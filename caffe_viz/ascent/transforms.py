@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from caffe_viz.ascent.arrays import Arrays, Host, Pullback, gaussian
-from caffe_viz.ascent.units import Units, spread
+from caffe_viz.ascent.pixel_range import PixelRange, spread
 
 TRANSFORMS = 1000  # sets their draws apart from those of starts
 
@@ -36,7 +36,7 @@ class Draws:
 class Transform(Protocol):
     """One change of a batch of images."""
 
-    def __call__(self, arrays: Arrays, images: Any, units: Units, draws: Draws) -> tuple[Any, Pullback]:
+    def __call__(self, arrays: Arrays, images: Any, units: PixelRange, draws: Draws) -> tuple[Any, Pullback]:
         """Return the changed images, and the function from their gradient to that of `images`."""
 
 
@@ -52,7 +52,7 @@ class RandomAffine:
     translate: float = 0.0
     scale: tuple[float, float] = (1.0, 1.0)
 
-    def __call__(self, arrays: Arrays, images: Any, units: Units, draws: Draws) -> tuple[Any, Pullback]:
+    def __call__(self, arrays: Arrays, images: Any, units: PixelRange, draws: Draws) -> tuple[Any, Pullback]:
         if images.ndim != 4:
             return images, lambda gradient: gradient
         size = (images.shape[2], images.shape[3])
@@ -78,7 +78,7 @@ class RandomBlur:
 
     sigmas: tuple[float, ...]
 
-    def __call__(self, arrays: Arrays, images: Any, units: Units, draws: Draws) -> tuple[Any, Pullback]:
+    def __call__(self, arrays: Arrays, images: Any, units: PixelRange, draws: Draws) -> tuple[Any, Pullback]:
         most = min(images.shape[2:], default=0) / 100
         drawn = np.array([min(rng.choice(self.sigmas), most) for rng in draws.each])
 
@@ -105,7 +105,7 @@ class RandomGrayscale:
 
     probability: float
 
-    def __call__(self, arrays: Arrays, images: Any, units: Units, draws: Draws) -> tuple[Any, Pullback]:
+    def __call__(self, arrays: Arrays, images: Any, units: PixelRange, draws: Draws) -> tuple[Any, Pullback]:
         drawn = np.array([rng.random() < self.probability for rng in draws.each])
         if units.luma is None or not drawn.any():
             return images, lambda gradient: gradient
@@ -132,9 +132,9 @@ class Roll:
 
     pixels: int
 
-    SHARE = 16  # of a side, no shift is larger: a small image would not stand still enough to grow
+    SHARE = 16  # the largest shift, as a fraction of a side: small images must not move too much to grow
 
-    def __call__(self, arrays: Arrays, images: Any, units: Units, draws: Draws) -> tuple[Any, Pullback]:
+    def __call__(self, arrays: Arrays, images: Any, units: PixelRange, draws: Draws) -> tuple[Any, Pullback]:
         if images.ndim < 4:
             return images, lambda gradient: gradient
         most = min([self.pixels, *(n // self.SHARE for n in images.shape[2:])])
@@ -143,7 +143,7 @@ class Roll:
 
 
 def transformed(
-    transforms: Sequence[Transform], arrays: Arrays, images: Any, units: Units, draws: Draws
+    transforms: Sequence[Transform], arrays: Arrays, images: Any, units: PixelRange, draws: Draws
 ) -> tuple[Any, Pullback]:
     """One transform after the other."""
     pulls: list[Pullback] = []

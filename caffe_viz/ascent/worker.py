@@ -1,4 +1,4 @@
-"""The process that climbs: takes a job and batches of goals, answers ticks."""
+"""The process that climbs: takes a job and batches of goals, answers with their progress."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from caffe_viz.ascent.climb import Climb, Goal, Snapshot
 from caffe_viz.ascent.evaluators import evaluator
+from caffe_viz.ascent.pixel_range import PixelRange
 from caffe_viz.ascent.recipe import Recipe
-from caffe_viz.ascent.units import Units
 from caffe_viz.errors import CaffeVizError, CaffeVizWarning, RunError
 from caffe_viz.geometry.python_layers import PERMITS
 from caffe_viz.layers_file import load_layers
@@ -31,7 +31,7 @@ from caffe_viz.tasks import Tell, stop
 
 REPORT_EVERY = 0.25  # seconds
 SHOW_EVERY = 0.2  # to somebody who watches
-Batch = tuple[int, ...]  # places of goals
+Batch = tuple[int, ...]  # indices of goals
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Job:
     engine: str
     device: str
     recipe: Recipe
-    units: Units
+    units: PixelRange
     goals: tuple[Goal, ...]
     beside: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     layers: tuple[Path, ...] = ()
@@ -62,26 +62,28 @@ class Job:
         """The name of a batch in messages."""
         return ", ".join(dict.fromkeys(self.goals[i].name for i in batch))
 
-    def open(self) -> Callable[[Batch], Iterator[Tick]]:
-        """As of `tasks.Work`: the pieces are batches, the reports ticks."""
+    def open(self) -> Callable[[Batch], Iterator[BatchProgress]]:
+        """Implements `tasks.Work`: the pieces are batches, the reports their progress."""
         load_layers(self.layers)
         PERMITS.update(self.permits)
         climb_of = climbs(self)
-        return lambda batch: ticks(self, batch, climb_of(batch))
+        return lambda batch: progress(self, batch, climb_of(batch))
 
-    def gathered(self, reports: Iterator[Tick], tell: Tell[Tick]) -> Sequence[Tick]:
-        """The ticks that have arrays; the others are told at once."""
+    def gathered(
+        self, reports: Iterator[BatchProgress], tell: Tell[BatchProgress]
+    ) -> Sequence[BatchProgress]:
+        """The reports that have arrays; the others are told at once."""
         kept = []
-        for tick in reports:
-            if tick.snapshot is None and tick.frame is None:
-                tell(tick)
+        for report in reports:
+            if report.snapshot is None and report.frame is None:
+                tell(report)
             else:
-                kept.append(tick)
+                kept.append(report)
         return kept
 
 
 @dataclass(frozen=True)
-class Tick:
+class BatchProgress:
     """How many evaluations a batch has had. The `snapshot` comes with the last, and before a worker stops."""
 
     batch: Batch
@@ -125,14 +127,14 @@ def _serve(orders: IO[bytes], answers: IO[bytes]) -> None:
         stop.idle = True
         batch: Batch = pickle.load(orders)
         stop.idle = False
-        for tick in climbed(batch):
-            send(answers, tick)
+        for report in climbed(batch):
+            send(answers, report)
 
 
-def ticks(job: Job, batch: Batch, climb: Climb, *, watched: bool = False) -> Iterator[Tick]:
+def progress(job: Job, batch: Batch, climb: Climb, *, watched: bool = False) -> Iterator[BatchProgress]:
     """What a worker tells of a climb: how far it is now and then, its frames, at the end what it made.
 
-    Of a climb that is `watched`, each tick has what it made so far.
+    Of a climb that is `watched`, each report has what it made so far.
     """
     reported, every = time.monotonic(), SHOW_EVERY if watched else REPORT_EVERY
     for done in climb:
@@ -140,7 +142,7 @@ def ticks(job: Job, batch: Batch, climb: Climb, *, watched: bool = False) -> Ite
         frame = climb.frame() if _frame_due(job, done) else None
         if ends or frame is not None or time.monotonic() - reported > every:
             reported = time.monotonic()
-            yield Tick(batch, done, climb.snapshot() if ends or watched else None, frame)
+            yield BatchProgress(batch, done, climb.snapshot() if ends or watched else None, frame)
         if ends:
             break
 

@@ -18,7 +18,7 @@ from caffe_viz.images import ImageCollection
 from caffe_viz.images.arrays import as_picture
 from caffe_viz.network import Network
 from caffe_viz.streaming import Batch, Batched, in_order, reports
-from caffe_viz.tasks import Cluster, Pictures, Ranges
+from caffe_viz.tasks import Cluster, ImageChunk, Ranges
 
 __all__ = ["Answer", "Classifier", "Guess", "class_heads", "likeliest", "which_answer"]
 
@@ -28,7 +28,7 @@ ENOUGH = 64  # images for the order: with fewer, a difference may be chance
 
 
 class Guess(NamedTuple):
-    """A class: its number, its label or "", its probability, or score where the net ends without Softmax."""
+    """A class: its number, its label or "", and its probability, or its score if the net has no Softmax."""
 
     number: int
     label: str
@@ -37,7 +37,7 @@ class Guess(NamedTuple):
 
 @dataclass(frozen=True)
 class Answer:
-    """The likeliest classes of one image by answer of the net, or why it `failed`."""
+    """The most likely classes of one image, by answer of the net, or why it `failed`."""
 
     image: str
     heads: Mapping[str, tuple[Guess, ...]]
@@ -45,25 +45,26 @@ class Answer:
 
     @property
     def guesses(self) -> tuple[Guess, ...]:
-        """Those of the answer that is meant where nothing else is said."""
+        """The classes of the net's main answer."""
         return next(iter(self.heads.values()), ())
 
 
 @dataclass(frozen=True)
 class Scored(Batched):
-    """As of `tasks.Work`: batches of the `top` classes: (n, 2, k) their numbers, and means over the views.
+    """Implements `tasks.Work`: batches of the `top` classes: (n, 2, k) their numbers, and means over the
+    views.
 
     No more than these k, of maybe thousands, come to who asked.
     """
 
     top: int = 5
 
-    def batches(self, some: Pictures) -> Iterator[Batch]:
+    def batches(self, some: ImageChunk) -> Iterator[Batch]:
         for batch in super().batches(some):
             means = {blob: v.reshape(*v.shape[:2], -1).mean(1) for blob, v in batch.values.items()}
             yield replace(batch, values={blob: _best(v, self.top) for blob, v in means.items()})
 
-    def pixels(self, some: Pictures, number: int) -> Array:
+    def pixels(self, some: ImageChunk, number: int) -> Array:
         if self.views == 1:
             return super().pixels(some, number)
         with about(some.name(number)):
@@ -73,12 +74,12 @@ class Scored(Batched):
 
 
 class Classifier:
-    """A network on the images of a collection; iterate for one Answer per image, in order.
+    """Run a network on a collection of images; iterate for one Answer per image, in order.
 
-    With `oversample` an answer is the mean over ten crops: corners, centre and their mirror images.
+    With `oversample` an answer is the mean over ten crops: corners and centre, and their mirror images.
 
     Raises:
-        InputError: the net does not end in one value for each class, takes no image, or nothing is left to
+        InputError: The net does not end in one value for each class, takes no image, or nothing is left to
             crop.
     """
 
@@ -160,7 +161,7 @@ class Classifier:
 
 
 def likeliest(values: Array, labels: Sequence[str], count: int) -> tuple[Guess, ...]:
-    """The `count` highest of `values` (K,), with `labels` where there is one for each."""
+    """Return the `count` highest of `values` (K,), with `labels` if there is one for each."""
     return _guesses(_best(values, count), labels if len(labels) == len(values) else ())
 
 
@@ -177,10 +178,10 @@ def _guesses(best: Array, labels: Sequence[str]) -> tuple[Guess, ...]:
 
 
 def class_heads(network: Network) -> list[Head]:
-    """The answers that have a value for each class; where none has a Softmax or so, only the first.
+    """Return the answers with a value for each class; if none is a probability, only the first.
 
     Raises:
-        InputError: there are none.
+        InputError: There are none.
     """
     fit = [head for head in network.heads if head.of_classes]
     sure = [head for head in fit if head.kind]
@@ -195,7 +196,7 @@ def class_heads(network: Network) -> list[Head]:
 
 
 def which_answer(network: Network, meant: Sequence[Head] = ()) -> str:
-    """Which of several answers of a net is `meant`, in words, or "" where there is no other."""
+    """Say which of several answers of a net is `meant`, or "" if there is only one."""
     meant = meant or network.heads[:1]
     if len(network.heads) <= len(meant):
         return ""
@@ -205,7 +206,7 @@ def which_answer(network: Network, meant: Sequence[Head] = ()) -> str:
 
 
 def score_blob(network: Network, head: Head) -> str:
-    """The blob that holds the scores of an answer after a forward; "" where none does."""
+    """Return the blob that holds the scores of an answer after a forward, or ""."""
     if len(head.sources) != 1:
         return ""
     source = head.sources[0].layer

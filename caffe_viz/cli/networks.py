@@ -1,7 +1,7 @@
-"""Which network a command is about: its files, and how they are read and run. One place for all commands.
+"""Arguments and options that describe a network: its files, and how they are read and run.
 
-A command has a parameter `net` of one of these classes; `command` puts their fields in its place: what is
-entered here once is an argument or option of every command that takes it.
+A command has a parameter `net` of one of these classes. `command` replaces it by the fields of the class: a
+field that is added here becomes an argument or option of every such command.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ NO_OPTION = {"option": False}  # of a field that the command line does not set
 
 @dataclass(frozen=True, kw_only=True)
 class Definition:
-    """A prototxt, and how its layers are understood."""
+    """A prototxt, and how to read its layers."""
 
     prototxt: Prototxt
     allow_code: AllowCode = False
@@ -72,14 +72,14 @@ class Definition:
     input: InputShapes = None
 
     def __post_init__(self) -> None:
-        """The name of a shipped network becomes its files."""
+        """Replace the name of a shipped network by its files."""
         weights: Path | None = getattr(self, "weights", None)
         for name, file in zip(("prototxt", "weights"), shipped.files(self.prototxt, weights), strict=True):
             object.__setattr__(self, name, file)
 
     @property
     def state(self) -> State:
-        """Which of the file's layers are meant."""
+        """The state that selects layers of the file."""
         from caffe_viz.netdef import State
 
         return State(self.phase, self.stage or (), self.level)
@@ -101,7 +101,7 @@ class Definition:
         return prepared(self.network().given, getattr(self, "weights", None), meanings(self.variant))
 
     def words(self) -> Iterator[str]:
-        """What a command line says to have the same, without what is the default."""
+        """The words of a command line for the same network, without defaults."""
         pair = (self.prototxt, getattr(self, "weights", None))
         yield from [name] if (name := shipped.name_of(*pair)) else [str(file) for file in pair if file]
         for name, default in options_of(type(self)).items():
@@ -112,12 +112,12 @@ class Definition:
 
 @dataclass(frozen=True, kw_only=True)
 class MaybeTrained(Definition):
-    """A prototxt and perhaps its caffemodel."""
+    """A prototxt, optionally with its caffemodel."""
 
     weights: Weights = None
 
     def checked(self, engine: str, probe: bool | None = None) -> Report:
-        """What `engine` would say of the two files; without `probe` no Caffe is asked."""
+        """The report of `check` for an engine; with `probe=False`, real Caffe is not started."""
         from caffe_viz.checking import check
         from caffe_viz.geometry.python_layers import folders
         from caffe_viz.layers_file import load_layers
@@ -134,10 +134,10 @@ class MaybeTrained(Definition):
 
 @dataclass(frozen=True, kw_only=True)
 class Trained(MaybeTrained):
-    """The two files, or a caffemodel that holds both."""
+    """Both files, or a caffemodel that contains the net."""
 
     def __post_init__(self) -> None:
-        """Raises InputError where there are no weights."""
+        """Raise InputError if there are no weights."""
         from caffe_viz.netdef import is_binary
 
         super().__post_init__()
@@ -148,7 +148,7 @@ class Trained(MaybeTrained):
 
 @dataclass(frozen=True, kw_only=True)
 class MaybeRunning(MaybeTrained):
-    """A prototxt and perhaps its caffemodel, to be run as far as that goes."""
+    """A prototxt, optionally with its caffemodel, to run as far as possible."""
 
     preprocess: PreprocessFile = None
     mean: Mean = None
@@ -170,14 +170,14 @@ class MaybeRunning(MaybeTrained):
         )  # fmt: skip
 
     def say_images(self, network: Network) -> None:
-        """How images get in, as the first line of a command that takes images and prints text."""
+        """Print the preprocessing, as the first line of a command that takes images and prints text."""
         from caffe_viz.views.classified import described
 
         if self.says_images:
             print(f"preprocessing: {described(network)}", flush=True)
 
     def images(self) -> Preprocess:
-        """How images get in, but for the labels."""
+        """The preprocessing settings, without the labels."""
         said = ("mean", "scale", "raw_scale", "channel_order", "resize")
         options = {name: getattr(self, name) for name in said}
         return preprocess_of(self.prototxt, self.preprocess, options, shapes_by_name(self.input))
@@ -185,10 +185,10 @@ class MaybeRunning(MaybeTrained):
 
 @dataclass(frozen=True, kw_only=True)
 class Running(MaybeRunning, Trained):
-    """The two files, to be run."""
+    """Both files, to run the net."""
 
     def open(self, *, say: bool = True) -> Network:
-        """The network, checked; how images get in is printed, unless the command will `say` it itself."""
+        """The network, checked; prints the preprocessing, unless `say` is false."""
         network = self.given()
         network.check()
         if say:
@@ -198,17 +198,17 @@ class Running(MaybeRunning, Trained):
 
 @dataclass(frozen=True, kw_only=True)
 class Clustered:
-    """Where it is run: here, or on a cluster."""
+    """Where the net runs: on this machine, or on a cluster."""
 
     cluster: ClusterAddress = None
 
     @contextmanager
     def client(self) -> Iterator[Any]:
-        """The dask client of the cluster, None where there is none; says where it can be watched."""
+        """Yield the dask client of the cluster, or None; prints the address of its dashboard."""
         if self.cluster is None:
             yield None
             return
-        from caffe_viz.tasks.connecting import connected, in_words
+        from caffe_viz.tasks.addresses import connected, in_words
 
         with connected(self.cluster) as client:
             print(in_words(client), file=sys.stderr, flush=True)
@@ -217,12 +217,12 @@ class Clustered:
 
 @dataclass(frozen=True, kw_only=True)
 class MaybeSpread(Clustered, MaybeRunning):
-    """A prototxt and perhaps its caffemodel, to be run here or on a cluster as far as that goes."""
+    """A prototxt, optionally with its caffemodel, to run here or on a cluster as far as possible."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spread(Clustered, Running):
-    """The two files, to be run here or on a cluster."""
+    """Both files, to run the net here or on a cluster."""
 
 
 def options_of(kind: type[Definition]) -> dict[str, Any]:
@@ -243,7 +243,7 @@ def as_option(name: str, value: object) -> Iterator[str]:
 
 
 def command_line(function: Callable[..., Any], net: Definition, **options: object) -> str:
-    """The line that asks a command for the same, without what is the default."""
+    """The command line that repeats a command, without defaults."""
     words = ["caffe-viz", function.__name__, *net.words()]
     usual = signature(function).parameters
     for name, value in options.items():
@@ -253,24 +253,24 @@ def command_line(function: Callable[..., Any], net: Definition, **options: objec
 
 
 def meanings(variants: Sequence[str] | None) -> dict[str, str]:
-    """TYPE=NAME as a mapping; raises InputError on what is none."""
+    """Parse TYPE=NAME texts into a mapping; raises InputError if one is malformed."""
     pairs = [text.partition("=") for text in variants or ()]
     for kind, sign, name in pairs:
         if not (kind and sign and name):
             raise InputError(
-                f"--variant {kind}{sign}{name}: give a layer type and its meaning, as BN=segnet."
+                f"--variant {kind}{sign}{name}: give a layer type and its meaning, such as BN=segnet."
             )
     return {kind: name for kind, _, name in pairs}
 
 
 def shapes_by_name(inputs: Sequence[str] | None) -> dict[str, tuple[int, ...]]:
-    """NAME=1x3x227x227 as a mapping; raises InputError on what is none."""
+    """Parse NAME=1x3x227x227 texts into a mapping; raises InputError if one is malformed."""
     out = {}
     for text in inputs or ():
         name, _, shape = text.rpartition("=")
         dims = shape.lower().split("x")
         if not name or not all(dim.isdecimal() and int(dim) for dim in dims):
-            raise InputError(f"--input {text}: give a blob and its shape, as data=1x3x227x227.")
+            raise InputError(f"--input {text}: give a blob and its shape, such as data=1x3x227x227.")
         out[name] = tuple(map(int, dims))
     return out
 
@@ -281,7 +281,7 @@ def _hints(kind: Any) -> dict[str, Any]:
 
 
 def command(given: Made) -> Made:
-    """Enter a command; the fields of its parameter `net` are its arguments, and options before the last."""
+    """Register a command; the fields of its parameter `net` become arguments and options."""
     function = with_example(given)
     hints = get_type_hints(function, include_extras=True)
     kind: Any = hints.pop("net")

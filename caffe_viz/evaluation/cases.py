@@ -9,24 +9,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_viz.attribution import METHODS, Reads, Settings, need_method
-from caffe_viz.attribution.asking import Asking, Found, Given, Question, Share, looked_at
 from caffe_viz.attribution.pooled import class_maps
+from caffe_viz.attribution.queries import (
+    NamedImage,
+    NetQueries,
+    Query,
+    QueryProgress,
+    QueryResults,
+    looked_at,
+)
 from caffe_viz.attribution.table import may_not_fit
 from caffe_viz.attribution.targets import Target, find_layer, find_target, find_targets
 from caffe_viz.errors import InputError
 from caffe_viz.probe import Probe
-from caffe_viz.tasks import Run
+from caffe_viz.tasks import Execution
 
 Array = NDArray[np.float32]
-Asked = Run[Question, Share | Found]  # who is asked
+Asked = Execution[Query, QueryProgress | QueryResults]  # who is asked
 
 
 @dataclass(frozen=True)
 class Cases:
     """R images, one target for each, all of one blob, and the methods; `refused` ones do not fit."""
 
-    asking: Asking
-    images: tuple[Given, ...]
+    asking: NetQueries
+    images: tuple[NamedImage, ...]
     given: tuple[int | str, ...]
     targets: tuple[Target, ...]
     methods: tuple[str, ...]
@@ -47,8 +54,8 @@ class Cases:
 
 
 def cases(
-    asking: Asking,
-    images: Sequence[Given],
+    asking: NetQueries,
+    images: Sequence[NamedImage],
     targets: Sequence[int | str] | None = None,
     methods: Sequence[str] | None = None,
     layer: str | None = None,

@@ -16,7 +16,7 @@ from caffe_viz.network import Network
 from caffe_viz.resuming import identity
 from caffe_viz.streaming import Batch, Batched, reports
 from caffe_viz.surgery import input_shapes, leading_to
-from caffe_viz.tasks import Cluster, Death, Pictures, Ranges
+from caffe_viz.tasks import Cluster, ImageChunk, Ranges, WorkerDeath
 
 Array = NDArray[np.float32]
 Shape = tuple[int, ...]
@@ -27,7 +27,7 @@ POOLS: Mapping[str, Callable[..., Array]] = {"mean": np.mean, "max": np.max}
 
 @dataclass(frozen=True)
 class Rows:
-    """Blobs of some images: `names` of these, the `shapes` of a row by blob, the rows in parts, in order."""
+    """Blobs of some images: their `names`, the `shapes` of a row by blob, and the rows in parts, in order."""
 
     names: Sequence[str]
     shapes: Mapping[str, Shape]
@@ -35,13 +35,13 @@ class Rows:
 
     @property
     def whole(self) -> dict[str, Shape]:
-        """Blob -> (N, ...)."""
+        """Map blobs to (N, ...)."""
         return {blob: (len(self.names), *shape) for blob, shape in self.shapes.items()}
 
 
 @dataclass(frozen=True)
 class Rowed(Batched):
-    """As of `tasks.Work`: batches whose values are the rows (n, ...) of `shapes`."""
+    """Implements `tasks.Work`: batches whose values are the rows (n, ...) of `shapes`."""
 
     pool: str | None = None
 
@@ -52,7 +52,7 @@ class Rowed(Batched):
         full = {blob: batch_layout.shape(geometry.blob(blob)) or (1,) for blob in self.blobs}
         return {blob: shape[:1] for blob, shape in full.items()} if self.pool else full
 
-    def batches(self, some: Pictures) -> Iterator[Batch]:
+    def batches(self, some: ImageChunk) -> Iterator[Batch]:
         for batch in super().batches(some):
             yield replace(batch, values={blob: self._rows(blob, x) for blob, x in batch.values.items()})
 
@@ -63,10 +63,10 @@ class Rowed(Batched):
 
 
 class Extraction:
-    """`blobs` of the images of `collection` after a full forward; with `pool` one number for each channel.
+    """`blobs` of the images of `collection` after a full forward; with `pool`, one number for each channel.
 
     Raises:
-        InputError: no such blob, one that does not depend on the image, or what would make Caffe abort.
+        InputError: No such blob, one that does not depend on the image, or Caffe would abort.
     """
 
     def __init__(
@@ -92,21 +92,21 @@ class Extraction:
 
     @property
     def shapes(self) -> dict[str, Shape]:
-        """Blob -> the shape of one image's row, (C, ...)."""
+        """The shape of one image's row of each blob, (C, ...)."""
         return self.work.shapes
 
     @cached_property
     def key(self) -> dict[str, Any]:
-        """What must be the same for an extraction to go on."""
+        """What must be the same for an extraction to be continued."""
         own = {"blobs": list(self.blobs), "pool": self.pool}
         return own | identity(self._part, self.collection, self.work.runner)
 
     @property
     def bytes_of_one(self) -> int:
-        """Of one image's rows."""
+        """The size of one image's rows."""
         return 4 * sum(int(np.prod(shape)) for shape in self.shapes.values())
 
-    def batches(self, done: Ranges) -> Iterator[Batch | Death]:
+    def batches(self, done: Ranges) -> Iterator[Batch | WorkerDeath]:
         """Of the images that are not `done`, in any order on a cluster; values are (n, ...) of `shapes`."""
         return reports(self.work, self.collection, done, self.cluster, self.bytes_of_one)
 

@@ -16,7 +16,7 @@ from caffe_viz.report.making import OutOfTime, why
 from caffe_viz.report.plan import Part, Plan
 from caffe_viz.report.shelf import Made, Shelf
 from caffe_viz.report.subject import Subject
-from caffe_viz.tasks import Cluster, Death
+from caffe_viz.tasks import Cluster, WorkerDeath
 
 __all__ = ["BUDGET", "Progress", "Reporting", "make_report"]
 
@@ -64,7 +64,7 @@ class Reporting:
         need_jinja2()
         need_folder(folder)
         if subject.runs:
-            subject.load()  # what stops every part is said before the first
+            subject.load()  # errors that affect every part come before the first
         stem = f"{safe_name(subject.file_name).strip('-')[:80] or 'network'}_report"
         self.subject, self.beside, self.command = subject, beside, command
         self.path = Path(folder) / f"{stem}.html"
@@ -113,12 +113,12 @@ class Reporting:
             given: dict[str, Part] = {}
             with cluster.running(self._work) as run:
                 for report in told(run, self._given(waiting, given)):
-                    yield str(report) if isinstance(report, Death) else self._taken(report, given)
+                    yield str(report) if isinstance(report, WorkerDeath) else self._taken(report, given)
                     if self._late():
                         for rest in run.stop():
                             self._taken(rest, given)
                         break
-            waiting[:0] = given.values()  # of those that were under way when a part had ended its workers
+            waiting[:0] = given.values()  # parts in progress when one of them had killed its workers
 
     @cached_property
     def _work(self) -> Parts:

@@ -7,14 +7,13 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from caffe_viz.attribution import Run, Steps
+from caffe_viz.attribution import SteppedRun, Steps
 from caffe_viz.backend import chosen
 from caffe_viz.errors import CaffeVizWarning, RunError, no_memory
 from caffe_viz.report import making
 from caffe_viz.report.shelf import Made
 from caffe_viz.report.subject import Subject
-from caffe_viz.tasks import Deadly, Death, Tell, stop
-from caffe_viz.tasks import Run as TasksRun
+from caffe_viz.tasks import Execution, FatalPieceError, Tell, WorkerDeath, stop
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,9 @@ class Report:
 
 @dataclass(frozen=True)
 class Parts:
-    """As of `tasks.Work`: parts of the report on `subject`; `engine` was chosen on the machine that asks."""
+    """Implements `tasks.Work`: parts of the report on `subject`; `engine` was chosen on the machine that
+    asks.
+    """
 
     subject: Subject
     engine: str
@@ -102,7 +103,7 @@ class Parts:
         return piece.title
 
     def _reports(self, asked: Asked) -> Iterator[Report]:
-        began, run = time.monotonic(), Run(asked.steps(self.subject, alone=True))
+        began, run = time.monotonic(), SteppedRun(asked.steps(self.subject, alone=True))
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", CaffeVizWarning)  # the page says it
@@ -118,9 +119,9 @@ class Parts:
         yield Report(asked.key, run.made, seconds=time.monotonic() - began)
 
 
-def told(run: TasksRun[Asked, Report], asked: Iterable[Asked]) -> Iterator[Report | Death]:
+def told(run: Execution[Asked, Report], asked: Iterable[Asked]) -> Iterator[Report | WorkerDeath]:
     """Yield what the workers report; a part that killed one worker after another has failed."""
     try:
         yield from run.run(asked)
-    except Deadly as error:
+    except FatalPieceError as error:
         yield Report(error.piece.key, failed=str(error))

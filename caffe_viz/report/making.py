@@ -12,7 +12,7 @@ from caffe_viz.ascent import canvas_size
 from caffe_viz.attribution import Steps, attributing, centre
 from caffe_viz.classification import likeliest
 from caffe_viz.comparing.changes import side_of
-from caffe_viz.comparing.filters import Stored
+from caffe_viz.comparing.filters import StoredFilters
 from caffe_viz.errors import CaffeVizError, InputError, RunError
 from caffe_viz.figures import heat, signed_colours
 from caffe_viz.geometry import LayerGeometry, measure
@@ -22,7 +22,7 @@ from caffe_viz.report.shelf import Made, Shelf, Shot
 from caffe_viz.report.showing import SIDE, enlarged, file_name, json_number, plain, stem
 from caffe_viz.report.subject import Subject
 from caffe_viz.surgery import auxiliary_net, with_batch
-from caffe_viz.tasks import Here
+from caffe_viz.tasks import InProcess
 from caffe_viz.views import show_evolution
 from caffe_viz.views.attributed import SIGNED
 from caffe_viz.views.kernels import draw_weights, has_kernels
@@ -30,7 +30,7 @@ from caffe_viz.views.maximized import Maximized, climbing_of
 from caffe_viz.views.objectives import climbed
 from caffe_viz.views.streams import draw, has_maps, statistics, strengths
 from caffe_viz.views.structured import show_structure
-from caffe_viz.views.topmost import searched, searching
+from caffe_viz.views.top_patches import searched, searching
 
 BINS = 60  # of histograms
 GUESSES = 5
@@ -78,7 +78,7 @@ def weights(subject: Subject, layer: LayerGeometry) -> Made:
         raise InputError(
             "the caffemodel holds no weights under this name; the layer may share those of another."
         )
-    stored = Stored(subject.stored[layer.name], message, layer.name, subject.seen.get(layer.name))
+    stored = StoredFilters(subject.stored[layer.name], message, layer.name, subject.seen.get(layer.name))
     arrays = [stored.values(k) for k in range(len(layer.param_shapes))]
     side = side_of(stored, arrays[0])
     facts: dict[str, Any] = {
@@ -165,7 +165,7 @@ def ascent(
     """
     network, climbing = climbing_of(subject.network, layer.name, filters, method=METHOD, steps=STEPS)
     if alone:
-        climbing.running = Here
+        climbing.running = InProcess
     for progress in climbing:
         yield progress.done / progress.total
     return ascended(Maximized(climbing.result, network))

@@ -18,9 +18,9 @@ from typing import Any, Generic
 
 import caffe_viz
 from caffe_viz.errors import InputError, RunError
-from caffe_viz.tasks import member, parcels
-from caffe_viz.tasks.link import LOOK_EVERY, Link
-from caffe_viz.tasks.work import Deadly, Death, Piece, Report, Work
+from caffe_viz.tasks import cluster_worker, parcels
+from caffe_viz.tasks.client import LOOK_EVERY, ClusterClient
+from caffe_viz.tasks.work import FatalPieceError, Piece, Report, Work, WorkerDeath
 
 ENDING = 5.0  # seconds in which workers hear that they may end; one that hangs would never
 ROUNDS = 5  # of the deaths that the scheduler allows a piece, where others die meanwhile
@@ -104,7 +104,7 @@ class Running(Generic[Piece, Report]):
     _count: int = 0
 
     def __post_init__(self) -> None:
-        self._link = Link(self.client)
+        self._link = ClusterClient(self.client)
 
     def __enter__(self) -> Running[Piece, Report]:
         self._parcel = parcels.packed(self.work)
@@ -119,7 +119,7 @@ class Running(Generic[Piece, Report]):
                 self.client.cancel([one.future for one in self._given.values()], force=True)
         self._given.clear()
 
-    def run(self, pieces: Iterable[Piece]) -> Iterator[Report | Death]:
+    def run(self, pieces: Iterable[Piece]) -> Iterator[Report | WorkerDeath]:
         waiting = iter(pieces)
         while True:
             self._fill(waiting)
@@ -134,14 +134,14 @@ class Running(Generic[Piece, Report]):
         while self._given and (left := until - time.monotonic()) > 0:
             with suppress(queue.Empty):
                 for report in self._taken(self._heard.get(timeout=left)):
-                    if not isinstance(report, Death):
+                    if not isinstance(report, WorkerDeath):
                         yield report
             self._again.clear()
 
     def _end(self) -> None:
         def tell() -> None:
             with suppress(Exception):  # the scheduler may be gone
-                self.client.run(member.end, self.name, on_error="ignore")
+                self.client.run(cluster_worker.end, self.name, on_error="ignore")
 
         telling = threading.Thread(target=tell, daemon=True)
         telling.start()
@@ -172,10 +172,10 @@ class Running(Generic[Piece, Report]):
         data = pickle.dumps(now.piece, protocol=pickle.HIGHEST_PROTOCOL)
         given = self.name, caffe_viz.__version__, self._parcel.digest, data
         where: dict[str, Any] = {}
-        if now.small:  # others may be asked too: all of these could die
+        if now.small:  # let others do it too: all of these could die
             where = {"workers": sorted({*self._link.workers} - now.small), "allow_other_workers": True}
         try:
-            future = self.client.submit(member.do, *given, key=key, pure=False, **where)
+            future = self.client.submit(cluster_worker.do, *given, key=key, pure=False, **where)
         except Exception:  # dask has several for a client that was closed meanwhile
             self._link.need()
             raise
@@ -183,9 +183,9 @@ class Running(Generic[Piece, Report]):
         future.add_done_callback(self._heard.put)
         if self._count % NOTED == 0:
             with suppress(Exception):  # one that does not run functions, or another dask
-                self.client.run_on_scheduler(member.forget_submissions)
+                self.client.run_on_scheduler(cluster_worker.forget_submissions)
 
-    def _taken(self, heard: Any) -> Iterator[Report | Death]:
+    def _taken(self, heard: Any) -> Iterator[Report | WorkerDeath]:
         if isinstance(heard, _Told):
             yield from self._told(heard.message)
             return
@@ -200,21 +200,21 @@ class Running(Generic[Piece, Report]):
             self._again.append(replace(now, rounds=now.rounds + 1))  # workers die of something else too
             return
         try:
-            answer: member.Answer = heard.result()
-        except (CancelledError, FuturesCancelledError, OSError):  # with the scheduler all is gone that it had
+            answer: cluster_worker.Answer = heard.result()
+        except (CancelledError, FuturesCancelledError, OSError):  # whatever the scheduler had is gone with it
             self._listens = False
             self._again.append(now)
-            yield Death(now.piece, "the scheduler was gone")
+            yield WorkerDeath(now.piece, "the scheduler was gone")
             return
-        if isinstance(answer, member.Failed):
+        if isinstance(answer, cluster_worker.Failed):
             raise answer.error
-        if isinstance(answer, member.Small):
+        if isinstance(answer, cluster_worker.TooLittleMemory):
             self._again.append(self._elsewhere(now, answer.address))
-            yield Death(now.piece, f"out of memory, that at {answer.address}")
-        elif isinstance(answer, member.Lacks):
+            yield WorkerDeath(now.piece, f"out of memory, that at {answer.address}")
+        elif isinstance(answer, cluster_worker.MissingParcel):
             self._again.append(now)
             self._send(answer, int(heard.key.rpartition("-")[2]))
-        elif isinstance(answer, member.Left):
+        elif isinstance(answer, cluster_worker.TakenBack):
             self._again.append(now)
         else:
             yield from answer
@@ -225,14 +225,14 @@ class Running(Generic[Piece, Report]):
         self._link.look(now=True)
         if len(small) >= SMALL or not {*self._link.workers} - small:
             tried = f"{len(small)} worker{'' if len(small) == 1 else 's'}"
-            raise Deadly(
+            raise FatalPieceError(
                 f"{tried} had too little memory for {self.work.named(now.piece)}: start fewer on a machine, "
                 f"or try less at once.",
                 now.piece,
             )
         return replace(now, small=small)
 
-    def _told(self, message: Mapping[str, Any]) -> Iterator[Report | Death]:
+    def _told(self, message: Mapping[str, Any]) -> Iterator[Report | WorkerDeath]:
         """Reports on the way, and deaths, of pieces that are not done."""
         if "report" in message:
             if message["piece"] in self._given:
@@ -241,9 +241,11 @@ class Running(Generic[Piece, Report]):
             died = {key for key in message.get("processing-tasks", ()) if key in self._given}
             for key, given in self._given.items():
                 given.others += len(died - {key})
-            yield from [Death(self._given[key].now.piece, f"that at {message['worker']}") for key in died]
+            yield from [
+                WorkerDeath(self._given[key].now.piece, f"that at {message['worker']}") for key in died
+            ]
 
-    def _send(self, lacks: member.Lacks, number: int) -> None:
+    def _send(self, lacks: cluster_worker.MissingParcel, number: int) -> None:
         """Send a parcel to a machine, once for all pieces that were submitted before it arrived."""
         sent = self._served.setdefault((lacks.machine, lacks.digest), [])
         if sent and number <= sent[-1]:
@@ -269,7 +271,9 @@ class Running(Generic[Piece, Report]):
         name = self.work.named(piece)
         if _killed(error):
             tries = getattr(error, "allowed_failures", 0) + 1
-            return Deadly(f"{tries} workers died on {name}, one after another; try fewer at once.", piece)
+            return FatalPieceError(
+                f"{tries} workers died on {name}, one after another; try fewer at once.", piece
+            )
         if isinstance(error, ModuleNotFoundError):
             return RunError(f"a worker cannot do this: {error}; caffe-viz must be installed there too.")
         return RunError(f"{name}: {type(error).__name__}: {error}")

@@ -14,7 +14,7 @@ Report = TypeVar("Report")
 Tell = Callable[[Report], None]
 
 
-class Death(NamedTuple):
+class WorkerDeath(NamedTuple):
     """A process died before its piece was done, and why; the piece is done again."""
 
     piece: Any
@@ -24,7 +24,7 @@ class Death(NamedTuple):
         return f"a worker died ({self.reason}); another takes over {self.piece}"
 
 
-class Deadly(RunError):
+class FatalPieceError(RunError):
     """A `piece` killed every process that tried it."""
 
     def __init__(self, message: str, piece: Any = None) -> None:
@@ -45,25 +45,25 @@ class Work(Protocol[Piece_contra, Report]):
         """The name of a piece in messages."""
 
 
-class Run(Protocol[Piece, Report]):
+class Execution(Protocol[Piece, Report]):
     """Pieces of one work in progress; a context manager that ends all of them."""
 
     @property
     def pids(self) -> tuple[int, ...]:
         """The processes on this machine that work for it."""
 
-    def __enter__(self) -> Run[Piece, Report]: ...
+    def __enter__(self) -> Execution[Piece, Report]: ...
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None, /
     ) -> None: ...
 
-    def run(self, pieces: Iterable[Piece], /) -> Iterator[Report | Death]:
+    def run(self, pieces: Iterable[Piece], /) -> Iterator[Report | WorkerDeath]:
         """Do `pieces`, in no fixed order.
 
         Raises:
             CaffeVizError: What a piece raised.
-            RunError: A piece killed every process that tried it; on a cluster it is `Deadly`.
+            RunError: A piece killed every process that tried it; on a cluster it is `FatalPieceError`.
         """
 
     def stop(self) -> Iterator[Report]:

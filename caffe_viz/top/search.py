@@ -17,36 +17,36 @@ from numpy.typing import NDArray
 from caffe_viz.errors import InputError, RunError
 from caffe_viz.images import ImageCollection
 from caffe_viz.network import Network
-from caffe_viz.resuming import SAVE_EVERY, Claim, identity
+from caffe_viz.resuming import SAVE_EVERY, RunLock, identity
 from caffe_viz.streaming import Batch, OnImages, Progress, need_one, passed_over, reports
-from caffe_viz.tasks import Cluster, Death, Pictures, Tell
+from caffe_viz.tasks import Cluster, ImageChunk, Tell, WorkerDeath
 from caffe_viz.top.crops import PIXELS, Cutter
 from caffe_viz.top.gradients import UnitGradients
 from caffe_viz.top.result import Top
-from caffe_viz.top.standing import NONE, Standing
+from caffe_viz.top.top_k import NONE, TopK
 from caffe_viz.units import labels_at
 
 RECTIFIERS = ("ReLU", "ReLU6")
 
 
 @dataclass(frozen=True)
-class Highest(OnImages):
-    """As of `tasks.Work`: the standing of `filters`, those of the one blob, in some images."""
+class TopKWork(OnImages):
+    """Implements `tasks.Work`: the top k activations of `filters`, those of the one blob, in some images."""
 
     filters: tuple[int, ...] = ()
     count: int = 1
 
-    def open(self) -> Callable[[Pictures], Iterator[Standing]]:
+    def open(self) -> Callable[[ImageChunk], Iterator[TopK]]:
         self.load()
         return self._standings
 
-    def gathered(self, made: Iterator[Standing], tell: Tell[Standing]) -> Sequence[Standing]:
-        none = Standing.empty(self.count, len(self.filters))
-        return [reduce(Standing.joined, made, none)]
+    def gathered(self, made: Iterator[TopK], tell: Tell[TopK]) -> Sequence[TopK]:
+        none = TopK.empty(self.count, len(self.filters))
+        return [reduce(TopK.joined, made, none)]
 
-    def _standings(self, some: Pictures) -> Iterator[Standing]:
+    def _standings(self, some: ImageChunk) -> Iterator[TopK]:
         for batch in self.batches(some):
-            yield Standing.of(self.count, batch, self._activations(batch))
+            yield TopK.of(self.count, batch, self._activations(batch))
 
     def _activations(self, batch: Batch) -> NDArray[np.float32]:
         """The activations (n, F, S) of the filters in question."""
@@ -91,14 +91,14 @@ class Search:
         self._map = self._shape[1:]
         shape = part.shape[0], part.shape[1], part.shape[2]
         self._cutter = Cutter(measured.field if len(self._map) == 2 else None, shape, part.pictures)
-        self._work = Highest(network, (self._blob,), len(collection), filters=self.filters, count=count)
+        self._work = TopKWork(network, (self._blob,), len(collection), filters=self.filters, count=count)
         self._cluster = None if cluster is None else Cluster(cluster)
         self._method = gradient
         self._gradients = UnitGradients(part, self._blob, gradient) if gradient else None
         self.engine = self._work.runner.engine
         self._count = count
         self._file: Path | None = None
-        self.standing = Standing.empty(count, len(self.filters))
+        self.top_k = TopK.empty(count, len(self.filters))
         if state_file is not None:
             self.keep_in(state_file)
 
@@ -116,19 +116,19 @@ class Search:
             RunError: Another run uses it already.
         """
         file = self._file
-        return nullcontext() if file is None else Claim(file.with_name(f".{file.name}.lock"), file)
+        return nullcontext() if file is None else RunLock(file.with_name(f".{file.name}.lock"), file)
 
     def _searching(self) -> Iterator[Progress]:
         total, saved = len(self.collection), time.monotonic()
-        for found in reports(self._work, self.collection, self.standing.done, self._cluster):
-            if isinstance(found, Death):
-                yield Progress(self.standing.seen, total, str(found))
+        for found in reports(self._work, self.collection, self.top_k.done, self._cluster):
+            if isinstance(found, WorkerDeath):
+                yield Progress(self.top_k.seen, total, str(found))
                 continue
-            self.standing = self.standing.joined(found)
+            self.top_k = self.top_k.joined(found)
             if time.monotonic() - saved > SAVE_EVERY:
                 self.save()
                 saved = time.monotonic()
-            yield Progress(self.standing.seen, total, passed_over(found.failed))
+            yield Progress(self.top_k.seen, total, passed_over(found.failed))
 
     def keep_in(self, file: Path) -> None:
         """Save in `file` from now on, and continue from it if it exists.
@@ -138,12 +138,12 @@ class Search:
         """
         key, self._file = self.key, file
         if file.exists():
-            self.standing = Standing.load(file, key)
+            self.top_k = TopK.load(file, key)
 
     def save(self) -> None:
         """Write what has been found so far, if there is a state file."""
         if self._file is not None:
-            self.standing.save(self._file, self.key)
+            self.top_k.save(self._file, self.key)
 
     def forget(self) -> None:
         """Remove the state file, once the result is safe."""
@@ -160,7 +160,7 @@ class Search:
         Raises:
             InputError: No image could be used, or one can no longer be read.
         """
-        s = self.standing
+        s = self.top_k
         need_one([one.reason for one in s.failed], s.seen)
         values, images, units = (a.T.copy() for a in (s.values, s.images, s.units))
         if self._rectified:
@@ -188,7 +188,7 @@ class Search:
             x.type in RECTIFIERS and self._blob in x.bottom and not x.relu_param.negative_slope
             for x in self.network.message.layer
         )
-        return followed or self.standing.lowest >= 0
+        return followed or self.top_k.lowest >= 0
 
     @property
     def _labels(self) -> tuple[str, ...]:

@@ -11,16 +11,16 @@ from caffe_viz.ascent import colours_of
 from caffe_viz.errors import InputError
 from caffe_viz.images import ImageCollection, resized
 from caffe_viz.network import Array
-from caffe_viz.tasks import Cluster, Death, Here, Pictures, Run, Tell, cut, stop
+from caffe_viz.tasks import Cluster, Execution, ImageChunk, InProcess, Tell, WorkerDeath, cut, stop
 
 PHOTOS = 256  # of which colours are measured, at most
 PIECE = 16  # photographs that a worker of a cluster is given at once
 SIDE = 64  # pixels that one is brought to
 
-Some = tuple[Pictures, ...]  # of one photograph each
+Some = tuple[ImageChunk, ...]  # of one photograph each
 
 
-class Small(NamedTuple):
+class Thumbnail(NamedTuple):
     """A photograph (64, 64, 3) RGB in 0..1, by its number."""
 
     number: int
@@ -29,12 +29,12 @@ class Small(NamedTuple):
 
 @dataclass(frozen=True)
 class Shrinking:
-    """As of `tasks.Work`: photographs made small, those that have colours and can be read."""
+    """Implements `tasks.Work`: photographs made small, those that have colours and can be read."""
 
-    def open(self) -> Callable[[Some], Iterator[Small]]:
+    def open(self) -> Callable[[Some], Iterator[Thumbnail]]:
         return _small
 
-    def gathered(self, reports: Iterator[Small], tell: Tell[Small]) -> Sequence[Small]:
+    def gathered(self, reports: Iterator[Thumbnail], tell: Tell[Thumbnail]) -> Sequence[Thumbnail]:
         return list(reports)
 
     def named(self, piece: Some) -> str:
@@ -50,17 +50,17 @@ def colours(collection: ImageCollection, cluster: Any = None) -> tuple[tuple[flo
     few = list(cut(collection, (range(n, n + 1) for n in range(0, len(collection), step))))
     pieces = [tuple(few[i : i + PIECE]) for i in range(0, len(few), PIECE)]
     work = Shrinking()
-    run: Run[Some, Small] = Here(work) if cluster is None else Cluster(cluster).running(work)
+    run: Execution[Some, Thumbnail] = InProcess(work) if cluster is None else Cluster(cluster).running(work)
     with run:
-        found = [one for one in run.run(pieces) if not isinstance(one, Death)]
+        found = [one for one in run.run(pieces) if not isinstance(one, WorkerDeath)]
     return colours_of([one.rgb for one in sorted(found, key=lambda one: one.number)]) if found else None
 
 
-def _small(some: Some) -> Iterator[Small]:
+def _small(some: Some) -> Iterator[Thumbnail]:
     for one in some:
         if stop.asked:
             return
         with suppress(InputError):  # one that cannot be read is named by the search
             photo = one.load(one.first)
             if photo.shape[2:] == (3,):
-                yield Small(one.first, resized(photo, (SIDE, SIDE), antialias=True))
+                yield Thumbnail(one.first, resized(photo, (SIDE, SIDE), antialias=True))

@@ -11,13 +11,13 @@ import numpy as np
 
 from caffe_viz import tables
 from caffe_viz.errors import InputError, near
-from caffe_viz.extraction import Extraction, Filing, Rows, Storing, begin, write
+from caffe_viz.extraction import Extraction, FileExtraction, Rows, StoreExtraction, begin, write
 from caffe_viz.geometry.results import shape_text
 from caffe_viz.network import Array, Network, PathLike
 from caffe_viz.probe import relu_state
 from caffe_viz.streaming import Batch, Failed, Progress, joined, need_one
-from caffe_viz.tasks import Death, Ranges
-from caffe_viz.views.rich import Look, Rich
+from caffe_viz.tasks import Ranges, WorkerDeath
+from caffe_viz.views.rich import Display, Rich
 
 MOST = 2**31  # bytes of arrays in memory
 
@@ -79,8 +79,8 @@ class Features(Rich):
     def __repr__(self) -> str:
         return str(self.table)
 
-    def _look(self) -> Look:
-        return Look(tables=[self.table])
+    def _look(self) -> Display:
+        return Display(tables=[self.table])
 
 
 def features(
@@ -132,7 +132,9 @@ def extracting(
     return network, Extraction(network, collection, names, pool=pool, cluster=cluster)
 
 
-def filed(network: Network, into: Filing | Storing, tell: Callable[[Progress], None]) -> Features:
+def filed(
+    network: Network, into: FileExtraction | StoreExtraction, tell: Callable[[Progress], None]
+) -> Features:
     """Run an extraction into its file."""
     for progress in into:
         tell(progress)
@@ -150,7 +152,7 @@ def _in_memory(network: Network, extraction: Extraction, tell: Callable[[Progres
         )
     batches, done = list[Batch](), 0
     for batch in extraction.batches(Ranges()):
-        if isinstance(batch, Death):
+        if isinstance(batch, WorkerDeath):
             tell(Progress(done, len(collection), str(batch)))
             continue
         batches.append(batch)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from caffe_viz import figures, tables
-from caffe_viz.ascent import Ascending, Ascent, Fourier, Progress, Recipe, Units, ascend
+from caffe_viz.ascent import Ascent, Fourier, PixelRange, Progress, Recipe, RunningAscent, ascend
 from caffe_viz.errors import CaffeVizWarning, InputError, RunError
 from caffe_viz.figures import Picture
 from caffe_viz.files import safe_name
@@ -22,8 +22,8 @@ from caffe_viz.objectives import Objective
 from caffe_viz.units import labels_at
 from caffe_viz.views.colours import colours
 from caffe_viz.views.objectives import climbed, with_photographs
-from caffe_viz.views.rich import Look, Rich
-from caffe_viz.views.topmost import Topmost, searched, searching
+from caffe_viz.views.rich import Display, Rich
+from caffe_viz.views.top_patches import TopImages, searched, searching
 
 PLACES = 5  # in photographs, beside the pictures of a filter
 SIDE = 96  # of a picture beside photographs, at least
@@ -42,7 +42,7 @@ class Maximized(Rich):
     ascent: Ascent
     network: Network
     interrupted: bool = False
-    topmost: Topmost | None = None
+    topmost: TopImages | None = None
     name: str = ""
     failure: str = ""
 
@@ -58,7 +58,7 @@ class Maximized(Rich):
 
     def _share(self, values: Array) -> Array:
         """Of values that are no colours."""
-        return self._toned(Units.of(None, 1).share(values) if self.ascent.bounded else values)
+        return self._toned(PixelRange.of(None, 1).share(values) if self.ascent.bounded else values)
 
     def _toned(self, values: Array) -> Array:
         """(H, W, C) in 0..1."""
@@ -171,8 +171,8 @@ class Maximized(Rich):
     def __repr__(self) -> str:
         return str(self.table)
 
-    def _look(self) -> Look:
-        return Look([self.sheet] if self.ascent.filters else [], tables=[self.table])
+    def _look(self) -> Display:
+        return Display([self.sheet] if self.ascent.filters else [], tables=[self.table])
 
 
 def maximize(
@@ -210,15 +210,15 @@ def maximize(
         cluster: A dask client whose workers do the work.
         **options: Further options of `ascend`, such as steps, rate, seed, pictures, neuron, jobs.
 
+    Raises:
+        InputError: As `ascend`.
+        RunError: The run failed before there was any picture.
+
     Example::
 
         made = cv.maximize(net, "conv3", [16, 40], steps=128)
         made.sheet  # a picture
         made.save("out")
-
-    Raises:
-        InputError: As `ascend`.
-        RunError: The run failed before there was any picture.
     """
     whole = Network.of(net)
     whole.check()
@@ -260,7 +260,7 @@ def climbing_of(
     size: tuple[int, int] | None = None,
     inputs: Any = (),
     **options: Any,
-) -> tuple[Network, Ascending]:
+) -> tuple[Network, RunningAscent]:
     """The part of a network, which is checked, that is climbed, and its ascent made ready; as of `maximize`.
 
     Raises:

@@ -11,7 +11,7 @@ RECTIFIERS = ("ReLU", "ReLU6")
 KEEP_SIGNS = ("Dropout", *RECTIFIERS)  # in place after a rectifier they make no unit active
 
 
-class Units:
+class ReluActivity:
     """The ReLU layers of a `caffe.Net`, and which of their units were above 0 since `reset`.
 
     A unit is a channel, or an entry of a vector. Rectifiers whose blob another layer changes in place are

@@ -10,13 +10,13 @@ from caffe_viz.tasks.work import Piece, Report, Work
 
 
 @dataclass(frozen=True)
-class Here(Generic[Piece, Report]):
+class InProcess(Generic[Piece, Report]):
     """A Run in this process, with reports as they are made."""
 
     work: Work[Piece, Report]
     pids: tuple[int, ...] = ()
 
-    def __enter__(self) -> Here[Piece, Report]:
+    def __enter__(self) -> InProcess[Piece, Report]:
         return self
 
     def __exit__(self, *_: Any) -> None:

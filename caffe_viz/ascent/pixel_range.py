@@ -13,7 +13,7 @@ from caffe_viz.images.pixels import RED_GREEN_BLUE
 
 Array = NDArray[np.float32]
 WHITE, GREY = 255.0, 128.0
-DATA_UNIT = 1 / 64  # what counts as a pixel step where the input is no picture: pixels deviate by about 64
+DATA_UNIT = 1 / 64  # the pixel step of input that is not a picture: pixels of pictures deviate by about 64
 
 
 def spread(values: Array, axes: int) -> Array:
@@ -22,7 +22,7 @@ def spread(values: Array, axes: int) -> Array:
 
 
 @dataclass(frozen=True)
-class Units:
+class PixelRange:
     """The values of `black` and `white` (C,) in the input blob; `pixel` is a step of 1 in 0..255.
 
     `rgb` maps each channel of the blob to its place in RGB; it is empty if the input is not a colour picture.
@@ -40,7 +40,7 @@ class Units:
     uneven: Preprocess | None = None
 
     @classmethod
-    def of(cls, preprocess: Preprocess | None, channels: int) -> Units:
+    def of(cls, preprocess: Preprocess | None, channels: int) -> PixelRange:
         """Return the units of a net's preprocessing; None means that the input is no picture, and 0 grey."""
         if preprocess is None:
             zero = np.zeros(channels, np.float32)

@@ -17,7 +17,7 @@ ALONE = 20.0  # seconds without any worker, after which the user is told
 
 
 @dataclass
-class Link:
+class ClusterClient:
     """The connection of `client`."""
 
     client: Any

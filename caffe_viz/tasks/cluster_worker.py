@@ -14,9 +14,9 @@ from typing import Any
 
 import caffe_viz
 from caffe_viz.errors import CaffeVizError, RunError, no_memory
+from caffe_viz.tasks.cancellation import CancelWatch
 from caffe_viz.tasks.parcels import Absent, folder, unpacked
 from caffe_viz.tasks.stopping import stop
-from caffe_viz.tasks.watching import Wanted
 from caffe_viz.tasks.work import Work
 
 LOADED = 2  # works that a process keeps, with their nets
@@ -24,7 +24,7 @@ TELL_EVERY = 1.0  # seconds between two reports that are sent at once
 
 
 @dataclass(frozen=True)
-class Lacks:
+class MissingParcel:
     """A parcel is missing on the `machine` of the process at `address`."""
 
     digest: str
@@ -40,21 +40,21 @@ class Failed:
 
 
 @dataclass(frozen=True)
-class Small:
+class TooLittleMemory:
     """The process at `address` has too little memory for the piece; another may have enough."""
 
     address: str
 
 
 @dataclass(frozen=True)
-class Left:
+class TakenBack:
     """The scheduler took the piece back; what was done of it does not count."""
 
 
-Answer = Lacks | Failed | Small | Left | tuple[Any, ...]
+Answer = MissingParcel | Failed | TooLittleMemory | TakenBack | tuple[Any, ...]
 
-_turn = Lock()  # nets are no good for two threads
-_whose = Lock()  # who is asked to stop is at it
+_turn = Lock()  # nets are not thread-safe
+_whose = Lock()  # the thread that may be asked to stop
 _loaded: OrderedDict[str, tuple[Work[Any, Any], Callable[[Any], Iterator[Any]]]] = OrderedDict()
 _stopped: set[str] = set()
 _now = ""  # the run of the piece under way
@@ -75,18 +75,18 @@ def do(run: str, version: str, digest: str, piece: bytes) -> Answer:
         with _whose:
             _now, stop.asked = run, False
         try:
-            with Wanted() as wanted:
+            with CancelWatch() as wanted:
                 work, reports_of = _work(digest)
                 found = tuple(work.gathered(reports_of(pickle.loads(piece)), _teller(run)))
-            return Left() if wanted.left else found
+            return TakenBack() if wanted.left else found
         except Absent as absent:
-            return Lacks(absent.digest, machine(), address)
+            return MissingParcel(absent.digest, machine(), address)
         except CaffeVizError as error:
             return Failed(error)
         except Exception as error:
             if no_memory(error):
                 _loaded.clear()
-                return Small(address)
+                return TooLittleMemory(address)
             return Failed(RunError(f"worker {address}: {traceback.format_exc()}"))
         finally:
             with _whose:

@@ -12,11 +12,11 @@ from caffe_viz.extraction.extraction import Extraction, Rowed
 from caffe_viz.extraction.store import Store, located, need_names
 from caffe_viz.network import PathLike
 from caffe_viz.streaming import Failed, Progress, need_one, passed_over
-from caffe_viz.tasks import Death, Here, Pictures, Ranges, Run, Tell, cut
+from caffe_viz.tasks import Execution, ImageChunk, InProcess, Ranges, Tell, WorkerDeath, cut
 
 
-class Written(NamedTuple):
-    """The images first..last are in the store, but those that failed."""
+class WrittenRows(NamedTuple):
+    """The images first..last are in the store, except those that failed."""
 
     first: int
     last: int
@@ -24,21 +24,21 @@ class Written(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Stored:
-    """As of `tasks.Work`: `rows` into a store; a piece is a chunk of that."""
+class StoreWork:
+    """Implements `tasks.Work`: `rows` into a store; a piece is a chunk of that."""
 
     rows: Rowed
     store: Store
 
-    def open(self) -> Callable[[Pictures], Iterator[Written]]:
+    def open(self) -> Callable[[ImageChunk], Iterator[WrittenRows]]:
         self.rows.load()
         return self.fill
 
-    def fill(self, some: Pictures) -> Iterator[Written]:
-        """Compute a piece and write it, where no other has; nothing where that is to stop."""
+    def fill(self, some: ImageChunk) -> Iterator[WrittenRows]:
+        """Compute a chunk and write it, unless another process has; stop early if asked to."""
         first, last = some.first, some.first + len(some)
         if self.store.has(first, last):
-            yield Written(first, last, tuple(self.store.failed(first, last)))
+            yield WrittenRows(first, last, tuple(self.store.failed(first, last)))
             return
         values = {
             blob: np.full((len(some), *shape), np.nan, np.float32) for blob, shape in self.rows.shapes.items()
@@ -52,24 +52,24 @@ class Stored:
             seen += batch.size
         if seen == len(some):
             self.store.put(first, values, [some.name(number) for number in some.numbers], failed)
-            yield Written(first, last, tuple(failed))
+            yield WrittenRows(first, last, tuple(failed))
 
-    def gathered(self, reports: Iterator[Written], tell: Tell[Written]) -> Sequence[Written]:
+    def gathered(self, reports: Iterator[WrittenRows], tell: Tell[WrittenRows]) -> Sequence[WrittenRows]:
         return list(reports)
 
-    def named(self, piece: Pictures) -> str:
+    def named(self, piece: ImageChunk) -> str:
         return str(piece)
 
 
-class Storing:
-    """`extraction` into the zarr store at `address`: iterate for its Progress.
+class StoreExtraction:
+    """Extract into the zarr store at `address`: iterate for its Progress.
 
-    What is done is there at once, and a later one, or another at the same time, goes on from it. Images that
-    `failed` have rows of NaN.
+    What is done is there at once; a later extraction continues from it, and another may work on it at the
+    same time. Images that `failed` have rows of NaN.
 
     Raises:
-        InputError: the store holds the rows of another extraction, or something else.
-        RunError: it cannot be written, or a library is missing.
+        InputError: The store holds the rows of another extraction, or something else.
+        RunError: It cannot be written, or a library is missing.
     """
 
     def __init__(self, extraction: Extraction, address: PathLike) -> None:
@@ -90,21 +90,23 @@ class Storing:
 
     @property
     def begun(self) -> str:
-        """How far earlier ones came, in words; "" where there is none."""
+        """How far earlier extractions came, in words; "" if there is none."""
         if self.seen == self.rows:
             return f"{self.kept}: all {self.rows:,} images are there"
-        return f"{self.kept}: going on after {self.seen:,} images" if self.seen else ""
+        return f"{self.kept}: resuming after {self.seen:,} images" if self.seen else ""
 
     def __iter__(self) -> Iterator[Progress]:
         extraction, total = self.extraction, len(self.extraction.collection)
-        run: Run[Pictures, Written]
+        run: Execution[ImageChunk, WrittenRows]
         if extraction.cluster is None:
-            run = Here(Stored(extraction.work, self.store))
+            run = InProcess(StoreWork(extraction.work, self.store))
         else:  # another machine might choose another engine
-            run = extraction.cluster.running(Stored(extraction.work.of_engine(extraction.engine), self.store))
+            run = extraction.cluster.running(
+                StoreWork(extraction.work.of_engine(extraction.engine), self.store)
+            )
         with run:
             for told in run.run(cut(extraction.collection, self.done.missing(total), self.store.piece)):
-                if isinstance(told, Death):
+                if isinstance(told, WorkerDeath):
                     yield Progress(self.seen, total, str(told))
                     continue
                 self.done = self.done.union(Ranges.of(told.first, told.last))
@@ -114,17 +116,17 @@ class Storing:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Those of the images that have a row, in order; once all is there."""
+        """The names of the images that have a row, in order; once everything is there."""
         failed = {number for number, _ in self.failed}
         return tuple(self.extraction.collection.name(n) for n in range(self.rows) if n not in failed)
 
     @property
     def rows(self) -> int:
-        """Of each array."""
+        """The number of rows of each array."""
         return len(self.extraction.collection)
 
     def write(self) -> None:
-        """Nothing is left to do; raises InputError if no image could be used."""
+        """Nothing is left to write; raises InputError if no image could be used."""
         need_one([one.reason for one in self.failed], self.seen)
 
 

@@ -10,7 +10,7 @@ from caffe_viz.images.pixels import Floats
 
 
 @dataclass(frozen=True)
-class Pictures:
+class ImageChunk:
     """Some images of a larger collection, by their numbers in that one: from `first` on, those of
     `collection`.
     """
@@ -38,11 +38,13 @@ class Pictures:
         return f"images {self.numbers[0]:,} to {self.numbers[-1]:,}, {self.name(self.first)} and on"
 
 
-def cut(collection: ImageCollection, ranges: Iterable[range], size: int | None = None) -> Iterator[Pictures]:
+def cut(
+    collection: ImageCollection, ranges: Iterable[range], size: int | None = None
+) -> Iterator[ImageChunk]:
     """Cut the images of `ranges`, in order, into pieces: each range, or parts up to multiples of `size`."""
     for numbers in ranges:
         first = numbers.start
         while first < numbers.stop:
             last = numbers.stop if size is None else min(numbers.stop, (first // size + 1) * size)
-            yield Pictures(first, collection.part(first, last))
+            yield ImageChunk(first, collection.part(first, last))
             first = last

@@ -16,24 +16,24 @@ from caffe_viz.errors import InputError
 from caffe_viz.images import ImageCollection
 from caffe_viz.network import Network
 from caffe_viz.probe import Probe
-from caffe_viz.tasks import Cluster, Death, Here, Run, Tell, stop
+from caffe_viz.tasks import Cluster, Execution, InProcess, Tell, WorkerDeath, stop
 
 T = TypeVar("T")
 
 LOOKED = 16  # images that a process looks at in one go
 
 
-class Share(NamedTuple):
+class QueryProgress(NamedTuple):
     """How much of what `key` stands for is done."""
 
     key: Hashable
     share: float
 
 
-class Found(dict[Hashable, Any]):
+class QueryResults(dict[Hashable, Any]):
     """Results by what they stand for, such as the number of an image; each is found once."""
 
-    def take(self, other: Found) -> Found:
+    def take(self, other: QueryResults) -> QueryResults:
         """Those of another one too; raises ValueError if both have the same: it would count twice."""
         if both := self.keys() & other.keys():
             raise ValueError(f"{both.pop()} is in both")
@@ -41,26 +41,26 @@ class Found(dict[Hashable, Any]):
         return self
 
 
-class Question(Protocol):
+class Query(Protocol):
     """A piece: what is asked, as a value that can be pickled."""
 
-    def answers(self, probe: Probe) -> Iterator[Share | Found]:
+    def answers(self, probe: Probe) -> Iterator[QueryProgress | QueryResults]:
         """Ask it; the probe is afterwards as it was, however this ends."""
 
 
-def told(key: Hashable, work: steps.Steps[T]) -> Generator[Share, None, T | None]:
+def told(key: Hashable, work: steps.Steps[T]) -> Generator[QueryProgress, None, T | None]:
     """Shares of what `key` stands for; returns what was made, None if this process was asked to stop."""
     with closing(work):
-        run = steps.Run(work)
+        run = steps.SteppedRun(work)
         for share in run:
             if stop.asked:
                 return None
-            yield Share(key, share)
+            yield QueryProgress(key, share)
     return run.made
 
 
 @dataclass(frozen=True, eq=False)
-class Given:
+class NamedImage:
     """An image and its name: a collection of it alone, which is read where the net runs, or its array."""
 
     name: str
@@ -80,8 +80,8 @@ class Given:
 
 
 @dataclass(frozen=True)
-class Asking:
-    """As of `tasks.Work`: questions to what of a network makes `blobs` (none: to all of it).
+class NetQueries:
+    """Implements `tasks.Work`: questions to what of a network makes `blobs` (none: to all of it).
 
     With a `caffe.Net` of this process as `net`, the weights are those that it has.
     """
@@ -96,36 +96,36 @@ class Asking:
         part = self.network.part(*self.blobs)
         return Probe(part if self.net is None else self.net, part)
 
-    def run(self, cluster: Any = None) -> Run[Question, Share | Found]:
+    def run(self, cluster: Any = None) -> Execution[Query, QueryProgress | QueryResults]:
         """Who asks: this process, or the workers of a dask client, on the same engine.
 
         Raises:
             InputError: it is no such client.
         """
         if cluster is None:
-            return Here(self)
+            return InProcess(self)
         checked = Cluster(cluster)
         weights = self.network.weights if self.net is None else Network.of(self.net).weights
         return checked.running(
-            Asking(replace(self.network, weights=weights, engine=self.probe.engine), self.blobs)
+            NetQueries(replace(self.network, weights=weights, engine=self.probe.engine), self.blobs)
         )
 
-    def open(self) -> Callable[[Question], Iterator[Share | Found]]:
+    def open(self) -> Callable[[Query], Iterator[QueryProgress | QueryResults]]:
         probe = self.probe
         return lambda question: question.answers(probe)
 
     def gathered(
-        self, reports: Iterator[Share | Found], tell: Tell[Share | Found]
-    ) -> Sequence[Share | Found]:
-        found = Found()
+        self, reports: Iterator[QueryProgress | QueryResults], tell: Tell[QueryProgress | QueryResults]
+    ) -> Sequence[QueryProgress | QueryResults]:
+        found = QueryResults()
         for report in reports:
-            if isinstance(report, Found):
+            if isinstance(report, QueryResults):
                 found.take(report)
             else:
                 tell(report)
         return [found]
 
-    def named(self, piece: Question) -> str:
+    def named(self, piece: Query) -> str:
         return str(piece)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -133,33 +133,33 @@ class Asking:
 
 
 def collected(
-    run: Run[Question, Share | Found],
-    questions: Iterable[Question],
+    run: Execution[Query, QueryProgress | QueryResults],
+    questions: Iterable[Query],
     count: int,
     on_share: Callable[[float], None],
     on_note: Callable[[str], None],
     *,
     keep: bool = False,
-) -> Found:
+) -> QueryResults:
     """What the questions find, `count` results in all; told are the share that is done, and who died.
 
     With `keep`, Ctrl-C returns those that are there, if any is.
     """
-    found, begun, most = Found(), dict[Hashable, float](), 0.0
+    found, begun, most = QueryResults(), dict[Hashable, float](), 0.0
     reports: Any = run.run(questions)
     try:
-        with closing(reports):  # so that a question that is left is over now
+        with closing(reports):  # so that an abandoned query ends now
             for report in reports:
-                if isinstance(report, Death):
+                if isinstance(report, WorkerDeath):
                     on_note(str(report))
                     continue
-                if isinstance(report, Found):
+                if isinstance(report, QueryResults):
                     found.take(report)
                     for key in report:
                         begun.pop(key, None)
                 else:
                     begun[report.key] = report.share
-                most = max(most, (len(found) + sum(begun.values())) / count)  # some are begun again
+                most = max(most, (len(found) + sum(begun.values())) / count)  # some are started again
                 on_share(most)
     except KeyboardInterrupt:
         if not (keep and found):
@@ -168,17 +168,17 @@ def collected(
 
 
 @dataclass(frozen=True)
-class Look:
+class LikeliestClasses:
     """Which is the `likeliest` class of each image, if that is asked; and whether they can be read at all."""
 
     first: int
-    images: tuple[Given, ...]
+    images: tuple[NamedImage, ...]
     likeliest: bool
 
-    def answers(self, probe: Probe) -> Iterator[Share | Found]:
+    def answers(self, probe: Probe) -> Iterator[QueryProgress | QueryResults]:
         for number, image in enumerate(self.images, self.first):
             pixels = image.pixels(probe)
-            yield Found({number: likeliest_class(probe, pixels).number if self.likeliest else None})
+            yield QueryResults({number: likeliest_class(probe, pixels).number if self.likeliest else None})
 
     def __str__(self) -> str:
         last = self.first + len(self.images) - 1
@@ -186,8 +186,8 @@ class Look:
 
 
 def looked_at(
-    run: Run[Question, Share | Found],
-    images: Sequence[Given],
+    run: Execution[Query, QueryProgress | QueryResults],
+    images: Sequence[NamedImage],
     targets: Sequence[int | str] | None,
     on_share: Callable[[float], None],
     on_note: Callable[[str], None],
@@ -200,7 +200,7 @@ def looked_at(
         InputError: an image that cannot be read, or does not fit.
     """
     pieces = (
-        Look(first, tuple(images[first : first + LOOKED]), targets is None)
+        LikeliestClasses(first, tuple(images[first : first + LOOKED]), targets is None)
         for first in range(0, len(images), LOOKED)
     )
     found = collected(run, pieces, len(images), on_share, on_note)

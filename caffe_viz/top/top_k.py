@@ -21,7 +21,7 @@ NONE = -1  # the image of a place that no image has taken yet
 
 
 @dataclass(frozen=True)
-class Standing:
+class TopK:
     """The K highest `values` (K, F) of F filters in the images that are `done`, best first, one of an image.
 
     `images` (K, F) are their numbers, `units` (K, F) the places in the map, counted row by row; of equal
@@ -36,14 +36,14 @@ class Standing:
     failed: tuple[Failed, ...] = ()
 
     @classmethod
-    def empty(cls, count: int, filters: int) -> Standing:
+    def empty(cls, count: int, filters: int) -> TopK:
         """Before the first image, for `count` places of each filter."""
         shape = (count, filters)
         nowhere = np.full(shape, NONE, np.int64)
         return cls(np.full(shape, -np.inf, np.float32), nowhere, nowhere)
 
     @classmethod
-    def of(cls, count: int, batch: Batch, activations: NDArray[np.float32]) -> Standing:
+    def of(cls, count: int, batch: Batch, activations: NDArray[np.float32]) -> TopK:
         """Of the images of a batch alone, by their `activations` (n, F, S), S units in a map."""
         none = cls.empty(count, activations.shape[1])
         if not batch.numbers:
@@ -59,7 +59,7 @@ class Standing:
         """How many images."""
         return len(self.done)
 
-    def joined(self, other: Standing) -> Standing:
+    def joined(self, other: TopK) -> TopK:
         """With what was found in other images, whichever came first; raises ValueError on the same ones."""
         values = np.concatenate([self.values, other.values])
         images = np.concatenate([self.images, other.images])
@@ -71,7 +71,7 @@ class Standing:
         )
         failed = tuple(sorted((*self.failed, *other.failed)))
         lowest = min(self.lowest, other.lowest)
-        return Standing(values, images, units, lowest, self.done.union(other.done), failed)
+        return TopK(values, images, units, lowest, self.done.union(other.done), failed)
 
     def save(self, path: str | Path, key: Mapping[str, object]) -> None:
         """Write it as npz, with the `key` that `load` asks for."""
@@ -83,7 +83,7 @@ class Standing:
         write_whole(path, stream.getvalue())
 
     @classmethod
-    def load(cls, path: str | Path, key: Mapping[str, object]) -> Standing:
+    def load(cls, path: str | Path, key: Mapping[str, object]) -> TopK:
         """What `save` wrote.
 
         Raises:

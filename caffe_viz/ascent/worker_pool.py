@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from caffe_viz.ascent.worker import Batch, Job, Tick
+from caffe_viz.ascent.worker import Batch, BatchProgress, Job
 from caffe_viz.errors import CaffeVizError, RunError
 from caffe_viz.processes import Worker
-from caffe_viz.tasks import Death
+from caffe_viz.tasks import WorkerDeath
 
 STOP_WAIT = 20.0  # seconds in which a worker that is asked to stop hands over what it has
 TRIES = 2  # of a batch, before the workers' deaths are taken to be its fault
@@ -20,16 +20,16 @@ PROGRAM = "caffe_viz.ascent.worker"
 
 
 @dataclass
-class Crew:
+class WorkerPool:
     """Up to `jobs` workers on one job; a context manager, at the end of which none is left."""
 
     job: Job
     jobs: int
-    _workers: dict[Worker, Batch] = field(default_factory=dict)  # and what each is at
+    _workers: dict[Worker, Batch] = field(default_factory=dict)  # and the batch each is working on
     _answers: queue.Queue[tuple[Worker, Any]] = field(default_factory=queue.Queue)
     _tries: dict[Batch, int] = field(default_factory=dict)
 
-    def __enter__(self) -> Crew:
+    def __enter__(self) -> WorkerPool:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -43,7 +43,7 @@ class Crew:
         """The processes at work."""
         return tuple(worker.pid for worker in self._workers)
 
-    def run(self, batches: Iterable[Batch]) -> Iterator[Tick | Death]:
+    def run(self, batches: Iterable[Batch]) -> Iterator[BatchProgress | WorkerDeath]:
         """Climb all `batches`, in no fixed order.
 
         Raises:
@@ -57,14 +57,14 @@ class Crew:
             worker, answer = self._answers.get()
             if isinstance(answer, CaffeVizError):
                 raise answer
-            if isinstance(answer, Tick):
+            if isinstance(answer, BatchProgress):
                 yield answer
                 if answer.snapshot is not None:
                     self._give(worker, waiting)
             elif batch := self._workers.pop(worker):
                 yield self._died(batch, answer.reason, waiting)
 
-    def stop(self) -> Iterator[Tick]:
+    def stop(self) -> Iterator[BatchProgress]:
         """What the workers have so far, which then end; those that take too long are left out."""
         for worker in self._workers:
             worker.terminate()
@@ -74,10 +74,10 @@ class Crew:
                 worker, answer = self._answers.get(timeout=left)
             except queue.Empty:
                 return
-            if isinstance(answer, Tick):
+            if isinstance(answer, BatchProgress):
                 yield answer
             else:
-                waiting.discard(worker)  # its end, or that of its luck
+                waiting.discard(worker)  # it ended, or failed
 
     def _start(self) -> Worker:
         worker = Worker(PROGRAM, lambda *heard: self._answers.put(heard))
@@ -93,7 +93,7 @@ class Crew:
         else:
             worker.close()
 
-    def _died(self, batch: Batch, reason: str, waiting: deque[Batch]) -> Death:
+    def _died(self, batch: Batch, reason: str, waiting: deque[Batch]) -> WorkerDeath:
         tries = self._tries[batch] = self._tries.get(batch, 0) + 1
         if tries >= TRIES:
             raise RunError(
@@ -102,4 +102,4 @@ class Crew:
             )
         waiting.append(batch)
         self._give(self._start(), waiting)
-        return Death(batch, reason)
+        return WorkerDeath(batch, reason)

@@ -11,25 +11,26 @@ from caffe_viz.errors import InputError
 from caffe_viz.extraction.extraction import Extraction, Rows
 from caffe_viz.extraction.formats import need_format, write
 from caffe_viz.extraction.spool import Spool
-from caffe_viz.resuming import SAVE_EVERY, Claim
+from caffe_viz.resuming import SAVE_EVERY, RunLock
 from caffe_viz.streaming import Failed, Progress, need_one
-from caffe_viz.tasks import Death
+from caffe_viz.tasks import WorkerDeath
 
 
-class Filing:
-    """`extraction` into the file `path`: iterate for its Progress, then `write`.
+class FileExtraction:
+    """Extract into the file `path`: iterate for its Progress, then call `write`.
 
-    What is done is kept in the folder `spool.folder` beside it until then, and a later one goes on from it.
+    Until then, what is done is kept in the folder `spool.folder` beside it, and a later extraction continues
+    from there.
 
     Raises:
-        InputError: no such format, blobs that it cannot hold, or rows of another extraction in the folder.
-        RunError: the format needs a library that is not installed; another run is at the same file.
+        InputError: No such format, blobs that it cannot hold, or rows of another extraction in the folder.
+        RunError: The format needs a library that is not installed, or another run uses the same file.
     """
 
     def __init__(self, extraction: Extraction, path: Path) -> None:
         need_format(path, extraction.shapes)
         self.extraction, self.path = extraction, path
-        self._claim = Claim(path.with_name(f".{path.name}.lock"), path)  # what is there stays as it is read
+        self._claim = RunLock(path.with_name(f".{path.name}.lock"), path)  # what is there stays as it is read
         try:
             self.spool = Spool(path.with_name(f"{path.name}.unfinished"), extraction.key, extraction.shapes)
         except BaseException:
@@ -41,7 +42,7 @@ class Filing:
         whole = False
         try:
             for batch in self.extraction.batches(spool.done):
-                if isinstance(batch, Death):
+                if isinstance(batch, WorkerDeath):
                     yield Progress(spool.seen, total, str(batch))
                     continue
                 spool.append(batch)
@@ -64,37 +65,37 @@ class Filing:
 
     @property
     def begun(self) -> str:
-        """How far an earlier one came, in words; "" where there is none."""
+        """How far an earlier extraction came, in words; "" if there is none."""
         return f"{self.kept}: resuming after {self.seen:,} images" if self.seen else ""
 
     @property
     def kept(self) -> Path:
-        """Where what is done is kept."""
+        """Where unfinished work is kept."""
         return self.spool.folder
 
     @property
     def failed(self) -> list[Failed]:
-        """Images that have no row."""
+        """The images that have no row."""
         return self.spool.failed
 
     @property
     def rows(self) -> int:
-        """Of each array."""
+        """The number of rows of each array."""
         return self.spool.rows
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Those of the images that have a row, in order."""
+        """The names of the images that have a row, in order."""
         failed = {number for number, _ in self.spool.failed}
         return tuple(self.extraction.collection.name(n) for first, last in self.spool.done.ends
                      for n in range(first, last) if n not in failed)  # fmt: skip
 
     def write(self) -> None:
-        """Make the file.
+        """Write the file.
 
         Raises:
-            InputError: no image could be used.
-            RunError: it cannot be written.
+            InputError: No image could be used.
+            RunError: It cannot be written.
         """
         spool = self.spool
         with self._claim:

@@ -9,7 +9,7 @@ from caffe_viz.tasks.stopping import stop
 LOOK_EVERY = 1.0  # seconds between two looks
 
 
-class Wanted:
+class CancelWatch:
     """A context for a dask task, which is asked to stop if the scheduler takes it back or the client is gone.
 
     What the task has then is `left` half done.
@@ -17,7 +17,7 @@ class Wanted:
 
     left = False
 
-    def __enter__(self) -> Wanted:
+    def __enter__(self) -> CancelWatch:
         from distributed import get_worker
 
         self._worker, self._over = get_worker(), Event()

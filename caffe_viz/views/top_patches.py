@@ -21,16 +21,16 @@ from caffe_viz.probe import relu_state
 from caffe_viz.tiling import grid
 from caffe_viz.top import Progress, Search, Top
 from caffe_viz.units import read_unit
-from caffe_viz.views.rich import Look, Rich
+from caffe_viz.views.rich import Display, Rich
 
 BETWEEN = 3  # pixels between gradients and crops
 
 
 @dataclass(frozen=True, repr=False)
-class Topmost(Rich):
+class TopImages(Rich):
     """The places that activate filters most; the numbers are in `top`.
 
-    `Topmost(Top.load(file)).sheet` needs no engine and no images.
+    `TopImages(Top.load(file)).sheet` needs no engine and no images.
     """
 
     top: Top
@@ -98,8 +98,8 @@ class Topmost(Rich):
     def __repr__(self) -> str:
         return str(self.table)
 
-    def _look(self) -> Look:
-        return Look([self.sheet] if self.top.shown else [], tables=[self.table])
+    def _look(self) -> Display:
+        return Display([self.sheet] if self.top.shown else [], tables=[self.table])
 
 
 def top_images(
@@ -113,7 +113,7 @@ def top_images(
     state_file: PathLike | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     cluster: Any = None,
-) -> Topmost:
+) -> TopImages:
     """Find the places in many images that activate each filter most, at most one in an image.
 
     Args:
@@ -176,7 +176,7 @@ def searching(
     )  # fmt: skip
 
 
-def searched(search: Search, on_progress: Callable[[Progress], None] | None = None) -> Topmost:
+def searched(search: Search, on_progress: Callable[[Progress], None] | None = None) -> TopImages:
     """Run `search` and cut out what it found; saved when interrupted."""
     tell = on_progress or (lambda _: None)
     total = len(search.collection)
@@ -184,7 +184,7 @@ def searched(search: Search, on_progress: Callable[[Progress], None] | None = No
         try:
             for progress in search:
                 tell(progress)
-            return Topmost(search.result(lambda done, images: tell(Progress(total + done, total + images))))
+            return TopImages(search.result(lambda done, images: tell(Progress(total + done, total + images))))
         except KeyboardInterrupt:
             search.save()
             raise

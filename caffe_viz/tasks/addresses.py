@@ -86,7 +86,7 @@ def _local(processes: int) -> Iterator[Any]:
             cluster = LocalCluster(
                 n_workers=processes, threads_per_worker=1, processes=True, memory_limit=0,
                 dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL,
-                preload=["caffe_viz.tasks.deaf"],
+                preload=["caffe_viz.tasks.ignore_sigint"],
             )  # fmt: skip
         except RuntimeError as error:  # one was killed before it was there
             raise RunError(
