@@ -28,7 +28,7 @@ from caffe_viz.ascent.worker import climbs
 from caffe_viz.images import Preprocess, load_image
 from caffe_viz.network import Network
 from caffe_viz.streaming import Runner
-from caffe_viz.top.search import Highest
+from caffe_viz.top.search import TopKWork
 
 SEARCHED = {"vgg16": "conv5_3", "caffenet": "conv5"}
 MANY = 1_300_000
@@ -78,7 +78,7 @@ def photographs(net: Network, layer: str, file: Path) -> dict[str, Any]:
         begun = time.process_time()
         runner(batch)
         times.append((time.process_time() - begun) / runner.batch)
-    work = Highest(net, (layer,), MANY)
+    work = TopKWork(net, (layer,), MANY)
     sizes = {str(workers): work.piece(workers) for workers in (1, 10, 100, 1000)}
     stored = sum(np.prod(shape) for one in net.geometry.layers for shape in one.param_shapes)
     return {

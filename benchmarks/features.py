@@ -17,7 +17,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from caffe_viz.extraction import Extraction, Filing
+from caffe_viz.extraction import Extraction, FileExtraction
 from caffe_viz.images import ImageCollection, Preprocess
 from caffe_viz.network import Network
 
@@ -45,7 +45,7 @@ def main() -> None:
     extraction = Extraction(net, collection, given.blob or ["fc6", "pool5"])
     with tempfile.TemporaryDirectory() as folder:
         path, begun, step = Path(folder) / "features.npz", time.monotonic(), max(1, given.images // 10)
-        filing, told = Filing(extraction, path), 0
+        filing, told = FileExtraction(extraction, path), 0
         print(f"{given.images:,} images, {extraction.engine}: {peak()} before the first")
         for progress in filing:
             if progress.done // step > told:

@@ -436,7 +436,7 @@ class Network:
         values = dict(self.input_values)
         for n, (name, one) in enumerate(named):
             if name in [other for other, _ in named[:n]]:
-                raise InputError(f"input {name!r} is given twice, and is not the image: give it once.")
+                raise InputError(f"input {name!r} is not the image, but is given twice: give it once.")
             values[name] = self._value(name, one)
         return self._like(image=image, input_values=values)
 

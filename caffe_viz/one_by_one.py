@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from caffe_viz.answers import ends
 from caffe_viz.backend import engine_name
-from caffe_viz.deploying.beside import NOTHING
+from caffe_viz.deploying.nearby_files import NOTHING
 from caffe_viz.errors import InputError
 from caffe_viz.images import ImageCollection, Preprocess
 from caffe_viz.images.arrays import as_picture
@@ -26,7 +26,7 @@ Bytes = NDArray[np.uint8]
 FEW = 8  # blobs that words name
 
 
-class Seen(NamedTuple):
+class NetView(NamedTuple):
     """An image (h, w) as `rgb` (h, w, 3), None where the input is no picture; its `window` went in."""
 
     size: tuple[int, int]
@@ -35,17 +35,18 @@ class Seen(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Ran:
+class ImageResult:
     """An image by `name`: what the net saw of it, and the values of its blobs; or why it `failed`."""
 
     name: str
-    seen: Seen | None = None
+    seen: NetView | None = None
     values: Mapping[str, Array] = field(default_factory=dict)
     failed: str = ""
 
 
 class OneByOne:
-    """The part of a network that makes `blobs`, on the images of a collection; iterate for a `Ran` of each.
+    """The part of a network that makes `blobs`, on the images of a collection; iterate for a `ImageResult` of
+    each.
 
     Raises:
         InputError: no such blob, the input takes no image, or what would make Caffe abort.
@@ -62,8 +63,8 @@ class OneByOne:
         self.engine, self._rows = engine_name(net), net.blobs[part.data].data.shape
         self._forward = forward_alone(net)
 
-    def __iter__(self) -> Iterator[Ran]:
-        waiting: deque[tuple[str, Future[tuple[Array, Seen]]]] = deque()
+    def __iter__(self) -> Iterator[ImageResult]:
+        waiting: deque[tuple[str, Future[tuple[Array, NetView]]]] = deque()
         pool = ThreadPoolExecutor(1)
         try:
             for number in range(len(self._collection)):
@@ -75,32 +76,32 @@ class OneByOne:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _read(self, number: int) -> tuple[Array, Seen]:
+    def _read(self, number: int) -> tuple[Array, NetView]:
         given = self._collection.load(number)
         pixels = self.network.pixels(given, name=self._collection.name(number))
         return pixels, _seen(self.network, given, pixels)
 
-    def _run(self, name: str, read: Future[tuple[Array, Seen]]) -> Ran:
+    def _run(self, name: str, read: Future[tuple[Array, NetView]]) -> ImageResult:
         try:
             pixels, seen = read.result()
         except InputError as error:
-            return Ran(name, failed=str(error))
+            return ImageResult(name, failed=str(error))
         whole = self.network.batch_layout.together(pixels[None], self._rows)
         values = self._forward({self.network.data: whole}, self._blobs)
         for blob, array in values.items():
             if not np.isfinite(array).all():
-                return Ran(name, failed=f"{name}: blob {blob!r} has NaN or infinity for this image.")
-        return Ran(name, seen, values)
+                return ImageResult(name, failed=f"{name}: blob {blob!r} has NaN or infinity for this image.")
+        return ImageResult(name, seen, values)
 
 
-def _seen(network: Network, given: Array, pixels: Array) -> Seen:
+def _seen(network: Network, given: Array, pixels: Array) -> NetView:
     """An array of the shape of the input is seen as it is."""
     how, size = network.pictures, (pixels.shape[-2], pixels.shape[-1])
     if given.shape == pixels.shape:
         rgb = None if how is None else how.to_display(pixels)
-        return Seen(size, None if rgb is None else _bytes(rgb), Window(0.0, 0.0, *map(float, size)))
+        return NetView(size, None if rgb is None else _bytes(rgb), Window(0.0, 0.0, *map(float, size)))
     shape = (given.shape[0], given.shape[1])
-    return Seen(shape, _bytes(as_picture(given)), window_of(network.preprocess, shape, size))
+    return NetView(shape, _bytes(as_picture(given)), window_of(network.preprocess, shape, size))
 
 
 def _bytes(rgb: Any) -> Bytes:

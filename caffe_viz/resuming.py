@@ -44,7 +44,7 @@ def need_same(key: Mapping[str, Any], found: Mapping[str, Any], what: str) -> No
         raise InputError(f"{what} with other {', '.join(others)}: {ADVICE}.")
 
 
-class Claim:
+class RunLock:
     """That no other run is at `what`, until `release` or the end of the process; `file` is held meanwhile.
 
     Where the file system has no locks, as an old NFS, nothing is claimed.
@@ -72,7 +72,7 @@ class Claim:
                 self._file.unlink()  # while it is held: who opens it after that has another one
             self._close()
 
-    def __enter__(self) -> Claim:
+    def __enter__(self) -> RunLock:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
     try:
         if not options.script:
-            raise InputError(f"which script? {PROGRAM} script.py")
+            raise InputError(f"no script is given: {PROGRAM} script.py")
         path = None if options.as_module else _readable(options.script[0])
         prepare(options.engine)
         sys.argv = options.script

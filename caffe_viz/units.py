@@ -88,7 +88,7 @@ def class_unit(network: Network, head: Head, number: int, asked: str) -> Unit:
 def need_channel(unit: Unit, given: int | str) -> Channel | Neuron:
     """Return the channel or neuron that a unit is. Raises InputError for a whole layer."""
     if isinstance(unit.what, Layer):
-        raise InputError(f"target {given!r} is a whole layer: choose one of its filters, as {unit.what}:0.")
+        raise InputError(f"target {given!r} is a whole layer: choose a filter, such as {unit.what}:0.")
     return unit.what
 
 

@@ -33,7 +33,8 @@ def matched_weights(net: Any, weights: Sequence[StoredLayer]) -> Iterator[tuple[
         blobs = targets[source.name].blobs
         if len(blobs) != len(source.blobs):
             raise InputError(
-                f"layer {source.name!r}: {len(source.blobs)} blobs of weights, {len(blobs)} parameters."
+                f"layer {source.name!r}: the weights have {len(source.blobs)} blobs, the net {len(blobs)} "
+                f"parameters."
             )
         for index, (blob, target) in enumerate(zip(source.blobs, blobs, strict=True)):
             there = tuple(target.shape)

@@ -4,11 +4,11 @@
     python scripts/train_caffenet_cifar10.py cifar10-jpeg.zip          (train|test)/CLASS/NAME.jpg
     python scripts/train_caffenet_cifar10.py cifar-10-python.tar.gz    the public archive
 
-The net of deploy.prototxt becomes a torch module (`cv.torch_module`). While it learns, each of its layers with
-weights but the last is followed by batch normalisation, which is folded into those weights at the end: the
-layout stays CaffeNet's. Images are mirrored with probability one half, shifted by up to 4 pixels, and get a
-little noise, which makes filters smooth. Each epoch is saved beside the output; the same command goes on from
-there. Prints lines in the form of Caffe's log: `caffe-viz evolution LOG` draws them.
+The net of deploy.prototxt becomes a torch module (`cv.torch_module`). While it learns, each of its layers
+with weights but the last is followed by batch normalisation, which is folded into those weights at the end:
+the layout stays CaffeNet's. Images are mirrored with probability one half, shifted by up to 4 pixels, and get
+a little noise, which makes filters smooth. Each epoch is saved beside the output; the same command goes on
+from there. Prints lines in the form of Caffe's log: `caffe-viz evolution LOG` draws them.
 """
 
 from __future__ import annotations
@@ -140,7 +140,9 @@ def to_caffe(images: Tensor) -> Tensor:
 
 
 def augmented(images: Tensor, random: torch.Generator) -> Tensor:
-    """(N, 3, 32, 32): mirrored or not, shifted by up to SHIFT pixels, with noise; the border is the mean colour."""
+    """(N, 3, 32, 32): mirrored or not, shifted by up to SHIFT pixels, with noise; the border is the mean
+    colour.
+    """
     count = len(images)
     padded = nn.functional.pad(to_caffe(images), [SHIFT] * 4)
     y, x = (torch.randint(0, 2 * SHIFT + 1, (count, 1), generator=random) + torch.arange(32) for _ in "yx")
@@ -172,7 +174,9 @@ def train(data: dict[str, tuple[Images, Labels]], epochs: int, output: Path) -> 
         {"params": [p for p in parameters if p.ndim == 1], "weight_decay": 0.0},
     ]
     optimizer = torch.optim.SGD(groups, RATE, MOMENTUM, nesterov=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, count, pct_start=0.2, anneal_strategy="linear")
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, RATE, count, pct_start=0.2, anneal_strategy="linear"
+    )
     state = {"learning": learning, "optimizer": optimizer, "schedule": schedule}
     kept = output.with_name(output.name + ".partial")
     begun = 0
@@ -198,9 +202,13 @@ def train(data: dict[str, tuple[Images, Labels]], epochs: int, output: Path) -> 
                 print(f"Iteration {step}, loss = {np.mean(losses[-50:]):.5g}", flush=True)
                 print(f"Iteration {step}, lr = {schedule.get_last_lr()[0]:.5g}", flush=True)
         right = accuracy(learning.eval(), test_images, test_labels)
-        print(f"Iteration {step}, Testing net (#0)\n    Test net output #0: accuracy = {right:.4f}", flush=True)
+        print(
+            f"Iteration {step}, Testing net (#0)\n    Test net output #0: accuracy = {right:.4f}", flush=True
+        )
         print(f"epoch {epoch + 1} of {epochs}: {time.monotonic() - since:.0f} s", file=sys.stderr, flush=True)
-        torch.save({"epochs": epoch + 1} | {n: part.state_dict() for n, part in state.items()}, str(kept) + "~")
+        torch.save(
+            {"epochs": epoch + 1} | {n: part.state_dict() for n, part in state.items()}, str(kept) + "~"
+        )
         os.replace(str(kept) + "~", kept)
     learning.fold()
     for name, blobs in net.params.items():

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from caffe_viz.attribution.asking import Found, Question, Share
+from caffe_viz.attribution.queries import Query, QueryProgress, QueryResults
 from caffe_viz.attribution.steps import Steps
 from caffe_viz.errors import InputError
 from caffe_viz.evaluation.sanity import cascade, weighted_layers
-from caffe_viz.evaluation.trials import Subject
+from caffe_viz.evaluation.trials import Sample
 from caffe_viz.probe import Probe
 
 
@@ -22,10 +22,10 @@ from caffe_viz.probe import Probe
 class Mortal:
     """A question that ends the first process that it is put to, half answered; a file `mark` says so."""
 
-    question: Question
+    question: Query
     mark: Path
 
-    def answers(self, probe: Probe) -> Iterator[Share | Found]:
+    def answers(self, probe: Probe) -> Iterator[QueryProgress | QueryResults]:
         answers = self.question.answers(probe)
         if not self.mark.exists():
             self.mark.touch()
@@ -37,7 +37,7 @@ class Mortal:
         return str(self.question)
 
 
-def broken(subject: Subject, rng: np.random.Generator) -> Steps[np.ndarray]:
+def broken(subject: Sample, rng: np.random.Generator) -> Steps[np.ndarray]:
     """Makes the weights of all layers random, and fails."""
     layers = weighted_layers(subject.probe, subject.target.blob)
     with cascade(subject.probe.net, layers, rng) as stages:

@@ -195,10 +195,10 @@ def test_ascend_writes_all_it_says(engine: str, networks: Path, tmp_path: Path) 
 # Ctrl-C as the first steps arrive, or before a worker begins.
 INTERRUPTED = """
 import os, signal, sys
-from caffe_viz.ascent import Ascending
+from caffe_viz.ascent import RunningAscent
 from caffe_viz.cli import main
 from caffe_viz.ascent.worker_pool import WorkerPool
-noted = Ascending._progress
+noted = RunningAscent._progress
 def late(self, event):
     progress = noted(self, event)
     os.kill(os.getpid(), signal.SIGINT)
@@ -209,7 +209,7 @@ def early(self, batches):
 if sys.argv.pop(1) == "early":
     WorkerPool.run = early
 else:
-    Ascending._progress = late
+    RunningAscent._progress = late
 main()
 """
 

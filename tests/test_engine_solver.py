@@ -495,13 +495,13 @@ def weighted(solver: Any) -> Any:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETS_AND_RATES)
-def test_losses_of_100_steps_each_from_the_weights_of_caffe(caffe: Any, tmp_path: Path, name: str) -> None:
+def test_losses_of_40_steps_each_from_the_weights_of_caffe(caffe: Any, tmp_path: Path, name: str) -> None:
     """Each step begins with Caffe's snapshot: runs that go on alone part by rounding, Caffe from itself too."""
     net, settings = NETS_AND_RATES[name]
     path = written(tmp_path, f'{settings} snapshot_prefix: "{tmp_path}/s"', net(4))
     real, own = weighted(caffe.get_solver(path)), ours.get_solver(path)
     losses = []
-    for i, batch in enumerate(batches(real.net.blobs["data"].data.shape, 100)):
+    for i, batch in enumerate(batches(real.net.blobs["data"].data.shape, 40)):
         real.snapshot()
         own.restore(f"{tmp_path}/s_iter_{i}.solverstate")
         losses.append([learn(solver, *batch) for solver in (real, own)])
@@ -509,7 +509,7 @@ def test_losses_of_100_steps_each_from_the_weights_of_caffe(caffe: Any, tmp_path
             file.unlink()
     theirs, mine = np.transpose(losses)
     np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-5)
-    assert theirs[-20:].mean() < theirs[:20].mean() - 0.01, "nothing was learned"
+    assert theirs[-8:].mean() < theirs[:8].mean() - 0.01, "nothing was learned"
 
 
 def smooth(batch: int) -> str:
@@ -518,7 +518,7 @@ def smooth(batch: int) -> str:
 
 
 FREE = {
-    "lenet": (lenet, 64, 'weight_decay: 0.0005 lr_policy: "inv" gamma: 0.0001 power: 0.75'),
+    "lenet": (lenet, 16, 'weight_decay: 0.0005 lr_policy: "inv" gamma: 0.0001 power: 0.75'),
     "caffenet_cifar10, smooth": (smooth, 8, 'weight_decay: 0.001 lr_policy: "fixed"'),
 }
 
@@ -587,7 +587,9 @@ def test_a_missing_file(tmp_path: Path) -> None:
 def test_no_net(tmp_path: Path) -> None:
     path = tmp_path / "solver.prototxt"
     path.write_text('lr_policy: "fixed"')
-    with pytest.raises(InputError, match=r"one of net, net_param, train_net, train_net_param.*the file has none"):
+    with pytest.raises(
+        InputError, match=r"one of net, net_param, train_net, train_net_param.*the file has none"
+    ):
         ours.SGDSolver(path)
 
 

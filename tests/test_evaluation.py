@@ -19,8 +19,8 @@ from commands import completed
 import caffe_viz as cv
 from caffe_viz import evaluation
 from caffe_viz.attribution import METHODS, Reads, Settings
-from caffe_viz.attribution.asking import Asking, Given
 from caffe_viz.attribution.job import Job
+from caffe_viz.attribution.queries import NamedImage, NetQueries
 from caffe_viz.attribution.table import Method, total
 from caffe_viz.deploying import preprocess_near
 from caffe_viz.errors import InputError, RunError
@@ -91,9 +91,9 @@ def deep(engine: str) -> tuple[Probe, np.ndarray]:
 
 def cases(probe: Probe, images: Any, *asked: Any, names: Any = (), **more: Any) -> evaluation.Cases:
     """Of images in this process, of the net of a probe that is loaded."""
-    asking = Asking(probe.network)
+    asking = NetQueries(probe.network)
     vars(asking)["probe"] = probe
-    given = [Given(names[n] if names else str(n), image) for n, image in enumerate(images)]
+    given = [NamedImage(names[n] if names else str(n), image) for n, image in enumerate(images)]
     return evaluation.cases(asking, given, *asked, **more)
 
 
@@ -445,8 +445,8 @@ def test_progress_rises_to_one(engine: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def made(engine: str) -> Evaluated:
-    probe, images = deep(engine)
+def made() -> Evaluated:
+    probe, images = deep("auto")
     return show_evaluation(probe.network, images, 0, points=6, settings=FEW)
 
 
@@ -642,7 +642,7 @@ def test_grad_cam_is_better_than_chance_on_photographs(networks: Path, shared: P
     preprocess = preprocess_near(networks / "squeezenet_v1.0" / "deploy.prototxt")
     network = Network(folder / "deploy.prototxt", folder / "squeezenet_v1.0.caffemodel", preprocess)
     images = [shared / "images" / name for name in PHOTOGRAPHS]
-    found = show_evaluation(network, images, methods="grad-cam", checks=["curves"], points=8).curves
+    found = show_evaluation(network, images, methods="grad-cam", checks=["curves"], points=4).curves
     assert found is not None
     assert found.beats("grad-cam", "random-smooth") == (3, 3)
     assert found.beats("grad-cam", "random")[1] == 3

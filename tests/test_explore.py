@@ -28,12 +28,12 @@ def net(networks: Path) -> Any:
 
 
 @pytest.fixture
-def counted(monkeypatch: pytest.MonkeyPatch) -> list[explored.Asked]:
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[explored.PanelState]:
     """What was computed, in order."""
-    asked: list[explored.Asked] = []
+    asked: list[explored.PanelState] = []
 
-    def counting(question: explored.Question) -> explored.Question:
-        def answer(network: Any, one: explored.Asked, image: Any, tell: explored.Tell) -> Any:
+    def counting(question: explored.PanelView) -> explored.PanelView:
+        def answer(network: Any, one: explored.PanelState, image: Any, tell: explored.Tell) -> Any:
             asked.append(one)
             return question.answer(network, one, image, tell)
 
@@ -95,7 +95,9 @@ def test_answers_are_those_of_the_functions(net: Any) -> None:
     assert panel.shown.value == shown.picture("prob")._repr_png_()
 
 
-def test_long_work_waits_for_the_button_and_is_done_once(net: Any, counted: list[explored.Asked]) -> None:
+def test_long_work_waits_for_the_button_and_is_done_once(
+    net: Any, counted: list[explored.PanelState]
+) -> None:
     panel = cv.explore(net, CAT)
     panel.what.value = "ascent"
     panel.filters.value = (0, 1)
@@ -114,13 +116,13 @@ def test_long_work_waits_for_the_button_and_is_done_once(net: Any, counted: list
     assert counted[1:] == [("ascent", "conv1", (0, 1), "")]
 
 
-def test_the_image_does_not_matter_to_what_needs_none(net: Any, counted: list[explored.Asked]) -> None:
+def test_the_image_does_not_matter_to_what_needs_none(net: Any, counted: list[explored.PanelState]) -> None:
     panel = cv.explore(net, CAT)
     panel.image.value = "elsewhere.png"
     assert len(counted) == 1
 
 
-def test_another_layer_draws_once_and_fits_the_slider(net: Any, counted: list[explored.Asked]) -> None:
+def test_another_layer_draws_once_and_fits_the_slider(net: Any, counted: list[explored.PanelState]) -> None:
     panel = cv.explore(net, CAT)
     panel.what.value = "activations"
     panel.filters.value = (40, 47)

@@ -20,7 +20,7 @@ from input_toys import NETS
 from PIL import Image
 
 from caffe_viz import InputError, Preprocess, RunError, features, load_net, show_activations
-from caffe_viz.extraction import Extraction, Filing, Rows, need_format, write
+from caffe_viz.extraction import Extraction, FileExtraction, Rows, need_format, write
 from caffe_viz.extraction.spool import Spool
 from caffe_viz.images import ImageCollection, load_image
 from caffe_viz.netdef import parse_net, write_weights
@@ -280,16 +280,20 @@ def test_rows_that_a_killed_process_had_not_noted_are_made_again(tmp_path: Path)
 
 
 def test_what_is_done_is_noted_on_the_way(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("caffe_viz.extraction.filing.SAVE_EVERY", 0)
-    filing = Filing(Extraction(network(toy), ImageCollection.of(toy / "images"), ["fc"]), toy / "a.npz")
+    monkeypatch.setattr("caffe_viz.extraction.file_extraction.SAVE_EVERY", 0)
+    filing = FileExtraction(
+        Extraction(network(toy), ImageCollection.of(toy / "images"), ["fc"]), toy / "a.npz"
+    )
     next(iter(filing))
     assert json.loads((toy / "a.npz.unfinished" / "state.json").read_text())["seen"] == 32
 
 
 @pytest.mark.parametrize("changed", ["net", "weights", "images", "preprocessing", "blobs", "pool", "engine"])
 def test_another_run_is_not_continued(toy: Path, changed: str) -> None:
-    def begun(net: Network, blob: str = "fc", pool: str | None = None) -> Filing:
-        return Filing(Extraction(net, ImageCollection.of(toy / "images"), [blob], pool=pool), toy / "a.npz")
+    def begun(net: Network, blob: str = "fc", pool: str | None = None) -> FileExtraction:
+        return FileExtraction(
+            Extraction(net, ImageCollection.of(toy / "images"), [blob], pool=pool), toy / "a.npz"
+        )
 
     filing = begun(network(toy, "torch"))
     filing.spool.append(Batch((0,), {"fc": np.zeros((1, 6), np.float32)}, ()))
@@ -322,7 +326,7 @@ def test_another_run_is_not_continued(toy: Path, changed: str) -> None:
 def test_a_full_disk_is_one_line_and_loses_nothing(toy: Path, suffix: str) -> None:
     """A limit for the size of a file stands for it: rows fit into that, the file does not."""
     path = toy / f"a{suffix}"
-    filing = Filing(Extraction(network(toy), ImageCollection.of(toy / "images"), BLOBS), path)
+    filing = FileExtraction(Extraction(network(toy), ImageCollection.of(toy / "images"), BLOBS), path)
     for _ in filing:
         pass
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -360,7 +364,7 @@ def test_memory_does_not_grow_with_the_images(toy: Path) -> None:
     for times in (1, 4, 16):  # the first one imports what is imported once
         collection = ImageCollection.of(*[toy / "images"] * times)
         tracemalloc.start()
-        filing = Filing(Extraction(network(toy), collection, ["fc", "in/conv"]), toy / f"{times}.npz")
+        filing = FileExtraction(Extraction(network(toy), collection, ["fc", "in/conv"]), toy / f"{times}.npz")
         for _ in filing:
             pass
         filing.write()

@@ -97,7 +97,9 @@ def test_a_gradient_that_is_left_out_is_told_by_its_name(engine: str) -> None:
     net.forward()
     silent(net.backward)
     silent(lambda: net.backward(diffs=["conv", "relu"]))
-    with pytest.warns(CaffeVizWarning, match="leaves out the gradient of data, because nothing before it learns"):
+    with pytest.warns(
+        CaffeVizWarning, match="leaves out the gradient of data, because nothing before it learns"
+    ):
         net.backward(diffs=["relu", "data"])
 
 

@@ -16,7 +16,7 @@ from commands import ran
 import caffe_viz as cv
 from caffe_viz.errors import RunError
 from caffe_viz.network import Network
-from caffe_viz.resuming import Claim
+from caffe_viz.resuming import RunLock
 
 HOLDING = """
 import os, sys, time
@@ -38,11 +38,11 @@ def test_one_run_at_a_time_and_a_killed_one_holds_nothing(tmp_path: Path) -> Non
         with pytest.raises(
             RunError, match=r"^another run is at out\.npz: wait for its end, or give another output\.$"
         ):
-            Claim(file, "out.npz")
+            RunLock(file, "out.npz")
         other.send_signal(signal.SIGKILL)
         other.wait(60)
-    with Claim(file, "out.npz"), pytest.raises(RunError):
-        Claim(file, "out.npz")
+    with RunLock(file, "out.npz"), pytest.raises(RunError):
+        RunLock(file, "out.npz")
     assert not file.exists()
 
 
@@ -53,7 +53,7 @@ def test_where_there_are_no_locks_runs_go_on(tmp_path: Path, monkeypatch: pytest
         raise OSError(os.strerror(95))
 
     monkeypatch.setattr("fcntl.flock", no_locks)
-    with Claim(tmp_path / "lock", "a"), Claim(tmp_path / "lock", "a"):
+    with RunLock(tmp_path / "lock", "a"), RunLock(tmp_path / "lock", "a"):
         pass
 
 

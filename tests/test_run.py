@@ -154,8 +154,8 @@ def test_what_is_wrong_is_one_line(
     for words, line in (
         (["nothing.py", "x"], "there is no script nothing.py."),
         ([str(tmp_path)], f"{tmp_path} cannot be read as a script."),
-        ([], "which script? python -m caffe_viz.run script.py"),
-        (["-m"], "which script? python -m caffe_viz.run script.py"),
+        ([], "no script is given: python -m caffe_viz.run script.py"),
+        (["-m"], "no script is given: python -m caffe_viz.run script.py"),
     ):
         with pytest.raises(SystemExit) as end:
             run.main(words)

@@ -128,7 +128,7 @@ def test_a_dead_unit_has_no_places(network: Network, photos: Path, tmp_path: Pat
     searching = asking.bench.searching(0, "conv2")
     assert isinstance(searching, Searching)
     list(searching)
-    standing = searching.search.standing
-    standing.values[:, 3] = 0  # behind a ReLU
+    top_k = searching.search.top_k
+    top_k.values[:, 3] = 0  # behind a ReLU
     found = asking("places", layer="conv2", unit=3)
     assert (found.facts["dead"], found.facts["places"], found.shots) == (True, [], ())

@@ -25,9 +25,9 @@ from caffe_viz.netdef import parse_net, read_net
 from caffe_viz.network import Network
 from caffe_viz.structure import Graph, Layout, graphviz, lay_out, read_graph, svg
 from caffe_viz.structure.boxes import STEM, text_width
+from caffe_viz.structure.descriptions import TIMES
 from caffe_viz.structure.palette import COLOURS, FILLS, family
 from caffe_viz.structure.placing import Axis, Placed, Span, place
-from caffe_viz.structure.words import TIMES
 from caffe_viz.views import show_structure
 
 REPOSITORY = Path(__file__).resolve().parent.parent

@@ -27,7 +27,7 @@ from caffe_viz.netdef import NetParameter, make_blob, parse_net, write_weights
 from caffe_viz.network import Network
 from caffe_viz.top import GRADIENTS, Progress, Search, Top
 from caffe_viz.top.crops import Cutter
-from caffe_viz.views.topmost import Topmost, top_images
+from caffe_viz.views.top_patches import TopImages, top_images
 
 # Filter 0 sees the PATTERN in red, filter 1 green, filter 2 is dead, filter 3 sees blue.
 TOY = """
@@ -204,8 +204,8 @@ def test_a_result_is_drawn_again_from_its_file(toy: Path, tmp_path: Path) -> Non
     code = f"""
 import sys
 from caffe_viz.top import Top
-from caffe_viz.views.topmost import Topmost
-Topmost(Top.load({str(paths[0])!r})).sheet.save({str(tmp_path / "again.png")!r})
+from caffe_viz.views.top_patches import TopImages
+TopImages(Top.load({str(paths[0])!r})).sheet.save({str(tmp_path / "again.png")!r})
 assert not {{"torch", "caffe", "matplotlib.pyplot"}} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -254,7 +254,7 @@ def test_what_was_found_is_saved_on_the_way(toy: Path, monkeypatch: pytest.Monke
     assert not (toy / "state.npz").exists()
     next(iter(search))
     again = Search(network(toy), "conv", ImageCollection.of(toy / "images"), state_file=toy / "state.npz")
-    assert again.standing.seen == 7
+    assert again.top_k.seen == 7
 
 
 @pytest.mark.parametrize(
@@ -385,7 +385,7 @@ def test_data_that_is_no_picture(tmp_path: Path, engine: str) -> None:
     best = next(found.top.places(6))
     assert (Path(best.image).name, best.unit, best.box) == ("3.npy", (0, 40), (0, 40, 1, 45))
     assert found.top.crops.shape == (1, 2, 1, 35, 3)
-    assert isinstance(found, Topmost)
+    assert isinstance(found, TopImages)
     assert found.sheet.shape[2] == 3
 
 
@@ -397,9 +397,9 @@ def test_memory_does_not_grow_with_the_images(toy: Path) -> None:
         search = Search(network(toy), "conv", ImageCollection.of(*[toy / "images"] * times))
         for _ in search:
             pass
-        peaks.append(tracemalloc.get_traced_memory()[1] - 700 * search.standing.seen)
+        peaks.append(tracemalloc.get_traced_memory()[1] - 700 * search.top_k.seen)
         tracemalloc.stop()
-        assert search.standing.seen == 7 * times
+        assert search.top_k.seen == 7 * times
     assert peaks[2] < 1.2 * peaks[1], peaks
 
 
@@ -471,12 +471,12 @@ def test_gradients_are_drawn_beside_the_crops(
     blocks: list[Any] = []
     with monkeypatch.context() as patch:
         patch.setattr("caffe_viz.figures.contact_sheet", lambda some, titles: blocks.extend(some))
-        assert Topmost(both.top).sheet is None
+        assert TopImages(both.top).sheet is None
     left, right = blocks[0][:, :9], blocks[0][:, -9:]  # two crops of 4 and a line between them
     np.testing.assert_array_equal(left[:4, :4], both.top.gradients[0, 0] / np.float32(255))
     np.testing.assert_array_equal(right[:4, :4], both.top.crops[0, 0] / np.float32(255))
     paths = both.save(toy / "out")
-    again = Topmost(Top.load(paths[0]))
+    again = TopImages(Top.load(paths[0]))
     same(again.top, both.top)
     np.testing.assert_array_equal(again.sheet.rgb, both.sheet.rgb)
     assert again.top.to_json()["gradient"] == "guided-backprop"

@@ -33,7 +33,7 @@ from recorder_toy import (
 from caffe_viz.errors import InputError
 from caffe_viz.images import Preprocess
 from caffe_viz.recording import Record
-from caffe_viz.training import BatchFeed, Images, Slots, Training, load_solver, read_settings
+from caffe_viz.training import BatchFeed, Images, InputBlobs, Training, load_solver, read_settings
 from caffe_viz.training.feeds import Arrays
 from caffe_viz.training.solvers import load_weights, restore
 
@@ -59,13 +59,13 @@ def net(engine: str, tmp_path: Path) -> Any:
 
 
 def test_images_get_the_number_of_their_class(net: Any, tmp_path: Path) -> None:
-    found = Images.of(write_images(tmp_path / "images"), PLAIN, Slots.of(net))
+    found = Images.of(write_images(tmp_path / "images"), PLAIN, InputBlobs.of(net))
     assert (len(found), found.classes) == (18, ("a", "b", "c"))
     made = found.take([0, 8, 17])
     assert made["label"].tolist() == [0, 1, 2]
     np.testing.assert_allclose(made["data"][:, 0, 0, 0] * 255, [0, 42, 85], rtol=1e-5)
     named = Preprocess(channel_order="RGB", mean=(0,), resize=None, labels=("c", "b", "a", "d"))
-    assert Images.of(tmp_path / "images", named, Slots.of(net)).take([0, 17])["label"].tolist() == [2, 0]
+    assert Images.of(tmp_path / "images", named, InputBlobs.of(net)).take([0, 17])["label"].tolist() == [2, 0]
 
 
 def test_archives_are_read_as_folders(net: Any, tmp_path: Path) -> None:
@@ -73,8 +73,8 @@ def test_archives_are_read_as_folders(net: Any, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         for path in sorted((tmp_path / "images").rglob("*.png")):
             archive.write(path, f"train/{path.relative_to(tmp_path / 'images')}")
-    folder = Images.of(tmp_path / "images", PLAIN, Slots.of(net)).take(range(18))
-    zipped = Images.of(tmp_path / "a.zip/train", PLAIN, Slots.of(net)).take(range(18))
+    folder = Images.of(tmp_path / "images", PLAIN, InputBlobs.of(net)).take(range(18))
+    zipped = Images.of(tmp_path / "a.zip/train", PLAIN, InputBlobs.of(net)).take(range(18))
     for name in ("data", "label"):
         np.testing.assert_array_equal(folder[name], zipped[name])
 
@@ -84,14 +84,14 @@ def test_a_class_in_two_folders_is_refused(net: Any, tmp_path: Path) -> None:
     write_images(tmp_path / "both/train")
     write_images(tmp_path / "both/test")
     with pytest.raises(InputError, match=r"has 'a' in .*/test and in .*/train: give one of them"):
-        Images.of(tmp_path / "both", PLAIN, Slots.of(net))
+        Images.of(tmp_path / "both", PLAIN, InputBlobs.of(net))
     labelled = Preprocess(channel_order="RGB", mean=(0,), resize=None, labels=("a", "b"))
     with pytest.raises(InputError, match="folder 'c' is not a class"):
-        Images.of(tmp_path / "both/test", labelled, Slots.of(net))
+        Images.of(tmp_path / "both/test", labelled, InputBlobs.of(net))
 
 
 def test_an_epoch_shows_every_example_once_in_an_order_of_its_own(net: Any, tmp_path: Path) -> None:
-    slots = Slots.of(net)
+    slots = InputBlobs.of(net)
     arrays = Arrays({"data": np.zeros((30, 3, 8, 8)), "label": np.arange(30)}, slots)
 
     def orders(seed: int | None) -> list[list[float]]:
@@ -115,7 +115,7 @@ def test_an_epoch_shows_every_example_once_in_an_order_of_its_own(net: Any, tmp_
 
 def test_memory_data_gets_all_passes_of_an_iteration(engine: str, tmp_path: Path) -> None:
     solver = load_solver(write_solver(tmp_path, data=MEMORY, more="iter_size: 2"), engine=engine)
-    slots = Slots.of(solver.net)
+    slots = InputBlobs.of(solver.net)
     feed = BatchFeed(solver.net, slots, Arrays(examples(30), slots), None, 2)
     assert feed.epoch == 2
     for iteration in range(2):
@@ -129,7 +129,7 @@ def test_memory_data_gets_all_passes_of_an_iteration(engine: str, tmp_path: Path
 
 
 def test_input_layers_and_iter_size_do_not_go_together(net: Any) -> None:
-    slots = Slots.of(net)
+    slots = InputBlobs.of(net)
     with pytest.raises(InputError, match="same batch 2 times"):
         BatchFeed(net, slots, Arrays(examples(30), slots), 0, 2)
     with pytest.raises(InputError, match="5 examples do not fill the 6"):
@@ -148,7 +148,7 @@ def test_input_layers_and_iter_size_do_not_go_together(net: Any) -> None:
 def test_wrong_arrays_are_refused(arrays: dict[str, Any], reason: str, net: Any, tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", **arrays)
     with pytest.raises(InputError, match=reason):
-        Arrays.of(tmp_path / "a.npz", Slots.of(net))
+        Arrays.of(tmp_path / "a.npz", InputBlobs.of(net))
 
 
 # Solvers.
@@ -452,9 +452,7 @@ def test_gradients_that_caffe_computes_wrongly_are_warned_of(engine: str, tmp_pa
     training = Training(write_solver(tmp_path), data=write_npz(tmp_path / "a.npz"), engine=engine)
     assert len(training.warnings) == (engine == "caffe")
     done = run(write_solver(tmp_path, max_iter=2), "--data", tmp_path / "a.npz", "--engine", engine)
-    words = (
-        "warning: layer 'tanh' (TanH): its gradient is wrong in Caffe, as 'drop' overwrites its top 'tanh'"
-    )
+    words = "warning: layer 'tanh' (TanH): its gradient is wrong in Caffe, because 'drop' overwrites its top 'tanh'"
     assert (words in done.stderr) == (engine == "caffe")
     assert done.returncode == 0, done.stderr
 

@@ -260,8 +260,9 @@ def test_addresses_that_are_none(folder: Path, monkeypatch: pytest.MonkeyPatch) 
         1,
         "caffe-viz: nowhere://a/b.zarr cannot be written: Protocol not known: nowhere.",
     )
-    assert "s3://a/b.npz: files are written on this machine only; a store at an address ends in .zarr." in refused(
-        *words(folder, "-o", "s3://a/b.npz")
+    assert (
+        "s3://a/b.npz: files are written on this machine only; a store at an address ends in .zarr."
+        in refused(*words(folder, "-o", "s3://a/b.npz"))
     )
     monkeypatch.setitem(sys.modules, "s3fs", None)
     code, _, said = ran(*words(folder, "-o", "s3://a/b.zarr"))

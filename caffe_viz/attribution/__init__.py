@@ -10,7 +10,7 @@ from caffe_viz.attribution.cost import PASSES
 from caffe_viz.attribution.job import Job, Settings
 from caffe_viz.attribution.pooled import class_maps
 from caffe_viz.attribution.results import Attribution, centre
-from caffe_viz.attribution.steps import Run, Steps, T
+from caffe_viz.attribution.steps import SteppedRun, Steps, T
 from caffe_viz.attribution.table import METHODS, Method, Reads, need_method
 from caffe_viz.attribution.targets import Array, Target, find_layer, find_targets, likeliest_class
 from caffe_viz.errors import InputError
@@ -21,8 +21,8 @@ __all__ = [
     "PASSES",
     "Attribution",
     "Reads",
-    "Run",
     "Settings",
+    "SteppedRun",
     "Steps",
     "attribute",
     "attributing",
@@ -59,7 +59,7 @@ def attribute(
     Raises:
         InputError: No such method, target or layer; images of another shape; or a net that CAM does not fit.
     """
-    run = Run(attributing(probe, images, targets, method, layer, names=names, settings=settings))
+    run = SteppedRun(attributing(probe, images, targets, method, layer, names=names, settings=settings))
     for share in run:
         on_progress(share)
     return run.made
@@ -123,7 +123,7 @@ def _explained(job: Job, method: Method) -> Steps[tuple[Array, Array, Array]]:
 
 def _within(steps: Steps[T], done: int, count: int, of: int) -> Steps[T]:
     """Convert the steps of `count` parts of the work to shares of all of it."""
-    run = Run(steps)
+    run = SteppedRun(steps)
     for share in run:
         yield (done + share * count) / of
     return run.made

@@ -7,9 +7,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from caffe_viz.attribution import attributing
-from caffe_viz.attribution.asking import Asking, Found, Given, Share, collected, looked_at, told
 from caffe_viz.attribution.cost import PASSES
 from caffe_viz.attribution.job import Settings
+from caffe_viz.attribution.queries import (
+    NamedImage,
+    NetQueries,
+    QueryProgress,
+    QueryResults,
+    collected,
+    looked_at,
+    told,
+)
 from caffe_viz.attribution.results import Attribution
 from caffe_viz.attribution.table import METHODS, may_not_fit, need_method
 from caffe_viz.attribution.targets import find_targets
@@ -25,14 +33,14 @@ class Explain:
     """
 
     number: int
-    image: Given
+    image: NamedImage
     targets: tuple[int | str, ...]
     methods: tuple[str, ...]
     layer: str | None
     settings: Settings | None
     lenient: bool
 
-    def answers(self, probe: Probe) -> Iterator[Share | Found]:
+    def answers(self, probe: Probe) -> Iterator[QueryProgress | QueryResults]:
         pixels, pictures = self.image.pixels(probe)[None], None
         for method in self.methods:
             key, names = (self.number, method), [self.image.name]
@@ -44,20 +52,20 @@ class Explain:
             except InputError as error:
                 if not (self.lenient and may_not_fit(method, self.layer)):
                     raise
-                yield Found({key: str(error)})
+                yield QueryResults({key: str(error)})
                 continue
             if made is None:
                 return
             pictures = made.pictures if pictures is None else pictures  # one array, so that it travels once
-            yield Found({key: replace(made, pictures=pictures)})
+            yield QueryResults({key: replace(made, pictures=pictures)})
 
     def __str__(self) -> str:
         return f"{', '.join(self.methods)} of {self.image.name}"
 
 
 def explained(
-    asking: Asking,
-    images: Sequence[Given],
+    asking: NetQueries,
+    images: Sequence[NamedImage],
     targets: Sequence[int | str] | None = None,
     methods: Sequence[str] | None = None,
     layer: str | None = None,

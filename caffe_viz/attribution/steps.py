@@ -9,7 +9,7 @@ T = TypeVar("T")
 Steps = Generator[float, None, T]  # yields which share of the work is done, returns what it made
 
 
-class Run(Generic[T]):
+class SteppedRun(Generic[T]):
     """Iterate for the shares of `steps`; afterwards `made` holds what they returned."""
 
     made: T

@@ -51,6 +51,6 @@ def in_place_findings(net: NetParameter, engine: str) -> Iterator[Finding]:
         maker = one.changed
         if maker is not None and one.spoils_other:
             top = one.top if one.top in maker.top else maker.top[0]
-            message = f"its gradient is wrong in Caffe, as {layer.name!r} overwrites its top {top!r} in place"
+            why = f"because {layer.name!r} overwrites its top {top!r} in place"
             advice = f"give the top of {layer.name!r} another name."
-            yield Finding("warning", where(maker), f"{message}: {advice}")
+            yield Finding("warning", where(maker), f"its gradient is wrong in Caffe, {why}: {advice}")

@@ -177,20 +177,20 @@ def top(
     After Ctrl-C, the same command resumes where it stopped.
     """
     from caffe_viz.files import need_folder, safe_name
-    from caffe_viz.views.topmost import searched, searching
+    from caffe_viz.views.top_patches import searched, searching
 
     need_folder(output)
     file = output / f"{safe_name(layer)}_top.unfinished.npz"
     network, chosen = net.open(), numbers(filters)
     with net.client() as cluster:
         search = searching(network, image, layer, chosen, count, file, gradient, cluster)
-        if search.standing.seen:
-            print(f"{file}: resuming after {search.standing.seen:,} images", file=sys.stderr)
+        if search.top_k.seen:
+            print(f"{file}: resuming after {search.top_k.seen:,} images", file=sys.stderr)
         try:
             with progress_bar(f"{layer}, {len(search.collection):,} images") as report:
                 found = searched(search, lambda p: report(p.done, p.total, p.note))
         except KeyboardInterrupt:
-            done = f"{search.standing.seen:,} of {len(search.collection):,} images"
+            done = f"{search.top_k.seen:,} of {len(search.collection):,} images"
             print(
                 f"interrupted after {done}: run the same command again to resume from {file}", file=sys.stderr
             )

@@ -3,9 +3,17 @@
 from caffe_viz.comparing.compare import compare
 from caffe_viz.comparing.duplicates import SAME_DIRECTION
 from caffe_viz.comparing.filters import DEAD
-from caffe_viz.comparing.result import Change, Diff, FilterChange, LayerDiff, Pair, Shown, Side
+from caffe_viz.comparing.result import Change, Diff, FilterChange, FilterComparison, LayerDiff, Pair, Side
 
 __all__ = [
-    "DEAD", "SAME_DIRECTION", "Change", "Diff", "FilterChange", "LayerDiff", "Pair", "Shown", "Side",
+    "DEAD",
+    "SAME_DIRECTION",
+    "Change",
+    "Diff",
+    "FilterChange",
+    "FilterComparison",
+    "LayerDiff",
+    "Pair",
+    "Side",
     "compare",
 ]  # fmt: skip

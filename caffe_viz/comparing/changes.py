@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from caffe_viz.comparing.duplicates import duplicates
-from caffe_viz.comparing.filters import Array, Doubles, Stored, as_filters, dead, norms, parts
+from caffe_viz.comparing.filters import Array, Doubles, StoredFilters, as_filters, dead, norms, parts
 from caffe_viz.comparing.result import Change, FilterChange, Side
 
 NAMED = 20  # filters of a layer whose change is listed
@@ -38,7 +38,7 @@ class Sums:
         return out
 
 
-def side_of(one: Stored, weights: Array) -> Side:
+def side_of(one: StoredFilters, weights: Array) -> Side:
     """Compute the numbers of one file; `weights` are blob 0."""
     filters = as_filters(weights, one)
     zeros = 1 - int(np.count_nonzero(weights)) / max(1, weights.size)
@@ -56,7 +56,7 @@ def side_of(one: Stored, weights: Array) -> Side:
     return Side(**vars(found) | counted | {"duplicates": tuple(best)})
 
 
-def change_of(one: Stored, two: Stored, a: Array, b: Array) -> Change | None:
+def change_of(one: StoredFilters, two: StoredFilters, a: Array, b: Array) -> Change | None:
     """Compare blob 0 `a` of A with blob 0 `b` of B, and the further blobs; None if they do not fit.
 
     Weights fit if they are as many filters of as many values, so a convolution can be compared with the
@@ -96,7 +96,7 @@ def _most_changed(sums: Sums) -> tuple[FilterChange, ...]:
     )
 
 
-def _rows(array: Array, of: Stored) -> Array:
+def _rows(array: Array, of: StoredFilters) -> Array:
     filters = as_filters(array, of)
     return array.reshape(1, -1) if filters is None else filters.reshape(len(filters), -1)
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from caffe_viz.comparing.changes import change_of, side_of
 from caffe_viz.comparing.duplicates import kept
-from caffe_viz.comparing.filters import Stored, as_filters, as_seen
+from caffe_viz.comparing.filters import StoredFilters, as_filters, as_seen
 from caffe_viz.comparing.pairing import Match, paired
-from caffe_viz.comparing.result import Array, Diff, FilterChange, LayerDiff, Shown, Side
+from caffe_viz.comparing.result import Array, Diff, FilterChange, FilterComparison, LayerDiff, Side
 from caffe_viz.errors import InputError, near
 from caffe_viz.geometry import measure, seen_by_units
 from caffe_viz.geometry.receptive_fields import Shape
@@ -61,11 +61,11 @@ def compare(
     return Diff(_name(a, "A"), _name(b, "B"), channel_order, tuple(found), tuple(shown))
 
 
-def _stored(weights: Weights, default: str, net: NetParameter | None) -> list[Stored]:
+def _stored(weights: Weights, default: str, net: NetParameter | None) -> list[StoredFilters]:
     messages = {} if net is None else {layer.name: layer for layer in net.layer}
     path, seen = _name(weights, default), _seen(weights, net)
     return [
-        Stored(layer, messages.get(layer.name, layer.message), path, seen.get(layer.name))
+        StoredFilters(layer, messages.get(layer.name, layer.message), path, seen.get(layer.name))
         for layer in stored_layers(weights, net)
         if layer.blobs
     ]
@@ -84,14 +84,14 @@ def _name(weights: Weights, default: str) -> str:
     return default if isinstance(weights, NetParameter) else str(weights)
 
 
-def _need_shared(net: NetParameter, *sides: Sequence[Stored]) -> None:
+def _need_shared(net: NetParameter, *sides: Sequence[StoredFilters]) -> None:
     known = {layer.name for layer in net.layer}
     given = [x.layer.name for side in sides for x in side]
     if known.isdisjoint(given):
         raise InputError(f"net {net.name!r} has none of the layers of the weights.{near('', given)}")
 
 
-def _compared(one: Stored | None, two: Stored | None) -> LayerDiff:
+def _compared(one: StoredFilters | None, two: StoredFilters | None) -> LayerDiff:
     a, b = (None if x is None else x.values(0) for x in (one, two))
     side_a = None if one is None or a is None else side_of(one, a)
     if one is None or two is None or a is None or b is None:
@@ -133,7 +133,7 @@ def _pairs(one: LayerDiff) -> int:
     return max(side.pairs for side in (one.a, one.b) if side is not None)
 
 
-def _shown(match: Match, found: LayerDiff, count: int) -> list[Shown]:
+def _shown(match: Match, found: LayerDiff, count: int) -> list[FilterComparison]:
     a, b = (None if x is None else _drawn(x) for x in match)
     out = []
     if a is not None and b is not None and found.change is not None and found.change.filters:
@@ -143,7 +143,7 @@ def _shown(match: Match, found: LayerDiff, count: int) -> list[Shown]:
         titles = tuple(_title(x) + ", dead in B" * (x.filter in dead) for x in most)
         if a.ndim != b.ndim:  # a convolution made of an InnerProduct
             a, b = (x.reshape(max(a.shape, b.shape, key=len)) for x in (a, b))
-        out.append(Shown(found.name, "changed", "A and B", titles, a[numbers], b[numbers]))
+        out.append(FilterComparison(found.name, "changed", "A and B", titles, a[numbers], b[numbers]))
     alike = found.a is not None and found.b is not None and found.a.duplicates == found.b.duplicates
     for side, filters, file in ((found.a, a, "A"), (found.b, b, "B")):
         if side is None or filters is None or not side.duplicates or (alike and file == "A"):
@@ -151,11 +151,13 @@ def _shown(match: Match, found: LayerDiff, count: int) -> list[Shown]:
         pairs = side.duplicates[:count]
         first, second = (_unit(filters[[getattr(p, end) for p in pairs]]) for end in ("first", "second"))
         titles = tuple(f"{p.first} and {p.second}: cosine {p.cosine:.4f}" for p in pairs)
-        out.append(Shown(side.name, "duplicates", "A and B" if alike else file, titles, first, second))
+        out.append(
+            FilterComparison(side.name, "duplicates", "A and B" if alike else file, titles, first, second)
+        )
     return out
 
 
-def _drawn(one: Stored) -> Array | None:
+def _drawn(one: StoredFilters) -> Array | None:
     filters = as_filters(one.values(0), one)
     return None if filters is None else as_seen(filters, one)
 

@@ -19,7 +19,7 @@ PART = 2**20  # values that are looked at in float64 at a time
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredFilters:
     """A layer of a file, with what its net says about it."""
 
     layer: StoredLayer
@@ -64,7 +64,7 @@ class Stored:
         return max(1, self.message.convolution_param.group)
 
 
-def as_filters(array: Array, of: Stored) -> Array | None:
+def as_filters(array: Array, of: StoredFilters) -> Array | None:
     """Reshape weights to (F, I, kh, kw) or (F, K), a row for each output; None if vector or empty."""
     if array.ndim < 2 or not array.size:
         return None
@@ -77,7 +77,7 @@ def as_filters(array: Array, of: Stored) -> Array | None:
     return array
 
 
-def as_seen(filters: Array, of: Stored) -> Array:
+def as_seen(filters: Array, of: StoredFilters) -> Array:
     """Reshape (F, K) to (F, C, H, W), or other axes that the units read; leave others as they are."""
     fits = of.axes is not None and filters.ndim == 2 and math.prod(of.axes) == filters.shape[1]
     return filters.reshape(len(filters), *of.axes) if fits and of.axes else filters

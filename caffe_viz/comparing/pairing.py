@@ -7,15 +7,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from caffe_viz.comparing.filters import Doubles, Stored
+from caffe_viz.comparing.filters import Doubles, StoredFilters
 
 ALIKE = 0.9  # the correlation of weights above which a layer of another name is the same one
 SAMPLE, LEAST = 4096, 16  # values that it is computed of, at most and at least: of few it is high by chance
 
-Match = tuple[Stored | None, Stored | None]
+Match = tuple[StoredFilters | None, StoredFilters | None]
 
 
-def paired(a: Sequence[Stored], b: Sequence[Stored]) -> list[Match]:
+def paired(a: Sequence[StoredFilters], b: Sequence[StoredFilters]) -> list[Match]:
     """Pair layers of one name, then renamed ones, then those of one file alone, in the order of the nets.
 
     If a name occurs twice, the second layers form a pair. A renamed layer has the size of the other's, and
@@ -38,7 +38,7 @@ def paired(a: Sequence[Stored], b: Sequence[Stored]) -> list[Match]:
     return out
 
 
-def _keys(layers: Sequence[Stored]) -> dict[tuple[str, int], int]:
+def _keys(layers: Sequence[StoredFilters]) -> dict[tuple[str, int], int]:
     seen = Counter[str]()
     out = {}
     for k, one in enumerate(layers):
@@ -47,7 +47,9 @@ def _keys(layers: Sequence[Stored]) -> dict[tuple[str, int], int]:
     return out
 
 
-def _renamed(a: Sequence[Stored], b: Sequence[Stored], lost: list[int], new: list[int]) -> dict[int, int]:
+def _renamed(
+    a: Sequence[StoredFilters], b: Sequence[StoredFilters], lost: list[int], new: list[int]
+) -> dict[int, int]:
     """Numbers of A's layers and of B's that are the same, the most alike first."""
     sizes = {_size(a[k]) for k in lost} & {_size(b[k]) for k in new}
     left = {k: _sample(a[k]) for k in lost if _size(a[k]) in sizes}
@@ -62,11 +64,11 @@ def _renamed(a: Sequence[Stored], b: Sequence[Stored], lost: list[int], new: lis
     return out
 
 
-def _size(one: Stored) -> tuple[int, ...]:
+def _size(one: StoredFilters) -> tuple[int, ...]:
     return tuple(blob.count for blob in one.layer.blobs)
 
 
-def _sample(one: Stored) -> Doubles:
+def _sample(one: StoredFilters) -> Doubles:
     values = one.values(0).ravel()
     return values[:: max(1, -(-values.size // SAMPLE))].astype(np.float64)
 

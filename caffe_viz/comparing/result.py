@@ -114,7 +114,7 @@ class LayerDiff:
 
 
 @dataclass(frozen=True)
-class Shown:
+class FilterComparison:
     """N filters of one layer beside N others, each (N, I, kh, kw) or (N, K); `kind`: changed, duplicates.
 
     Duplicates are scaled to norm 1. `file` is A, B, or "A and B".
@@ -136,7 +136,7 @@ class Diff:
     b: str
     channel_order: str
     layers: tuple[LayerDiff, ...]
-    shown: tuple[Shown, ...]
+    shown: tuple[FilterComparison, ...]
 
     @property
     def ranked(self) -> tuple[LayerDiff, ...]:
@@ -169,7 +169,7 @@ class Diff:
             with np.load(path, allow_pickle=False) as saved:
                 facts = json.loads(str(saved["facts"]))
                 shown = tuple(
-                    Shown(
+                    FilterComparison(
                         x["layer"], x["kind"], x["file"], tuple(x["titles"]),
                         *(saved[f"{name}{k}"] for name in ARRAYS),
                     )

@@ -19,7 +19,7 @@ from caffe_viz.detection.yolo_v1 import yolo_vector
 from caffe_viz.errors import InputError
 from caffe_viz.images import ImageCollection
 from caffe_viz.network import Network
-from caffe_viz.one_by_one import Bytes, OneByOne, Ran, Seen, ends_in_words, seeing_all
+from caffe_viz.one_by_one import Bytes, ImageResult, NetView, OneByOne, ends_in_words, seeing_all
 
 __all__ = ["Box", "Classes", "Decoder", "Detected", "Detector", "Found", "decoder_of"]
 
@@ -112,7 +112,7 @@ class Detector:
         """What makes the settings look wrong, one sentence each."""
         return tuple(check_settings(self.network, *self.decoder.classes.counts))
 
-    def _detected(self, ran: Ran) -> Detected:
+    def _detected(self, ran: ImageResult) -> Detected:
         if ran.seen is None or ran.failed:
             return Detected(ran.name, failed=ran.failed)
         found = self.decoder.decode(ran.values)
@@ -122,7 +122,7 @@ class Detector:
         found = found.at(np.argsort(-found.scores, kind="stable"))
         return Detected(ran.name, ran.seen.size, tuple(self._boxes(found, ran.seen)), ran.seen.rgb)
 
-    def _boxes(self, found: Found, seen: Seen) -> Iterator[Box]:
+    def _boxes(self, found: Found, seen: NetView) -> Iterator[Box]:
         """Those that have a part in the image, cut at its border."""
         window, (height, width) = seen.window, seen.size
         scale = np.array([window.width, window.height] * 2)

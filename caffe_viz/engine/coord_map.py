@@ -84,7 +84,7 @@ def crop(top_from: Top, top_to: Top) -> Top:
     if not np.all(np.equal(scale, 1)):
         raise CropError(f"crop: {scale} places of one top are one of the other, so no crop makes them fit.")
     if np.any(np.greater(shift, 0)):
-        raise CropError(f"crop: what shall be cropped begins {shift} places behind what it shall fit.")
+        raise CropError(f"crop: the top to crop begins {shift} places after the one that it must fit.")
     if not np.all(np.equal(np.round(shift), shift)):
         raise CropError(f"crop: an offset of {-shift} places is no whole number.")
     offset = [int(n) for n in np.atleast_1d(-np.round(shift))]

@@ -21,7 +21,7 @@ from caffe_viz.evaluation.baselines import BASELINES
 from caffe_viz.evaluation.cases import Array, Asked, Cases
 from caffe_viz.evaluation.measures import Floats, area
 from caffe_viz.evaluation.saved import load, save
-from caffe_viz.evaluation.trials import Subject, tried
+from caffe_viz.evaluation.trials import Sample, tried
 
 BLUR = 16  # deviation of the blur: this part of the shorter side
 
@@ -119,7 +119,7 @@ def _probable(target: Target) -> Head | None:
     return target.head if target.head is not None and target.head.probable else None
 
 
-def _score(subject: Subject, images: Array) -> Array:
+def _score(subject: Sample, images: Array) -> Array:
     """Score (N, C, H, W) as (N,): a class by its probability among all, anything else by its own value."""
     probe, target = subject.probe, subject.target
     if head := _probable(target):
@@ -151,7 +151,7 @@ def _counts(points: int, size: tuple[int, int]) -> NDArray[np.intp]:
     return np.asarray(np.unique(np.linspace(0, total, points + 1).round()), np.intp)
 
 
-def _curves(subject: Subject, rng: np.random.Generator, *, counts: NDArray[np.intp]) -> Steps[Array]:
+def _curves(subject: Sample, rng: np.random.Generator, *, counts: NDArray[np.intp]) -> Steps[Array]:
     """The deletion and insertion curves of one case, (2, M, S)."""
     maps = list[Array]()
     work = len(subject.methods) + 2  # the curves take as long as two maps, to say something

@@ -20,7 +20,7 @@ from caffe_viz.errors import RunError
 from caffe_viz.evaluation.cases import Array, Asked, Cases
 from caffe_viz.evaluation.measures import rank_correlation, ssim
 from caffe_viz.evaluation.saved import load, save
-from caffe_viz.evaluation.trials import Subject, tried
+from caffe_viz.evaluation.trials import Sample, tried
 from caffe_viz.probe import Probe
 
 LIMIT = 0.5
@@ -152,7 +152,7 @@ def _shuffled(net: Any, layers: Sequence[str], rng: np.random.Generator) -> Iter
         yield name
 
 
-def _likeness(subject: Subject, rng: np.random.Generator, *, layers: tuple[str, ...]) -> Steps[Array]:
+def _likeness(subject: Sample, rng: np.random.Generator, *, layers: tuple[str, ...]) -> Steps[Array]:
     """Rank correlation and SSIM of one case, (2, M, L)."""
     found = np.empty((2, len(subject.methods), len(layers)), np.float32)
     originals = [subject.map(method) for method in subject.methods]

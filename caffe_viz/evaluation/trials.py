@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from caffe_viz.attribution import METHODS, Reads, Settings, attribute
-from caffe_viz.attribution.asking import Found, Given, Share, collected, told
+from caffe_viz.attribution.queries import NamedImage, QueryProgress, QueryResults, collected, told
 from caffe_viz.attribution.steps import Steps
 from caffe_viz.attribution.targets import Target, find_target
 from caffe_viz.evaluation.cases import Array, Asked, Cases
@@ -17,7 +17,7 @@ from caffe_viz.probe import Probe
 
 
 @dataclass(frozen=True)
-class Subject:
+class Sample:
     """One case in a net: an image (C, H, W), a target in it, and the methods that explain it."""
 
     probe: Probe
@@ -39,7 +39,7 @@ class Subject:
         return np.asarray(made.maps[0], np.float32)
 
 
-Test = Callable[[Subject, np.random.Generator], Steps[Array]]  # can be pickled; leaves the net as it was
+Test = Callable[[Sample, np.random.Generator], Steps[Array]]  # can be pickled; leaves the net as it was
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Trial:
     """Case number `row`, put to a `test` whose random numbers depend on `seed` and that number."""
 
     row: int
-    image: Given
+    image: NamedImage
     given: int | str
     methods: tuple[str, ...]
     layer: str | None
@@ -55,12 +55,12 @@ class Trial:
     test: Test
     seed: int
 
-    def answers(self, probe: Probe) -> Iterator[Share | Found]:
+    def answers(self, probe: Probe) -> Iterator[QueryProgress | QueryResults]:
         pixels = self.image.pixels(probe)
-        subject = Subject(probe, pixels, self.given, self.methods, self.layer, self.settings)
+        subject = Sample(probe, pixels, self.given, self.methods, self.layer, self.settings)
         made = yield from told(self.row, self.test(subject, np.random.default_rng([self.seed, self.row])))
         if made is not None:
-            yield Found({self.row: made})
+            yield QueryResults({self.row: made})
 
     def __str__(self) -> str:
         return f"case {self.row:,}, {self.given} in {self.image.name}"

@@ -6,7 +6,7 @@ from typing import Any
 
 from caffe_viz.figures.picture import DPI, Picture, clean, plain_style, rasterise
 from caffe_viz.structure import Layout
-from caffe_viz.structure.boxes import BIG, SMALL, STEM, Face, baselines
+from caffe_viz.structure.boxes import BIG, SMALL, STEM, LayerBox, baselines
 from caffe_viz.structure.graphviz import Points
 from caffe_viz.structure.heading import NARROWEST, SWATCH, Heading, heading
 from caffe_viz.structure.layout import Unit
@@ -69,7 +69,7 @@ def _unit(axes: Any, unit: Unit, box: Box) -> None:
     _line(axes, ((0, 0), (0, STEM)), middle, box.y + box.height, arrow=False)
 
 
-def _face(axes: Any, face: Face, x: float, y: float) -> None:
+def _face(axes: Any, face: LayerBox, x: float, y: float) -> None:
     """A box with its rows, its stem, and the shape beside that."""
     from matplotlib.patches import Rectangle
 

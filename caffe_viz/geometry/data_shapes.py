@@ -47,7 +47,7 @@ class DataShapes:
     remark: str = ""
 
     def whole(self) -> tuple[Shape, ...]:
-        """All shapes; raises UntoldError where the file does not tell one."""
+        """All shapes; raises UnknownShapeError where the file does not tell one."""
         known = tuple(shape for shape in self.shapes if shape is not None)
         if len(known) < len(self.shapes):
             raise UnknownShapeError(self)

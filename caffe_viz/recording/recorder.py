@@ -19,8 +19,8 @@ from caffe_viz.recording.blocks import Appender
 from caffe_viz.recording.measured import Feed, TestNet
 from caffe_viz.recording.periods import Floats, Head, Parameter, Period, Unfinished, histogram, pack
 from caffe_viz.recording.record import FRAME, HEAD, REST, VALUES, Record
+from caffe_viz.recording.relu_activity import ReluActivity
 from caffe_viz.recording.seen import seen_in_net
-from caffe_viz.recording.units import Units
 from caffe_viz.solving import learning_rate, net_to_train, next_step
 
 Values = list[Floats]
@@ -81,7 +81,7 @@ class Recorder:
         self._every = _period(every, feed)
         self._test = test or TestNet.of(solver, self.settings)
         self._blobs = [blob for blobs in self._net.params.values() for blob in blobs]
-        self._units = Units(self._net)
+        self._units = ReluActivity(self._net)
         self._losses: list[float] = []
         self._policy = 0
         for iteration in range(solver.iter):

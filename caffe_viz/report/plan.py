@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from caffe_viz.attribution import METHODS, PASSES, Run
+from caffe_viz.attribution import METHODS, PASSES, SteppedRun
 from caffe_viz.errors import InputError
 from caffe_viz.geometry import LayerGeometry
 from caffe_viz.report import making
@@ -173,7 +173,7 @@ class Plan:
 
     def _made(self, asked: Asked, late: Callable[[], bool] = lambda: False) -> Made:
         """Make it in this process. Raises OutOfTime if it became `late` first."""
-        run = Run(asked.steps(self.subject))
+        run = SteppedRun(asked.steps(self.subject))
         for _ in run:
             if late():
                 raise making.OutOfTime
@@ -183,7 +183,7 @@ class Plan:
         """Estimate how long a method takes; 0 if that does not matter, or none fits."""
         try:
             return PASSES[method](self.subject.probe) * self._pass if method in PASSES else 0.0
-        except InputError:  # which is what making it will say
+        except InputError:  # making it will report that
             return 0.0
 
     @cached_property
@@ -206,7 +206,7 @@ class Plan:
         def seconds() -> float:
             try:
                 return self._pace.start + macs() / self._pace.macs_per_second
-            except InputError:  # which is what making it will say
+            except InputError:  # making it will report that
                 return 0.0
 
         key, title = _ascent_key(layer, start), f"inputs that maximise filters of {layer.name}"

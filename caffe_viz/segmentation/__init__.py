@@ -11,7 +11,7 @@ import numpy as np
 from caffe_viz.classification.preprocessing_checks import check_settings
 from caffe_viz.images import ImageCollection
 from caffe_viz.network import Network
-from caffe_viz.one_by_one import Bytes, OneByOne, Ran, seeing_all
+from caffe_viz.one_by_one import Bytes, ImageResult, OneByOne, seeing_all
 from caffe_viz.segmentation.answers import Dense, Meaning, dense_answer, dense_answers
 from caffe_viz.segmentation.places import Labels, axes_of, label_map, void_of
 
@@ -92,7 +92,7 @@ class Segmenter:
         found = [self._several] if self._several else []
         return (*found, *check_settings(self.network, *_counts(self.dense)))
 
-    def _segmented(self, ran: Ran) -> Segmented:
+    def _segmented(self, ran: ImageResult) -> Segmented:
         if ran.seen is None or ran.failed:
             return Segmented(ran.name, np.empty((0, 0), np.uint8), failed=ran.failed)
         values = ran.values[self.dense.blob][0]

@@ -6,10 +6,10 @@ import unicodedata
 from dataclasses import dataclass
 from functools import cache
 
+from caffe_viz.structure.descriptions import TIMES, dims
 from caffe_viz.structure.graph import Blob, Graph, Layer, Node
 from caffe_viz.structure.modules import Module
 from caffe_viz.structure.palette import family
-from caffe_viz.structure.words import TIMES, dims
 
 BIG, SMALL = 12.0, 11.0  # sizes of text
 LINE = 15.0  # from line to line
@@ -36,7 +36,7 @@ class Band:
 
 
 @dataclass(frozen=True)
-class Face:
+class LayerBox:
     """A box: its rows from above, its size, the shape that leaves it, and all of it in one sentence."""
 
     bands: tuple[Band, ...]
@@ -46,7 +46,7 @@ class Face:
     title: str
 
 
-def node_face(node: Node) -> Face:
+def node_face(node: Node) -> LayerBox:
     """The box of a node: the layer, and a thin row for each that works in place on its top."""
     head, *stacked = node.layers
     bands = [_band(head, (short(head.name), short(f"{head.type} {head.words}".strip(), LONGEST + 8)))]
@@ -54,7 +54,7 @@ def node_face(node: Node) -> Face:
     return _face(bands, _outs(node.tops), node_title(node))
 
 
-def module_face(module: Module, graph: Graph) -> Face:
+def module_face(module: Module, graph: Graph) -> LayerBox:
     """The box of a folded module."""
     nodes = [graph.nodes[n] for n in module.nodes]
     layers = [layer for node in nodes for layer in node.layers]
@@ -115,14 +115,14 @@ def _band(layer: Layer, lines: tuple[str, ...]) -> Band:
     return Band(layer, family(layer.type, layer.known), lines, height)
 
 
-def _face(bands: list[Band], out: str, title: str) -> Face:
+def _face(bands: list[Band], out: str, title: str) -> LayerBox:
     widths = [
         text_width(line, BIG if i == 0 and len(band.lines) > 1 else SMALL) * (1.08 if i == 0 else 1)
         for band in bands
         for i, line in enumerate(band.lines)
     ]
     width = max(90.0, max(widths) + 20, 2 * text_width(out, SMALL) + 16)
-    return Face(tuple(bands), 2.0 * round(width / 2), sum(band.height for band in bands), out, title)
+    return LayerBox(tuple(bands), 2.0 * round(width / 2), sum(band.height for band in bands), out, title)
 
 
 def _outs(tops: tuple[Blob, ...]) -> str:

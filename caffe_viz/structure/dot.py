@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from caffe_viz.structure.boxes import clean
+from caffe_viz.structure.descriptions import dims
 from caffe_viz.structure.graph import Edge, Graph, Node
 from caffe_viz.structure.modules import Module
 from caffe_viz.structure.palette import COLOURS, family
-from caffe_viz.structure.words import dims
 
 LOOK = 'node [shape=box style="rounded,filled" fontname=Helvetica];'
 

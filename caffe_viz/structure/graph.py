@@ -11,8 +11,8 @@ from caffe_viz.geometry.opaque import why_opaque
 from caffe_viz.geometry.receptive_fields import Shape
 from caffe_viz.geometry.results import LayerGeometry, count
 from caffe_viz.netdef import LayerParameter, NetParameter, for_phase
+from caffe_viz.structure.descriptions import describe
 from caffe_viz.structure.modules import Module, find_modules
-from caffe_viz.structure.words import describe
 
 
 @dataclass(frozen=True)

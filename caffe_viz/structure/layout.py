@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from caffe_viz.structure.boxes import BIG, STEM, Face, module_face, node_face, text_width
+from caffe_viz.structure.boxes import BIG, STEM, LayerBox, module_face, node_face, text_width
 from caffe_viz.structure.graph import Edge, Graph
 from caffe_viz.structure.graphviz import Given, Point, Points, Wanted, positions
 from caffe_viz.structure.modules import Module, dominated
@@ -17,12 +17,12 @@ POINT = (0.01, 0.01)  # a box of no size
 
 
 @dataclass(frozen=True)
-class Spot:
+class PlacedBox:
     """A box with its upper left corner."""
 
     x: float
     y: float
-    face: Face
+    face: LayerBox
     node: int
 
 
@@ -41,7 +41,7 @@ class Inside:
     width: float
     height: float
     middle: float
-    spots: tuple[Spot, ...]
+    spots: tuple[PlacedBox, ...]
     lines: tuple[Line, ...]
 
 
@@ -51,7 +51,7 @@ class Unit:
 
     x: float
     y: float
-    face: Face
+    face: LayerBox
     node: int | None
     module: Module | None
     inside: Inside | None
@@ -113,7 +113,7 @@ def lay_out(graph: Graph) -> Layout:
 class _Sheet:
     """What Graphviz lays out at once: boxes (None: a point); lines by (tail, head), the edges of each."""
 
-    faces: Sequence[Face | None]
+    faces: Sequence[LayerBox | None]
     bundles: Mapping[tuple[int, int], Sequence[Edge]]
     spine: Sequence[tuple[int, int]] = ()
 
@@ -128,7 +128,7 @@ class _Sheet:
             yield Line(tuple((x + dx, y + dy) for x, y in points), tuple(edges))
 
 
-def _sheet(edges: Iterable[Edge], faces: Sequence[Face | None], at: Mapping[int, int]) -> _Sheet:
+def _sheet(edges: Iterable[Edge], faces: Sequence[LayerBox | None], at: Mapping[int, int]) -> _Sheet:
     """`at`: node -> its box; all edges between the same two boxes are one line."""
     bundles: dict[tuple[int, int], list[Edge]] = {}
     for e in edges:
@@ -137,7 +137,7 @@ def _sheet(edges: Iterable[Edge], faces: Sequence[Face | None], at: Mapping[int,
     return _Sheet(faces, bundles)
 
 
-def _inner(entering: Sequence[Sequence[Edge]], module: Module, faces: Sequence[Face]) -> _Sheet:
+def _inner(entering: Sequence[Sequence[Edge]], module: Module, faces: Sequence[LayerBox]) -> _Sheet:
     """The inside of a module, given the edges that enter each node; box 0 is the point where lines enter."""
     at = {node: i for i, node in enumerate((module.source, *module.nodes))}
     edges = (edge for n in module.nodes for edge in entering[n])
@@ -155,7 +155,7 @@ def _spine(edges: Sequence[tuple[int, int]], last: int) -> Iterator[tuple[int, i
         last = found[1]
 
 
-def _inside(sheet: _Sheet, given: Given, module: Module, folded: Face) -> Inside:
+def _inside(sheet: _Sheet, given: Given, module: Module, folded: LayerBox) -> Inside:
     """The inside, with a title above it on the left of where lines enter."""
     x = given.centres[0][0]
     title = text_width(folded.bands[0].lines[0], BIG) + 40
@@ -164,7 +164,7 @@ def _inside(sheet: _Sheet, given: Given, module: Module, folded: Face) -> Inside
     dx = middle - x
     centres = [(x + dx, y + BAR) for x, y in given.centres]
     spots = tuple(
-        Spot(*_corner(centre, face), face, node)
+        PlacedBox(*_corner(centre, face), face, node)
         for node, face, centre in zip(module.nodes, sheet.faces[1:], centres[1:], strict=True)
         if face is not None
     )
@@ -174,11 +174,11 @@ def _inside(sheet: _Sheet, given: Given, module: Module, folded: Face) -> Inside
     return Inside(width, height, middle, spots, (*ends, *sheet.lines(given, dx, BAR)))
 
 
-def _cell(face: Face) -> tuple[float, float]:
+def _cell(face: LayerBox) -> tuple[float, float]:
     """The size that Graphviz keeps free: the box, and below it room for the shape that leaves."""
     return face.width, face.height + STEM
 
 
-def _corner(centre: Point, face: Face) -> Point:
+def _corner(centre: Point, face: LayerBox) -> Point:
     width, height = _cell(face)
     return centre[0] - width / 2, centre[1] - height / 2

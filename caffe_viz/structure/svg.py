@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from html import escape
 
-from caffe_viz.structure.boxes import BIG, STEM, Band, Face, baselines, clean, text_width
+from caffe_viz.structure.boxes import BIG, STEM, Band, LayerBox, baselines, clean, text_width
+from caffe_viz.structure.descriptions import dims
 from caffe_viz.structure.graph import Edge, Graph
 from caffe_viz.structure.graphviz import Point
 from caffe_viz.structure.heading import NARROWEST, SWATCH, Heading, heading, note, present
 from caffe_viz.structure.layout import MARGIN, Inside, Layout, Unit
 from caffe_viz.structure.palette import COLOURS, FILLS
 from caffe_viz.structure.placing import Box, place
-from caffe_viz.structure.words import dims
 
 Link = Callable[[int], str | None]  # index of a layer -> address, or None
 ARROW = 3.5  # half its width
@@ -125,14 +125,14 @@ def _unit(layout: Layout, unit: Unit, box: Box, link: Link, *, both: bool) -> It
     yield "</g>\n"
 
 
-def _folded(face: Face) -> Iterator[str]:
+def _folded(face: LayerBox) -> Iterator[str]:
     yield f'<g class="cvg-toggle"><title>{escape(face.title)}</title>'
     yield _band(face.bands[0], face.width, 0, first=True, last=True)
     yield f'{_outline(face)}<path class="cvg-mark" d="M8 8v9l7-4.5z"/></g>'
     yield _stem(face.width / 2, face.height, face.out)
 
 
-def _open(face: Face, inside: Inside, link: Link) -> Iterator[str]:
+def _open(face: LayerBox, inside: Inside, link: Link) -> Iterator[str]:
     """An open module: its frame, its title, its lines and boxes."""
     name = face.bands[0].lines[0]
     yield f'<rect class="cvg-frame" width="{_n(inside.width)}" height="{_n(inside.height)}" rx="8"/>'
@@ -148,7 +148,7 @@ def _open(face: Face, inside: Inside, link: Link) -> Iterator[str]:
         yield "</g>"
 
 
-def _face(face: Face, link: Link) -> Iterator[str]:
+def _face(face: LayerBox, link: Link) -> Iterator[str]:
     """A box with its rows, each a link to its layer, and the stem below."""
     yield f"<g><title>{escape(face.title)}</title>"
     y, last = 0.0, len(face.bands) - 1
@@ -183,7 +183,7 @@ def _turn(r: float, x0: int, y0: int, x1: int, y1: int) -> str:
     return f"q{_n(r * x0)} {_n(r * y0)} {_n(r * (x0 + x1))} {_n(r * (y0 + y1))}" if r else ""
 
 
-def _outline(face: Face) -> str:
+def _outline(face: LayerBox) -> str:
     return f'<rect class="cvg-box" width="{_n(face.width)}" height="{_n(face.height)}" rx="{_n(CORNER)}"/>'
 
 

@@ -220,7 +220,7 @@ class Running(Generic[Piece, Report]):
             yield from answer
 
     def _elsewhere(self, now: _Try[Piece], address: str) -> _Try[Piece]:
-        """The piece for a worker that has not tried it; raises Deadly where none is left."""
+        """The piece for a worker that has not tried it; raises FatalPieceError where none is left."""
         small = now.small | {address}
         self._link.look(now=True)
         if len(small) >= SMALL or not {*self._link.workers} - small:

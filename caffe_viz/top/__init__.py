@@ -2,7 +2,7 @@
 
 from caffe_viz.streaming import Progress
 from caffe_viz.top.gradients import GRADIENTS
-from caffe_viz.top.result import Place, Top
+from caffe_viz.top.result import Top, TopActivation
 from caffe_viz.top.search import Search
 
-__all__ = ["GRADIENTS", "Place", "Progress", "Search", "Top"]
+__all__ = ["GRADIENTS", "Progress", "Search", "Top", "TopActivation"]

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from caffe_viz.errors import InputError
 from caffe_viz.files import write_whole
-from caffe_viz.top.standing import NONE
+from caffe_viz.top.top_k import NONE
 
 LATER = frozenset({"gradients", "method"})  # what files of 0.1.0 lack
 
 
-class Place(NamedTuple):
+class TopActivation(NamedTuple):
     """An activation: its image, its unit (y, x) in the map, and the box of the input that the unit sees."""
 
     image: str
@@ -57,14 +57,14 @@ class Top:
     method: str = ""
     gradients: NDArray[np.uint8] = field(default_factory=lambda: np.empty((0, 0, 0, 0, 3), np.uint8))
 
-    def places(self, number: int) -> Iterator[Place]:
+    def places(self, number: int) -> Iterator[TopActivation]:
         """Return the places of the filter of that number, best first."""
         row = self.filters.index(number)
         for k in np.flatnonzero(self.images[row] != NONE):
             y, x = map(int, self.units[row, k])
             top, left, bottom, right = map(int, self.boxes[row, k])
             name = self.names[self.images[row, k]]
-            yield Place(name, float(self.values[row, k]), (y, x), (top, left, bottom, right))
+            yield TopActivation(name, float(self.values[row, k]), (y, x), (top, left, bottom, right))
 
     def to_json(self) -> dict[str, Any]:
         """Everything except the pictures, for JSON."""

@@ -18,7 +18,7 @@ Array = NDArray[np.float32]
 Shape = tuple[int, ...]
 
 
-class Slots(NamedTuple):
+class InputBlobs(NamedTuple):
     """The blobs that a feed fills, by name, and their batch size; `memory`: those of a MemoryData layer."""
 
     shapes: dict[str, Shape]  # of one example
@@ -26,7 +26,7 @@ class Slots(NamedTuple):
     memory: bool
 
     @classmethod
-    def of(cls, net: Any) -> Slots:
+    def of(cls, net: Any) -> InputBlobs:
         """Raises InputError if the net takes no arrays."""
         first = net.layers[0].type == "MemoryData"
         names = [net._blob_names[i] for i in net._top_ids(0)] if first else list(net.inputs)
@@ -65,11 +65,13 @@ class Images:
 
     collection: ImageCollection
     preprocess: Preprocess
-    slots: Slots
+    slots: InputBlobs
     classes: tuple[str, ...]
 
     @classmethod
-    def of(cls, source: Path, preprocess: Preprocess, slots: Slots, classes: Sequence[str] = ()) -> Images:
+    def of(
+        cls, source: Path, preprocess: Preprocess, slots: InputBlobs, classes: Sequence[str] = ()
+    ) -> Images:
         """The images in the folder or archive `source`; `classes` are by default the preprocess's labels,
         and without those the names of the folders, sorted.
 
@@ -114,10 +116,10 @@ class Arrays:
     """Arrays (N, ...) by the names of blobs, as a file .npz holds them, in the units of the blobs."""
 
     arrays: Mapping[str, NDArray[Any]]
-    slots: Slots
+    slots: InputBlobs
 
     @classmethod
-    def of(cls, path: Path, slots: Slots) -> Arrays:
+    def of(cls, path: Path, slots: InputBlobs) -> Arrays:
         """Raises InputError: the file cannot be read, or has other arrays than the net takes."""
         try:
             with np.load(path, allow_pickle=False) as file:
@@ -152,7 +154,7 @@ class BatchFeed:
     """
 
     def __init__(
-        self, net: Any, slots: Slots, examples: Examples, seed: int | None = None, passes: int = 1
+        self, net: Any, slots: InputBlobs, examples: Examples, seed: int | None = None, passes: int = 1
     ) -> None:
         self._net, self._slots, self.examples, self._seed = net, slots, examples, seed
         self._size = slots.batch * passes
@@ -196,7 +198,7 @@ class BatchFeed:
 
 
 def examples_of(
-    source: Path, preprocess: Preprocess, slots: Slots, classes: Sequence[str] = ()
+    source: Path, preprocess: Preprocess, slots: InputBlobs, classes: Sequence[str] = ()
 ) -> Images | Arrays:
     """The examples in an .npz, or of images in a folder or archive; raises InputError as those do."""
     if source.suffix.lower() == ".npz":

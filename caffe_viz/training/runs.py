@@ -1,4 +1,4 @@
-"""A training from files: the solver, what feeds it, what records it, its snapshots."""
+"""Run a training from files: the solver, its feed, its recorder, its snapshots."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from caffe_viz.images import Preprocess
 from caffe_viz.netdef import SolverParameter
 from caffe_viz.recording import Recorder, Step, TestNet
 from caffe_viz.recording.seen import seen_in_net
-from caffe_viz.training.feeds import BatchFeed, Images, Slots, examples_of
+from caffe_viz.training.feeds import BatchFeed, Images, InputBlobs, examples_of
 from caffe_viz.training.solvers import (
-    fill,
     load_solver,
     load_test_net,
+    load_weights,
     read_settings,
     restore,
     warnings_of,
@@ -62,7 +62,7 @@ class Training:
         output: PathLike = "out",
     ) -> None:
         if snapshot is not None and weights is not None:
-            raise InputError("give a snapshot or weights: a snapshot has weights of its own.")
+            raise InputError("give a snapshot or weights, not both: a snapshot has its own weights.")
         settings = read_settings(solver, output)
         self.settings = with_code(settings, python_path) if allow_code else settings
         self.solver = load_solver(self.settings, engine=engine, allow_code=allow_code)
@@ -78,7 +78,7 @@ class Training:
         if snapshot is not None:
             restore(self.solver, snapshot)
         if weights is not None:
-            fill(self.solver, weights)
+            load_weights(self.solver, weights)
         if self.solver.iter >= self.settings.max_iter:
             raise InputError(
                 f"the solver is at iteration {self.solver.iter} of max_iter {self.settings.max_iter}."
@@ -136,13 +136,13 @@ def _largest(net: Any) -> float:
 
 
 def _feed(net: Any, source: Path, preprocess: Preprocess, seed: int, settings: SolverParameter) -> BatchFeed:
-    slots = Slots.of(net)
+    slots = InputBlobs.of(net)
     return BatchFeed(net, slots, examples_of(source, preprocess, slots), seed, settings.iter_size)
 
 
 def _test(net: Any, source: Path, preprocess: Preprocess, training: BatchFeed | None) -> TestNet:
     """All whole batches of `source`; images have the classes that those of the training have."""
-    slots = Slots.of(net)
+    slots = InputBlobs.of(net)
     taught = training.examples if training is not None else None
     classes = taught.classes if isinstance(taught, Images) else ()
     feed = BatchFeed(net, slots, examples_of(source, preprocess, slots, classes))
@@ -152,7 +152,7 @@ def _test(net: Any, source: Path, preprocess: Preprocess, training: BatchFeed | 
 def _need_data(net: Any) -> None:
     waiting = [layer.type for layer in net.layers if layer.type in ("Input", "MemoryData")]
     if waiting:
-        raise InputError(f"the net has a layer {waiting[0]}, which waits for data: give them (--data).")
+        raise InputError(f"the net has a layer {waiting[0]}, which waits for data: give some (--data).")
 
 
 def _every(feed: BatchFeed | None, settings: SolverParameter) -> int | str:

@@ -23,7 +23,7 @@ from caffe_viz.views.preprocessed import Preprocessing, show_preprocessing
 from caffe_viz.views.segmented import Segmentation, segment
 from caffe_viz.views.streams import Activations, GradientView, show_activations, show_gradients
 from caffe_viz.views.structured import Structure, show_structure
-from caffe_viz.views.topmost import Topmost, top_images
+from caffe_viz.views.top_patches import TopImages, top_images
 
 __all__ = [
     "Activations",
@@ -43,7 +43,7 @@ __all__ = [
     "Segmentation",
     "Shapes",
     "Structure",
-    "Topmost",
+    "TopImages",
     "classify",
     "compare_weights",
     "convert",

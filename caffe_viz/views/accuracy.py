@@ -19,7 +19,7 @@ from caffe_viz.files import write_whole
 from caffe_viz.images import ImageCollection, display_rgb, resized
 from caffe_viz.network import Array, Network, PathLike
 from caffe_viz.tables import Table
-from caffe_viz.views.rich import Look, Rich
+from caffe_viz.views.rich import Display, Rich
 
 THUMB = 96  # pixels of the longer side
 
@@ -119,9 +119,9 @@ class Accuracy(Rich):
     def __repr__(self) -> str:
         return "\n".join([*self.lines, str(self.table)])
 
-    def _look(self) -> Look:
+    def _look(self) -> Display:
         few = 0 < len(self.tally.classes) <= MOST
-        return Look([self.picture] if few else [], self.lines, [self.table])
+        return Display([self.picture] if few else [], self.lines, [self.table])
 
     def _thumb(self, mistake: Mistake) -> Array | None:
         """(THUMB, THUMB, 3), with white beside what is no square; None where there is no image to see."""

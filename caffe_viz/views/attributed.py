@@ -13,8 +13,8 @@ import numpy as np
 
 from caffe_viz import figures, tables
 from caffe_viz.attribution import METHODS, Attribution, Settings, centre
-from caffe_viz.attribution.asking import Asking, Given
 from caffe_viz.attribution.explaining import explained
+from caffe_viz.attribution.queries import NamedImage, NetQueries
 from caffe_viz.attribution.targets import asked_blobs
 from caffe_viz.classification import which_answer
 from caffe_viz.errors import CaffeVizWarning, InputError, near
@@ -23,7 +23,7 @@ from caffe_viz.files import safe_name
 from caffe_viz.images import ImageCollection
 from caffe_viz.netdef import NetParameter
 from caffe_viz.network import Array, Network, PathLike
-from caffe_viz.views.rich import Look, Rich
+from caffe_viz.views.rich import Display, Rich
 
 SIGNED = frozenset({"deconvnet", "guided-backprop", "guided-grad-cam"})  # shown as images, grey where 0
 FINE = frozenset({"gradient", "gradient-x-input", "integrated-gradients", "smoothgrad"})  # lost over an image
@@ -150,10 +150,10 @@ class Attributed(Rich):
     def __repr__(self) -> str:
         return "\n".join([str(self.table), *(f"{method}: {reason}" for method, reason in self.refused)])
 
-    def _look(self) -> Look:
+    def _look(self) -> Display:
         method = self.attributions[0].method
         picture = self.sheet() if len(self.attributions) > 1 else self.over(method)
-        return Look([picture], [f"{name}: {reason}" for name, reason in self.refused], [self.table])
+        return Display([picture], [f"{name}: {reason}" for name, reason in self.refused], [self.table])
 
 
 def show_attribution(
@@ -217,7 +217,7 @@ def show_attribution(
 
 def asking_of(
     net: Any, whole: Network, blobs: tuple[str, ...], images: Any, count: int | None = None
-) -> tuple[Asking, tuple[Given, ...]]:
+) -> tuple[NetQueries, tuple[NamedImage, ...]]:
     """The network with what is given for its inputs, to be asked for `blobs`; and the images, not yet read.
 
     `whole` is the network of `net`. Of many images, `count` are taken, evenly spaced.
@@ -225,19 +225,21 @@ def asking_of(
     part, given = whole.part(*blobs).taking(images)
     if len(given) == 1 and isinstance(given[0], np.ndarray) and given[0].ndim > len(part.shape):
         given = list(given[0])
-    found: list[Given] = []
+    found: list[NamedImage] = []
     for one in given:
         if isinstance(one, str | Path):
             collection = ImageCollection.of(one)
-            found += [Given(collection.name(k), collection.part(k, k + 1)) for k in range(len(collection))]
+            found += [
+                NamedImage(collection.name(k), collection.part(k, k + 1)) for k in range(len(collection))
+            ]
         else:
-            found.append(Given(f"image {len(found)}", np.asarray(one)))
+            found.append(NamedImage(f"image {len(found)}", np.asarray(one)))
     if not found:
         raise InputError("no images are given: give a file, a folder or an array.")
     wanted = len(found) if count is None else min(count, len(found))
     chosen = tuple(found[int(k)] for k in np.arange(wanted) * len(found) // max(wanted, 1))
     live = None if isinstance(net, Network | NetParameter | str | Path) else net
-    return Asking(whole.like(part), blobs, live), chosen
+    return NetQueries(whole.like(part), blobs, live), chosen
 
 
 def _stem(method: str) -> str:

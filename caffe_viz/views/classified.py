@@ -16,7 +16,7 @@ from caffe_viz.images import Preprocess
 from caffe_viz.network import Network, PathLike
 from caffe_viz.streaming import need_one
 from caffe_viz.views.accuracy import Accuracy
-from caffe_viz.views.rich import Look, Rich
+from caffe_viz.views.rich import Display, Rich
 
 
 @dataclass(frozen=True, repr=False)
@@ -53,12 +53,12 @@ class Classified(Rich):
         counted = [] if self.accuracy is None else [repr(self.accuracy)]
         return "\n".join([str(self.table), *(f"warning: {doubt}" for doubt in self.doubts), *counted])
 
-    def _look(self) -> Look:
+    def _look(self) -> Display:
         doubts = [f"warning: {doubt}" for doubt in self.doubts]
         if self.accuracy is None:
-            return Look(lines=doubts, tables=[self.table])
+            return Display(lines=doubts, tables=[self.table])
         counted = self.accuracy._look()
-        return Look(counted.pictures, [*doubts, *counted.lines], [*counted.tables, self.table])
+        return Display(counted.pictures, [*doubts, *counted.lines], [*counted.tables, self.table])
 
 
 class Classifying:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from caffe_viz import comparing, netdef, shipped
-from caffe_viz.comparing import Diff, LayerDiff, Shown, Side
+from caffe_viz.comparing import Diff, FilterComparison, LayerDiff, Side
 from caffe_viz.deploying import preprocess_near
 from caffe_viz.errors import InputError, near
 from caffe_viz.figures import Picture
@@ -22,7 +22,7 @@ from caffe_viz.images import Preprocess
 from caffe_viz.netdef import NetParameter
 from caffe_viz.network import Network, PathLike
 from caffe_viz.tables import Table
-from caffe_viz.views.rich import Look, Rich
+from caffe_viz.views.rich import Display, Rich
 
 NAMED = 6  # layers or filters in a line of the summary
 LONGEST = 80  # characters of a layer's name that are shown
@@ -95,7 +95,7 @@ class Compared(Rich):
         """The summary and all numbers, for JSON."""
         return {"summary": list(self.summary), **self.diff.to_json()}
 
-    def _drawn(self, one: Shown) -> Picture:
+    def _drawn(self, one: FilterComparison) -> Picture:
         said = f"{_short(one.layer)}: " + (
             "the filters that changed most"
             if one.kind == "changed"
@@ -109,8 +109,8 @@ class Compared(Rich):
     def __repr__(self) -> str:
         return "\n".join([*self.summary, "", str(self.table)])
 
-    def _look(self) -> Look:
-        return Look([self.bars], self.summary, [self.table])
+    def _look(self) -> Display:
+        return Display([self.bars], self.summary, [self.table])
 
 
 def compare_weights(

@@ -8,7 +8,7 @@ from pathlib import Path
 from caffe_viz import converting, netdef, shipped
 from caffe_viz.converting import Converted
 from caffe_viz.network import PathLike
-from caffe_viz.views.rich import Look, Rich
+from caffe_viz.views.rich import Display, Rich
 
 
 @dataclass(frozen=True, repr=False)
@@ -33,8 +33,8 @@ class ConvertedView(Rich):
     def __repr__(self) -> str:
         return "\n".join(self.lines)
 
-    def _look(self) -> Look:
-        return Look(lines=self.lines)
+    def _look(self) -> Display:
+        return Display(lines=self.lines)
 
 
 def convert(

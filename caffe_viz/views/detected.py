@@ -19,7 +19,7 @@ from caffe_viz.files import stems, write_whole
 from caffe_viz.network import Network, PathLike
 from caffe_viz.streaming import need_one
 from caffe_viz.views.classified import described
-from caffe_viz.views.rich import Look, Rich
+from caffe_viz.views.rich import Display, Rich
 
 DRAWN = 100  # boxes of a picture: with more nothing is to be seen
 COLUMNS = ("image", "score", "class", "label", "left", "top", "right", "bottom")
@@ -64,9 +64,9 @@ class Detections(Rich):
     def __repr__(self) -> str:
         return "\n".join([str(self.table), *(f"warning: {doubt}" for doubt in self.doubts)])
 
-    def _look(self) -> Look:
+    def _look(self) -> Display:
         pictures = [over(one) for one in self.images if not one.failed and one.rgb is not None][:1]
-        return Look(pictures, [f"warning: {doubt}" for doubt in self.doubts], [self.table])
+        return Display(pictures, [f"warning: {doubt}" for doubt in self.doubts], [self.table])
 
 
 def detect(

@@ -22,7 +22,7 @@ from caffe_viz.files import write_whole
 from caffe_viz.network import Array, Network, PathLike
 from caffe_viz.views.attributed import asking_of
 from caffe_viz.views.markdown import markdown, marks, need_marks
-from caffe_viz.views.rich import Look, Rich
+from caffe_viz.views.rich import Display, Rich
 
 CHECKS = ("curves", "sanity")
 RANDOM = ("random", "random-smooth")
@@ -120,10 +120,10 @@ class Evaluated(Rich):
             filter(None, [*words, *(f"{method}: {reason}" for method, reason in self.refused)])
         )
 
-    def _look(self) -> Look:
+    def _look(self) -> Display:
         refused = [f"{method}: {reason}" for method, reason in self.refused]
         lines = [line for line in (self.verdict, *refused) if line]
-        return Look([*self.pictures.values()], lines, [*self.tables.values()])
+        return Display([*self.pictures.values()], lines, [*self.tables.values()])
 
 
 def show_evaluation(

@@ -27,7 +27,7 @@ from caffe_viz.images import save_gif
 from caffe_viz.network import PathLike
 from caffe_viz.recording import Record
 from caffe_viz.recording.series import of_snapshots
-from caffe_viz.views.rich import Look, Rich
+from caffe_viz.views.rich import Display, Rich
 
 MOMENTS = 60  # that pictures and films show of a long training
 
@@ -192,8 +192,8 @@ class Evolution(Rich):
     def __repr__(self) -> str:
         return str(self.table)
 
-    def _look(self) -> Look:
-        return Look([picture for _, picture in islice(self.pictures(), 1)], tables=[self.table])
+    def _look(self) -> Display:
+        return Display([picture for _, picture in islice(self.pictures(), 1)], tables=[self.table])
 
 
 def show_evolution(source: PathLike | Sequence[PathLike], *, channel_order: str = "BGR") -> Evolution:

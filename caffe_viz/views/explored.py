@@ -24,7 +24,7 @@ AT_FIRST = 16  # filters that are chosen when a layer is
 Tell = Callable[[int, int], None]  # is told how much is done, of how much
 
 
-class Asked(NamedTuple):
+class PanelState(NamedTuple):
     """What the panel shows: an image is the path, or the digest of what was uploaded."""
 
     what: str
@@ -33,19 +33,19 @@ class Asked(NamedTuple):
     image: str
 
 
-class Question(NamedTuple):
+class PanelView(NamedTuple):
     """How the answer is drawn; a quick one is drawn at once, another when its button is pressed."""
 
-    answer: Callable[[Network, Asked, Any, Tell], Picture]
+    answer: Callable[[Network, PanelState, Any, Tell], Picture]
     quick: bool = False
     image: bool = True
 
 
-def _kernels(network: Network, asked: Asked, image: Any, tell: Tell) -> Picture:
+def _kernels(network: Network, asked: PanelState, image: Any, tell: Tell) -> Picture:
     return show_weights(network, asked.layer, asked.filters)
 
 
-def _activations(network: Network, asked: Asked, image: Any, tell: Tell) -> Picture:
+def _activations(network: Network, asked: PanelState, image: Any, tell: Tell) -> Picture:
     blob = network.geometry.layer(asked.layer).tops[0]
     found = show_activations(network, image, [blob])
     array = found.arrays[blob]
@@ -54,24 +54,24 @@ def _activations(network: Network, asked: Asked, image: Any, tell: Tell) -> Pict
     return draw(array, f"{blob} {found.states[blob]}".strip(), found.labels.get(blob, ()))
 
 
-def _ascent(network: Network, asked: Asked, image: Any, tell: Tell) -> Picture:
+def _ascent(network: Network, asked: PanelState, image: Any, tell: Tell) -> Picture:
     found = maximize(network, asked.layer, asked.filters, on_progress=lambda p: tell(p.done, p.total))
     if found.interrupted or found.failure:
         raise RunError(found.failure or "interrupted.")
     return found.sheet
 
 
-def _attribution(method: str, network: Network, asked: Asked, image: Any, tell: Tell) -> Picture:
+def _attribution(method: str, network: Network, asked: PanelState, image: Any, tell: Tell) -> Picture:
     """Of the first chosen filter; in a layer of classes, of the class."""
     target = f"{asked.layer}:{asked.filters[0]}"
     return show_attribution(network, image, target, method, on_progress=tell).over(method)
 
 
-QUESTIONS: Mapping[str, Question] = {
-    "kernels": Question(_kernels, quick=True, image=False),
-    "activations": Question(_activations, quick=True),
-    "ascent": Question(_ascent, image=False),
-    **{name: Question(partial(_attribution, name), quick=name not in PASSES) for name in METHODS},
+QUESTIONS: Mapping[str, PanelView] = {
+    "kernels": PanelView(_kernels, quick=True, image=False),
+    "activations": PanelView(_activations, quick=True),
+    "ascent": PanelView(_ascent, image=False),
+    **{name: PanelView(partial(_attribution, name), quick=name not in PASSES) for name in METHODS},
 }
 
 
@@ -85,7 +85,7 @@ class Explorer:
     def __init__(self, network: Network, image: PathLike | None = None) -> None:
         w = _widgets()
         self.network = network
-        self._drawn: dict[Asked, Picture] = {}
+        self._drawn: dict[PanelState, Picture] = {}
         self._settling = False
         wide = w.Layout(width="26em")
         names = [x.name for x in network.geometry.layers if _has_answers(x)]
@@ -106,11 +106,11 @@ class Explorer:
         self._changed(None)
 
     @property
-    def asked(self) -> Asked:
+    def asked(self) -> PanelState:
         """What the widgets say."""
         question, (low, high) = QUESTIONS[self.what.value], self.filters.value
         image = (self._uploaded or (self.image.value.strip(),))[0] if question.image else ""
-        return Asked(self.what.value, self.layer.value, tuple(range(low, high + 1)), image)
+        return PanelState(self.what.value, self.layer.value, tuple(range(low, high + 1)), image)
 
     def draw(self) -> None:
         """Draw what the widgets ask for, or say in one line why that is not possible."""
@@ -152,7 +152,7 @@ class Explorer:
         self.filters.value = (0, min(AT_FIRST, count) - 1)
         self._settling = False
 
-    def _image(self, asked: Asked) -> str | Array | None:
+    def _image(self, asked: PanelState) -> str | Array | None:
         if not QUESTIONS[asked.what].image:
             return None
         if self._uploaded:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from caffe_viz.comparing.filters import Stored
+from caffe_viz.comparing.filters import StoredFilters
 from caffe_viz.errors import InputError, near
 from caffe_viz.figures import Picture
 from caffe_viz.geometry import measure, seen_by_units
@@ -101,12 +101,12 @@ def first_drawn(network: Network) -> str:
     raise InputError("no layer of the weights has kernels, or a matrix, that could be drawn.")
 
 
-def stored_layers(network: Network) -> dict[str, Stored]:
+def stored_layers(network: Network) -> dict[str, StoredFilters]:
     """Layer -> its weights, with what the net says about it."""
     known, seen = {one.name: one for one in network.whole.layer}, _seen(network)
     path = str(network.weights) if isinstance(network.weights, str | Path) else "the weights"
     return {
-        one.name: Stored(one, known.get(one.name, one.message), path, seen.get(one.name))
+        one.name: StoredFilters(one, known.get(one.name, one.message), path, seen.get(one.name))
         for one in network.stored
         if one.blobs
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from caffe_viz import figures
-from caffe_viz.comparing.filters import Stored, as_filters, as_seen
+from caffe_viz.comparing.filters import StoredFilters, as_filters, as_seen
 from caffe_viz.errors import InputError
 from caffe_viz.figures import Picture
 from caffe_viz.network import Array
@@ -16,7 +16,7 @@ FACTORS = frozenset({"Bias", "Scale"})  # whose axes are those of a blob, withou
 ROWS = {"Embed": ("word", "output"), "LSTM": ("gate", "input"), "PSLSTM": ("gate", "input")}
 
 
-def draw_weights(stored: Stored, channel_order: str, filters: Sequence[int] | None = None) -> Picture:
+def draw_weights(stored: StoredFilters, channel_order: str, filters: Sequence[int] | None = None) -> Picture:
     """The first blob of a layer as one picture; `filters` are numbers of outputs, None: all.
 
     Raises:
@@ -36,7 +36,7 @@ def draw_weights(stored: Stored, channel_order: str, filters: Sequence[int] | No
     return figures.kernel_tiles(array, channel_order=channel_order, filters=numbers, unit=unit)
 
 
-def outputs(stored: Stored) -> Array:
+def outputs(stored: StoredFilters) -> Array:
     """(O, I, ..) of kernels, (O, C, H, W) or others of the axes that each unit sees, or a matrix (O, I).
 
     Raises:
@@ -52,16 +52,16 @@ def outputs(stored: Stored) -> Array:
     return found[:, None] if stored.message.type in FACTORS else as_seen(found, stored)
 
 
-def has_kernels(stored: Stored) -> bool:
+def has_kernels(stored: StoredFilters) -> bool:
     """Whether its weights are (O, I, H, W), or of a convolution of other axes."""
     axes, kind = len(stored.shapes[0]), stored.message.type
     return kind not in FACTORS and (axes == 4 or (axes > 2 and kind in CONVOLUTIONS))
 
 
-def is_matrix(stored: Stored) -> bool:
+def is_matrix(stored: StoredFilters) -> bool:
     """Whether its weights are those of a fully connected layer, or of another with an output in each row."""
     return len(stored.shapes[0]) == 2 and stored.message.type not in FACTORS
 
 
-def _of_type(stored: Stored) -> str:
+def _of_type(stored: StoredFilters) -> str:
     return f" ({stored.message.type})" if stored.message.type else ""

@@ -17,7 +17,7 @@ from caffe_viz.files import write_whole
 from caffe_viz.network import PathLike
 from caffe_viz.recording.logs import Curve, Run, read_logs
 from caffe_viz.tables import Table
-from caffe_viz.views.rich import Look, Rich
+from caffe_viz.views.rich import Display, Rich
 
 
 @dataclass(frozen=True, repr=False)
@@ -77,8 +77,8 @@ class Logged(Rich):
     def __repr__(self) -> str:
         return str(self.table)
 
-    def _look(self) -> Look:
-        return Look([self.curves], self.notes, [self.table])
+    def _look(self) -> Display:
+        return Display([self.curves], self.notes, [self.table])
 
 
 def show_log(source: PathLike | Sequence[PathLike]) -> Logged:

@@ -13,7 +13,7 @@ from caffe_viz.errors import InputError
 from caffe_viz.images import ImageCollection, Preprocess
 from caffe_viz.network import Network, PathLike
 from caffe_viz.views.classified import described, in_words, settings
-from caffe_viz.views.rich import Look, Rich
+from caffe_viz.views.rich import Display, Rich
 
 
 @dataclass(frozen=True, repr=False)
@@ -60,8 +60,8 @@ class Preprocessing(Rich):
     def __repr__(self) -> str:
         return "\n".join([str(self.table), *(f"warning: {doubt}" for doubt in self.doubts)])
 
-    def _look(self) -> Look:
-        return Look(lines=[f"warning: {doubt}" for doubt in self.doubts], tables=[self.table])
+    def _look(self) -> Display:
+        return Display(lines=[f"warning: {doubt}" for doubt in self.doubts], tables=[self.table])
 
 
 def show_preprocessing(net: Any, images: Any = ()) -> Preprocessing:

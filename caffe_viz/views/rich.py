@@ -11,7 +11,7 @@ from caffe_viz.tables import Table
 
 
 @dataclass(frozen=True)
-class Look:
+class Display:
     """What there is to see, in this order."""
 
     pictures: Sequence[Picture] = ()
@@ -22,7 +22,7 @@ class Look:
 class Rich:
     """A result that says in `_look` how it is seen."""
 
-    def _look(self) -> Look:
+    def _look(self) -> Display:
         raise NotImplementedError
 
     def _repr_html_(self) -> str:

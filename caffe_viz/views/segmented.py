@@ -23,7 +23,7 @@ from caffe_viz.network import Network, PathLike
 from caffe_viz.segmentation import Labels, Segmented, Segmenter
 from caffe_viz.streaming import need_one
 from caffe_viz.views.classified import described
-from caffe_viz.views.rich import Look, Rich
+from caffe_viz.views.rich import Display, Rich
 
 BACKGROUND = ("background", "__background__")  # names of what is not coloured over an image
 
@@ -75,9 +75,9 @@ class Segmentation(Rich):
     def __repr__(self) -> str:
         return "\n".join([str(self.table), *(f"warning: {doubt}" for doubt in self.doubts)])
 
-    def _look(self) -> Look:
+    def _look(self) -> Display:
         pictures = [over(one) for one in self.images if not one.failed][:1]
-        return Look(pictures, [f"warning: {doubt}" for doubt in self.doubts], [self.table])
+        return Display(pictures, [f"warning: {doubt}" for doubt in self.doubts], [self.table])
 
 
 def segment(net: Any, images: PathLike | Iterable[PathLike], blob: str | None = None) -> Segmentation:

@@ -23,7 +23,7 @@ from caffe_viz.objectives import Channel
 from caffe_viz.probe import relu_state
 from caffe_viz.surgery import BatchLayout, auxiliary_net, likely_images
 from caffe_viz.units import filter_unit, read_unit
-from caffe_viz.views.rich import Look, Rich
+from caffe_viz.views.rich import Display, Rich
 
 STATISTICS = ("blob", "shape", "min", "mean", "max", "rms", "non-zero")
 
@@ -103,8 +103,10 @@ class Activations(Rich):
     def __repr__(self) -> str:
         return str(self.table)
 
-    def _look(self) -> Look:
-        return Look([*map(self.picture, self.arrays)] if len(self.arrays) == 1 else [], tables=[self.table])
+    def _look(self) -> Display:
+        return Display(
+            [*map(self.picture, self.arrays)] if len(self.arrays) == 1 else [], tables=[self.table]
+        )
 
 
 def show_activations(net: Any, image: Any, blobs: Sequence[str] | None = None) -> Activations:
@@ -210,8 +212,8 @@ class GradientView(Rich):
     def __repr__(self) -> str:
         return str(self.table)
 
-    def _look(self) -> Look:
-        return Look([*map(self.picture, self.blobs)] if len(self.blobs) == 1 else [], tables=[self.table])
+    def _look(self) -> Display:
+        return Display([*map(self.picture, self.blobs)] if len(self.blobs) == 1 else [], tables=[self.table])
 
 
 def show_gradients(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from caffe_viz.attribution import METHODS, PASSES, Attribution, Reads, Run, attributing, centre
+from caffe_viz.attribution import METHODS, PASSES, Attribution, Reads, SteppedRun, attributing, centre
 from caffe_viz.attribution.targets import find_target, likeliest_class
 from caffe_viz.errors import InputError, RunError, near
 from caffe_viz.figures import heat, signed_colours
@@ -38,7 +38,7 @@ def long_attribution(bench: Bench, asked: questions.Attribution) -> Iterator[Ste
     pixels = opened.pixels(asked.image, probe.network)
     target = find_target(probe, asked.target) if asked.target else likeliest_class(probe, pixels)
     facts = {"target": str(target), "label": target.label, "method": asked.method}
-    run = Run(
+    run = SteppedRun(
         attributing(
             probe, pixels[None], [asked.target] if asked.target else None, asked.method, asked.layer or None,
             names=[name],

@@ -16,7 +16,7 @@ from caffe_viz.server.questions.searching import Searching
 from caffe_viz.server.questions.uploads import Uploads
 from caffe_viz.server.recent import Recent
 
-SEARCHES = 2  # whose nets are kept; of others the standing is on disk
+SEARCHES = 2  # whose nets are kept; of others the top k are on disk
 
 
 class Bench:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from caffe_viz.attribution.targets import asked_blobs
-from caffe_viz.comparing.filters import Stored
+from caffe_viz.comparing.filters import StoredFilters
 from caffe_viz.errors import InputError
 from caffe_viz.figures import draw_input
 from caffe_viz.geometry import LayerGeometry
@@ -45,7 +45,7 @@ class Opened:
         return _taking(self.given)
 
     @cached_property
-    def stored(self) -> Mapping[str, Stored]:
+    def stored(self) -> Mapping[str, StoredFilters]:
         """Layer -> its weights."""
         return stored_layers(self.given)
 

@@ -11,7 +11,7 @@ from caffe_viz.images import ImageCollection
 from caffe_viz.network import Network
 from caffe_viz.report.making import PLACES
 from caffe_viz.streaming import Progress
-from caffe_viz.views.topmost import searching
+from caffe_viz.views.top_patches import searching
 
 
 class Searching:
@@ -24,7 +24,7 @@ class Searching:
     """
 
     def __init__(self, network: Network, layer: str, collection: ImageCollection, folder: Path) -> None:
-        network.geometry.layer(layer)  # here conv1:3 is no layer
+        network.geometry.layer(layer)  # a unit such as conv1:3 is not a layer here
         self.search = searching(network, collection, layer, None, PLACES, None)
         key = json.dumps(self.search.key, sort_keys=True).encode()
         self.search.keep_in(folder / f"places-{hashlib.sha256(key).hexdigest()[:32]}.npz")
@@ -32,7 +32,7 @@ class Searching:
 
     def __iter__(self) -> Iterator[Progress]:
         try:
-            while self.search.standing.seen < len(self.search.collection):
+            while self.search.top_k.seen < len(self.search.collection):
                 progress = next(self._steps, None)
                 if progress is None:  # an error has ended it
                     self._steps = iter(self.search)
