@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import types
 from contextlib import suppress
 from multiprocessing import forkserver, reduction, spawn
@@ -34,9 +35,16 @@ PIPE, STDOUT, DEVNULL = subprocess.PIPE, subprocess.STDOUT, subprocess.DEVNULL
 
 
 class Popen(subprocess.Popen[Any]):
-    """A fork where it is [sys.executable, "-c" or "-m" or a script, ..], else what it is in `subprocess`."""
+    """A fork where it is [sys.executable, "-c" or "-m" or a script, ..], else what it is in `subprocess`.
+
+    Workers that the program starts are forks too, but those of one in a session of its own: `forks` asks for them.
+    """
 
     _fork: Any = None
+
+    def __init__(self, *given: Any, forks: bool = False, **options: Any) -> None:
+        self._forks = forks or not options.get("start_new_session")
+        super().__init__(*given, **options)
 
     def _execute_child(self, *given: Any) -> None:
         start = super()._execute_child  # type: ignore[misc]
@@ -52,10 +60,16 @@ class Popen(subprocess.Popen[Any]):
         cwd = os.path.abspath(told["cwd"] or ".")
         process = CONTEXT.Process(
             target=_program, daemon=True,
-            args=(words, cwd, env, bool(told["start_new_session"]), [_Stream(n) for n in streams]),
+            args=(words, cwd, env, told["start_new_session"], self._forks, [_Stream(n) for n in streams]),
         )  # fmt: skip
         try:
             process.start()
+            while (
+                told["start_new_session"]
+                and process.exitcode is None
+                and os.getsid(process.pid or 0) != process.pid
+            ):
+                time.sleep(0.001)
         finally:
             self._close_pipe_fds(*ends)  # type: ignore[attr-defined]
         self._fork, self.pid, self._child_created = process, process.pid or 0, True
@@ -122,7 +136,9 @@ class _Stream:
         return reduction.DupFd(self.number).detach, ()
 
 
-def _program(words: list[str], cwd: str, env: dict[str, str], alone: bool, streams: list[int]) -> None:
+def _program(
+    words: list[str], cwd: str, env: dict[str, str], alone: bool, forks: bool, streams: list[int]
+) -> None:
     """What an interpreter does with these words."""
     if alone:
         os.setsid()
@@ -141,7 +157,7 @@ def _program(words: list[str], cwd: str, env: dict[str, str], alone: bool, strea
     sys.path[:] = [*paths, *_PATH]
     from caffe_viz import processes
 
-    if not alone:  # a signal to its group is one to its workers, which are of the server's
+    if forks:
         processes.subprocess = sys.modules[__name__]  # type: ignore[assignment]
     try:
         _execute(words[1:])
@@ -159,19 +175,21 @@ def _program(words: list[str], cwd: str, env: dict[str, str], alone: bool, strea
 
 def _execute(words: list[str]) -> None:
     kind, *rest = words
-    if kind == "-c":
-        sys.argv, main = ["-c", *rest[1:]], types.ModuleType("__main__")
-        sys.modules["__main__"] = main
-        sys.path.insert(0, "")
-        exec(compile(rest[0], "<string>", "exec"), vars(main))
-    elif kind == "-m":
+    if kind == "-m":
         sys.argv = rest
         sys.path.insert(0, os.getcwd())
         runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
+        return
+    main = sys.modules["__main__"] = types.ModuleType("__main__")
+    if kind == "-c":
+        sys.argv, code = ["-c", *rest[1:]], compile(rest[0], "<string>", "exec")
+        sys.path.insert(0, "")
     else:
-        sys.argv = words
-        sys.path.insert(0, os.path.dirname(os.path.realpath(kind)))
-        runpy.run_path(kind, run_name="__main__")
+        main.__file__ = path = os.path.abspath(kind)
+        with open(path, "rb") as file:
+            sys.argv, code = words, compile(file.read(), path, "exec")
+        sys.path.insert(0, os.path.dirname(os.path.realpath(path)))
+    exec(code, vars(main))
 
 
 def _die_of(number: int) -> NoReturn:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import fork_server
 import pytest
 
 from caffe_viz.backend import chosen
@@ -20,6 +21,12 @@ nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed")
 @pytest.fixture(scope="module")
 def stored() -> Any:
     return nbformat.read(TOUR, as_version=4)
+
+
+def kernel(words: list[str], **options: Any) -> Any:
+    """A fork, as are the workers that it starts; its parent is another process than it is told."""
+    del options["env"]["JPY_PARENT_PID"]
+    return fork_server.Popen(words, forks=True, **options)
 
 
 def run(stored: Any, engine: str, root: Path) -> Any:
@@ -36,6 +43,7 @@ def run(stored: Any, engine: str, root: Path) -> Any:
         patch.setenv("OPENBLAS_NUM_THREADS", "1")
         from docs_pictures import run_notebook
 
+        patch.setattr("jupyter_client.launcher.Popen", kernel)
         run_notebook(notebook, root / "docs")
     return notebook
 
