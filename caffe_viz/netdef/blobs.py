@@ -17,17 +17,17 @@ DATA_TAG = BlobProto.DATA_FIELD_NUMBER << 3 | 2  # 2: preceded by its length, as
 
 
 def blob_shape(blob: BlobProto) -> tuple[int, ...]:
-    """The shape as stored; a legacy blob (num, channels, height, width) keeps its 4 axes."""
+    """Return the shape as stored; a legacy blob (num, channels, height, width) keeps its 4 axes."""
     if any(blob.HasField(name) for name in LEGACY_AXES):
         return blob.num, blob.channels, blob.height, blob.width
     return tuple(blob.shape.dim)
 
 
 def blob_array(blob: BlobProto) -> NDArray[np.float32]:
-    """A float32 copy of the values in the blob's shape; `double_data` goes before `data`, as in Caffe.
+    """Return a float32 copy of the values in the blob's shape; `double_data` goes before `data`, as in Caffe.
 
     Raises:
-        InputError: the number of values does not fit the shape.
+        InputError: The number of values does not fit the shape.
     """
     # Of 60 million floats: 0.5 s and no memory beside the result. np.fromiter takes 1.9 s, the packed
     # bytes of SerializeToString 1.4 s and twice the memory.
@@ -39,10 +39,10 @@ def blob_array(blob: BlobProto) -> NDArray[np.float32]:
 
 
 def make_blob(array: NDArray[Any]) -> BlobProto:
-    """A BlobProto of `array` (any shape, C order), as float32.
+    """Make a float32 BlobProto of `array` (any shape, C order).
 
     Raises:
-        InputError: the values take more than the 2 GiB of a protobuf message.
+        InputError: The values exceed the 2 GiB of a protobuf message.
     """
     values = np.asarray(array, "<f4")
     if values.nbytes > MESSAGE_LIMIT - 1024:
@@ -56,7 +56,7 @@ def make_blob(array: NDArray[Any]) -> BlobProto:
 
 
 def varint(number: int) -> bytes:
-    """`number` as protobuf writes it: 7 bits a byte, low ones first, the high bit says that more follow."""
+    """Encode `number` like protobuf: 7 bits per byte, low ones first; the high bit says that more follow."""
     out = bytearray()
     while number > 0x7F:
         out.append(number & 0x7F | 0x80)

@@ -10,7 +10,7 @@ from caffe_viz.netdef.net_pb2 import LayerParameter, NetParameter
 
 
 def assign(message: Message, field: str, value: Any) -> None:
-    """Set `field` of `message`, be it a scalar, a message or repeated (to which one value is added)."""
+    """Set `field` of `message`: a scalar, a message, or a repeated field, to which one value is added."""
     current = getattr(message, field)
     if hasattr(current, "extend"):
         current.extend(value if hasattr(value, "extend") else [value])
@@ -21,7 +21,7 @@ def assign(message: Message, field: str, value: Any) -> None:
 
 
 def without_layers(net: NetParameter) -> NetParameter:
-    """A copy of everything but the layers, whose weights would take most of the time and memory."""
+    """Copy everything except the layers, whose weights would take most of the time and memory."""
     out = NetParameter()
     for field, value in net.ListFields():
         if field.name not in ("layers", "layer"):
@@ -30,7 +30,7 @@ def without_layers(net: NetParameter) -> NetParameter:
 
 
 def without_blobs(layer: LayerParameter) -> LayerParameter:
-    """A copy of everything but the weights."""
+    """Copy everything except the weights."""
     out = LayerParameter()
     for field, value in layer.ListFields():
         if field.name != "blobs":

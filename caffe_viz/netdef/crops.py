@@ -14,7 +14,7 @@ PLACES = 2  # height and width
 
 
 class AxisMap(NamedTuple):
-    """Where the pixels of the input stand in a blob, along one axis: `scale` * pixel + `shift`."""
+    """Where the pixels of the input are in a blob, along one axis: `scale` * pixel + `shift`."""
 
     scale: float
     shift: float
@@ -25,7 +25,7 @@ SAME: Maps = (AxisMap(1, 0), AxisMap(1, 0))
 
 
 def give_offsets(layers: Sequence[LayerParameter], crops: Container[int]) -> list[int]:
-    """Fill in the offsets of the layers at the places `crops`; returns the places where there is none."""
+    """Fill in the offsets of the layers at the indices `crops`; returns the indices where there is none."""
     maps: dict[str, Maps] = {}
     lost = []
     for place, layer in enumerate(layers):

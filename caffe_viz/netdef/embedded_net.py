@@ -42,25 +42,25 @@ AXES = {"Convolution": 4, "Deconvolution": 4, "InnerProduct": 2, "Embed": 2}
 
 
 def is_binary(path: str | Path) -> bool:
-    """Whether a file is a message, as a caffemodel is, or other binary data, but no text."""
+    """Whether a file is a message, such as a caffemodel, or other binary data, not text."""
     begin = head(path, HEAD)
     return not begin.startswith(UTF16) and not NO_TEXT.isdisjoint(begin)
 
 
 def own_weights(path: str | Path) -> Path | None:
-    """The weights of a net that is given by a caffemodel: that file; None of a prototxt."""
+    """Return the weights of a net given by a caffemodel: that file; None for a prototxt."""
     return Path(path) if is_binary(path) else None
 
 
 def embedded_net(path: str | Path) -> NetParameter:
-    """The net in a caffemodel of any age, as V2 without blobs; their values are not read.
+    """Return the net in a caffemodel of any age, as V2 without blobs; their values are not read.
 
-    Caffe stores the layers of one phase, with the Split layers that it has put in: these are taken out again.
-    The phase of the layers is that of the net's `state`, their `trained` the shapes of their blobs. Inputs of
-    which the file tells the names alone have no shape. Of fields that a fork has, their numbers are kept.
+    Caffe stores the layers of one phase, with the Split layers that it inserted: these are removed. The phase
+    is in the net's `state`, the shapes of the layers' blobs in their `trained`. Inputs of which the file has
+    only the names have no shape. Of fields of a fork, the numbers are kept.
 
     Raises:
-        InputError: the file is not a caffemodel, or has weights and no net.
+        InputError: The file is not a caffemodel, or has weights but no net.
     """
     path = Path(path)
     if is_hdf5(path):

@@ -30,7 +30,7 @@ DAMAGED = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeErro
 
 @dataclass(frozen=True)
 class HDF5Blob:
-    """A blob's shape, as a message, and which dataset of `path` holds its `count` values."""
+    """A blob's shape, as a message, and the dataset of `path` that holds its `count` values."""
 
     proto: BlobProto
     count: int
@@ -39,15 +39,15 @@ class HDF5Blob:
 
     @property
     def values(self) -> NDArray[np.float32]:
-        """The values, flat, read now.
+        """Read the values, flat.
 
         Raises:
-            InputError: they cannot be read.
+            InputError: They cannot be read.
         """
         return self.array().reshape(-1)
 
     def array(self) -> NDArray[np.float32]:
-        """The values in the blob's shape; raises InputError if they cannot be read."""
+        """Read the values in the blob's shape. Raises InputError if that fails."""
         with hdf5_opened(self.path) as file:
             try:
                 return np.asarray(file[self.place][...], np.float32)
@@ -65,10 +65,10 @@ def is_hdf5(path: str | Path) -> bool:
 
 @contextmanager
 def hdf5_opened(path: str | os.PathLike[str]) -> Iterator[Any]:
-    """An HDF5 file to read.
+    """Open an HDF5 file to read.
 
     Raises:
-        InputError: it is none, or damaged.
+        InputError: It is not HDF5, or damaged.
         RunError: h5py is not installed.
     """
     try:
@@ -80,13 +80,13 @@ def hdf5_opened(path: str | os.PathLike[str]) -> Iterator[Any]:
 
 
 def hdf5_weights(path: Path, net: NetParameter | None = None) -> list[tuple[str, list[HDF5Blob]]]:
-    """Layers and their blobs, in the order of `net`, or of their names; layers without blobs too.
+    """Return layers and their blobs, in the order of `net`, or of their names; also layers without blobs.
 
-    Parameters that layers of `net` share by name are given to all of them; without `net` they are their
-    first layer's alone, as in the file.
+    Parameters that layers of `net` share by name are given to all of them; without `net`, only to the first
+    layer, as in the file.
 
     Raises:
-        InputError: the file holds no weights of Caffe, with what it is instead, or is damaged.
+        InputError: The file holds no weights of Caffe, and what it is instead, or is damaged.
         RunError: h5py is not installed.
     """
     with hdf5_opened(path) as file:

@@ -25,10 +25,10 @@ LightLayer = tuple[LayerParameter | V1LayerParameter, list[list[WireField]]]
 
 
 def layer_headers(data: Bytes) -> Iterator[LightLayer]:
-    """Each layer without its blobs, and the fields of each of those; blobs of V0 stay in the layer.
+    """Return each layer without its blobs, and the fields of each blob; blobs of V0 stay in the layer.
 
     Raises:
-        NotPlain, DecodeError: the bytes are no caffemodel, or damaged.
+        NotPlain, DecodeError: The bytes are not a caffemodel, or damaged.
     """
     for field in wire_fields(data, 0, len(data)):
         if field.number not in LAYERS:
@@ -45,7 +45,7 @@ def layer_headers(data: Bytes) -> Iterator[LightLayer]:
 
 
 def need_text(message: Message, name: str) -> None:
-    """Raises InputError where a name or the like in a message, of the file `name`, is no UTF-8 text."""
+    """Raise InputError if a name or the like in a message, of the file `name`, is not UTF-8 text."""
     for field, value in message.ListFields():
         if field.name == "blobs":
             continue
@@ -57,7 +57,7 @@ def need_text(message: Message, name: str) -> None:
 
 
 def blob_header(data: Bytes, fields: Sequence[WireField]) -> BlobProto:
-    """A blob that has a shape and no values; raises DecodeError if it is damaged."""
+    """Return a blob with a shape and no values. Raises DecodeError if it is damaged."""
     if is_c3d_blob(fields):
         return BlobProto(shape={"dim": c3d_shape(data, fields)})
     small = [x for x in fields if x.number not in VALUES]

@@ -28,7 +28,7 @@ class Prior(NamedTuple):
 
 
 def priors(layer: LayerParameter) -> list[Prior]:
-    """The boxes of one unit, in the order in which the layer writes them."""
+    """Return the boxes of one unit, in the order in which the layer writes them."""
     p = layer.prior_box_param
     if p.offset_w or p.offset_h:
         return list(_at_offsets(p))
@@ -39,10 +39,10 @@ def priors(layer: LayerParameter) -> list[Prior]:
 
 
 def tell_priors(net: NetParameter) -> None:
-    """Set the variant of PriorBox layers whose fields cannot tell it, but the layers beside them do.
+    """Set the variant of PriorBox layers that only the layers beside them can tell.
 
-    Of the convolutions that read the same bottom one makes the codes of the boxes, 4 channels for each box,
-    or more if it is turned, and one the confidences, a channel for each box and class.
+    Of the convolutions that read the same bottom, one makes the codes of the boxes, 4 channels for each box,
+    or more if it is rotated, and one the confidences, a channel for each box and class.
     """
     outputs: dict[str, set[int]] = {}
     for layer in net.layer:

@@ -33,7 +33,7 @@ FIXED = {1: 8, 5: 4}  # bytes of the kinds of fixed size
 
 
 class WireRecord(NamedTuple):
-    """One top-level record of a message: its field, how it is stored, and where it ends (bytes)."""
+    """One top-level record of a message: its field, its wire type, and where it ends, in bytes."""
 
     field: int
     kind: int
@@ -41,7 +41,7 @@ class WireRecord(NamedTuple):
 
 
 def head(path: str | Path, count: int) -> bytes:
-    """The first bytes of a file; none where there is no file, or it cannot be read."""
+    """Return the first bytes of a file, or none if it does not exist or cannot be read."""
     if not Path(path).is_file():
         return b""
     try:
@@ -52,7 +52,7 @@ def head(path: str | Path, count: int) -> bytes:
 
 
 def describe_format(data: bytes) -> str:
-    """What `data` is, as the end of a sentence: "it is a web page; the download went wrong"."""
+    """Say what `data` is, as the end of a sentence: "it is a web page; the download went wrong"."""
     for magic, what in MAGIC.items():
         if data.startswith(magic):
             return what

@@ -1,7 +1,7 @@
-"""Weights without a message that holds them: blobs stay in the file until someone reads them.
+"""Weights without a message that holds them: blobs stay in the file until they are read.
 
-A message of 240 MB costs a second to make and to read, and is held beside what is made of it. Here only
-the small fields become messages.
+A message of 240 MB takes a second to build and to read, and stays in memory beside what is made of it. Here
+only the small fields become messages.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class StoredBlob:
-    """A blob's shape, as a message, and where its `count` values stand."""
+    """A blob's shape, as a message, and the place of its `count` values in the file."""
 
     proto: BlobProto
     count: int
@@ -40,10 +40,10 @@ class StoredBlob:
 
     @property
     def values(self) -> Array:
-        """The values, flat, read now.
+        """Read the values, flat.
 
         Raises:
-            InputError: the file cannot be read any more.
+            InputError: The file can no longer be read.
         """
         try:
             return np.fromfile(self.path, "<f4", self.count, offset=self.place).astype(np.float32, copy=False)
@@ -51,10 +51,10 @@ class StoredBlob:
             raise InputError(f"{self.path} cannot be read: {error.strerror}.") from None
 
     def array(self) -> Array:
-        """The values in the blob's shape.
+        """Read the values in the blob's shape.
 
         Raises:
-            InputError: the number of values does not fit the shape, or the file cannot be read any more.
+            InputError: The number of values does not fit the shape, or the file can no longer be read.
         """
         shape, values = blob_shape(self.proto), self.values
         if min(shape, default=0) < 0 or values.size != np.prod(shape, dtype=np.int64):
@@ -64,22 +64,22 @@ class StoredBlob:
 
 @dataclass(frozen=True)
 class MessageBlob:
-    """The same, of a blob whose values are in a message."""
+    """A blob with the same interface, whose values are in a message."""
 
     proto: BlobProto
 
     @property
     def count(self) -> int:
-        """How many values there are."""
+        """The number of values."""
         return len(self.proto.double_data) or len(self.proto.data)
 
     @property
     def values(self) -> Array:
-        """The values, flat; a copy."""
+        """Return a copy of the values, flat."""
         return np.array(self.proto.double_data or self.proto.data, dtype=np.float32)
 
     def array(self) -> Array:
-        """A copy in the blob's shape; raises InputError if the number of values does not fit."""
+        """Return a copy in the blob's shape. Raises InputError if the number of values does not fit."""
         return blob_array(self.proto)
 
 
@@ -92,13 +92,13 @@ class StoredLayer(NamedTuple):
 
 
 def stored_layers(weights: NetParameter | Path | str, net: NetParameter | None = None) -> list[StoredLayer]:
-    """The layers of a caffemodel of any age, of HDF5, or of a message; those without blobs too.
+    """Return the layers of a caffemodel of any age, of HDF5, or of a message; also those without blobs.
 
-    `net` is as of `read_weights`.
+    `net` is as for `read_weights`.
 
     Raises:
-        InputError: the file is not a caffemodel, as `read_weights` says.
-        RunError: it is HDF5, and h5py is not installed.
+        InputError: The file is not a caffemodel, as for `read_weights`.
+        RunError: It is HDF5, and h5py is not installed.
     """
     if not isinstance(weights, NetParameter):
         if is_hdf5(weights):

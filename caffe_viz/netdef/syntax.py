@@ -25,14 +25,14 @@ OWNERS_SHOWN = 6
 
 
 def explain(error: ParseError, text: str, name: str) -> str:
-    """`error` of `text` as ``FILE:LINE:COLUMN: reason near layer 'x'. What to do.``"""
+    """Explain `error` of `text` as ``FILE:LINE:COLUMN: reason near layer 'x'. What to do.``"""
     line, column = error.GetLine() or 1, error.GetColumn() or 1
     layer = _layer_at(text, sum(len(one) + 1 for one in text.split("\n")[: line - 1]) + column)
     return f"{name}:{line}:{column}: {_reason(error, text, layer)}"
 
 
 def explain_field(error: ParseError, text: str, name: str, line: int, layer: str) -> str:
-    """The same of a field alone: its `text` stands from `line` of the file on, in a `layer`."""
+    """Explain an error in one field: its `text` begins at `line` of the file, in a `layer`."""
     return f"{name}:{line + (error.GetLine() or 1) - 1}: {_reason(error, text, layer)}"
 
 
@@ -77,7 +77,7 @@ def _advice(reason: str, text: str) -> Iterator[str]:
 
 
 def field_advice(message: str, field: str) -> str:
-    """The end of a line about a `field` that a type of `message` lacks: where it belongs, or nothing."""
+    """End a line about a `field` that a type of `message` lacks: where it belongs, or nothing."""
     fields = DESCRIPTOR.message_types_by_name[message].fields_by_name
     if message == "SolverParameter" and field in NetParameter.DESCRIPTOR.fields_by_name:
         return " This is a net's prototxt: give the solver.prototxt that names it."

@@ -1,7 +1,7 @@
-"""Protobuf's text format as a tree of fields with their places, whatever their names.
+"""Parse protobuf's text format as a tree of fields with their positions, whatever their names.
 
-Only what is needed to find the fields that a schema does not know: a text that is not well formed gives the
-fields up to there, and protobuf's own parser then says what is wrong with it.
+Only what is needed to find fields that a schema does not know: a malformed text gives the fields up to the
+error, and protobuf's own parser then reports it.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ PLACEHOLDER = "$"  # with which the values of templates begin: $#batch_size#$, $
 class Element:
     """One field of a text: `name`, and either the `values` (tokens) of a scalar or the `parts` of a message.
 
-    `start` and `end` are places in the text, from the name on to the separator behind the value; `line`
-    counts from 1. A list ``[a, b]`` of scalars is one element with several values; one of messages has a
-    `part` per message.
+    `start` and `end` are positions in the text, from the name to the separator after the value; `line` counts
+    from 1. A list ``[a, b]`` of scalars is one element with several values; one of messages has a `part` per
+    message.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Element:
 
     @property
     def is_placeholder(self) -> bool:
-        """Whether a template's value stands here, which its program would fill in."""
+        """Whether this is a placeholder of a template, which its program would fill in."""
         return self.values[:1] != () and self.values[0].startswith(PLACEHOLDER)
 
 
@@ -62,10 +62,10 @@ class _Broken(Exception):
 
 
 def elements(text: str) -> tuple[Element, ...]:
-    """The fields of `text`; where it is not well formed, those before, and of a message its fields before.
+    """Return the fields of `text`; if it is malformed, those before the error, also within a message.
 
     Raises:
-        ParseError: more messages stand in each other than real Caffe reads.
+        ParseError: Messages are nested more deeply than real Caffe reads.
     """
     _need_shallow(text)
     return _Reader(text).elements("")
@@ -82,7 +82,7 @@ def _need_shallow(text: str) -> None:
 
 
 def strangers(fields: tuple[Element, ...], schema: Any) -> Iterator[Element]:
-    """The elements that `schema`, a descriptor, has no field or value for; their own parts are left out."""
+    """Return the elements for which `schema`, a descriptor, has no field or value, without their parts."""
     per_axis = Counter[str]()
     for field in fields:
         known = schema.fields_by_name.get(field.name)
@@ -111,7 +111,7 @@ def _fits(field: Element, known: Any) -> bool:
 
 
 def is_repeated(field: Any) -> bool:
-    """Whether a field may stand more than once; protobuf 7 has no `label` any more, 4 no `is_repeated`."""
+    """Whether a field may occur more than once; protobuf 7 no longer has `label`, 4 has no `is_repeated`."""
     return bool(getattr(field, "is_repeated", None) or getattr(field, "label", None) == LABEL_REPEATED)
 
 

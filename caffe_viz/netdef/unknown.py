@@ -24,10 +24,10 @@ FORK_NUMBERS = 20000  # from which on net.proto numbers fields and values of for
 
 
 def merge(text: str, message: Message, line: int = 1) -> None:
-    """Parse `text`, from that `line` of its file on, into `message`, which keeps what its schema lacks.
+    """Parse `text`, which begins at that `line` of its file, into `message`, which keeps unknown fields.
 
     Raises:
-        google.protobuf.text_format.ParseError: a mistake in the syntax, or messages nest too deep.
+        google.protobuf.text_format.ParseError: A syntax error, or messages nested too deeply.
     """
     fields = elements(text)
     strange = list(strangers(fields, message.DESCRIPTOR))
@@ -75,7 +75,7 @@ class _Keeper(NamedTuple):
 
 
 def owner_of(message: Message, unknown: Unknown) -> str:
-    """The message type that an unknown field of a net or layer stands in, such as ConvolutionParameter."""
+    """Return the message type that an unknown field of a net or layer is in, such as ConvolutionParameter."""
     if unknown.path == OLD_LAYERS:
         return "V1LayerParameter"
     path = [name.partition("[")[0] for name in unknown.path.split(".") if name]
@@ -84,22 +84,22 @@ def owner_of(message: Message, unknown: Unknown) -> str:
 
 
 def ignored(message: NetParameter | LayerParameter) -> list[Unknown]:
-    """The unknown fields of a net or layer that may change what it computes: those not known to be quiet."""
+    """Return the unknown fields of a net or layer that may change what it computes."""
     return [unknown for unknown in message.unknown if not is_quiet(owner_of(message, unknown), unknown.name)]
 
 
 def is_quiet(owner: str, name: str) -> bool:
-    """Whether a field of a message type is known to change nothing of what a net computes at TEST."""
+    """Whether a field of a message type is known not to change what a net computes in TEST."""
     return f"{owner}.{name}" in QUIET or f"{owner}.*" in QUIET
 
 
 def full_name(unknown: Unknown) -> str:
-    """Its name with the path from the net or layer that it stands in."""
+    """Return its name with the path from its net or layer."""
     return _below(unknown.path, unknown.name)
 
 
 def full_text(unknown: Unknown) -> str:
-    """Its text with the path from the net or layer that it stands in."""
+    """Return its text with the path from its net or layer."""
     return _below(unknown.path, unknown.text)
 
 
@@ -115,7 +115,7 @@ def of_template(unknown: Unknown) -> str:
 
 
 def is_open_size(unknown: Unknown) -> bool:
-    """Whether a template leaves a size open here, for which the message has 1."""
+    """Whether this is a size that a template leaves open; the message then has 1."""
     return unknown.name in SIZES and _is_placeholder(unknown)
 
 
@@ -150,7 +150,7 @@ def changes_nothing(message: NetParameter | LayerParameter, unknown: Unknown) ->
 
 
 def without_quiet(net: NetParameter) -> NetParameter:
-    """`net`, or a copy without the unknown fields that change nothing of what it computes."""
+    """Return `net`, or a copy without the unknown fields that do not change what it computes."""
     messages: list[NetParameter | LayerParameter] = [net, *net.layer]
     if not any(changes_nothing(message, x) for message in messages for x in message.unknown):
         return net
@@ -165,10 +165,10 @@ def without_quiet(net: NetParameter) -> NetParameter:
 
 
 def message_fields(name: str) -> Collection[str]:
-    """The names of the fields of a message type."""
+    """Return the names of the fields of a message type."""
     return list(DESCRIPTOR.message_types_by_name[name].fields_by_name)
 
 
 def left_out(net: NetParameter) -> dict[str, str]:
-    """What was taken out of `net`, as "layer roi" or "blob rois", and why."""
+    """Map what was removed from `net`, as "layer roi" or "blob rois", to the reason."""
     return {f"{'blob' if one.is_blob else 'layer'} {one.name}": one.why for one in net.left_out}

@@ -15,9 +15,9 @@ OLD_BATCH_NORM_PARAMS = 3
 
 
 def upgrade(net: NetParameter, name: str, *, weights: bool = False) -> NetParameter:
-    """`net` as V2: `layer` only, inputs as an Input layer. It may be `net` itself, changed.
+    """Upgrade `net` to V2: only `layer`, and inputs as an Input layer. It may be `net` itself, changed.
 
-    `name` of the file stands in the errors. Of a file of `weights` no input shapes and types are asked.
+    Errors call it `name`. A file of `weights` need not have input shapes and types.
 
     Raises:
         InputError: Caffe would refuse the file.

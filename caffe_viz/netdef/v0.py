@@ -77,10 +77,10 @@ DROPPED = ("name", "type", "new_num", "new_channels")  # the last two: read by n
 
 
 def from_v0(net: NetParameter, name: str) -> NetParameter:
-    """`net` as V1. `name` of the file stands in the errors.
+    """Upgrade `net` to V1. Errors call it `name`.
 
     Raises:
-        InputError: a type is unknown, or a padding layer is read by what cannot pad.
+        InputError: A type is unknown, or a padding layer is read by a layer that cannot pad.
     """
     out = without_layers(net)
     # Which layer made the blob last: in-place layers make it anew.

@@ -22,7 +22,7 @@ IRREGULAR = {
 
 
 def type_of(kind: str) -> str:
-    """V2's name of V1's `kind`, be it of this Caffe or of a fork.
+    """Return V2's name of V1's `kind`, of this Caffe or of a fork.
 
     >>> type_of("INNER_PRODUCT"), type_of("CONVOLUTION3D")
     ('InnerProduct', 'Convolution3D')
@@ -60,7 +60,7 @@ DATA_PARAMETERS = {
 
 
 def from_v1(net: NetParameter, name: str, types_needed: bool) -> NetParameter:
-    """`net` as V2. `name` of the file stands in the errors.
+    """Upgrade `net` to V2. Errors call it `name`.
 
     Raises:
         InputError: `layers` and `layer` are mixed, a layer has no type where `types_needed`, or a field that

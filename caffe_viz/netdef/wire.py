@@ -32,11 +32,11 @@ SHARED = {
 
 
 class NotPlain(Exception):
-    """The bytes are damaged, or stored in a way that only the parser of messages knows."""
+    """The bytes are damaged, or stored in a way that only protobuf's own parser reads."""
 
 
 class WireField(NamedTuple):
-    """One field: its number, how it is stored, and where, in bytes."""
+    """One field: its number, its wire type, and its position in bytes."""
 
     number: int
     kind: int
@@ -46,10 +46,10 @@ class WireField(NamedTuple):
 
 
 def wire_fields(data: Bytes, place: int, end: int) -> Iterator[WireField]:
-    """The fields of the message between two places.
+    """Yield the fields of the message between two positions.
 
     Raises:
-        NotPlain: the bytes are no message.
+        NotPlain: The bytes are not a message.
     """
     while place < end:
         first = place
@@ -81,7 +81,7 @@ def _varint(data: Bytes, place: int, end: int) -> tuple[int, int]:
 
 
 def is_c3d_blob(fields: Sequence[WireField]) -> bool:
-    """Whether a blob was stored by C3D: its width stands where Caffe has values."""
+    """Whether a blob was stored by C3D, which has the width where Caffe has values."""
     kinds = {(field.number, field.kind) for field in fields}
     return {(C3D_AXES[-1], VARINT), (C3D_DATA, LENGTH)} <= kinds
 
@@ -108,10 +108,10 @@ def _as_blob(data: Bytes, field: WireField) -> BlobProto:
 
 
 def shared_net(data: Bytes) -> NetParameter:
-    """The layers of a caffemodel of any fork: fields whose numbers it uses for another type are left out.
+    """Return the layers of a caffemodel of any fork, without fields whose numbers the fork uses differently.
 
     Raises:
-        NotPlain, DecodeError: the bytes are no caffemodel, or damaged.
+        NotPlain, DecodeError: The bytes are not a caffemodel, or damaged.
     """
     net = NetParameter()
     for field in wire_fields(data, 0, len(data)):
@@ -125,10 +125,10 @@ def shared_net(data: Bytes) -> NetParameter:
 
 
 def shared_part(kind: type[L], data: Bytes, fields: Sequence[WireField]) -> L:
-    """A layer of some fields, without those that another fork's meaning of their number spoils.
+    """Parse a layer from its fields, without those that another fork's meaning of their number spoils.
 
     Raises:
-        DecodeError: a field that all forks share is damaged.
+        DecodeError: A field that all forks share is damaged.
     """
     place = kind.DESCRIPTOR.fields_by_name["blobs"].number
     blobs = [_as_blob(data, x) for x in fields if x.number == place]

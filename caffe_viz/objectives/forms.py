@@ -1,7 +1,7 @@
-"""The form of an objective: what two of them have in common whose images one net can climb at once.
+"""The form of an objective: what objectives must share so that one net can climb them at once.
 
 A form is sums and products of slots. A slot takes any numbers, channels, vectors or targets of its kind for
-its layer; factors go into the slots, and terms of a sum that one slot can take together are together in it.
+its layer; factors go into the slots, and terms of a sum that fit one slot are put together in it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Form:
 
 @dataclass(frozen=True)
 class Slot(Form):
-    """`parts` are the leaves that it takes of one objective, each with its factor."""
+    """`parts` are the leaves of one objective that it takes, each with its factor."""
 
     kind: str
     layer: str
@@ -82,7 +82,7 @@ class Times(Form):
 
 
 def form_of(objective: Objective, factor: float = 1.0) -> Form:
-    """The form of `factor` times the objective; terms and factors are in the order of their texts.
+    """Return the form of `factor` times the objective; terms and factors are sorted by their texts.
 
     >>> print(form_of(Channel("conv3", 16) + 0.5 * Direction("conv3", "v.npy") - Layer("conv2")))
     conv2 + conv3:..
@@ -100,7 +100,7 @@ def form_of(objective: Objective, factor: float = 1.0) -> Form:
 
 
 def slots(form: Form) -> Iterator[Slot]:
-    """Its slots from left to right."""
+    """Return its slots from left to right."""
     if isinstance(form, Slot):
         yield form
     elif isinstance(form, Total | Times):

@@ -61,8 +61,8 @@ Unit = Channel | Neuron
 
 @dataclass(frozen=True)
 class Names:
-    """What a word may mean: a layer, by `classes` (lower case) the units of the classes that are called so,
-    or by `heads` an answer of the net, whose classes have these units.
+    """What a word may mean: a layer; by `classes` (lower case) the units of the classes of that name; or by
+    `heads` an answer of the net, whose classes have these units.
     """
 
     layers: Sequence[str]
@@ -70,7 +70,7 @@ class Names:
     heads: Mapping[str, Sequence[Unit]] = field(default_factory=dict)
 
     def longest(self, text: str, start: int) -> str:
-        """The longest known name at `start` with which a word ends; "" where there is none."""
+        """Return the longest known name at `start` that ends a word, or ""."""
         lower = text.lower()
         found = [n for n in (*self.layers, *self.heads) if text.startswith(n, start)]
         found += [n for n in self.classes if lower.startswith(n, start)]
@@ -78,20 +78,20 @@ class Names:
         return max(usable, key=len, default="")
 
     def near(self, word: str) -> str:
-        """The end of an error about a word: the nearest names, or those that there are."""
+        """End an error about a word: near matches, or all names."""
         return near(word, [*self.layers, *self.heads, *self.classes])
 
 
 def parse(text: str, names: Names) -> Objective:
-    """The objective that `text` says, for a net with these `names`; photographs and vectors stay paths.
+    """Parse an objective for a net with these `names`; photographs and vectors stay paths.
 
-    Capitals do not matter in names of classes.
+    Case does not matter in class names.
 
     >>> parse("conv3:16 - 0.5*cat", Names(["conv3", "fc8"], {"cat": [Channel("fc8", 1)]}))
     Sum(terms=((1.0, Channel(layer='conv3', channel=16)), (-0.5, Channel(layer='fc8', channel=1))))
 
     Raises:
-        InputError: where in the text what is wrong, what is expected there, and the nearest names.
+        InputError: Where in the text what is wrong, what is expected there, and near matches.
     """
     reader = _Reader(text, names)
     found = reader.sum(0)

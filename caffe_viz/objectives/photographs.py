@@ -39,14 +39,15 @@ def gram(activation: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def files(objective: Objective) -> tuple[str, ...]:
-    """The paths in it that are still to be read, photographs and vectors, each once."""
+    """Return the paths in it that have not been read, photographs and vectors, each once."""
     found = [source for leaf in leaves(objective) for source in _sources(leaf).values()]
     return tuple(dict.fromkeys(str(source) for source in found if isinstance(source, str | Path)))
 
 
 def loaded(objective: Objective, read_image: Read, read_array: Read) -> Objective:
-    """The objective with what its paths name: `read_image(path)` is a photograph (C, H, W) in units of the
-    input, `read_array(path)` a vector (C,). Each file is read once.
+    """Return the objective with the files read that its paths name, each once.
+
+    `read_image(path)` returns a photograph (C, H, W) in units of the input, `read_array(path)` a vector (C,).
     """
     read: dict[tuple[bool, str], Named] = {}
 
@@ -66,15 +67,15 @@ def loaded(objective: Objective, read_image: Read, read_array: Read) -> Objectiv
 
 
 def resolved(objective: Objective, run: Run) -> Objective:
-    """The objective with targets in place of photographs, so with arrays only, which workers take.
+    """Return the objective with targets instead of photographs, so with arrays only, as workers need it.
 
-    `run(layer, images)` gives the activations (N, C, ..) of images (N, C, H, W) in units of the input;
-    it is called with one image at a time, once for each layer. A target is an activation (C, ..) for Content,
-    for which the image must have the size that the net will have, a Gram matrix (C, C) for Style, and a
-    vector (C,) for Direction.
+    `run(layer, images)` returns the activations (N, C, ..) of images (N, C, H, W) in units of the input; it
+    is called with one image at a time, once for each layer. A target is an activation (C, ..) for Content,
+    whose image must have the size that the net will have, a Gram matrix (C, C) for Style, and a vector (C,)
+    for Direction.
 
     Raises:
-        InputError: a photograph or a vector is still a path: it is to be `loaded` before.
+        InputError: A photograph or a vector is still a path: call `loaded` first.
     """
     made: dict[tuple[str, int], NDArray[Any]] = {}
 
