@@ -13,9 +13,9 @@ _DENSE = {32: (4, 8), 64: (2, 16)}
 
 
 class Prior(NamedTuple):
-    """One box of each unit: width and height in pixels, centre (x, y) in steps of the units, moved by pixels.
+    """One box of each unit: width, height in pixels, centre (x, y) in steps of the units, shift in pixels.
 
-    `inside`: its near sides are not below 0, its far sides not beyond the image.
+    `inside` means that its near sides are not below 0 and its far sides not beyond the image.
     """
 
     width: float

@@ -108,7 +108,7 @@ def _below(path: str, name: str) -> str:
 
 
 def of_template(unknown: Unknown) -> str:
-    """What comes of the place of a template's value, which its program would fill in; "" of all else."""
+    """Say what replaces a template's placeholder, which its program would fill in; "" for others."""
     if is_open_size(unknown):
         return "a size that a template leaves open is taken as 1"
     return "a template's value stands there, which is ignored" if _is_placeholder(unknown) else ""
@@ -124,7 +124,7 @@ def _is_placeholder(unknown: Unknown) -> bool:
 
 
 def of_forks(message: Message, path: str = "") -> Iterator[str]:
-    """Fields and values that real Caffe as built here has no names for, as text: what is unknown too."""
+    """Return fields and values that real Caffe as built here does not know, as text; also unknown ones."""
     for descriptor, value in message.ListFields():
         name = _below(path, descriptor.name)
         if descriptor.name in OWN:

@@ -87,7 +87,7 @@ def is_c3d_blob(fields: Sequence[WireField]) -> bool:
 
 
 def c3d_shape(data: Bytes, fields: Sequence[WireField]) -> list[int]:
-    """The five axes of such a blob; those of fully connected weights and of vectors begin with ones."""
+    """Return the five axes of such a blob; fully connected weights and vectors begin with ones."""
     sizes = {x.number: _varint(data, x.start, x.end)[0] for x in fields if x.number in C3D_AXES}
     shape = [sizes.get(axis, 1) for axis in C3D_AXES]
     if shape[:3] == [1, 1, 1]:
