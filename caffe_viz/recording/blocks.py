@@ -1,8 +1,8 @@
-"""A file that grows by whole blocks: what a killed writer leaves is every block before its last one.
+"""A file that grows by whole blocks: if its writer is killed, every block before the last one is intact.
 
 After the signature, each block is a header (kind, length, two checksums) and its content. Blocks that belong
-together are written and flushed as one. A reader stops at the first block that is not whole, so it may read
-while a writer appends.
+together are written and flushed as one. A reader stops at the first incomplete block, so it may read while a
+writer appends.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SIZE = HEADER.size + CHECK.size
 
 
 class Block(NamedTuple):
-    """Where a block lies: its kind, its header's place, the length and the checksum of its content."""
+    """The position of a block: its kind, its header's place, length and checksum of its content."""
 
     kind: str
     at: int
@@ -39,9 +39,10 @@ class Block(NamedTuple):
 
 @dataclass(frozen=True)
 class Blocks:
-    """The blocks of `source`, a path or a file in memory; `tail` bytes come after the last whole one.
+    """The blocks of `source`, a path or a file in memory; `tail` bytes follow the last complete one.
 
-    `damaged`: more than a writer's last block is missing, so the tail was written whole and then changed.
+    `damaged` means that more than a writer's last block is missing: the tail was written whole and then
+    changed.
     """
 
     source: Path | io.BytesIO
@@ -51,10 +52,10 @@ class Blocks:
 
     @classmethod
     def of(cls, source: Path | io.BytesIO) -> Blocks:
-        """Find the blocks, by their headers alone.
+        """Find the blocks by their headers.
 
         Raises:
-            InputError: no such file, or no record.
+            InputError: No such file, or not a record.
         """
         file = _opened(source)
         try:
@@ -76,10 +77,10 @@ class Blocks:
         return cls(source, tuple(found), size - at, damaged)
 
     def read(self, block: Block) -> bytes:
-        """The content of a block.
+        """Read the content of a block.
 
         Raises:
-            InputError: it is damaged, or not there any more.
+            InputError: It is damaged, or no longer there.
         """
         file = _opened(self.source)
         try:
@@ -96,7 +97,7 @@ class Appender:
     """Appends blocks to a file on disk or in memory, which no other Appender may have open.
 
     Raises:
-        RunError: the file cannot be written, or another run writes it.
+        RunError: The file cannot be written, or another run writes it.
     """
 
     def __init__(self, target: Path | io.BytesIO, end: int = 0) -> None:
@@ -112,10 +113,10 @@ class Appender:
             raise RunError(f"{target} cannot be written: {error.strerror or error}.") from None
 
     def append(self, blocks: Iterable[tuple[str, bytes]]) -> None:
-        """Write blocks (kind of 4 letters, content); on disk when this returns.
+        """Write blocks (kind of 4 letters, content); they are on disk when this returns.
 
         Raises:
-            RunError: the disk is full, or gone.
+            RunError: The disk is full, or gone.
         """
         try:
             self._write(b"".join(packed(kind, data) for kind, data in blocks))

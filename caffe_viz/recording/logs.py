@@ -50,7 +50,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Run:
-    """A training from its begin, with resumptions, or the part of it that is in a file; curves by name.
+    """A training from its start, including resumptions, or the part of it in a file; curves by name.
 
     `loss` is the displayed one, a mean over average_loss iterations; the others are `learning rate`,
     `train NAME`, `test NAME`, and `test 1 NAME` of a second test net. `note` says what could not be read.
@@ -62,7 +62,7 @@ class Run:
 
 
 def is_log(path: str | Path) -> bool:
-    """Whether a file may be a log, and is no record and no caffemodel."""
+    """Whether a file may be a log, and is not a record or a caffemodel."""
     path = Path(path)
     if not path.is_file() or any(part in path.name for part in (".caffemodel", ".h5", ".solverstate")):
         return False
@@ -72,13 +72,13 @@ def is_log(path: str | Path) -> bool:
 
 
 def read_logs(paths: Sequence[str | Path]) -> tuple[Run, ...]:
-    """The runs of logs, in the order of the files; they may be gzipped, cut short, or still be written.
+    """Return the runs in logs, in the order of the files; they may be gzipped, cut short, or still growing.
 
-    A run that goes on from a snapshot replaces what its file has of later iterations; one that begins anew
-    is another run.
+    A run that continues from a snapshot replaces the later iterations of its file; one that starts again is
+    another run.
 
     Raises:
-        InputError: a file cannot be read, or is no log of a training.
+        InputError: A file cannot be read, or is not the log of a training.
     """
     files = [Path(path) for path in paths]
     stems = [file.name.removesuffix(".gz").removesuffix(".log") for file in files]

@@ -14,18 +14,18 @@ NOT_BY_ITSELF = ("Input", "MemoryData", "DummyData")
 
 
 class Feed(Protocol):
-    """Puts batches into a net: `epoch` is the number of iterations that show every image once."""
+    """Puts batches into a net; `epoch` is the number of iterations that show every image once."""
 
     epoch: int
 
     def fill(self, iteration: int) -> None:
-        """Put what iteration `iteration`, from 0, is to see into the net."""
+        """Put the batches of iteration `iteration`, from 0, into the net."""
 
 
 class TestNet:
-    """`net`, of the phase TEST, over `count` batches, which `feed` puts into it unless it has its own data.
+    """`net`, in phase TEST, run over `count` batches, which `feed` puts into it unless it has its own data.
 
-    Its weights are set to those of the net in training at each measurement, which draws no random numbers.
+    At each measurement its weights are set to those of the net in training; no random numbers are drawn.
     """
 
     __test__ = False  # no test of pytest
@@ -35,7 +35,7 @@ class TestNet:
 
     @classmethod
     def of(cls, solver: Any, settings: SolverParameter) -> TestNet | None:
-        """The solver's first test net; None where there is none, or where its data come from outside."""
+        """Return the solver's first test net; None if there is none, or if its data come from outside."""
         if not len(solver.test_nets):
             return None
         net = solver.test_nets[0]
@@ -46,10 +46,10 @@ class TestNet:
         )
 
     def scores(self, trained: Any) -> dict[str, float]:
-        """The mean of each output of one value, such as accuracy and loss, with the weights of `trained`.
+        """Return the mean of each scalar output, such as accuracy and loss, with the weights of `trained`.
 
         Raises:
-            InputError: a parameter of the same layer has another shape.
+            InputError: A parameter of the same layer has another shape.
         """
         self._take(trained)
         names = [name for name in self._net.outputs if self._net.blobs[name].data.size == 1]

@@ -18,9 +18,10 @@ BINS = 64  # of a parameter's histogram
 
 @dataclass(frozen=True)
 class Parameter:
-    """A blob of a layer's parameters; `kept`: its values and gradients are recorded, not only their norms.
+    """A blob of a layer's parameters; `kept` means that values and gradients are recorded, not only norms.
 
-    `axes` are those, as (C, H, W), of the blob that units of a fully connected layer see, if it is no vector.
+    `axes` are those, as (C, H, W), of the blob that units of a fully connected layer read, unless it is a
+    vector.
     """
 
     layer: str
@@ -31,13 +32,13 @@ class Parameter:
 
     @property
     def name(self) -> str:
-        """As 'conv1' for weights, 'conv1 bias' for the next blob, which it is in most layers."""
+        """The name: 'conv1' for weights, 'conv1 bias' for the next blob, which is the bias in most layers."""
         return self.layer + ("" if not self.blob else " bias" if self.blob == 1 else f" blob {self.blob}")
 
 
 @dataclass(frozen=True)
 class Head:
-    """What a record is of. `relus` are the layers whose dead units are counted, `every` the period."""
+    """The subject of a record. `relus` are the layers whose dead units are counted, `every` is the period."""
 
     net: str
     solver: str
@@ -69,13 +70,13 @@ class Head:
 
 @dataclass(frozen=True)
 class Period:
-    """What was seen until `iteration` updates were made; K parameters, R rectifiers, S iterations.
+    """What was measured by the time of `iteration` updates; K parameters, R rectifiers, S iterations.
 
-    `losses` (S,) are those of each iteration, `rate` is that of the last. `gradients`, `weights` and
-    `updates` (K,) are L2 norms at the last update: of the gradient, of the weights before it, and of what it
-    changed. `counts` (K, BINS) is the histogram of the weights after it, evenly from `low` to `high` (K,).
+    `losses` (S,) are those of each iteration, `rate` is the learning rate of the last. `gradients`, `weights`
+    and `updates` (K,) are L2 norms at the last update: of the gradient, of the weights before it, and of the
+    change. `counts` (K, BINS) is the histogram of the weights after it, evenly from `low` to `high` (K,).
     `dead` (R,) is the share of units that were never above 0 in the period. `scores` are the test net's
-    outputs. What was not measured is NaN, or empty.
+    outputs. Whatever was not measured is NaN, or empty.
     """
 
     iteration: int
@@ -131,7 +132,7 @@ class Unfinished:
 
 
 def pack(arrays: Mapping[str, Any]) -> bytes:
-    """Arrays by name as the bytes of an uncompressed npz."""
+    """Pack arrays by name as the bytes of an uncompressed npz."""
     data = io.BytesIO()
     named: dict[str, Any] = {name: np.asarray(values) for name, values in arrays.items()}
     np.savez(data, **named)
@@ -139,10 +140,10 @@ def pack(arrays: Mapping[str, Any]) -> bytes:
 
 
 def unpack(data: bytes) -> dict[str, NDArray[Any]]:
-    """`pack` undone; runs no code and takes no more memory than `data`, whatever that is.
+    """Invert `pack`, for any `data`: runs no code and needs no more memory than `data`.
 
     Raises:
-        ValueError: it is no such npz.
+        ValueError: It is not such an npz.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -155,7 +156,7 @@ def unpack(data: bytes) -> dict[str, NDArray[Any]]:
 
 
 def histogram(values: Floats) -> tuple[NDArray[np.int64], float, float]:
-    """Counts (BINS,) of `values`, and the range that the bins divide; no counts where some are not finite."""
+    """Return counts (BINS,) of `values` and the range of the bins; no counts if some are not finite."""
     low, high = float(values.min(initial=0)), float(values.max(initial=0))
     if not np.isfinite(high - low):
         return np.zeros(BINS, np.int64), 0.0, 0.0

@@ -12,12 +12,12 @@ from caffe_viz.netdef.embedded_net import embedded_net
 
 
 def seen_in_net(net: Any) -> dict[str, Shape]:
-    """Layer -> axes, as (C, H, W), of what its units see, in a net of pycaffe on either engine."""
+    """Map layers to the axes, as (C, H, W), that their units read, for a net of pycaffe on either engine."""
     return dict(seen_by_units([_measured(net, *one) for one in enumerate(net._layer_names)]))
 
 
 def seen_in_file(path: str | Path) -> dict[str, Shape]:
-    """The same of a caffemodel; nothing where it does not tell."""
+    """The same for a caffemodel; empty if the file does not tell."""
     try:
         return dict(seen_by_units(measure(embedded_net(path)).layers))
     except InputError:

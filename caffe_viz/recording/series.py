@@ -17,13 +17,13 @@ from caffe_viz.recording.seen import seen_in_file
 
 
 def of_snapshots(paths: Sequence[str | Path]) -> Record:
-    """The record of a series of caffemodels, in the order of their iterations (NAME_iter_500.caffemodel).
+    """Make a record of caffemodels, in the order of their iterations (NAME_iter_500.caffemodel).
 
-    Weights, their norms and histograms are there; what only a recorder sees is NaN. Files without an
-    iteration in their name are numbered as they are given.
+    It has the weights, their norms and histograms; what only a recorder sees is NaN. Files without an
+    iteration in their name are numbered in the given order.
 
     Raises:
-        InputError: fewer than two files, one cannot be read, or they are not of one net.
+        InputError: Fewer than two files, one cannot be read, or they are not of one net.
     """
     if len(paths) < 2:
         raise InputError("a series of snapshots takes two caffemodels or more.")

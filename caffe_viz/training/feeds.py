@@ -56,12 +56,12 @@ class Examples(Protocol):
     def __len__(self) -> int: ...
 
     def take(self, numbers: Sequence[int]) -> Mapping[str, Array]:
-        """Blob -> the examples of these numbers."""
+        """Return the examples of these numbers by blob."""
 
 
 @dataclass(frozen=True)
 class Images:
-    """Images, and the number of the class that each one's folder names."""
+    """Images, with the number of the class that each one's folder names."""
 
     collection: ImageCollection
     preprocess: Preprocess
@@ -113,7 +113,7 @@ class Images:
 
 @dataclass(frozen=True)
 class Arrays:
-    """Arrays (N, ...) by the names of blobs, as a file .npz holds them, in the units of the blobs."""
+    """Arrays (N, ...) by blob name, from a .npz file, in the units of the blobs."""
 
     arrays: Mapping[str, NDArray[Any]]
     slots: InputBlobs
@@ -144,13 +144,13 @@ class Arrays:
 
 
 class BatchFeed:
-    """Puts `examples` into a net, batch by batch; of each epoch the rest that fills no batch is left out.
+    """Puts `examples` into a net, batch by batch; the rest of an epoch that fills no batch is left out.
 
-    The order of an epoch follows from `seed` and its number alone, so a resumed training sees what it would
-    have seen; without a seed it is that of the examples. An iteration takes `passes` batches (iter_size).
+    The order of an epoch depends on `seed` and its number only, so a resumed training sees what it would have
+    seen; without a seed, examples keep their order. An iteration takes `passes` batches (iter_size).
 
     Raises:
-        InputError: not enough examples, or an Input layer would show one batch in several passes.
+        InputError: Not enough examples, or an Input layer would show one batch in several passes.
     """
 
     def __init__(
@@ -173,7 +173,7 @@ class BatchFeed:
         self._buffers = self._allocated() if slots.memory else {}
 
     def fill(self, iteration: int) -> None:
-        """Put the batches of an iteration, from 0, into the net; raises InputError if one cannot be read."""
+        """Put the batches of an iteration, from 0, into the net. Raises InputError if one cannot be read."""
         epoch, place = divmod(iteration, self.epoch)
         numbers = self._ordered(epoch)[place * self._size : (place + 1) * self._size]
         for name, values in self.examples.take(numbers.tolist()).items():
@@ -200,7 +200,7 @@ class BatchFeed:
 def examples_of(
     source: Path, preprocess: Preprocess, slots: InputBlobs, classes: Sequence[str] = ()
 ) -> Images | Arrays:
-    """The examples in an .npz, or of images in a folder or archive; raises InputError as those do."""
+    """Read the examples in a .npz, or the images in a folder or archive. Raises InputError as those do."""
     if source.suffix.lower() == ".npz":
         return Arrays.of(source, slots)
     return Images.of(source, preprocess, slots, classes)

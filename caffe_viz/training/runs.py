@@ -31,16 +31,16 @@ DIVERGED = 1e6  # a weight that no net of use has, and whose products do not ove
 
 
 class Training:
-    """Iterate for its steps, up to the solver's max_iter; an iteration that was begun is always finished.
+    """A training in progress: iterate for its steps, up to max_iter; a started iteration is always finished.
 
-    `data` and `test_data`, images in folders of their classes, such archives, or files .npz, feed nets that
-    have no data of their own, in the order of `seed`. It begins with a `snapshot` (a solverstate) or with
-    `weights`. `every` is by default an epoch of the data, else the solver's test_interval. `layers` None:
-    the first with kernels, or with units that see maps. For these, and for `record`, see `Recorder`; for the
-    rest `load_solver`. `warnings` are of `warnings_of`.
+    `data` and `test_data` feed nets without data of their own, in the order of `seed`: images in folders of
+    their classes, archives of such, or .npz files. It starts with a `snapshot` (a solverstate) or with
+    `weights`. `every` is by default an epoch of the data, or else the solver's test_interval; `layers` the
+    first with kernels, or with units that read maps. For these, and for `record`, see `Recorder`; for the
+    rest `load_solver`. `warnings` are from `warnings_of`.
 
     Raises:
-        InputError, RunError: as those do; RunError also where the training diverges.
+        InputError, RunError: As those; RunError also if the training diverges.
     """
 
     def __init__(
@@ -97,10 +97,10 @@ class Training:
             self._need_sane(step)
 
     def finish(self) -> list[Path]:
-        """End the record and take a snapshot of what is there, unless there is one; its files.
+        """Finish the record, write a snapshot unless there is one, and return its files.
 
         Raises:
-            RunError: they cannot be written.
+            RunError: They cannot be written.
         """
         self.recorder.close()
         iteration = self.solver.iter

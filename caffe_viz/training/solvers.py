@@ -136,7 +136,7 @@ def _readable(net: NetParameter, engine: str) -> NetParameter:
 
 
 def warnings_of(settings: SolverParameter, engine: str = "auto") -> tuple[str, ...]:
-    """What does not abort Caffe and may still spoil the training, such as gradients that it gets wrong."""
+    """Return what does not abort Caffe but may spoil the training, such as gradients that it gets wrong."""
     net = net_to_train(settings)
     name = chosen(engine, net=net)
     found = check_messages(_as_inputs(_readable(net, name)), engine=name, allow_code=True)
@@ -144,10 +144,10 @@ def warnings_of(settings: SolverParameter, engine: str = "auto") -> tuple[str, .
 
 
 def load_test_net(settings: SolverParameter, *, engine: str = "auto", allow_code: bool = False) -> Any:
-    """The first test net of a solver, made without random numbers, of which the training then has as many.
+    """Load the first test net of a solver without drawing random numbers, so that training is not affected.
 
     Raises:
-        InputError: Caffe would abort with it, or it draws random numbers when it runs.
+        InputError: Caffe would abort on it, or it draws random numbers when it runs.
     """
     nets = nets_to_test(settings)
     net = without_fillers(nets[0] if nets else net_to_train(settings))
@@ -162,10 +162,10 @@ def load_test_net(settings: SolverParameter, *, engine: str = "auto", allow_code
 
 
 def restore(solver: Any, snapshot: str | Path) -> None:
-    """Go on from a snapshot, a solverstate.
+    """Continue from a snapshot, a solverstate.
 
     Raises:
-        InputError: it cannot be read, its weights are missing, or it is of another net or rule.
+        InputError: It cannot be read, its weights are missing, or it is of another net or solver type.
     """
     file = existing_file(snapshot, "solverstate")
     learned = _learned(solver, file)
@@ -197,7 +197,7 @@ def load_weights(solver: Any, weights: str | Path) -> None:
 
 
 def without_fillers(net: NetParameter) -> NetParameter:
-    """A copy whose parameters begin as zeros."""
+    """Return a copy whose parameters start as zeros."""
     out = NetParameter()
     out.CopyFrom(net)
     for layer in out.layer:

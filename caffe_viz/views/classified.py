@@ -64,7 +64,7 @@ class Classified(Rich):
 class Classifying:
     """A classification in progress: iterate for the answers; `accuracy` counts those so far.
 
-    It is None if the true classes are not known, see `truth_of`. Images are given as to `Network.album`.
+    It is None if the true classes are not known, see `truth_of`. Images are given as to `Network.collection`.
 
     Raises:
         InputError: No such image, none that can be read, or a net that does not end in classes.
