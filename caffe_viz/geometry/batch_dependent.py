@@ -19,7 +19,7 @@ def _always(layer: LayerParameter, shape: Shape) -> bool:
 
 
 def _from_the_first(axis: int, shape: Shape) -> bool:
-    """Whether `axis` is the first one, that of images."""
+    """Whether `axis` is the first one, that of the batch."""
     return axis in (0, -len(shape))
 
 
@@ -45,9 +45,9 @@ _TESTS: Mapping[str, Test] = {
 
 
 def mixes(layer: LayerParameter, shape: Shape) -> bool:
-    """Whether what `layer` makes of an image at TEST depends on the others, or on its place among them.
+    """Whether the result of `layer` for an image in TEST depends on the other images, or on its place.
 
-    `shape` is that of its first bottom. Layers that change the first axis are not told apart here.
+    `shape` is that of its first bottom. Layers that change the first axis are not considered here.
     """
     test = _TESTS.get(layer.type)
     return mixes_images(layer) if test is None else test(layer, shape)

@@ -36,7 +36,7 @@ def bn_meaning(layer: LayerParameter) -> str:
 
 
 def bn_uses_batch(layer: LayerParameter, train: bool) -> bool:
-    """Whether a BN takes the statistics of the batch that it is given."""
+    """Whether a BN uses the statistics of the current batch."""
     param, meaning = layer.bn_param, bn_meaning(layer)
     if meaning == "segnet":
         return bool(param.bn_mode == param.LEARN)
@@ -46,7 +46,7 @@ def bn_uses_batch(layer: LayerParameter, train: bool) -> bool:
 
 
 def mixes_images(layer: LayerParameter) -> bool:
-    """Whether what a layer makes of an image at TEST depends on the other images of the batch."""
+    """Whether the result of a layer for an image in TEST depends on the other images of the batch."""
     if layer.type == "BN":
         return bn_uses_batch(layer, train=False)
     param = layer.batch_norm_param
@@ -90,7 +90,7 @@ def _l2_norm(layer: LayerParameter, bottoms: Shapes) -> Out:
 
 
 def own_factors(layer: LayerParameter) -> int:
-    """How many of a scale and a shift BatchNorm has itself, as in NVIDIA/caffe and intel/caffe: 0, 1 or 2."""
+    """How many of scale and shift BatchNorm has itself, as in NVIDIA/caffe and intel/caffe: 0, 1 or 2."""
     p, trained = layer.batch_norm_param, len(layer.trained)
     if trained:
         return min(max(trained - 3, 0), 2)
@@ -101,13 +101,13 @@ def own_factors(layer: LayerParameter) -> int:
 
 
 def normalizes_by_type(layer: LayerParameter) -> bool:
-    """Whether a Normalize layer is that of caffe-windows, which has no parameters, each pixel by itself."""
+    """Whether a Normalize layer is that of caffe-windows: without parameters, each pixel by itself."""
     told = layer.HasField("normalize_param") or layer.softmax_param.HasField("normalize_type")
     return told or len(layer.top) == 2
 
 
 def norm_type(layer: LayerParameter) -> str:
-    """L1 or L2; the field has stood in two messages."""
+    """Return L1 or L2; forks have the field in two different messages."""
     elder = layer.softmax_param.HasField("normalize_type")
     given = layer.softmax_param if elder else layer.normalize_param
     need(given.normalize_type in ("L1", "L2"), f"normalize_type {given.normalize_type!r}: give L1 or L2")

@@ -37,9 +37,9 @@ Facts = Mapping[str, list[str]]  # field -> its values, wherever in the layer it
 
 @dataclass(frozen=True)
 class DataShapes:
-    """Shapes of a data layer's tops, None where the file does not tell them; `why` says of what that is.
+    """Shapes of a data layer's tops, None where the file does not tell them; `why` explains that.
 
-    `remark` says what was taken to be so.
+    `remark` says what was assumed.
     """
 
     shapes: tuple[Shape | None, ...]
@@ -88,14 +88,14 @@ def told(layer: LayerParameter, mean: Shape = ()) -> DataShapes:
 
 
 def label_shape(layer: LayerParameter, batch: int) -> Shape | None:
-    """The shape of a data layer's second top for `batch` images; None where its type does not say it."""
+    """Return the shape of a data layer's second top for `batch` images; None if its type does not tell."""
     if layer.type in LABELLED:
         return (batch, 1, 1, 1, 1) if _is_clip(layer) else (batch,)
     return BOX if layer.type == "AnnotatedData" else None
 
 
 def image_size(layer: LayerParameter, *, stored: bool = False) -> Shape | None:
-    """(H, W) of the images that a data layer gives, or, `stored`, that it crops them from; None: not told."""
+    """Return (H, W) of the images a data layer gives, or with `stored`, before the crop; None if unknown."""
     return _size(_facts(layer), SIZES[3:] if stored else SIZES)
 
 
@@ -149,7 +149,7 @@ def _channels(layer: LayerParameter, facts: Facts) -> int | None:
 
 
 def mean_shape(layer: LayerParameter) -> Shape:
-    """The shape of the mean file that a data layer names, from the current folder; () where there is none."""
+    """Return the shape of a data layer's mean file, relative to the current folder; () if there is none."""
     path = layer.transform_param.mean_file
     try:
         return tuple(read_blob(path).shape) if path else ()

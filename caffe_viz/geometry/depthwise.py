@@ -24,12 +24,11 @@ def _depthwise(layer: LayerParameter, bottoms: Shapes) -> Out:
 
 
 def depthwise_of(layer: LayerParameter, channels: int) -> tuple[int, int]:
-    """(group, number of outputs) of a depthwise convolution on so many channels.
+    """Return (group, number of outputs) of a depthwise convolution on that many channels.
 
-    ConvolutionDepthwise of farmingyard/caffe-mobilenet makes as many channels as there are, whatever
-    num_output and group say; that of synopsys-caffe sets the group only. DepthwiseConvolution of yonghenglh6
-    and those after it, as in eric612/MobileNet-YOLO, does as the file says; that of troyliu0105/caffe has no
-    group.
+    ConvolutionDepthwise of farmingyard/caffe-mobilenet has as many outputs as channels, whatever num_output
+    and group say; that of synopsys-caffe sets the group only. DepthwiseConvolution of yonghenglh6 and its
+    successors, as in eric612/MobileNet-YOLO, follows the file; that of troyliu0105/caffe has no group.
     """
     p = layer.convolution_param
     trained = next((tuple(shape.dim) for shape in layer.trained), ())

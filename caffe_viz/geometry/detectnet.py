@@ -30,10 +30,10 @@ _TYPES = (int, int, int, float, int, float, int, int, int)
 
 
 def clusters(layer: LayerParameter) -> Clusters:
-    """What param_str says, a list with commas.
+    """Parse param_str, a list with commas.
 
     Raises:
-        InputError: it is no such list.
+        InputError: It is not such a list.
     """
     string = layer.python_param.param_str
     given = string.split(",")

@@ -12,7 +12,7 @@ POLYGON, ROTATED = 12, 9  # TextBoxes++: codes of each prior, the first four of 
 
 
 def is_yolo(layer: LayerParameter) -> bool:
-    """Whether a DetectionOutput is that of YOLO, which decodes one blob, not SSD's."""
+    """Whether a DetectionOutput is YOLO's, which decodes one blob, and not SSD's."""
     param = layer.detection_output_param
     return bool(param.biases) or param.HasField("classes")
 
@@ -23,14 +23,14 @@ def yolo_classes(param: DetectionOutputParameter) -> int:
 
 
 def pieces(layer: LayerParameter) -> int:
-    """In how many bottoms confidences and locations come, one for each scale; 0: joined, as in SSD."""
+    """Return how many bottoms hold confidences and locations, one for each scale; 0 if joined, as in SSD."""
     param = layer.detection_output_param
     given = param.no_permute or param.HasField("nbottom") or len(layer.bottom) > 5
     return param.nbottom if given else 0
 
 
 def codes(layer: LayerParameter, bottoms: Shapes) -> int:
-    """Values that locate one prior: 4, or more where a polygon or a rotated box comes with its box."""
+    """Return how many values locate one prior: 4, or more if a polygon or a rotated box comes with it."""
     param = layer.detection_output_param
     if param.use_polygon:
         return POLYGON
@@ -41,7 +41,7 @@ def codes(layer: LayerParameter, bottoms: Shapes) -> int:
 
 
 def need_boxes(classes: int, share: bool, bottoms: Shapes, each: int = 4) -> None:
-    """Locations and confidences must be as many as the priors."""
+    """Check that locations and confidences match the number of priors."""
     locations, confidences, boxes = (legacy(b) for b in bottoms[:3])
     count, kinds = boxes[2] // 4, 1 if share else classes
     need(locations[0] == confidences[0], "locations and confidences must have the same first dimension")

@@ -20,7 +20,7 @@ NO_UNITS = RECURRENT | {"Embed"}  # whose rows weigh no blob, or one of a sequen
 
 
 def seen_by_units(layers: Sequence[LayerGeometry]) -> Iterator[tuple[str, Shape]]:
-    """Each fully connected layer and the axes, as (C, H, W), of what its units see; see `seen_axes`."""
+    """Map each fully connected layer to the axes, as (C, H, W), that its units read; see `seen_axes`."""
     for layer in layers:
         weights = layer.param_shapes[0] if layer.param_shapes else ()
         if len(weights) == 2 and layer.type not in NO_UNITS:
@@ -30,10 +30,10 @@ def seen_by_units(layers: Sequence[LayerGeometry]) -> Iterator[tuple[str, Shape]
 
 
 def seen_axes(layers: Sequence[LayerGeometry], layer: LayerGeometry, inputs: int) -> Shape | None:
-    """(C, H, W), or other axes, of the blob whose `inputs` values a unit of `layer` weighs.
+    """Return the axes, such as (C, H, W), of the blob whose `inputs` values a unit of `layer` reads.
 
-    A blob that a Flatten or Reshape has made a vector is seen with the axes that it had before. None: it is a
-    vector, or its shape is not known.
+    If a Flatten or Reshape has made the blob a vector, its axes before that count. None: it is a vector, or
+    its shape is not known.
     """
     here: LayerGeometry | None = layer
     while here is not None and here.bottoms:
@@ -47,7 +47,7 @@ def seen_axes(layers: Sequence[LayerGeometry], layer: LayerGeometry, inputs: int
 
 
 def _axes_of(shape: Shape | None, inputs: int) -> Shape | None:
-    """The last axes of a blob that are `inputs` values together, but not the first axis."""
+    """The last axes of a blob that together hold `inputs` values, without the first axis."""
     tails = [shape[start:] for start in range(1, len(shape))] if shape else []
     fitting = [tail for tail in tails if math.prod(tail) == inputs]
     # More than three may begin with a batch of one, as (T, 1, C, H, W) does with axis: 2.

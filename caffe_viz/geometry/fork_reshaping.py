@@ -109,7 +109,7 @@ def _hyper_columns(layer: LayerParameter, bottoms: Shapes) -> Out:
 
 
 def hyper_step(layer: LayerParameter, places: int) -> int:
-    """Every how manieth place HyperColumns takes: skip_ratio, or the next smaller divisor of all `places`."""
+    """Return the step between places of HyperColumns: skip_ratio, or the next smaller divisor of `places`."""
     step = min(layer.hypercolumns_param.skip_ratio, places)
     return next(s for s in range(step, 0, -1) if places % s == 0)
 
@@ -142,7 +142,7 @@ def _attention_window(layer: LayerParameter, bottoms: Shapes) -> Out:
 
 
 def attends_globally(layer: LayerParameter) -> bool:
-    """Whether every place of the top looks at the whole first bottom."""
+    """Whether every place of the top depends on the whole first bottom."""
     p = layer.pw_attend_param if layer.type == "PwAttend" else layer.att_pooling_param
     return bool(p.att_mode == p.GLOBAL)
 

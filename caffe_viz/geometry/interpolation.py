@@ -13,7 +13,7 @@ from caffe_viz.netdef import LayerParameter
 
 
 def interp_area(layer: LayerParameter, shape: Shape) -> tuple[int, int]:
-    """Height and width of the bottom that Interp looks at; pads below 0 cut the rest off."""
+    """Return height and width of the part of the bottom that Interp uses; pads below 0 crop."""
     param = layer.interp_param
     need(max(param.pad_beg, param.pad_end) <= 0, "pad_beg and pad_end must be 0 or below (they crop)")
     height, width = (size + param.pad_beg + param.pad_end for size in legacy(shape)[2:])
@@ -111,7 +111,7 @@ def _resized(param: Any, shape: Shape) -> Out:
 
 
 def _corner_ratios(old: Sequence[int], new: Sequence[int]) -> list[float]:
-    """Steps in the bottom from a unit of the top to the next where the corners of both meet."""
+    """Steps in the bottom from one unit of the top to the next, if the corners of both coincide."""
     return [(a - 1) / (b - 1) if b > 1 else 0 for a, b in zip(old, new, strict=True)]
 
 

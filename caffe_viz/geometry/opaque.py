@@ -13,7 +13,7 @@ WAYS = "register the type in a Python file (--layers FILE.py), or choose layers 
 
 
 def why_opaque(layer: LayerParameter, types: Container[str] = TABLE) -> str:
-    """Why the shapes of `layer` cannot be known, as a sentence that ends in what to do; "" where they can."""
+    """Say why the shapes of `layer` cannot be known, and what to do; "" if they can."""
     name = f"layer {layer.name!r}"
     if layer.type == "Python" and not is_known(layer):
         return f"{name} (Python) {refusal(layer)}"

@@ -19,7 +19,7 @@ from caffe_viz.netdef.net_pb2 import PoolingParameter
 class Pool:
     """A pooling layer's settings: `windows` along the axes after `axis`, and `places` of each on them.
 
-    `method` is one of PoolingParameter; `whole` says that each window is all there is.
+    `method` is one of PoolingParameter; `whole` says that each window covers everything.
     """
 
     axis: int
@@ -30,7 +30,7 @@ class Pool:
 
     @property
     def view(self) -> View:
-        """What a unit of the top sees, on the last two of the axes."""
+        """What a unit of the top sees, on the last two axes."""
         if len(self.windows) < 2:
             return LayoutEffect.WHOLE if self.whole else LayoutEffect.LOST
         strides = [0 if self.whole else w.stride for w in self.windows]
@@ -38,7 +38,7 @@ class Pool:
 
 
 def pool_of(layer: LayerParameter, shape: Shape) -> Pool:
-    """The settings of a layer of any type of pooling on a blob of `shape`."""
+    """Return the settings of any type of pooling layer for a blob of `shape`."""
     return POOLS[layer.type](layer, shape)
 
 

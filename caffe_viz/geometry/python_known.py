@@ -32,10 +32,10 @@ def known(*names: tuple[str, str]) -> Callable[[Rule], Rule]:
 
 
 def settings(layer: LayerParameter) -> dict[str, Any]:
-    """What param_str says, in YAML or as a literal of Python: a mapping, or lines `key: value`.
+    """Parse param_str, in YAML or as a Python literal: a mapping, or lines `key: value`.
 
     Raises:
-        InputError: it is neither.
+        InputError: It is neither.
     """
     string = layer.python_param.param_str.strip()
     plain = string if string.startswith("{") else f"{{{', '.join(map(_line, string.splitlines()))}}}"
@@ -72,7 +72,7 @@ def _quoted(string: str) -> str:
 
 @dataclass(frozen=True)
 class Proposals:
-    """How a layer makes regions of anchors; `strides` has one for each pair of feature maps.
+    """How a layer turns anchors into regions; `strides` has one for each pair of feature maps.
 
     Without `overlap` none is suppressed.
     """
@@ -92,7 +92,7 @@ class Proposals:
 
 
 def proposals(layer: LayerParameter) -> Proposals:
-    """The settings of a ProposalLayer: py-faster-rcnn's, FPN's with several strides, or SSH's."""
+    """Return the settings of a ProposalLayer: py-faster-rcnn's, FPN's with several strides, or SSH's."""
     given = settings(layer)
     stride = given.get("feat_stride", "")
     try:

@@ -23,9 +23,9 @@ T = TypeVar("T")
 
 
 def with_permission(net: NetParameter, folders: Iterable[str | Path] = ()) -> NetParameter:
-    """`net`, or a copy whose layers of type Python may run the code that they name.
+    """Return `net`, or a copy whose layers of type Python may run the code that they name.
 
-    Modules are looked for in `folders`, then where Python looks; a layer that had the permission keeps it.
+    Modules are searched for in `folders`, then on Python's path; a layer that had the permission keeps it.
     """
     asking = [i for i, x in enumerate(net.layer) if x.type == "Python" and not is_known(x)]
     if not asking:
@@ -39,10 +39,10 @@ def with_permission(net: NetParameter, folders: Iterable[str | Path] = ()) -> Ne
 
 
 def folders(given: str | Path | Iterable[str | Path]) -> tuple[Path, ...]:
-    """One folder or several, as paths.
+    """Return one folder or several as paths.
 
     Raises:
-        InputError: one is not there.
+        InputError: One does not exist.
     """
     paths = tuple(Path(one).expanduser() for one in ([given] if isinstance(given, str | Path) else given))
     for path in paths:
@@ -57,18 +57,18 @@ def permitted(layer: LayerParameter) -> bool:
 
 
 def permits_of(net: NetParameter) -> dict[str, tuple[str, ...]]:
-    """The permissions in `net`, for the PERMITS of another process."""
+    """Return the permissions in `net`, for the PERMITS of another process."""
     words = {layer.python_param.permit for layer in net.layer if layer.type == "Python" and permitted(layer)}
     return {word: PERMITS[word] for word in words}
 
 
 def folders_of(layer: LayerParameter) -> tuple[str, ...]:
-    """Where its module is looked for first."""
+    """Return the folders that are searched first for its module."""
     return PERMITS[layer.python_param.permit]
 
 
 def built_in(table: Mapping[tuple[str, str], T], layer: LayerParameter) -> T | None:
-    """What `table` has for the module and layer that `layer` names, with or without the module's packages."""
+    """Look up in `table` the module and layer that `layer` names, with or without the module's packages."""
     p = layer.python_param
     alike = (key for key in table if key[1] == p.layer and _last(key[0]) == _last(p.module))
     return table.get((p.module, p.layer)) or table.get(next(alike, ("", "")))
@@ -85,7 +85,7 @@ def is_known(layer: LayerParameter) -> bool:
 
 @rule("Python", bottoms=(0, None), tops=(0, None), fork=True)
 def python(layer: LayerParameter, bottoms: Shapes) -> Out:
-    """Shapes by the built-in rule, or by running the set-up of the user's code."""
+    """Return shapes by the built-in rule, or by running the set-up of the user's code."""
     known = built_in(SHAPES, layer)
     if known is not None:
         return known(layer, bottoms)
@@ -99,7 +99,7 @@ def python(layer: LayerParameter, bottoms: Shapes) -> Out:
 
 
 def refusal(layer: LayerParameter) -> str:
-    """Why its code is not run, and what permits it."""
+    """Say why its code is not run, and how to allow it."""
     p = layer.python_param
     code = f"class {p.layer!r} of the Python module {p.module!r}"
     return f"runs code, {code}; --allow-code (allow_code=True) permits it"

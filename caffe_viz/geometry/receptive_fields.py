@@ -42,7 +42,7 @@ class ReceptiveField:
 
 
 class LayoutEffect(Enum):
-    """What a layer does to its bottom's layout where a window cannot say it."""
+    """What a layer does to its bottom's layout, if a window cannot express it."""
 
     WHOLE = "every unit of the top depends on every unit of the bottom"
     LOST = "the top's units are not laid out along the input's rows and columns"
@@ -61,19 +61,19 @@ class BlobField:
 
 
 def window(kernel: Sequence[float], stride: Sequence[float], offset: Sequence[float]) -> ReceptiveField:
-    """A layer's own window on its bottom, from values of its last two axes."""
+    """Make a layer's own window on its bottom, from values of its last two axes."""
     return ReceptiveField(_pair(kernel), _pair(stride), _pair(offset))
 
 
 def root(shape: Shape) -> BlobField:
-    """The sight of an input blob (..., H, W) itself."""
+    """Return what an input blob (..., H, W) sees: itself."""
     return BlobField(SAME, ReceptiveField(_pair(shape), (0, 0), (0, 0)))
 
 
 def follow(
     view: View, bottoms: Sequence[tuple[BlobField | None, Shape]], top: Shape, image: Shape
 ) -> BlobField | None:
-    """The sight of a `top` that views its `bottoms` by `view`; None where none of them sees the image."""
+    """Return what a `top` sees that views its `bottoms` by `view`; None if none of them sees the image."""
     seen = [(sight, shape) for sight, shape in bottoms if sight is not None]
     if not seen:
         return None
@@ -110,7 +110,7 @@ def _cover(field: ReceptiveField, top: Shape, image: Shape) -> ReceptiveField:
 
 
 def _clip(field: ReceptiveField, image: Shape) -> ReceptiveField:
-    """Cut an axis that all units share to the image; other axes keep their reach into the padding."""
+    """Clip axes that all units share to the image; other axes keep their reach into the padding."""
     size, offset = list(field.size), list(field.offset)
     for i, extent in enumerate(image[-2:]):
         if field.stride[i] == 0:
@@ -152,6 +152,6 @@ def _hull(a: ReceptiveField, b: ReceptiveField) -> ReceptiveField:
 
 
 def _pair(values: Sequence[float]) -> Pair:
-    """The last two of `values`; whole numbers as int, others without the noise of floats."""
+    """The last two of `values`: whole numbers as int, others without floating-point noise."""
     vertical, horizontal = (int(v) if v == int(v) else round(v, 9) for v in values[-2:])
     return vertical, horizontal

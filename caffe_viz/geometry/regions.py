@@ -14,7 +14,7 @@ REGION = 5  # values: the image, and the corners of the box
 
 
 def _pooled(layer: LayerParameter, field: str, bottoms: Shapes, values: int = REGION) -> Out:
-    """(R, C, pooled_h, pooled_w) of feature maps (N, C, H, W) and regions (R, `values`)."""
+    """Pool feature maps (N, C, H, W) in regions (R, `values`): (R, C, pooled_h, pooled_w)."""
     p, (shape, regions) = getattr(layer, field), bottoms
     _, channels, _, _ = four_axes(shape)
     need(p.pooled_h > 0 and p.pooled_w > 0, f"{field} needs pooled_h and pooled_w, at least 1")
@@ -46,7 +46,7 @@ def _roi_warping(layer: LayerParameter, bottoms: Shapes) -> Out:
 
 @rule("RegionPooling", bottoms=2, fork=True)
 def _region_pooling(layer: LayerParameter, bottoms: Shapes) -> Out:
-    """A region is an outer box and an inner one, which is left out."""
+    """A region is an outer box and an inner one, which is excluded."""
     return _pooled(layer, "region_pooling_param", bottoms, values=9)
 
 
@@ -73,7 +73,7 @@ def _psroi_align(layer: LayerParameter, bottoms: Shapes) -> Out:
 
 @rule("MultiROIPooling", bottoms=2, tops=(1, None), fork=True)
 def _multi_roi_pooling(layer: LayerParameter, bottoms: Shapes) -> Out:
-    """A window around each of `top_num` points (N, top_num, 2), each for a top of its own."""
+    """Pool a window around each of `top_num` points (N, top_num, 2), each into its own top."""
     p, (n, c, _, _) = layer.multi_roi_pooling_param, four_axes(bottoms[0])
     need(p.pooled_h > 0 and p.pooled_w > 0, "multi_roi_pooling_param needs pooled_h and pooled_w, at least 1")
     need(len(layer.top) == p.top_num, f"top_num is {p.top_num}, but there are {len(layer.top)} tops")
@@ -109,7 +109,7 @@ def _mask_resize(layer: LayerParameter, bottoms: Shapes) -> Out:
 
 @rule("BoxAnnotatorOHEM", bottoms=4, tops=2, fork=True)
 def _box_annotator(layer: LayerParameter, bottoms: Shapes) -> Out:
-    """Labels and loss weights of the regions whose loss is largest; those of the others are blotted out."""
+    """Labels and loss weights of the regions with the largest loss; those of the others are masked."""
     regions, losses, labels, weights = map(legacy, bottoms)
     param = layer.box_annotator_ohem_param
     need(param.roi_per_img > 0, "box_annotator_ohem_param needs roi_per_img, at least 1")
@@ -141,7 +141,7 @@ def _decode_bbox(layer: LayerParameter, bottoms: Shapes) -> Out:
 
 
 def _found(layer: LayerParameter) -> Out:
-    """One region before a forward, which finds others; and with their scores."""
+    """One region before a forward, which finds the real ones; also with their scores."""
     return Out(((1, REGION, 1, 1), (1, REGION + 1, 1, 1))[: len(layer.top)], views=(LayoutEffect.LOST,))
 
 

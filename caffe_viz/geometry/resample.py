@@ -20,7 +20,7 @@ def _pixel_shuffle(layer: LayerParameter, bottoms: Shapes) -> Out:
 
 
 def as_float(value: float) -> float:
-    """`value` as C's float holds it: Caffe multiplies scales in single precision, then cuts the fraction."""
+    """Round `value` to C's float: Caffe multiplies scales in single precision, then drops the fraction."""
     return float(struct.unpack("f", struct.pack("f", value))[0])
 
 

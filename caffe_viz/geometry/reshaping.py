@@ -20,7 +20,7 @@ def _neuron(layer: LayerParameter, bottoms: Shapes) -> Out:
 
 @rule("Dropout")
 def _dropout(layer: LayerParameter, bottoms: Shapes) -> Out:
-    """Real Caffe asserts it in debug builds only."""
+    """Real Caffe checks the ratio in debug builds only."""
     ratio = layer.dropout_param.dropout_ratio
     need(0 <= ratio <= 1, f"dropout_ratio is {ratio:g}: give a number from 0 to 1")
     return Out(bottoms)
@@ -58,7 +58,7 @@ def _mvn(layer: LayerParameter, bottoms: Shapes) -> Out:
 
 @rule("Eltwise", bottoms=(2, None))
 def _eltwise(layer: LayerParameter, bottoms: Shapes) -> Out:
-    """Real Caffe of this build does not compare the shapes and reads past the smaller blob."""
+    """Real Caffe of this build does not compare the shapes, and reads past the end of the smaller blob."""
     param, count = layer.eltwise_param, len(bottoms)
     need(len(param.coeff) in (0, count), f"takes one coeff per bottom ({count}), not {len(param.coeff)}")
     need(not (param.operation == param.PROD and param.coeff), "coeff is for the operation SUM only")
@@ -165,7 +165,7 @@ def _crop(layer: LayerParameter, bottoms: Shapes) -> Out:
 
 
 def _regrouped(shape: Shape, top: Shape) -> View:
-    """View of a layer that keeps the order of values: the layout stays where the last two axes stay."""
+    """View of a layer that keeps the order of values: the layout is kept if the last two axes are."""
     return SAME if len(shape) >= 4 and len(top) >= 4 and shape[-2:] == top[-2:] else LayoutEffect.LOST
 
 
@@ -252,7 +252,7 @@ def _batch_reindex(layer: LayerParameter, bottoms: Shapes) -> Out:
 
 @rule("Filter", bottoms=(2, None), tops=(1, None))
 def _filter(layer: LayerParameter, bottoms: Shapes) -> Out:
-    """Shapes before a forward: every item passes; a forward shortens the first axis to the chosen ones."""
+    """Shapes before a forward: every item passes; a forward shortens the first axis to the selected ones."""
     *shapes, selector = bottoms
     need(
         len(layer.top) == len(shapes),

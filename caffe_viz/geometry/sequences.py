@@ -14,13 +14,13 @@ _FIELDS = {"Lstm": "lstm_param", "LstmSimple": "lstm_simple_param", "LstmAttenti
 
 
 def lstm_param(layer: LayerParameter) -> LSTMParameter | LSTMAttentionParameter:
-    """The settings of an LSTM of a fork, whose field is named after its type."""
+    """Return the settings of a fork's LSTM, whose field is named after its type."""
     param: LSTMParameter | LSTMAttentionParameter = getattr(layer, _FIELDS[layer.type])
     return param
 
 
 def recurrent(layer: LayerParameter) -> bool:
-    """Whether an Lstm is MyCaffe's, which is real Caffe's LSTM by another name."""
+    """Whether an Lstm is MyCaffe's, which is real Caffe's LSTM under another name."""
     return layer.type == "Lstm" and layer.HasField("recurrent_param")
 
 
@@ -78,7 +78,7 @@ def _lstm(layer: LayerParameter, bottoms: Shapes) -> Out:
 
 
 def reversed_axes(layer: LayerParameter, shape: Shape) -> list[int]:
-    """The axes that a Reverse layer turns round: one in most forks, by default the first."""
+    """Return the axes that a Reverse layer reverses: one in most forks, by default the first."""
     return [axis_of(shape, axis) for axis in layer.reverse_param.axis or [0]]
 
 
@@ -108,10 +108,10 @@ def _continuation_indicator(layer: LayerParameter, bottoms: Shapes) -> Out:
 
 
 def decoded(layer: LayerParameter, bottoms: Shapes) -> tuple[str, ...]:
-    """What each top of a CTCGreedyDecoder is.
+    """Return what each top of a CTCGreedyDecoder is.
 
-    caffe_ocr gives it labels (N, L) as the second bottom; others give marks (T, N) as the second, labels
-    (T, N) as the third.
+    caffe_ocr's takes labels (N, L) as the second bottom; others take marks (T, N) as the second, labels (T,
+    N) as the third.
     """
     count, marked = len(layer.top), len(bottoms) > 1 and math.prod(bottoms[1]) == math.prod(bottoms[0][:2])
     if len(bottoms) == 2 and not (marked and bottoms[1][:2] == bottoms[0][:2]):

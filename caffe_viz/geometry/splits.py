@@ -13,13 +13,13 @@ Place = tuple[int, int]
 
 
 def with_splits(net: NetParameter) -> NetParameter:
-    """A copy of `net` (filtered by phase) with the hidden Split layers that Caffe's `net._layer_names` has.
+    """Copy `net` (filtered by phase) with the hidden Split layers of Caffe's `net._layer_names`.
 
     The blob `b`, top j of layer `l`, becomes `b_l_j_split_0`, `b_l_j_split_1`, ... of a layer `b_l_j_split`.
     A loss weight counts as a consumer and takes the first of them. Source: Caffe's insert_splits.cpp.
 
     Raises:
-        InputError: a bottom that no earlier layer produces.
+        InputError: A bottom that no earlier layer produces.
     """
     sources, consumers, weights = _uses(net)
     taken: Counter[Place] = Counter()
@@ -46,9 +46,9 @@ def with_splits(net: NetParameter) -> NetParameter:
 
 
 def own_layers(net: NetParameter, geometry: Geometry) -> list[LayerGeometry]:
-    """What `geometry` has of each layer of its `net` (filtered by phase), without the hidden Split layers.
+    """Return what `geometry` has on each layer of its `net` (filtered by phase), without hidden Split layers.
 
-    They are found by their place, as layers may share a name and a file may have Splits of its own.
+    They are found by position, as layers may share a name and a file may have Splits of its own.
     """
     _, consumers, _ = _uses(net)
     hidden = [sum(consumers[i, j] > 1 for j in range(len(x.top))) for i, x in enumerate(net.layer)]

@@ -22,20 +22,20 @@ from caffe_viz.netdef import LayerParameter
 
 
 def hdf5_files(layer: LayerParameter) -> list[str]:
-    """The HDF5 files that the source of an HDF5Data layer lists, between white space.
+    """Return the HDF5 files that the source of an HDF5Data layer lists, separated by white space.
 
     Raises:
-        InputError: it cannot be read, or is empty.
+        InputError: It cannot be read, or is empty.
     """
     return _text(layer.hdf5_data_param.source, "hdf5_data_param.source").split()
 
 
 @contextmanager
 def hdf5_rows(path: str, names: Sequence[str]) -> Iterator[list[Any]]:
-    """The datasets `names` of an open HDF5 file: numbers, of equally many rows.
+    """Return the datasets `names` of an open HDF5 file: numbers, with the same number of rows.
 
     Raises:
-        InputError: there are none such.
+        InputError: There are no such datasets.
         RunError: h5py is not installed.
     """
     try:
@@ -71,10 +71,10 @@ def image_lines(layer: LayerParameter) -> list[tuple[str, int]]:
 
 
 def cropped(layer: LayerParameter, size: Shape) -> Shape:
-    """(H, W) of an image of `size` after the crop of transform_param.
+    """Return (H, W) of an image of `size` after the crop of transform_param.
 
     Raises:
-        InputError: it is smaller than the crop.
+        InputError: It is smaller than the crop.
     """
     t = layer.transform_param
     crop = (t.crop_size, t.crop_size) if t.crop_size else (t.crop_h, t.crop_w)

@@ -17,10 +17,10 @@ MAX_AXES = 32
 
 @dataclass(frozen=True)
 class Out:
-    """What a layer makes of its bottoms: shapes of tops and parameters, multiply-adds, views of the bottoms.
+    """The result of a rule: shapes of tops and parameters, multiply-adds, views of the bottoms.
 
     `views` has one entry per top, or one for all; `sees` limits it to the first bottoms; `aliases` marks tops
-    that share their bottom's memory. `remark` says what was taken to be so.
+    that share their bottom's memory. `remark` says what was assumed.
     """
 
     tops: Shapes
@@ -34,7 +34,7 @@ class Out:
 
 @dataclass(frozen=True)
 class Rule:
-    """A layer type's function, and how many bottoms and tops it takes (None: no end).
+    """A layer type's function, and how many bottoms and tops it takes (None: any number).
 
     `fork` marks a type that real Caffe as built here does not have.
     """
@@ -60,9 +60,10 @@ def rule(
     automatic: bool = False,
     fork: bool = False,
 ) -> Callable[[Function], Function]:
-    """Enter a function as the rule of `types`.
+    """Register a function as the rule of `types`.
 
-    `automatic`: it also makes a top that has no name. `fork`: real Caffe as built here lacks these types.
+    `automatic` means that it also makes a top without a name; `fork`, that real Caffe as built here lacks
+    these types.
     """
 
     def enter(function: Function) -> Function:
@@ -84,31 +85,31 @@ def need(condition: object, message: str) -> None:
 
 
 def axis_of(shape: Shape, axis: int, name: str = "axis") -> int:
-    """The axis counted from the front; negative axes count from the end."""
+    """Return the axis counted from the front; negative axes count from the end."""
     need(-len(shape) <= axis < len(shape), f"{name} {axis} is out of range for {len(shape)} axes")
     return axis % len(shape)
 
 
 def legacy(shape: Shape) -> tuple[int, int, int, int]:
-    """(N, C, H, W) of a blob of at most four axes, missing ones 1, as Caffe's older layers read it."""
+    """Return (N, C, H, W) of a blob of at most four axes, missing ones 1, as Caffe's older layers read it."""
     need(len(shape) <= 4, f"takes blobs of at most 4 axes, not {text(shape)}")
     n, c, h, w = (*shape, 1, 1, 1, 1)[:4]
     return n, c, h, w
 
 
 def four_axes(shape: Shape) -> tuple[int, int, int, int]:
-    """(N, C, H, W) of a blob that must have exactly four axes."""
+    """Return (N, C, H, W) of a blob that must have exactly four axes."""
     need(len(shape) == 4, "takes a blob of 4 axes (N, C, H, W): put a Reshape layer before it")
     return legacy(shape)
 
 
 def text(shape: Sequence[int]) -> str:
-    """A shape as it stands in messages: 1x3x227x227."""
+    """Return a shape as messages show it: 1x3x227x227."""
     return "x".join(map(str, shape)) or "scalar"
 
 
 def checked(shape: Shape, what: str, hint: str = "is the kernel larger than the padded input?") -> Shape:
-    """The shape itself if Caffe can hold such a blob."""
+    """Return the shape if Caffe can hold such a blob; raise InputError otherwise."""
     need(min(shape, default=1) >= 1, f"{what} would be {text(shape)}; no dimension may be below 1: {hint}")
     fits = math.prod(shape) <= INT_MAX and len(shape) <= MAX_AXES
     limit = f"{MAX_AXES} axes and {INT_MAX:,} values in a blob"

@@ -29,7 +29,7 @@ def _upsample(layer: LayerParameter, bottoms: Shapes) -> Out:
 
 
 def scales_of(layer: LayerParameter) -> tuple[int, int]:
-    """How many times an Upsample layer makes each value appear, down and across."""
+    """How often an Upsample layer repeats each value, down and across."""
     p = layer.upsample_param
     return (p.scale_h, p.scale_w) if p.HasField("scale_h") else (p.scale, p.scale)
 
@@ -66,7 +66,7 @@ def _max_unpool(layer: LayerParameter, bottoms: Shapes) -> Out:
 class Unpool:
     """An unpooling layer's settings: the window of each value on the top, and the top's (H, W).
 
-    `method` is one of UnpoolingParameter; `masked` says that the second bottom names the places.
+    `method` is one of UnpoolingParameter; `masked` says that the second bottom holds the places.
     """
 
     windows: tuple[Window, Window]
@@ -86,7 +86,7 @@ def _unpooling(layer: LayerParameter, bottoms: Shapes) -> Out:
 
 
 def unpool_of(layer: LayerParameter, bottoms: Shapes) -> Unpool:
-    """The settings of an Unpooling or UnPooling layer: there are three families, told apart by their fields.
+    """Return the settings of an Unpooling or UnPooling layer, of three families that differ in their fields.
 
     HyeonwooNoh/caffe, MyCaffe/MyCaffe and ShawnNew/caffe with kernel_size, the last two with sizes of their
     own; mariolew/caffe-unpooling with pooling_param; xiamenwcy/extended-caffe and jasonustc/caffe-multigpu
@@ -118,7 +118,7 @@ def unpool_of(layer: LayerParameter, bottoms: Shapes) -> Unpool:
 
 
 def _of_pooling_param(p: PoolingParameter, bottoms: Shapes) -> Unpool:
-    """The top loses a row where the bottom has an even number of them."""
+    """The top loses a row if the bottom has an even number of them."""
     need(
         p.pool == p.MAX and len(bottoms) == 2,
         "with pooling_param it takes a mask as second bottom, and pool: MAX",
@@ -153,7 +153,7 @@ def _of_out_kernel(p: UnpoolingParameter, bottoms: Shapes) -> Unpool:
 
 
 def _fitted(size: int, goal: int) -> Window:
-    """The window that spreads `size` values over `goal` or a little more."""
+    """The window that spreads `size` values over `goal`, or a little more."""
     kernel = -(-goal // size)
     stride = 1 if kernel == goal else kernel
     pad = ((size - 1) * stride + kernel - goal) // 2

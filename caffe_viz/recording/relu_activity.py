@@ -29,11 +29,11 @@ class ReluActivity:
         return tuple(self._blobs)
 
     def reset(self) -> None:
-        """No unit has been active."""
+        """Forget which units were active."""
         self.active = [np.zeros(self._data(name).shape[1], bool) for name in self._blobs.values()]
 
     def look(self) -> None:
-        """See which units the last forward made active; only those that were not before cost time."""
+        """Note which units the last forward made active; only units that were not active before take time."""
         for active, name in zip(self.active, self._blobs.values(), strict=True):
             data = self._data(name)
             if not active.any():
@@ -43,7 +43,7 @@ class ReluActivity:
                 active[idle] = _above(data[:, idle])
 
     def dead(self) -> NDArray[np.float32]:
-        """(R,): the share of the units of each rectifier that were never active."""
+        """The share of units of each rectifier that were never active, (R,)."""
         return np.array([1 - active.mean() for active in self.active], np.float32)
 
     def _data(self, name: str) -> NDArray[np.float32]:

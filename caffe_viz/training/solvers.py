@@ -37,13 +37,13 @@ DATA = ("DummyData",)  # whose fillers are its data
 
 
 def read_settings(path: str | Path, output: str | Path = "out") -> SolverParameter:
-    """A solver.prototxt; nets that are not in the working folder, where Caffe looks, are taken beside it.
+    """Read a solver.prototxt; nets not in the working folder, where Caffe looks, are found beside it.
 
     Without a snapshot_prefix, snapshots go into `output`.
 
     Raises:
-        InputError: it cannot be read, or Caffe would abort with it.
-        RunError: no snapshot could be written.
+        InputError: It cannot be read, or Caffe would abort on it.
+        RunError: No snapshot could be written.
     """
     file = existing_file(path, "prototxt")
     settings = netdef.read_solver(file)
