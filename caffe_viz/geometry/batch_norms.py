@@ -18,10 +18,10 @@ _BLOBS = {"segnet": 2, "pspnet": 4, "caffe-windows": 4}
 
 
 def bn_meaning(layer: LayerParameter) -> str:
-    """Which BN a layer is: "segnet" (also ENet, DeconvNet), "pspnet" (also ICNet, TSN) or "caffe-windows".
+    """Return the kind of BN: "segnet" (also ENet, DeconvNet), "pspnet" (also ICNet, TSN) or "caffe-windows".
 
-    SegNet's has a scale and a shift, and either does only that or takes the statistics of the batch. The
-    others have the mean and the variance too, of which caffe-windows names the fields otherwise.
+    SegNet's has a scale and a shift, and either does only that or uses the statistics of the batch. The
+    others also have mean and variance; caffe-windows names their fields differently.
     """
     param, trained = layer.bn_param, len(layer.trained)
     if layer.variant:

@@ -8,5 +8,5 @@ ENTERED: dict[str, Path] = {}  # type -> the file that entered it last
 
 
 def custom_types() -> frozenset[str]:
-    """The types that files given as `layers` have entered; only the embedded engine computes them."""
+    """Return the types that `layers` files have registered; only the embedded engine computes them."""
     return frozenset(ENTERED)

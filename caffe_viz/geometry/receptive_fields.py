@@ -34,7 +34,7 @@ class ReceptiveField:
     offset: Pair
 
     def box(self, unit: tuple[int, int], image: tuple[int, int]) -> tuple[float, float, float, float]:
-        """Pixels (top, left, bottom, right), ends excluded, that `unit` (y, x) sees of an image (H, W)."""
+        """Return what `unit` (y, x) sees of an image (H, W): top, left, bottom, right, ends excluded."""
         starts = [o + u * s for o, u, s in zip(self.offset, unit, self.stride, strict=True)]
         ends = [min(i, a + n) for i, a, n in zip(image, starts, self.size, strict=True)]
         top, left = (max(0, a) for a in starts)

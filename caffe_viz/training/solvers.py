@@ -104,7 +104,7 @@ def load_solver(
 
 
 def with_code(settings: SolverParameter, python_path: PathLike | Sequence[PathLike] = ()) -> SolverParameter:
-    """`settings`, with nets whose layers of type Python may run code, of `python_path` or beside the nets."""
+    """Allow Python layers in the nets of `settings` to run code, from `python_path` or beside the nets."""
     files = [name for name in (settings.net, settings.train_net, *settings.test_net) if name]
     paths = (*folders(python_path), *(Path(name).parent for name in files))
     return _with_nets(settings, lambda net: with_permission(net, paths))
