@@ -134,10 +134,10 @@ def check_messages(
     variants: Mapping[str, str] | None = None,
     engine: str = "caffe",
 ) -> tuple[Finding, ...]:
-    """What is wrong with a net and its weights as messages on `engine`, which is not started for it.
+    """Find what is wrong with a net and its weights, given as messages, on `engine`, which is not started.
 
-    The layers of its own state are meant. `allow_code` admits layers that touch files; those of type Python
-    need a permission in the net itself.
+    The layers of the net's own state are checked. `allow_code` accepts layers that access files; those of
+    type Python need a permission in the net itself.
     """
     layers = stored_layers(weights) if isinstance(weights, NetParameter) else weights
     try:
@@ -163,13 +163,13 @@ def check_messages(
 def caffe_reads_weights(path: Path) -> bool:
     """Whether real Caffe can read a file of weights itself; others are filled in by name.
 
-    HDF5 it can, but passes over layers with a slash in their name without a word.
+    It can read HDF5, but silently ignores layers with a slash in their name.
     """
     return path.stat().st_size <= CAFFE_READS_BYTES and not is_hdf5(path)
 
 
 def existing_file(path: Path | str, kind: str) -> Path:
-    """`path` as a Path; `kind` names it. Raises InputError, with near matches, if it is no file."""
+    """Return `path` as a Path; `kind` names it. Raises InputError, with near matches, if it is not a file."""
     path = Path(path).expanduser()
     if path.is_file():
         return path

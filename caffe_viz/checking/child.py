@@ -62,9 +62,9 @@ def caffe_is_installed() -> bool:
 def probe(
     prototxt: Path, weights: Path | None, state: NetState | None = None, *, timeout: float = TIMEOUT
 ) -> tuple[Finding, ...]:
-    """Load the files in a child process with real Caffe; its reason, if it aborts, raises or hangs.
+    """Load the files in a child process with real Caffe; return its reason if it aborts, raises or hangs.
 
-    A prototxt without weights that has been loaded is not tried again.
+    A prototxt without weights that was loaded before is not tried again.
     """
     own = json.dumps(arguments(state or NetState()))
     text = prototxt.read_bytes() if weights is None else b""
@@ -101,7 +101,7 @@ def probe(
 
 
 def arguments(state: NetState) -> dict[str, Any]:
-    """What pycaffe's Net takes for a state of a file: TRAIN is 0, all else TEST."""
+    """Return the arguments of pycaffe's Net for a state of a file: TRAIN is 0, everything else TEST."""
     return {"phase": int(state.phase != TRAIN), "level": state.level, "stages": list(state.stage)}
 
 

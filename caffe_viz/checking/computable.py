@@ -57,12 +57,12 @@ def prepared(
     weights: NetParameter | Path | str | Sequence[StoredLayer] | None = None,
     variants: Mapping[str, str] | None = None,
 ) -> NetParameter:
-    """`net`, or a copy whose layers of forks know the shapes of their weights, and which variant is meant.
+    """Return `net`, or a copy in which layers of forks have weight shapes and variants.
 
-    `variants` has a layer type's meaning where several forks have a type of that name.
+    `variants` has the meaning of layer types whose name several forks use.
 
     Raises:
-        InputError: a variant that its type does not have, or of a type that the net does not have.
+        InputError: A variant that its type does not have, or a type that the net does not have.
     """
     chosen = variants or {}
     types = {layer.type for layer in net.layer}
@@ -91,12 +91,12 @@ def prepared(
 
 
 def known_part(net: NetParameter) -> NetParameter:
-    """`net` (of one phase), or a copy without the layers that no engine can compute and what depends on them.
+    """Return `net` (of one phase), or a copy without layers that no engine can compute and their dependents.
 
-    Its `left_out` says why each of those layers and blobs is not there.
+    Its `left_out` says why each of those layers and blobs is missing.
 
     Raises:
-        InputError: nothing is left.
+        InputError: Nothing is left.
     """
     why: dict[str, str] = {}  # of blobs that cannot be computed
     left: list[LeftOut] = []
@@ -128,9 +128,9 @@ def _why_not(layer: LayerParameter) -> str:
 def caffe_reads(
     given: NetParameter, part: NetParameter, weights: NetParameter | Path | str | None = None
 ) -> bool:
-    """Whether real Caffe can read the files of a net as they are, and makes the same of them.
+    """Whether real Caffe can read the files of a net as they are, and computes the same net.
 
-    `given` is all of the prototxt, `part` what is computed of it. A caffemodel may hold fields of a fork.
+    `given` is the whole prototxt, `part` what is computed of it. A caffemodel may contain fields of a fork.
     """
     meant = any(layer.variant for layer in part.layer)
     foreign = bool(part.left_out) or meant or any(of_forks(given))
@@ -138,9 +138,9 @@ def caffe_reads(
 
 
 def why_embedded(net: NetParameter) -> str:
-    """Why real Caffe as built here cannot run `net`, though the embedded engine can; "" where it can.
+    """Say why real Caffe as built here cannot run `net`, but the embedded engine can; "" if Caffe can.
 
-    A net whose image is a Parameter is there to go backward.
+    A net whose image is a Parameter layer must also go backward.
     """
     gradient = any(layer.type == "Parameter" for layer in net.layer)
     for unknown in net.unknown:
@@ -175,7 +175,7 @@ def _loud(layer: LayerParameter) -> Iterator[str]:
 
 
 def ignored_fields(net: NetParameter) -> tuple[str, ...]:
-    """One line for each field that is not understood in layers of `net` that are computed."""
+    """Return one line for each field that is not understood in the computed layers of `net`."""
     layers: dict[str, list[str]] = {_passed_over(unknown): ["the net"] for unknown in ignored(net)}
     for layer in net.layer:
         for unknown in ignored(layer):
@@ -196,7 +196,7 @@ def _passed_over(unknown: Unknown) -> str:
 
 
 def foreign_findings(net: NetParameter, engine: str) -> Iterator[Finding]:
-    """What real Caffe would refuse to read (errors on `caffe`), or what this tool passes over (warnings)."""
+    """Find what real Caffe would refuse to read (errors on "caffe"), or what is ignored here (warnings)."""
     for unknown in net.unknown:
         yield from _of_field(net, "", unknown, engine)
     for layer in net.layer:

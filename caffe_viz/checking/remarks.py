@@ -31,7 +31,7 @@ def remarks(net: NetParameter, name: str, engine: str = "auto", device: str = "c
 
 
 def why_not_caffe(net: NetParameter, name: str, engine: str = "auto", device: str = "cpu") -> list[str]:
-    """Why the embedded engine runs `net` where real Caffe is installed and `engine` leaves the choice."""
+    """Say why the embedded engine runs `net` although real Caffe is installed and `engine` is "auto"."""
     if name == "torch" and engine == "auto" and device == "cpu" and caffe_is_installed():
         return [f"the embedded engine (torch) runs this net, not real Caffe: {why_embedded(net)}"]
     return []

@@ -15,16 +15,16 @@ from caffe_viz.netdef import NetParameter
 
 
 def machine_memory() -> int:
-    """Bytes of memory of this machine."""
+    """Return the memory of this machine in bytes."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def size_findings(
     net: NetParameter, engine: str, *, files: bool
 ) -> tuple[Geometry | None, tuple[Finding, ...]]:
-    """The geometry of `net` (None where a shape is impossible), and what is wrong with it on `engine`.
+    """Return the geometry of `net` (None if a shape is impossible), and what is wrong with it on `engine`.
 
-    `files` permits to read those that data layers name.
+    `files` allows reading the files that data layers name.
     """
     try:
         geometry = measure(net, files=files)

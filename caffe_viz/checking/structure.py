@@ -24,7 +24,7 @@ CUDNN = 2  # of every layer's enum Engine
 
 
 def structure_findings(net: NetParameter, engine: str) -> Iterator[Finding]:
-    """Defects of `net`, the layers of one state."""
+    """Find defects in the layers of `net`, which are those of one state."""
     if not net.layer:
         yield Finding("error", "", _none_left(net))
     yield from _connections(net)
@@ -76,14 +76,14 @@ def _type(layer: LayerParameter, engine: str) -> Iterator[str]:
 
 
 def need_no_abort(net: NetParameter, engine: str) -> None:
-    """For who runs all of `net` forward and back. Raises InputError where real Caffe would abort on that."""
+    """Raise InputError if real Caffe would abort when all of `net` runs forward and backward."""
     for layer in net.layer if engine == "caffe" else ():
         for finding in _of_running(net, layer):
             raise InputError(str(finding))
 
 
 def need_way_back(net: NetParameter, engine: str) -> None:
-    """For who has all gradients computed. Raises InputError where real Caffe would abort on that."""
+    """Raise InputError if real Caffe would abort when all gradients are computed."""
     for layer in net.layer if engine == "caffe" else ():
         for finding in _without_gradient(net, layer):
             raise InputError(str(finding))

@@ -27,7 +27,7 @@ def fits(blob: BlobProto, shape: Sequence[int]) -> bool:
 def weight_findings(
     net: NetParameter, geometry: Geometry, weights: Sequence[StoredLayer]
 ) -> Iterator[Finding]:
-    """Layers of `weights` that Caffe would refuse, layers of the net without any, NaN."""
+    """Find layers of `weights` that Caffe would refuse, layers of the net without weights, and NaN."""
     targets: dict[str, LayerGeometry] = {}
     for target in geometry.layers:
         targets.setdefault(target.name, target)

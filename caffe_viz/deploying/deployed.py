@@ -35,10 +35,10 @@ class Deployed:
     of_images: tuple[str, ...] = ()
 
     def save(self, path: str | Path) -> list[Path]:
-        """Write the prototxt, and preprocess.toml beside it where there is none yet.
+        """Write the prototxt, and a preprocess.toml beside it unless there is one already.
 
         Raises:
-            RunError: a file cannot be written.
+            RunError: A file cannot be written.
         """
         file = Path(path)
         write_net(self.message, file)
@@ -57,17 +57,17 @@ def deploy(
     batch: int | None = None,
     folder: Path | None = None,
 ) -> Deployed:
-    """The net of the phase TEST of a train_val file as one that is used: it gives what led to its losses.
+    """Turn the TEST net of a train_val file into a net for use, which returns what its losses compare.
 
-    Data layers become Input layers for `batch` images, None: one, or as many as the file has where the net
-    takes no other number. A softmax or sigmoid loss becomes that function, other losses, measures and what
-    only they need go; so do losses of less weight than another on the same label. Weights load by name, and
-    what remains computes what it computed in TEST. `state` is as of `load_net`, but the phase TEST unless it
-    says otherwise, with the stage `deploy` where the file has layers for it. A data layer or a loss that only
-    TRAIN has counts where TEST has none. `folder` is where mean files may lie.
+    Data layers become Input layers for `batch` images; None means one, or what the file says if the net takes
+    no other number. A softmax or sigmoid loss becomes the plain function. Other losses, accuracy layers, and
+    what only they need, are removed, and so are losses of less weight than another on the same label. Weights
+    load by name, and what remains computes what it computed in TEST. `state` is as for `load_net`, but by
+    default TEST, with the stage `deploy` if the file has layers for it. A data layer or a loss of TRAIN
+    counts if TEST has none. `folder` is searched for mean files.
 
     Raises:
-        InputError: an input's shape is not known, or the net has no answer.
+        InputError: An input's shape is not known, or the net has no answer.
     """
     given = dict(input_shapes or {})
     with_inputs(net, given)  # raises where there is no such input

@@ -19,9 +19,9 @@ REGIONS = re.compile(r"ROI|RoI|^Proposal")  # what of an image is looked at is n
 
 @dataclass(frozen=True)
 class Loss:
-    """Which bottoms of a loss are answers, None: those that are learned; and the layer that shows them.
+    """Which bottoms of a loss are answers (None: the learned ones), and the layer that replaces it.
 
-    `label` is the bottom with which an answer is compared, where a net can have several for one label.
+    `label` is the bottom with which an answer is compared, if a net can have several losses for one label.
     """
 
     answers: tuple[int, ...] | None = None
@@ -53,7 +53,7 @@ LOSSES = {
 
 
 def loss_of(layer: LayerParameter) -> Loss | None:
-    """What is known of a loss; None where the layer is none."""
+    """Return what is known of a loss; None if the layer is not a loss."""
     if layer.type in LOSSES:
         return LOSSES[layer.type]
     name = layer.python_param.layer if layer.type == "Python" else layer.type
@@ -61,17 +61,17 @@ def loss_of(layer: LayerParameter) -> Loss | None:
 
 
 def measures(layer: LayerParameter) -> bool:
-    """Whether a layer only says how right an answer is, or ends a blob."""
+    """Whether a layer only judges an answer, or ends a blob."""
     return bool(layer.bottom) and (layer.type in MEASURES or "Accuracy" in layer.type)
 
 
 def weight(layer: LayerParameter) -> float:
-    """How much a loss counts."""
+    """Return the weight of a loss."""
     return layer.loss_weight[0] if layer.loss_weight else 1.0
 
 
 def learned(layers: Iterable[LayerParameter]) -> set[str]:
-    """The blobs that depend on a layer with parameters."""
+    """Return the blobs that depend on a layer with parameters."""
     found = set[str]()
     for layer in layers:
         if LEARNS.search(layer.type) or not found.isdisjoint(layer.bottom):
@@ -80,7 +80,7 @@ def learned(layers: Iterable[LayerParameter]) -> set[str]:
 
 
 def compared(layers: Sequence[LayerParameter]) -> set[str]:
-    """The blobs that depend on labels: on inputs that lead to no layer with parameters or regions."""
+    """Return the blobs that depend on labels: on inputs that lead to no layer with parameters or regions."""
     leading = set[str]()
     for layer in reversed(layers):
         if LEARNS.search(layer.type) or REGIONS.search(layer.type) or not leading.isdisjoint(layer.top):
@@ -95,14 +95,14 @@ def compared(layers: Sequence[LayerParameter]) -> set[str]:
 
 
 def answers(layer: LayerParameter, loss: Loss, known: Collection[str]) -> list[str]:
-    """The bottoms of a loss that a net answers with; `known` are the `learned` ones."""
+    """Return the bottoms of a loss that are answers of the net; `known` are the `learned` ones."""
     if loss.answers is not None:
         return [layer.bottom[i] for i in loss.answers if i < len(layer.bottom)]
     return [name for name in layer.bottom if name in known] or list(layer.bottom[:1])
 
 
 def auxiliary(losses: Sequence[LayerParameter]) -> Iterator[LayerParameter]:
-    """Losses of a smaller weight than another of the same type on the same label, as those of GoogLeNet."""
+    """Return losses of less weight than another of the same type on the same label, like GoogLeNet's."""
     for layer in losses:
         label = LOSSES[layer.type].label if layer.type in LOSSES else None
         if label is None or label >= len(layer.bottom):

@@ -1,4 +1,4 @@
-"""How images get into a net, as the files beside it say: preprocess.toml, or those of its training."""
+"""The preprocessing of a net from the files beside it: preprocess.toml, or those of its training."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def preprocess_near(prototxt: str | Path) -> Preprocess:
 
 
 def settings_near(prototxt: str | Path, shapes: Mapping[str, Sequence[int]] | None = None) -> Settings:
-    """How images get into the net of `prototxt`, from the first of these that tells it.
+    """Return the preprocessing settings of the net of `prototxt`, from the first source that tells them.
 
-    preprocess.toml beside it; the data layer of its own file; that of its training's file beside it; a mean
-    file beside it. What could not be kept of a training's file is said as CaffeVizWarnings. `shapes` are
-    those of inputs and data layers that are given, by the names of blobs.
+    The sources are preprocess.toml beside it; its own data layer; the data layer of its training's file
+    beside it; a mean file beside it. CaffeVizWarnings say what of a training's file could not be kept.
+    `shapes` are given shapes of inputs and data layers, by blob name.
 
     Raises:
-        InputError: preprocess.toml is wrong.
+        InputError: preprocess.toml contains an error.
     """
     path = Path(prototxt)
     if (path.parent / TOML).exists():

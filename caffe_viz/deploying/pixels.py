@@ -30,7 +30,7 @@ INFO = "info.json"  # of an archive that DIGITS makes of a model
 
 @dataclass
 class Pixels:
-    """The preprocessing (None: it is not known), and what could not be kept; `layer` is what told it."""
+    """The preprocessing (None: not known), and what could not be kept; `layer` is where it was found."""
 
     preprocess: Preprocess | None = None
     notes: list[str] = field(default_factory=list)
@@ -50,17 +50,17 @@ def pixels_of(net: NetParameter, inputs: Mapping[str, Sequence[int]], folder: Pa
 
 
 def only_trains(layer: LayerParameter) -> bool:
-    """Whether the phase TEST is without it."""
+    """Whether it is not part of phase TEST."""
     return any(rule.HasField("phase") and rule.phase == TRAIN for rule in layer.include)
 
 
 def mean_file(layer: LayerParameter, folder: Path | None) -> Mean | None:
-    """The mean that a data layer names, where `folder` has a file of that name.
+    """Return the mean that a data layer names, if `folder` has a file of that name.
 
-    A network file names no path here: only the last part of it counts.
+    Network files must not name paths: only the last part of the name counts.
 
     Raises:
-        InputError: the file holds no mean.
+        InputError: The file holds no mean.
     """
     name = PurePath(layer.transform_param.mean_file).name
     if not name or folder is None or not (folder / name).is_file():
@@ -129,7 +129,7 @@ def _resize(layer: LayerParameter, mean: Mean | None, folder: Path | None, notes
 
 
 def digits_size(folder: Path | None) -> tuple[int, int] | None:
-    """(H, W) of the images that a model of DIGITS was trained on, where its archive was unpacked."""
+    """Return (H, W) of the images that a DIGITS model was trained on, if its archive was unpacked here."""
     try:
         text = "{}" if folder is None else (folder / INFO).read_text(encoding="utf-8")
         height, width, *_ = json.loads(text)["image dimensions"]

@@ -37,7 +37,7 @@ class Band:
 
 @dataclass(frozen=True)
 class LayerBox:
-    """A box: its rows from above, its size, the shape that leaves it, and all of it in one sentence."""
+    """A box: its rows from the top, its size, the shape that leaves it, and a description in one sentence."""
 
     bands: tuple[Band, ...]
     width: float
@@ -47,7 +47,7 @@ class LayerBox:
 
 
 def node_face(node: Node) -> LayerBox:
-    """The box of a node: the layer, and a thin row for each that works in place on its top."""
+    """Make the box of a node: the layer, and a thin row for each layer that works in place on its top."""
     head, *stacked = node.layers
     bands = [_band(head, (short(head.name), short(f"{head.type} {head.words}".strip(), LONGEST + 8)))]
     bands += [_band(layer, (short(f"{layer.name} · {layer.type}", LONGEST + 8),)) for layer in stacked]
@@ -55,7 +55,7 @@ def node_face(node: Node) -> LayerBox:
 
 
 def module_face(module: Module, graph: Graph) -> LayerBox:
-    """The box of a folded module."""
+    """Make the box of a folded module."""
     nodes = [graph.nodes[n] for n in module.nodes]
     layers = [layer for node in nodes for layer in node.layers]
     params = sum(layer.params for layer in layers)
@@ -66,7 +66,7 @@ def module_face(module: Module, graph: Graph) -> LayerBox:
 
 
 def node_title(node: Node) -> str:
-    """All that is known of a node, a line for each layer."""
+    """Describe a node completely, one line for each layer."""
     lines = []
     for layer in node.layers:
         params = f", {layer.params:,} parameters" if layer.params else ""
@@ -77,18 +77,18 @@ def node_title(node: Node) -> str:
 
 
 def baselines(band: Band, y: float) -> list[float]:
-    """Where the lines of a row at `y` stand."""
+    """Return the baselines of the lines of a row at `y`."""
     free = (band.height - LINE * len(band.lines)) / 2
     return [y + free + LINE * (i + 1) - 4 for i in range(len(band.lines))]
 
 
 def clean(words: str) -> str:
-    """One printable line: names from files may hold anything."""
+    """Make one printable line: names from files may contain anything."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(words.split()))
 
 
 def short(words: str, most: int = LONGEST) -> str:
-    """`words` with an ellipsis in the middle if they are longer than `most` characters."""
+    """Shorten `words` with an ellipsis in the middle if they are longer than `most` characters."""
     words = clean(words[: 1000 * most])
     if len(words) <= most:
         return words
@@ -98,7 +98,7 @@ def short(words: str, most: int = LONGEST) -> str:
 
 @cache
 def text_width(words: str, size: float) -> float:
-    """About the width of `words` in a sans-serif face of `size`, rather more than less."""
+    """Estimate the width of `words` in a sans-serif font of `size`, rather too large than too small."""
     return size * sum(_width(c) for c in words)
 
 

@@ -19,7 +19,7 @@ def describe(layer: LayerParameter, axes: int) -> str:
 
 
 def dims(shape: Shape) -> str:
-    """A shape in words, with multiplication signs; a single number has no axes."""
+    """Write a shape with multiplication signs; a single number has no axes."""
     return f" {TIMES} ".join(map(str, shape)) or "1"
 
 

@@ -14,7 +14,7 @@ LOOK = 'node [shape=box style="rounded,filled" fontname=Helvetica];'
 
 
 def dot(graph: Graph, *, fold: bool = False) -> str:
-    """The text of a .dot file: boxes coloured by type; modules are clusters, or one box each."""
+    """Return the text of a .dot file: boxes coloured by type; modules are clusters, or one box each."""
     folded = {n: f"m{m.nodes[0]}" for m in graph.modules for n in m.nodes} if fold else {}
     keys = [folded.get(n, _key(n)) for n in range(len(graph.nodes))]
     lines = [f"digraph {quoted(graph.name)} {{", LOOK]
@@ -29,7 +29,7 @@ def dot(graph: Graph, *, fold: bool = False) -> str:
 
 
 def quoted(*lines: str) -> str:
-    """Lines as one string of the language, whatever they hold."""
+    """Quote lines as one string of the language, whatever they contain."""
     text = "\\n".join(clean(line).replace("\\", "\\\\").replace('"', '\\"') for line in lines)
     return f'"{text}"'
 

@@ -17,9 +17,9 @@ from caffe_viz.structure.modules import Module, find_modules
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer: its index in `net.layers`, what matters of it, and how many parameters it stores.
+    """One layer: its index in `net.layers`, its main settings, and how many parameters it stores.
 
-    `known` is whether its type is; where it is not, the shapes of what depends on it are not either.
+    `known` says whether its type is known; if it is not, shapes that depend on it are not known either.
     """
 
     index: int
@@ -32,7 +32,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Blob:
-    """A blob's name, and its shape without the batch: None where that is `unknown`, or was not measured."""
+    """A blob's name, and its shape without the batch: None if that is `unknown`, or was not measured."""
 
     name: str
     shape: Shape | None
@@ -41,7 +41,7 @@ class Blob:
 
 @dataclass(frozen=True)
 class Node:
-    """A layer with the layers that work in place on its top, in their order, and what leaves it."""
+    """A layer with the layers that work in place on its top, in their order, and the blobs that leave it."""
 
     layers: tuple[Layer, ...]
     tops: tuple[Blob, ...]
@@ -60,8 +60,8 @@ class Edge:
 class Graph:
     """Nodes in the order of the file, so that edges point forward; `modules` are nodes that fold into one.
 
-    `batch` is the first dimension that shapes leave out. `unmeasured` says why there are no shapes, `remarks`
-    what data layers do not tell of theirs.
+    `batch` is the first dimension, which shapes leave out. `unmeasured` says why there are no shapes,
+    `remarks` what data layers do not tell about theirs.
     """
 
     name: str
@@ -74,10 +74,10 @@ class Graph:
 
 
 def read_graph(net: NetParameter) -> Graph:
-    """The graph of `net` in its state; shapes are left out where a layer's shape cannot be known.
+    """Return the graph of `net` in its state; unknown shapes are left out.
 
     Raises:
-        InputError: a bottom that no earlier layer makes.
+        InputError: A bottom that no earlier layer makes.
     """
     whole = with_splits(for_phase(net))
     geometry, unmeasured = None, None

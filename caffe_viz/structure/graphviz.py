@@ -22,9 +22,9 @@ Points = tuple[Point, ...]
 
 @dataclass(frozen=True)
 class Wanted:
-    """A graph to lay out: sizes (width, height) of its boxes, edges (tail, head), each once.
+    """A graph to lay out: sizes (width, height) of its boxes, and edges (tail, head), each once.
 
-    `spine`: pairs of boxes that shall stand one below the other. A box of no size is only a point.
+    `spine` are pairs of boxes to place one below the other. A box without size is only a point.
     """
 
     sizes: Sequence[tuple[float, float]]
@@ -43,10 +43,10 @@ class Given:
 
 
 def program() -> str:
-    """Graphviz's `dot`, or the program of the package graphviz-pure, which takes the same flags.
+    """Return Graphviz's `dot`, or the program of the package graphviz-pure, which takes the same flags.
 
     Raises:
-        RunError: neither is there.
+        RunError: Neither is installed.
     """
     beside = str(Path(sys.executable).parent)
     found = shutil.which("dot") or shutil.which("graphviz-pure") or shutil.which("graphviz-pure", path=beside)
@@ -58,10 +58,10 @@ def program() -> str:
 
 
 def run(text: str, form: str) -> bytes:
-    """What Graphviz makes of `text`, in its language, in one of its formats: plain, svg, png.
+    """Run Graphviz on `text`, in its language, and return one of its formats: plain, svg, png.
 
     Raises:
-        RunError: no Graphviz, it failed, or it took longer than a minute.
+        RunError: Graphviz is not installed, failed, or took longer than a minute.
     """
     try:
         done = subprocess.run(
@@ -78,10 +78,10 @@ def run(text: str, form: str) -> bytes:
 
 
 def positions(graphs: Sequence[Wanted]) -> list[Given]:
-    """Where the boxes and edges of each graph are, layer over layer; one run for all of them.
+    """Return the positions of the boxes and edges of each graph, layer above layer, in one run for all.
 
     Raises:
-        RunError: no Graphviz, it failed, or it took longer than a minute.
+        RunError: Graphviz is not installed, failed, or took longer than a minute.
     """
     answer = run("\n".join(map(_written, graphs)), "plain").decode()
     try:

@@ -24,7 +24,7 @@ class Heading:
 
 
 def heading(graph: Graph, width: float) -> Heading:
-    """The heading of a drawing of `width`, from its upper left corner."""
+    """Make the heading of a drawing of `width`, from its upper left corner."""
     x, y = MARGIN, 24.0
     words, squares = [(x, y, short(graph.name, 50) or "a net without a name")], []
     if note(graph):
@@ -43,13 +43,13 @@ def heading(graph: Graph, width: float) -> Heading:
 
 
 def note(graph: Graph) -> str:
-    """What a reader of the shapes must know."""
+    """Return what readers of the shapes must know."""
     if graph.unmeasured:
         return f"Without shapes: {clean(graph.unmeasured)}"
     return f"Shapes leave out the batch ({graph.batch})." if graph.batch else ""
 
 
 def present(graph: Graph) -> list[str]:
-    """The families that the graph has, in the order of the palette."""
+    """Return the families in the graph, in the order of the palette."""
     found = {family(layer.type, layer.known) for node in graph.nodes for layer in node.layers}
     return [name for name in FILLS if name in found]

@@ -28,7 +28,7 @@ class PlacedBox:
 
 @dataclass(frozen=True)
 class Line:
-    """Points of a line, and the blobs that go along it."""
+    """The points of a line, and the blobs that it stands for."""
 
     points: Points
     edges: tuple[Edge, ...]
@@ -68,7 +68,7 @@ class Wire:
 
 @dataclass(frozen=True)
 class Layout:
-    """A graph with its places; `modules` open and fold by `placing.place`."""
+    """A graph with positions; `placing.place` opens and folds its `modules`."""
 
     graph: Graph
     width: float
@@ -78,10 +78,10 @@ class Layout:
 
 
 def lay_out(graph: Graph) -> Layout:
-    """Positions of a graph and of the inside of its modules, by Graphviz.
+    """Compute the positions of a graph and of the inside of its modules, by Graphviz.
 
     Raises:
-        RunError: as `graphviz.positions`.
+        RunError: As `graphviz.positions`.
     """
     faces = [node_face(node) for node in graph.nodes]
     folded = {node: module for module in graph.modules for node in module.nodes}

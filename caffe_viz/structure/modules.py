@@ -1,4 +1,4 @@
-"""Modules of a graph (an inception, a fire, a residual block), found by how the layers are wired.
+"""Modules of a graph (an inception, a fire, a residual block), found from the connections of layers.
 
 A module ends in a join, and begins after the node through which everything that the join sees must come (its
 immediate dominator); nothing in between is seen from outside. Dominators: Cooper, Harvey, Kennedy, 2001.
@@ -28,10 +28,11 @@ class Module:
 def find_modules(
     names: Sequence[str], kinds: Sequence[Kinds], edges: Sequence[tuple[int, int]]
 ) -> tuple[Module, ...]:
-    """Modules that do not overlap, in order. Edges (tail, head) point forward; `kinds` tell nodes apart.
+    """Return modules that do not overlap, in order. Edges (tail, head) point forward; `kinds` compare nodes.
 
-    A region between a node and a join is a module if its names begin alike and no others do, or if the net
-    has the same wiring of the same kinds of layers more than once. Of regions in each other the outer counts.
+    A region between a node and a join is a module if its names share a prefix that no others have, or if the
+    net has the same connections of the same kinds of layers more than once. Of nested regions, the outer one
+    counts.
     """
     return _Finder(names, kinds, edges).find()
 

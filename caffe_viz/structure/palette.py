@@ -48,7 +48,7 @@ FILLS = [name for name in COLOURS if name not in ("text", "dim", "line")]
 
 
 def family(kind: str, known: bool = True) -> str:
-    """The family of a layer type: `other` for those that the table lacks, `unknown` if nobody knows it."""
+    """Return the family of a layer type: `other` if the table lacks it, `unknown` if the type is unknown."""
     if not known:
         return "unknown"
     return _FAMILY.get(kind, "output or loss" if kind.endswith("Loss") else "other")

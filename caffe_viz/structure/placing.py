@@ -40,7 +40,7 @@ class Placed:
 
 
 class Span(NamedTuple):
-    """Part of an axis that shall become `size` long."""
+    """Part of an axis that is to become `size` long."""
 
     start: float
     end: float
@@ -75,7 +75,7 @@ class Axis:
 
 
 def place(layout: Layout, opened: Collection[int]) -> Placed:
-    """The drawing with the modules of the units `opened` open; others stay folded."""
+    """Return the drawing with the modules of the units `opened` open; others stay folded."""
     insides = {i: layout.units[i].inside for i in opened}
     states = [_State(unit, insides.get(i)) for i, unit in enumerate(layout.units)]
     wide = Axis(span for state in states for span in state.across)

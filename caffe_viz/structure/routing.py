@@ -13,7 +13,7 @@ STEP = 6.0  # about this far apart are the points that a curve becomes
 
 
 def lines(wanted: Wanted, given: Given) -> Iterator[Points]:
-    """The points of each edge: a plain bend where that meets no box, else the way that Graphviz found."""
+    """Return the points of each edge: a plain bend if it meets no box, else the path that Graphviz found."""
     boxes = list(zip(given.centres, wanted.sizes, strict=True))
     corners = [(x - w / 2, y - h / 2, x + w / 2, y + h / 2) for (x, y), (w, h) in boxes]
     cells = _Cells(corners)

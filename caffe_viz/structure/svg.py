@@ -33,7 +33,7 @@ _RULES = """\
 
 
 def style() -> str:
-    """The rules that a drawing needs, in a file and in a page."""
+    """Return the CSS rules that a drawing needs, in a file and in a page."""
     light, dark = (
         "".join(f" --cvg-{_slug(name)}: {pair[mode]};" for name, pair in COLOURS.items()) for mode in (0, 1)
     )
@@ -42,7 +42,7 @@ def style() -> str:
 
 
 def standalone(layout: Layout, *, fold: bool = False) -> str:
-    """A whole SVG file, in light or dark as its viewer is; modules open, or folded."""
+    """Return a whole SVG file, light or dark like its viewer, with modules open or folded."""
     opened = () if fold else range(len(layout.units))
     size = place(layout, opened)
     width = max(size.width, NARROWEST)
@@ -58,7 +58,7 @@ def standalone(layout: Layout, *, fold: bool = False) -> str:
 
 
 def fragment(layout: Layout, link: Link) -> str:
-    """The drawing for a page with `style`, graph.css and graph.js; complete without the script."""
+    """Return the drawing for a page with `style`, graph.css and graph.js; complete without the script."""
     opened = range(len(layout.units))
     size = place(layout, opened)
     named = f'aria-label="{escape(label(layout.graph))}"'
@@ -78,13 +78,13 @@ def fragment(layout: Layout, link: Link) -> str:
 
 
 def label(graph: Graph) -> str:
-    """The drawing's name for those who do not see it."""
+    """Return the drawing's accessible name."""
     modules = f", {len(graph.modules)} modules" if graph.modules else ""
     return f"graph of the layers of {clean(graph.name) or 'the net'}: {len(graph.nodes)} boxes{modules}"
 
 
 def path(points: Sequence[Point], *, arrow: bool) -> str:
-    """Points as a path, with an arrow that points down at its end."""
+    """Return points as an SVG path, with an arrow that points down at its end."""
     (x, y), tip = points[-1], ""
     if arrow:
         left, right, up = _n(x - ARROW), _n(x + ARROW), _n(y - 2 * ARROW)
