@@ -107,7 +107,7 @@ def arguments(state: NetState) -> dict[str, Any]:
 
 @contextmanager
 def as_file(net: NetParameter) -> Iterator[Path]:
-    """A prototxt of `net` without the fields that change nothing, for real Caffe; gone after the block."""
+    """Write `net` as a prototxt for real Caffe, without fields that change nothing; then delete it."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "net.prototxt"
         write_net(without_quiet(net), path)

@@ -31,9 +31,9 @@ _REASONS = {
 
 
 def in_place_findings(net: NetParameter, engine: str) -> Iterator[Finding]:
-    """Errors where layers of `net` cannot work in place on `engine`; warnings where their gradient is wrong.
+    """Find in-place layers of `net` that cannot work on `engine`, or get a wrong gradient (warnings).
 
-    What only real Caffe cannot is a warning on the embedded engine, which computes what the layer means.
+    What only real Caffe cannot do is a warning on the embedded engine, which computes what is meant.
     """
     for one in layers_in_place(net.layer, training=net.state.phase == TRAIN):
         layer, rename = one.layer, f"give its top another name than {one.top!r}."

@@ -19,7 +19,7 @@ def announce(net: NetParameter, name: str, engine: str = "auto", device: str = "
 
 
 def remarks(net: NetParameter, name: str, engine: str = "auto", device: str = "cpu") -> list[str]:
-    """What the numbers of `net` on `name` depend on beside its files; `engine` was asked for."""
+    """Return what the numbers of `net` on `name` depend on besides its files; `engine` was requested."""
     lines = list(ignored_fields(net))
     reasons: dict[str, list[str]] = {}
     for left in net.left_out:

@@ -40,7 +40,7 @@ PASSED_OVER = ("detection_output_param.save_output_param.", "detection_output_pa
 
 
 def safety_findings(net: NetParameter, engine: str, *, allow_code: bool) -> Iterator[Finding]:
-    """Layers that reach outside the process on `engine`: errors unless `allow_code`; then, missing files."""
+    """Find layers that reach outside the process: errors unless `allow_code`; then, missing files."""
     for layer in net.layer:
         for field, verb in FILES.get(layer.type, ()):
             path = _value(layer, field)

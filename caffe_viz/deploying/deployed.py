@@ -24,9 +24,9 @@ LEARNING = ("lr_mult", "decay_mult")
 
 @dataclass(frozen=True)
 class Deployed:
-    """A net for use, how images get in (None: the file does not say), and what could not be kept.
+    """A net for use, its preprocessing (None: unknown), and notes on what could not be kept.
 
-    Of the notes those `of_images` are about the preprocessing.
+    The notes `of_images` are about the preprocessing.
     """
 
     message: NetParameter

@@ -38,9 +38,9 @@ class Pixels:
 
 
 def pixels_of(net: NetParameter, inputs: Mapping[str, Sequence[int]], folder: Path | None) -> Pixels:
-    """How images get into `inputs`, by the data layers of `net`, those of TEST before those of TRAIN.
+    """Return the preprocessing of `inputs` from the data layers of `net`, TEST before TRAIN.
 
-    Mean files are looked for in `folder`.
+    Mean files are searched for in `folder`.
     """
     for layer in sorted(filter(brings_data, net.layer), key=only_trains):
         top = next((top for top in layer.top if len(inputs.get(top, ())) >= MIN_AXES), None)
@@ -69,7 +69,7 @@ def mean_file(layer: LayerParameter, folder: Path | None) -> Mean | None:
 
 
 def pixels(layer: LayerParameter, shape: Sequence[int], folder: Path | None) -> Pixels:
-    """How the images of a data layer, `shape`, got in; its mean file is looked for in `folder`."""
+    """Return the preprocessing of a data layer with images of `shape`; mean files are in `folder`."""
     channels = shape[1] if len(shape) == 4 else 0
     out, name = Pixels(layer=layer.name), f"layer {layer.name!r} ({layer.type})"
     if layer.type in NO_IMAGES:

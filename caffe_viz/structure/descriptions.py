@@ -13,7 +13,7 @@ TIMES = "\N{MULTIPLICATION SIGN}"
 
 
 def describe(layer: LayerParameter, axes: int) -> str:
-    """The settings of `layer` that a reader of a drawing looks for; `axes` is its number of spatial axes."""
+    """Return the settings of `layer` that matter in a drawing; `axes` is its number of spatial axes."""
     found = _WORDS.get(layer.type)
     return ", ".join(filter(None, found(layer, axes))) if found else ""
 

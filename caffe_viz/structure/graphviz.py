@@ -34,7 +34,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Given:
-    """Centres of boxes and control points of Bezier curves (3 n + 1; none: it found no way), y downwards."""
+    """Centres of boxes and control points of Bezier curves (3 n + 1, or none if no path), y downwards."""
 
     width: float
     height: float

@@ -16,7 +16,7 @@ LONGEST = 60  # characters of the note
 
 @dataclass(frozen=True)
 class Heading:
-    """Lines of text (x, y, words), the first of them large; squares of colour (x, y, family); its height."""
+    """Lines of text (x, y, words), the first one large; colour squares (x, y, family); total height."""
 
     words: tuple[tuple[float, float, str], ...]
     squares: tuple[tuple[float, float, str], ...]

@@ -47,7 +47,7 @@ class Inside:
 
 @dataclass(frozen=True)
 class Unit:
-    """A node, or a module with its inside; (x, y) is the face's upper left corner while all are folded."""
+    """A node, or a module with its inside; (x, y) is the upper left corner of its folded box."""
 
     x: float
     y: float
