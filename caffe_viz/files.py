@@ -18,10 +18,10 @@ from caffe_viz.errors import InputError, RunError
 
 
 def write_whole(path: str | Path, data: bytes) -> None:
-    """Write `data` under another name beside `path`, then rename; missing folders are made.
+    """Write `data` under another name beside `path`, then rename it; missing folders are created.
 
     Raises:
-        RunError: it cannot be written; what was there before is still there.
+        RunError: It cannot be written; an old file is kept.
     """
     with whole(path) as partial:
         partial.write_bytes(data)
@@ -51,14 +51,14 @@ def whole(path: str | Path, folder: Path | None = None) -> Iterator[Path]:
 
 
 def cannot_write(path: str | Path, error: OSError) -> RunError:
-    """What to raise where `path` cannot be written."""
+    """Return the error that `path` cannot be written."""
     of_folder = isinstance(error, FileExistsError | NotADirectoryError)  # as its folder was made
     why = f"{Path(path).parent} is no folder" if of_folder else error.strerror or error
     return RunError(f"{path} cannot be written: {why}.")
 
 
 def remove(path: Path) -> None:
-    """A file, or a folder with all that is in it; nothing where there is none."""
+    """Delete a file, or a folder with its contents, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -66,13 +66,13 @@ def remove(path: Path) -> None:
 
 
 def need_no_stream(path: Path) -> None:
-    """Raises InputError if `path` is a pipe or a device, which cannot be read twice and may never end."""
+    """Raise InputError if `path` is a pipe or a device, which cannot be read twice and may never end."""
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise InputError(f"{path} is a pipe or a device: save what it gives as a file, and give that.")
 
 
 def need_folder(path: str | Path) -> None:
-    """Raises RunError if `path` is no folder that can be written to, or made; said before a long run."""
+    """Raise RunError, before a long run, if `path` is not a folder that can be written or created."""
     path = Path(path).absolute()
     there = next(p for p in (path, *path.parents) if p.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
@@ -105,7 +105,7 @@ def is_address(given: object) -> bool:
 
 
 def shown(given: object) -> str:
-    """A path, or an address without what may be a password in it; NAME= may stand before it.
+    """Return a path, or an address without possible passwords; it may begin with NAME=.
 
     >>> shown("https://me:secret@host/cat.jpg?signature=secret"), shown("sftp://me:secret@host/cat.jpg")
     ('https://host/cat.jpg', 'sftp://me@host/cat.jpg')
@@ -141,7 +141,7 @@ def safe_name(name: str) -> str:
 
 
 def stems(names: Iterable[str]) -> Iterator[str]:
-    """The name of each file without folder and suffix, as of `safe_name`, no two the same.
+    """Yield the name of each file without folder and suffix, like `safe_name`; no two are the same.
 
     >>> list(stems(["a/cat.png", "b/cat.jpg", "dog.mp4#12"]))
     ['cat', 'cat_1', 'dog_12']

@@ -56,14 +56,15 @@ PathLike = str | Path
 
 @dataclass(frozen=True)
 class Network:
-    """A prototxt and weights, paths or messages; `preprocess` is CaffeNet's, but by `of` that beside it.
+    """A network: a prototxt and weights, as paths or messages, with its preprocessing.
 
-    A caffemodel in the prototxt's place holds both, and the name of a shipped network stands for its two.
+    `preprocess` is CaffeNet's by default; `Network.of` reads it from the files beside the prototxt. A
+    caffemodel instead of the prototxt holds both, and the name of a shipped network stands for both files.
 
-    `layers`, `allow_code`, `python_path`, `variants` and `state` are as of `load_net`. `input_shapes` has
-    shapes of inputs and of what data layers give, by the names of blobs, as of `surgery.with_inputs`.
-    `image` is the input that takes the image, where several could; `input_values` are those of others, whole
-    blobs or one row of them. Where no labels are given, they are looked for in `folder`, by default the
+    `layers`, `allow_code`, `python_path`, `variants` and `state` are as for `load_net`. `input_shapes` are
+    shapes of inputs and of tops of data layers, by blob name, as for `surgery.with_inputs`. `image` is the
+    input that takes the image, if there are several candidates; `input_values` are the values of the others,
+    whole blobs or one row. If no labels are given, they are searched for in `folder`, by default the
     prototxt's.
     """
 
@@ -96,10 +97,10 @@ class Network:
 
     @classmethod
     def of(cls, net: Any, *, weights: bool = True) -> Network:
-        """The network of a `caffe.Net` from `load_net`, with the parameters that it has now, or without any.
+        """Return the network of a `caffe.Net` from `load_net`, with its current parameters, or without any.
 
         Raises:
-            InputError: the net was made without `load_net`, so that its prototxt is not known.
+            InputError: The net was made without `load_net`, so its prototxt is not known.
         """
         if isinstance(net, Network):
             return net
@@ -125,7 +126,7 @@ class Network:
 
     @cached_property
     def given(self) -> NetParameter:
-        """The net with the layers of all states, as in its file; its own state is the one that is meant."""
+        """The net with the layers of all states, as in its file; its own `state` is the selected one."""
         given = self.prototxt if isinstance(self.prototxt, NetParameter) else Path(self.prototxt)
         if self.allow_code:
             given = message_with_code(given, folders(self.python_path))
@@ -134,12 +135,12 @@ class Network:
 
     @cached_property
     def whole(self) -> NetParameter:
-        """The net of its state."""
+        """The net with the layers of its state."""
         return prepared(netdef.for_phase(self.given), self.weights, self.variants)
 
     @cached_property
     def message(self) -> NetParameter:
-        """What of it can be computed: without layers of unknown types, and what depends on them."""
+        """The part of it that can be computed: without layers of unknown types, and what depends on them."""
         return known_part(self.whole)
 
     @cached_property
@@ -147,17 +148,17 @@ class Network:
         """The weights as a message.
 
         Raises:
-            InputError: there are none, or not of this net.
+            InputError: There are none, or they are not of this net.
         """
         given = self._needed()
         return given if isinstance(given, NetParameter) else netdef.read_weights(given, self.whole)
 
     @cached_property
     def stored(self) -> list[StoredLayer]:
-        """The layers of the weights, whose values stay in their file until they are read.
+        """The layers of the weights; their values stay in the file until they are read.
 
         Raises:
-            InputError: there are none.
+            InputError: There are none.
         """
         return netdef.stored_layers(self._needed(), self.whole)
 
@@ -168,7 +169,7 @@ class Network:
         return self.weights
 
     def check(self) -> None:
-        """Raises InputError on what would make Caffe abort, or fail without a word."""
+        """Raise InputError for anything that would make Caffe abort, or fail silently."""
         name = preferred(self.engine, self.device, self.message)
         paths = self._paths
         if paths is not None and caffe_reads(self.given, self.message, paths[1]):
@@ -200,7 +201,7 @@ class Network:
         return None if netdef.is_binary(net) else (net, weights)
 
     def need_weights(self) -> None:
-        """Raises InputError if the weights are none, or of a net with other layers."""
+        """Raise InputError if there are no weights, or those of a net with other layers."""
         names = {layer.name for layer in self.whole.layer}
         given = [layer.name for layer in self.stored if layer.blobs]
         if names.isdisjoint(given):
@@ -208,10 +209,10 @@ class Network:
             raise InputError(f"net {self.whole.name!r} has none of the layers of the weights: {others}.")
 
     def part(self, *blobs: str) -> Network:
-        """What of it leads to `blobs`, with those inputs only.
+        """Return the part of it that leads to `blobs`, with the inputs of that part only.
 
         Raises:
-            InputError: no such blob.
+            InputError: No such blob.
         """
         for blob in blobs:
             self.geometry.blob(blob)
@@ -222,17 +223,17 @@ class Network:
 
     @cached_property
     def heads(self) -> tuple[Head, ...]:
-        """The answers of the whole net, that which is meant first."""
+        """The answers of the whole net, the main one first."""
         shapes = {name: self.of_one(shape) for name, shape in self.geometry.blobs.items()}
         return heads(self.message, shapes)
 
     def of_one(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The part of a blob of `shape` that one image has; without the batch where no input is the image."""
+        """Return the part of a blob of `shape` for one image; without the batch if no input is the image."""
         return self.batch_layout.shape(shape) if self.has_image else shape[1:]
 
     @cached_property
     def labels(self) -> Labels:
-        """The names of the classes: those that are given, else of a file of a usual name, where they fit."""
+        """The class names: the given ones, or those of a file with a usual name, if they fit."""
         given = self.preprocess.labels
         by_name = {name: head for head in self.heads for name in head.names}
         for name, own in given.heads.items():
@@ -243,17 +244,17 @@ class Network:
         return given if given.heads else self.labels_for([len(head) for head in self.heads])
 
     def labels_for(self, counts: Iterable[int]) -> Labels:
-        """The names that are given, else of a file beside the net that has as many as one of `counts`."""
+        """Return the given names, or those of a file beside the net whose number is among `counts`."""
         given = self.preprocess.labels
         return given if given or self.folder is None else labels_beside(self.folder, list(counts))
 
     @property
     def labels_found(self) -> bool:
-        """Whether the labels are from a file that nobody has named."""
+        """Whether the labels come from a file that nobody has named."""
         return bool(self.labels) and self.labels is not self.preprocess.labels
 
     def labels_of(self, head: Head) -> Labels:
-        """The names of the classes of an answer; none where none fit, or where they fit another one too."""
+        """Return the class names of an answer; none if they do not fit, or fit another answer too."""
         own = next((self.labels.heads[name] for name in head.names if name in self.labels.heads), None)
         labels = self.labels if own is None else own
         if head.single and len(labels) == 2:
@@ -287,7 +288,7 @@ class Network:
         """The blob that takes the image.
 
         Raises:
-            InputError: several could.
+            InputError: There are several candidates.
         """
         return image_input(self.message, self.image)[0]
 
@@ -312,7 +313,7 @@ class Network:
 
     @property
     def pictures(self) -> Preprocess | None:
-        """How images get in; None where the input has other channels than an image, or other axes."""
+        """The preprocessing; None if the input has other channels or axes than an image."""
         return self.colours if len(self.shape) == 3 else None
 
     @property
@@ -332,13 +333,13 @@ class Network:
         return net
 
     def beside(self, net: NetParameter, made: Mapping[str, str] | None = None) -> dict[str, Array]:
-        """Blob -> what the inputs beside the image hold in `net`, which was made of this one.
+        """Return the values of the inputs besides the image in `net`, which was made of this network.
 
-        Those without a value hold their default, and a CaffeVizWarning says so. `made` has the names of
-        inputs in `net`, where they have others.
+        Inputs without a value get their default, with a CaffeVizWarning. `made` maps inputs to their names in
+        `net`, if these differ.
 
         Raises:
-            InputError: a value does not fit.
+            InputError: A value does not fit.
         """
         names = [name for name in input_shapes(self.message.layer) if name != self.data]
         found = held(net, names, self.input_values, made or {})
@@ -354,21 +355,21 @@ class Network:
 
     @property
     def inputs_digest(self) -> str:
-        """Tells networks apart by which input takes the image, and by what those beside it hold."""
+        """Distinguishes networks by which input takes the image, and by the values of the others."""
         digest = hashlib.sha256(self.data.encode())
         for name, array in sorted(self.beside(self.message).items()):
             digest.update(repr((name, array.shape)).encode() + array.tobytes())
         return digest.hexdigest()
 
     def taking(self, images: Any) -> tuple[Network, list[Any]]:
-        """The images in `images`, and the network with what is given there for its inputs by name.
+        """Return the images in `images`, and the network with the values given there for its inputs by name.
 
-        `images` is one, or several: files and arrays, texts NAME=FILE, or a mapping NAME -> file or array. If
-        all are given by name, the first that could be the image is. What is for an input that this part of
-        the network does not need is left out.
+        `images` is one or several of: files and arrays, texts NAME=FILE, or a mapping of names to files or
+        arrays. If all are given by name, the first one that could be the image is the image. Values for
+        inputs that this part of the network does not need are ignored.
 
         Raises:
-            InputError: two values for an input that is not the image; a value does not fit its input.
+            InputError: Two values for an input that is not the image, or a value that does not fit.
         """
         plain, named = self._named(images)
         names = dict.fromkeys(name for name, _ in named)
@@ -396,10 +397,10 @@ class Network:
         return self.like(taken), ImageCollection.of(*found, root=root)
 
     def holding(self, inputs: Any) -> Network:
-        """The network with what is given for inputs by name, as of `taking`; none of it is the image.
+        """Return the network with values for inputs by name, as for `taking`; none of them is the image.
 
         Raises:
-            InputError: as `taking`, or something has no name.
+            InputError: As `taking`, or a value has no name.
         """
         plain, named = self._named(inputs)
         if plain:
@@ -457,7 +458,7 @@ class Network:
         return how.to_caffe(load_image(given), (shape[1], shape[2], shape[3]))
 
     def like(self, part: Network) -> Network:
-        """This network with what a part of it knows of its inputs."""
+        """Return this network with what a part of it knows about its inputs."""
         return self._like(image=part.image, input_values=part.input_values)
 
     def _like(self, **changes: Any) -> Network:
@@ -470,14 +471,15 @@ class Network:
     def pixels(
         self, image: PathLike | Array, size: tuple[int, int] | None = None, *, name: str = ""
     ) -> Array:
-        """(C, H, W) in units of the input, H and W of the net or `size`; (C, rows, H, W) of several rows.
+        """Return an image in units of the input, (C, H, W), or (C, rows, H, W) of several rows.
 
-        `image` is the file of an image or an array .npy, or an array. One of the shape of the input is the
-        blob; others are images: (h, w, 3) RGB or (h, w) grey, bytes or in 0..1. Where an image takes several
-        rows of the input, a single one stands in all of them. Errors call it `name`, by default the file.
+        H and W are the net's own or `size`. `image` is the path of an image or a .npy, or an array. An array
+        of the input's shape is the blob itself; others are images, (h, w, 3) RGB or (h, w) grey, as bytes or
+        in 0..1. If an image takes several rows of the input, a single one is repeated. Errors call it `name`,
+        by default the file.
 
         Raises:
-            InputError: the file or the shape is none of these.
+            InputError: The file cannot be read, or has none of these shapes.
         """
         rows, blob = self.batch_layout.rows, self.geometry.blobs[self.data]
         shape = (*blob[1:2], *(size or blob[2:]))

@@ -110,9 +110,9 @@ def _bytes(rgb: Any) -> Bytes:
 
 
 def seeing_all(network: Network) -> Network:
-    """`network`, whose images are warped to the whole input where nothing is said of how they get in.
+    """Return `network` so that images are warped to the whole input, unless a preprocessing is given.
 
-    CaffeNet's centre crop would hide what is at the border.
+    CaffeNet's centre crop would hide the border.
     """
     given = network.preprocess
     if given != Preprocess() or given.source not in ("", NOTHING):

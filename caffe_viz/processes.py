@@ -103,9 +103,9 @@ def send(stream: IO[bytes], value: Any) -> None:
 
 
 def pipes() -> tuple[IO[bytes], IO[bytes]]:
-    """For a worker's main(): where values come from, and where they go. Ctrl-C is the parent's affair.
+    """Return a worker's streams of values in and out, for its main(). Ctrl-C is handled by the parent.
 
-    What libraries print gets into the log, not between the values, and they find no input.
+    What libraries print goes to the log, not between the values, and they get no input.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     values, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")

@@ -24,7 +24,7 @@ SAVE_EVERY = 5.0  # seconds
 
 
 def identity(part: Network, collection: ImageCollection, runner: Runner) -> dict[str, Any]:
-    """What decides the numbers of a run, as JSON has it; the names are those that an error says."""
+    """Return what determines the numbers of a run, for JSON; errors use these names."""
     net = part.message.SerializeToString(deterministic=True)
     how = part.preprocess
     return {
@@ -38,19 +38,19 @@ def identity(part: Network, collection: ImageCollection, runner: Runner) -> dict
 
 
 def need_same(key: Mapping[str, Any], found: Mapping[str, Any], what: str) -> None:
-    """Raises InputError if `found`, the key that `what` was saved with, is another; says in what."""
+    """Raise InputError if `found`, the key with which `what` was saved, differs; says in what."""
     others = [name for name in key if json.loads(json.dumps(key[name])) != found.get(name)]
     if others:
         raise InputError(f"{what} with other {', '.join(others)}: {ADVICE}.")
 
 
 class RunLock:
-    """That no other run is at `what`, until `release` or the end of the process; `file` is held meanwhile.
+    """Makes sure that no other run works on `what` until `release` or the end of the process; holds `file`.
 
-    Where the file system has no locks, as an old NFS, nothing is claimed.
+    If the file system has no locks, like an old NFS, nothing is locked.
 
     Raises:
-        RunError: another run is at it, or `file` cannot be written.
+        RunError: Another run works on it, or `file` cannot be written.
     """
 
     def __init__(self, file: Path, what: str | Path) -> None:

@@ -19,7 +19,7 @@ def _folder(name: str) -> Path:
 
 
 def names() -> list[str]:
-    """Of the networks."""
+    """Return the names of the shipped networks."""
     return sorted(path.parent.name for path in _folder("prototxt").glob("*/deploy.prototxt"))
 
 
@@ -67,7 +67,7 @@ def weights(given: Given) -> Given | Path:
 
 
 def name_of(prototxt: object, weights: object) -> str | None:
-    """The name that stands for these two files, if one does."""
+    """Return the name that stands for these two files, if there is one."""
     name = Path(prototxt).parent.name if isinstance(prototxt, str | Path) else ""
     return name if name in names() and files(name) == (prototxt, weights) else None
 

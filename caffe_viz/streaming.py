@@ -200,7 +200,7 @@ class OnImages:
 
     @cached_property
     def part(self) -> Network:
-        """What of the network makes the blobs."""
+        """The part of the network that makes the blobs."""
         return self.network.part(*self.blobs)
 
     @cached_property

@@ -31,9 +31,9 @@ def vis_square(images: ArrayLike, *, padding: int = 1) -> Floats:
 
 
 def grid(tiles: Floats, rows: int, columns: int, *, padding: tuple[int, int]) -> Floats:
-    """(N, H, W, ...) in 0..1 -> one picture of rows x columns tiles, filled line by line; the rest is white.
+    """Arrange (N, H, W, ...) in 0..1 as rows x columns tiles, filled line by line; the rest is white.
 
-    `padding` is the (vertical, horizontal) number of white pixels between tiles; none is around them.
+    `padding` is the (vertical, horizontal) number of white pixels between tiles; there are none around them.
     """
     down, across = padding
     _, height, width, *channels = tiles.shape
@@ -72,10 +72,10 @@ def tile_array(images: ArrayLike) -> NDArray[Any]:
 
 
 def finite(values: ArrayLike, name: str) -> NDArray[Any]:
-    """`values` as a real array without NaN and infinity; `name` is what the error calls them.
+    """Return `values` as a real array without NaN and infinity; errors call them `name`.
 
     Raises:
-        InputError: how many values are not finite, or that they are no numbers.
+        InputError: Some values are not finite, or they are not numbers.
     """
     array = np.asarray(values)
     if array.dtype.kind not in "biuf":

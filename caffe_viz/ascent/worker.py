@@ -38,8 +38,7 @@ Batch = tuple[int, ...]  # indices of goals
 class Job:
     """What every batch has in common; `auxiliaries` are those of the octaves, small ones first.
 
-    `beside` are the values of inputs beside the image; `layers` and `permits` are what layer types of one's
-    own need.
+    `beside` are the values of inputs besides the image; `layers` and `permits` are for custom layer types.
     """
 
     auxiliaries: tuple[Auxiliary, ...]
@@ -107,7 +106,7 @@ def main() -> None:
 
 
 def climbs(job: Job) -> Callable[[Batch], Climb]:
-    """What makes the climb of each batch; nets are loaded once for all."""
+    """Return the function that starts the climb of a batch; nets are loaded once for all."""
 
     @cache
     def loaded(octave: int) -> Any:
@@ -132,9 +131,9 @@ def _serve(orders: IO[bytes], answers: IO[bytes]) -> None:
 
 
 def progress(job: Job, batch: Batch, climb: Climb, *, watched: bool = False) -> Iterator[BatchProgress]:
-    """What a worker tells of a climb: how far it is now and then, its frames, at the end what it made.
+    """Yield what a worker reports about a climb: progress now and then, frames, and the result at the end.
 
-    Of a climb that is `watched`, each report has what it made so far.
+    If the climb is `watched`, each report includes the images so far.
     """
     reported, every = time.monotonic(), SHOW_EVERY if watched else REPORT_EVERY
     for done in climb:

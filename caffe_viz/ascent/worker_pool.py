@@ -21,7 +21,7 @@ PROGRAM = "caffe_viz.ascent.worker"
 
 @dataclass
 class WorkerPool:
-    """Up to `jobs` workers on one job; a context manager, at the end of which none is left."""
+    """Up to `jobs` worker processes for one job; a context manager that ends all of them."""
 
     job: Job
     jobs: int
@@ -65,7 +65,7 @@ class WorkerPool:
                 yield self._died(batch, answer.reason, waiting)
 
     def stop(self) -> Iterator[BatchProgress]:
-        """What the workers have so far, which then end; those that take too long are left out."""
+        """Stop the workers and return what they have so far; those that take too long are left out."""
         for worker in self._workers:
             worker.terminate()
         waiting, until = set(self._workers), time.monotonic() + STOP_WAIT

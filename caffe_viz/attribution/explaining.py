@@ -27,9 +27,9 @@ from caffe_viz.probe import Probe
 
 @dataclass(frozen=True)
 class Explain:
-    """Each of `targets` in one image by some methods; found is an Attribution for each (number, method).
+    """Explain `targets` in one image by some methods; results are an Attribution for each (number, method).
 
-    Of methods that need not fit the net (`lenient`) it is the reason why not, as text.
+    For a method that need not fit the net (`lenient`), the result may be the reason why not, as text.
     """
 
     number: int
@@ -75,14 +75,14 @@ def explained(
     on_progress: Callable[[float], None] = lambda share: None,
     on_note: Callable[[str], None] = lambda note: None,
 ) -> tuple[tuple[Attribution, ...], tuple[tuple[str, str], ...]]:
-    """An Attribution for each method, as of `attribute`, and the methods that do not fit, with the reason.
+    """Return an Attribution for each method, like `attribute`, and the methods that do not fit, with reasons.
 
-    None takes all methods that fit the net. Every image is asked about by itself, so that its maps depend
-    neither on those beside it nor on who asks: this process, or the workers of a `cluster`, a dask client.
-    `on_progress` is told the share that is done, `on_note` that a worker died.
+    None takes all methods that fit the net. Every image is explained by itself, so its maps depend neither on
+    other images nor on where it is done: in this process, or by the workers of a `cluster`, a dask client.
+    `on_progress` is told the share that is done, `on_note` when a worker has died.
 
     Raises:
-        InputError: an image that cannot be used, no such method, target or layer, or a named method does not
+        InputError: An image that cannot be used, no such method, target or layer, or a named method does not
             fit the net.
     """
     lenient = methods is None

@@ -24,17 +24,17 @@ LOOKED = 16  # images that a process looks at in one go
 
 
 class QueryProgress(NamedTuple):
-    """How much of what `key` stands for is done."""
+    """The progress of the query `key`."""
 
     key: Hashable
     share: float
 
 
 class QueryResults(dict[Hashable, Any]):
-    """Results by what they stand for, such as the number of an image; each is found once."""
+    """Results by key, such as the number of an image; each is found once."""
 
     def take(self, other: QueryResults) -> QueryResults:
-        """Those of another one too; raises ValueError if both have the same: it would count twice."""
+        """Add other results. Raises ValueError if both have the same key, which would count twice."""
         if both := self.keys() & other.keys():
             raise ValueError(f"{both.pop()} is in both")
         self.update(other)
@@ -49,7 +49,7 @@ class Query(Protocol):
 
 
 def told(key: Hashable, work: steps.Steps[T]) -> Generator[QueryProgress, None, T | None]:
-    """Shares of what `key` stands for; returns what was made, None if this process was asked to stop."""
+    """Yield the progress of `key`; returns the result, or None if this process was asked to stop."""
     with closing(work):
         run = steps.SteppedRun(work)
         for share in run:
@@ -67,10 +67,10 @@ class NamedImage:
     image: ImageCollection | Array
 
     def pixels(self, probe: Probe) -> Array:
-        """(C, H, W) in units of the input, as of `Network.pixels`.
+        """Return (C, H, W) in units of the input, like `Network.pixels`.
 
         Raises:
-            InputError: it cannot be read, does not fit, or is not finite.
+            InputError: It cannot be read, does not fit, or is not finite.
         """
         image = self.image.load(0) if isinstance(self.image, ImageCollection) else self.image
         pixels = probe.network.pixels(image, name=self.name)
@@ -97,10 +97,10 @@ class NetQueries:
         return Probe(part if self.net is None else self.net, part)
 
     def run(self, cluster: Any = None) -> Execution[Query, QueryProgress | QueryResults]:
-        """Who asks: this process, or the workers of a dask client, on the same engine.
+        """Return who answers: this process, or the workers of a dask client, on the same engine.
 
         Raises:
-            InputError: it is no such client.
+            InputError: It is not such a client.
         """
         if cluster is None:
             return InProcess(self)
@@ -141,9 +141,9 @@ def collected(
     *,
     keep: bool = False,
 ) -> QueryResults:
-    """What the questions find, `count` results in all; told are the share that is done, and who died.
+    """Return the results of the queries, `count` in all; report the share that is done, and worker deaths.
 
-    With `keep`, Ctrl-C returns those that are there, if any is.
+    With `keep`, Ctrl-C returns the results so far, if there are any.
     """
     found, begun, most = QueryResults(), dict[Hashable, float](), 0.0
     reports: Any = run.run(questions)
@@ -169,7 +169,7 @@ def collected(
 
 @dataclass(frozen=True)
 class LikeliestClasses:
-    """Which is the `likeliest` class of each image, if that is asked; and whether they can be read at all."""
+    """Find the most likely class of each image, if that is asked, and check that all can be read."""
 
     first: int
     images: tuple[NamedImage, ...]
@@ -192,12 +192,12 @@ def looked_at(
     on_share: Callable[[float], None],
     on_note: Callable[[str], None],
 ) -> list[Sequence[int | str]]:
-    """The targets of each image: those given, or its likeliest class.
+    """Return the targets of each image: the given ones, or its most likely class.
 
-    Each image is read once here, before any long work: what cannot be read is said at once.
+    Each image is read once here, before any long work, so that errors come at once.
 
     Raises:
-        InputError: an image that cannot be read, or does not fit.
+        InputError: An image that cannot be read, or does not fit.
     """
     pieces = (
         LikeliestClasses(first, tuple(images[first : first + LOOKED]), targets is None)

@@ -20,10 +20,10 @@ FOLDERS, LISTED = "the folders", "the labels of the list"
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """The number of the class of each image of a collection, in the answer `head`; `names` are of its
-    classes.
+    """The class number of each image of a collection, in the answer `head`; `names` are the class names.
 
-    The one unit of a sigmoid has two: what it stands for is class 1. `said_by` is where the truth is from.
+    The one unit of a sigmoid has two classes: what it detects is class 1. `said_by` is the source of the
+    truth.
     """
 
     head: Head
@@ -44,13 +44,13 @@ class GroundTruth:
 def truth_of(
     network: Network, heads: Sequence[Head], collection: ImageCollection
 ) -> tuple[GroundTruth | None, str]:
-    """The truth about a collection where it is known, and else a doubt in words, or "".
+    """Return the true classes of a collection if they are known, and otherwise a warning, or "".
 
-    It is where a list says it, or where every image is in a folder that is called as a class of one of the
-    `heads`: by a name, a WordNet number, or its number. A doubt is where some folders are, but not all.
+    They are known if a list has them, or if every image is in a folder named after a class of one of the
+    `heads`: by a name, a WordNet number, or its number. The warning says that some folders are, but not all.
 
     Raises:
-        InputError: a list has labels that are no classes.
+        InputError: A list has labels that are not classes.
     """
     listed = [entry.told for entry in collection.entries]
     if any(listed):

@@ -22,10 +22,10 @@ def write_hdf5(tensors: Tensors, path: Path) -> None:
 
 
 def read_hdf5(path: Path, net: NetParameter | None) -> Tensors:
-    """Of Caffe's own files too, which have no prototxt.
+    """Read HDF5, also Caffe's own files, which have no prototxt.
 
     Raises:
-        InputError: it holds no weights of Caffe, or is damaged.
+        InputError: It holds no weights of Caffe, or is damaged.
     """
     if net is None:
         with hdf5_opened(path) as file:

@@ -47,10 +47,10 @@ def _numbers(values: NDArray[np.float32]) -> str:
 
 
 def read_json(path: Path, net: NetParameter | None) -> Tensors:
-    """All values are in memory.
+    """Read JSON; all values are in memory.
 
     Raises:
-        InputError: it is no such JSON.
+        InputError: It is not JSON of weights.
     """
     try:
         found = json.loads(path.read_bytes())

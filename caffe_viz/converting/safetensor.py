@@ -34,10 +34,10 @@ def write_safetensors(tensors: Tensors, path: Path) -> None:
 
 
 def read_safetensors(path: Path, net: NetParameter | None) -> Tensors:
-    """The header alone is read now.
+    """Read safetensors; only the header is read now.
 
     Raises:
-        InputError: it is damaged, or has tensors that are no weights.
+        InputError: It is damaged, or has tensors that are not weights.
     """
     library = _library()
     try:

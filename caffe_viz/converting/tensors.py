@@ -123,10 +123,10 @@ def net_of(text: str | None, path: Path) -> NetParameter | None:
 
 
 def of_caffe(path: Path, net: NetParameter | None) -> Tensors:
-    """Those of a caffemodel of any age, or of HDF5.
+    """Read the weights of a caffemodel of any age, or of HDF5.
 
     Raises:
-        InputError: it is neither.
+        InputError: It is neither.
     """
     layers = stored_layers(path, net)
     known = net or _net_in(path)

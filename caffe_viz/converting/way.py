@@ -18,10 +18,10 @@ PART = 2**20  # values that are compared at a time
 
 @dataclass(frozen=True)
 class Converted:
-    """What was written; `complete`: the layers of the net too.
+    """What was written; `complete` says whether the layers of the net were written too.
 
-    `difference` is the largest between a weight before and after the way there and back, `where` the blob
-    that has it, "" if all are exact, `largest` the largest weight of that blob.
+    `difference` is the largest between a weight before and after converting there and back, `where` its blob,
+    or "" if all are exact, and `largest` the largest weight of that blob.
     """
 
     path: Path
@@ -38,10 +38,10 @@ class Converted:
 def convert(
     weights: Path, output: Path, to: str | None = None, net: NetParameter | None = None, *, half: bool = False
 ) -> Converted:
-    """Write `weights`, of any format, to `output`, and compare what can be read of it again.
+    """Write `weights`, of any format, to `output`, and compare them with what can be read from it.
 
     Raises:
-        InputError: `weights` cannot be read, `to` is no format, or it cannot hold them.
+        InputError: `weights` cannot be read, `to` is not a format, or it cannot hold them.
         RunError: `output` cannot be written, or a library that a format needs is not installed.
     """
     form = format_of(output, to)

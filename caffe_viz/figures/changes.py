@@ -27,12 +27,12 @@ ROUNDING = 1e-6  # of the scale: no more is shown of a difference than float32 h
 def change_bars(
     names: Sequence[str], values: Sequence[float | None], notes: Sequence[str], title: str = ""
 ) -> Picture:
-    """One row for each layer: its name, a bar as long as its value, a note; None: the note alone.
+    """Draw one row for each layer: its name, a bar as long as its value, a note; None means only the note.
 
-    Of more than 80 layers the 80 of largest values are shown, in their order.
+    With more than 80 layers, the 80 with the largest values are shown, in their order.
 
     Raises:
-        InputError: nothing to draw, or lists of different lengths.
+        InputError: Nothing to draw, or lists of different lengths.
     """
     if not names or not len(names) == len(values) == len(notes):
         given = f"{len(names)} names, {len(values)} values, {len(notes)} notes"

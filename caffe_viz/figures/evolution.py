@@ -117,10 +117,10 @@ def layer_curves(
 def training_curves(
     losses: tuple[ArrayLike, ArrayLike], scores: Sequence[tuple[str, ArrayLike, ArrayLike]]
 ) -> Picture:
-    """The loss of each iteration, pale, with its running mean, and below it scores (name, x, values).
+    """Draw the loss of each iteration, pale, with its running mean, and below it scores (name, x, values).
 
     Raises:
-        InputError: there is no loss.
+        InputError: There is no loss.
     """
     x, loss = (np.asarray(part, np.float64) for part in losses)
     if not np.isfinite(loss).any():

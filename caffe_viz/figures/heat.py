@@ -24,12 +24,12 @@ LINE, MARGIN = 14, 8
 
 
 def heat(values: ArrayLike, colours: str = COLOURS[0]) -> Floats:
-    """(H, W) -> RGB (H, W, 3) in 0..1, from 0 to the largest but 0.5 % of the values; negative ones are 0.
+    """Colour a map (H, W) as RGB (H, W, 3) in 0..1; the top 0.5 % of values are clipped, negative ones are 0.
 
-    Of a volume (D, H, W) its slices beside each other.
+    The slices of a volume (D, H, W) are drawn side by side.
 
     Raises:
-        InputError: another rank, values that are not finite, unknown colours.
+        InputError: Another rank, values that are not finite, or unknown colours.
     """
     array = np.asarray(values)
     if array.ndim != 3:

@@ -35,10 +35,10 @@ def draw_input(image: Floats, colours: Preprocess | None, toned: Callable[[Float
 
 
 def channels(values: Floats) -> Floats:
-    """(C, ..) in 0..1 -> RGB (h, w, 3) in grey: one tile for each channel, small ones enlarged.
+    """Draw (C, ..) in 0..1 in grey, as RGB (h, w, 3): a tile for each channel, small ones enlarged.
 
-    Of planes (C, H, W) the channels are tiles, of volumes (C, D, H, W) rows of slices; a sequence (C, T) is
-    one tile with a line for each channel.
+    The channels of planes (C, H, W) are tiles, those of volumes (C, D, H, W) rows of slices; a sequence (C,
+    T) is one tile with a line for each channel.
     """
     array = np.asarray(values, np.float32)
     if array.ndim == 2:

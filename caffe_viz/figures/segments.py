@@ -29,10 +29,10 @@ class Entry(NamedTuple):
 
 
 def class_map(labels: ArrayLike, colours: Floats) -> Floats:
-    """Numbers of classes (h, w) -> RGB (h, w, 3) by `colours` (K, 3); numbers beyond K are white.
+    """Colour class numbers (h, w) as RGB (h, w, 3) by `colours` (K, 3); numbers beyond K are white.
 
     Raises:
-        InputError: `labels` are no whole numbers (h, w).
+        InputError: `labels` are not whole numbers (h, w).
     """
     numbers = _numbers(labels)
     known = numbers < len(colours)
@@ -40,12 +40,13 @@ def class_map(labels: ArrayLike, colours: Floats) -> Floats:
 
 
 def class_map_over(rgb: ArrayLike, labels: ArrayLike, colours: Floats, clear: Sequence[int] = ()) -> Floats:
-    """The map over its image (h, w, 3) RGB, with white lines between classes.
+    """Draw the map over its image (h, w, 3) RGB, with white lines between classes.
 
-    Of classes `clear`, such as a background, the image shows as it is; without a class it is faded.
+    Where a class is in `clear`, such as a background, the image is shown as it is; without a class it is
+    faded.
 
     Raises:
-        InputError: as `class_map`; image and map of different sizes.
+        InputError: As `class_map`; or image and map of different sizes.
     """
     image, numbers = display_rgb(rgb), _numbers(labels)
     if image.shape[:2] != numbers.shape:

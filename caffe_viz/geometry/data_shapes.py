@@ -68,7 +68,7 @@ def brings_data(layer: LayerParameter) -> bool:
 
 
 def told(layer: LayerParameter, mean: Shape = ()) -> DataShapes:
-    """What a data layer gives, by its own file and the shape (.., C, H, W) of its `mean` file if known."""
+    """Return the shapes of a data layer, from its own file and the shape (.., C, H, W) of its `mean` file."""
     facts = _facts(layer)
     batch = _number(facts, "batch_size") or _number(facts, "dim") or 1
     image, remark = _image(layer, facts, batch, mean)

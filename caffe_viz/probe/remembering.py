@@ -10,7 +10,7 @@ from caffe_viz.probe.probe import Probe
 
 
 class RememberingProbe(Probe):
-    """Of the image that it was asked about last, it computes nothing twice; its parameters must stay."""
+    """A probe that computes nothing twice for the last image; its parameters must not change."""
 
     def _made_passes(self, layer: str) -> Any:
         if self.engine == "torch":

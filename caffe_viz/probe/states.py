@@ -8,7 +8,7 @@ ACTIVATION_TYPES = ("ReLU", "PReLU", "ELU", "ReLU6", "Sigmoid", "TanH", "BNLL")
 
 
 def relu_state(net: NetParameter, blob: str) -> str:
-    """What `blob` holds after a full forward: "post-ReLU (relu1, in place)", "pre-ReLU (..)" or ""."""
+    """Return what `blob` holds after a full forward: "post-ReLU (relu1, in place)", "pre-ReLU (..)" or ""."""
     for layer in reversed(net.layer):
         if layer.type in ACTIVATION_TYPES and blob in layer.top:
             return f"post-{layer.type} ({layer.name}{', in place' if blob in layer.bottom else ''})"

@@ -21,11 +21,11 @@ DIVISORS = {"step": "stepsize", "poly": "max_iter"}
 
 
 def check_solver(solver: SolverParameter, kind: str, name: str = "the solver") -> None:
-    """Look at the settings for a solver of type `kind`; `name` of the file stands in the errors.
+    """Check the settings of a solver of type `kind`; errors call the file `name`.
 
     Raises:
         InputError: Caffe would abort.
-        RunError: snapshots are asked for where nothing can be written.
+        RunError: Snapshots are wanted where nothing can be written.
     """
     for problem in _problems(solver, kind):
         raise InputError(f"{name}: {problem}")

@@ -22,10 +22,10 @@ NONE = -1  # the image of a place that no image has taken yet
 
 @dataclass(frozen=True)
 class TopK:
-    """The K highest `values` (K, F) of F filters in the images that are `done`, best first, one of an image.
+    """The K highest `values` (K, F) of F filters in the images that are `done`, best first, one per image.
 
     `images` (K, F) are their numbers, `units` (K, F) the places in the map, counted row by row; of equal
-    values the earlier image and place stand first. `lowest` is the lowest activation anywhere.
+    values the earlier image and place come first. `lowest` is the lowest activation anywhere.
     """
 
     values: NDArray[np.float32]
@@ -44,7 +44,7 @@ class TopK:
 
     @classmethod
     def of(cls, count: int, batch: Batch, activations: NDArray[np.float32]) -> TopK:
-        """Of the images of a batch alone, by their `activations` (n, F, S), S units in a map."""
+        """Return those of one batch, from its `activations` (n, F, S), with S units in a map."""
         none = cls.empty(count, activations.shape[1])
         if not batch.numbers:
             return replace(none, done=batch.covered, failed=batch.failed)
@@ -84,10 +84,10 @@ class TopK:
 
     @classmethod
     def load(cls, path: str | Path, key: Mapping[str, object]) -> TopK:
-        """What `save` wrote.
+        """Read what `save` wrote.
 
         Raises:
-            InputError: it cannot be read, or its key is another; says in what.
+            InputError: It cannot be read, or its key differs; says in what.
         """
         try:
             with np.load(path, allow_pickle=False) as saved:

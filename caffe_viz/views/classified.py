@@ -155,7 +155,7 @@ def described(network: Network, oversample: bool = False) -> str:
 
 
 def in_words(given: Preprocess, size: tuple[int, int] = (0, 0), oversample: bool = False) -> str:
-    """How images get into an input of `size` (H, W), and where that is said; 0: the size is not known."""
+    """Describe how images get into an input of `size` (H, W), and where that is said; 0: unknown size."""
     source = f" ({given.source})" if given.source else ""
     own = " x ".join(map(str, size)) if all(size) else "the input"
     warped = own if given.resize is None else f"{given.resize} x {given.resize}"

@@ -42,9 +42,9 @@ class Shrinking:
 
 
 def colours(collection: ImageCollection, cluster: Any = None) -> tuple[tuple[float, ...], ...] | None:
-    """Those of up to 256 photographs, evenly chosen, as of `colours_of`; None where there are none.
+    """Return the `colours_of` up to 256 photographs, evenly chosen; None if there are none.
 
-    The workers of a `cluster`, a client of dask, read them.
+    The workers of a `cluster`, a dask client, read them.
     """
     step = -(-len(collection) // PHOTOS)
     few = list(cut(collection, (range(n, n + 1) for n in range(0, len(collection), step))))

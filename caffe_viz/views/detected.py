@@ -100,10 +100,10 @@ def detect(
 
 
 def over(one: Detected) -> Picture:
-    """The image with its surest 100 boxes, the surest in front.
+    """Draw the image with its 100 highest-scoring boxes, the highest in front.
 
     Raises:
-        InputError: it failed, or the input is no picture.
+        InputError: It failed, or the input is not a picture.
     """
     if one.failed or one.rgb is None:
         raise InputError(one.failed or f"{one.image}: the input of the net is not a picture.")
@@ -116,7 +116,7 @@ def over(one: Detected) -> Picture:
 
 
 def save_detected(one: Detected, folder: PathLike, stem: str) -> list[Path]:
-    """Write the image with its boxes as STEM_boxes.png; nothing of one that failed or is no picture."""
+    """Write the image with its boxes as STEM_boxes.png, unless it failed or is not a picture."""
     if one.failed or one.rgb is None:
         return []
     path = Path(folder) / f"{stem}_boxes.png"

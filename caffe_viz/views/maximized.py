@@ -261,10 +261,10 @@ def climbing_of(
     inputs: Any = (),
     **options: Any,
 ) -> tuple[Network, RunningAscent]:
-    """The part of a network, which is checked, that is climbed, and its ascent made ready; as of `maximize`.
+    """Prepare the ascent of `maximize`: the part of a checked network that is climbed, and its ascent.
 
     Raises:
-        InputError: as `ascend`.
+        InputError: As `ascend`.
     """
     network = climbed(whole, layer, inputs)
     if isinstance(layer, Objective):

@@ -33,10 +33,10 @@ def read_objective(net: Any, text: str) -> Objective:
 
 
 def climbed(network: Network, layer: str | Objective, inputs: Any = ()) -> Network:
-    """The part of `network` that makes a layer or an objective, with values of `inputs` beside its image.
+    """Return the part of `network` that makes a layer or an objective, with values of `inputs`.
 
     Raises:
-        InputError: no such layer; or as `Network.holding`.
+        InputError: No such layer; or as `Network.holding`.
     """
     names = [layer] if isinstance(layer, str) else [leaf.layer for leaf in leaves(layer)]
     tops = [network.geometry.layer(name).tops[:1] for name in dict.fromkeys(names)]
