@@ -29,12 +29,12 @@ def write_whole(path: str | Path, data: bytes) -> None:
 
 @contextmanager
 def whole(path: str | Path, folder: Path | None = None) -> Iterator[Path]:
-    """Where to write a file, or a folder, that gets the name `path` at the end; missing folders are made.
+    """Yield where to write a file or folder, which is renamed to `path` at the end; folders are created.
 
     That is in `folder`, by default the one of `path`; both must be on one disk.
 
     Raises:
-        RunError: it cannot be written; what was there before is still there.
+        RunError: It cannot be written; an old file is kept.
     """
     path = Path(path)
     # Not tempfile's: its files are for the owner alone, and stay so when they are renamed.

@@ -318,12 +318,12 @@ class Network:
 
     @property
     def colours(self) -> Preprocess | None:
-        """How colours get in, of an image or of the frames of a volume (C, D, H, W); None where none do."""
+        """The preprocessing of an image, or of frames of a volume (C, D, H, W); None without colours."""
         fits = self.shape[0] == self.preprocess.channels and self.batch_layout.rows == 1
         return self.preprocess if fits and len(self.shape) in (3, 4) else None
 
     def load(self) -> Any:
-        """A `caffe.Net` for one image, or for as many as the net takes; other inputs hold what they shall."""
+        """Load a `caffe.Net` for one image, or as many as the net takes; other inputs get their values."""
         self.check()
         weights = None if self.weights is None else self.trained
         message = with_batch(self.message, self._axis)

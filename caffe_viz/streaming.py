@@ -258,7 +258,7 @@ class Batched(OnImages):
 def reports(
     work: Any, collection: ImageCollection, done: Ranges, cluster: Cluster | None, bytes_of_one: int = 1
 ) -> Iterator[Any]:
-    """What `work` finds in the images that are not `done`: here in order, on a cluster in any.
+    """Yield the results of `work` on images that are not `done`: in order, on a cluster in any order.
 
     A piece has results of `bytes_of_one` for each image.
     """

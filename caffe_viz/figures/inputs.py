@@ -64,9 +64,9 @@ def frames(rgb: Floats) -> Floats:
 
 
 def bars(values: Floats) -> Floats:
-    """A vector (K,) -> RGB (h, w, 3): a bar for each value, up or down from 0, the largest half the height.
+    """Draw a vector (K,) as RGB (h, w, 3): bars up or down from 0; the largest is half the height.
 
-    Of more values than there are pixels, a bar reaches from the lowest to the highest of its neighbours.
+    If there are more values than pixels, a bar spans its neighbours from the lowest to the highest.
     """
     vector = np.asarray(values, np.float32).ravel()
     parts = np.array_split(vector, min(len(vector), LONGEST))

@@ -46,12 +46,12 @@ def climbed(network: Network, layer: str | Objective, inputs: Any = ()) -> Netwo
 def with_photographs(
     network: Network, objective: Objective, size: tuple[int, int] | None = None
 ) -> Objective:
-    """The objective with arrays in place of paths: photographs are cut to the net's input, or to `size`.
+    """Return the objective with arrays for paths: photographs are cropped to the net's input, or `size`.
 
-    Nothing is run where there are no photographs.
+    Nothing is run if there are no photographs.
 
     Raises:
-        InputError: a file cannot be read, or there are photographs and the network has no weights.
+        InputError: A file cannot be read, or there are photographs and the network has no weights.
     """
     vectors = {
         str(leaf.toward) for leaf in leaves(objective) if isinstance(leaf, Direction) and not leaf.away
