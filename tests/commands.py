@@ -6,10 +6,14 @@ import io
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
+from functools import cache
 
 import pytest
+import typer.main
 
 from caffe_viz.cli import main
+
+BUILT = cache(typer.main.get_command)  # of all commands and options, which takes longer than many of them
 
 
 def here(*arguments: object) -> str:
@@ -31,6 +35,7 @@ def ran(*arguments: object) -> tuple[object, str, str]:
     out, said = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(said):
         patch.setattr(sys, "argv", ["caffe-viz", *map(str, arguments)])
+        patch.setattr(typer.main, "get_command", BUILT)
         with pytest.raises(SystemExit) as end:
             main()
     return end.value.code, out.getvalue(), said.getvalue()
