@@ -1,25 +1,35 @@
 #!/usr/bin/env python3
-"""The main job on the network and the photograph that the project ships; pictures go to out/."""
+"""The main commands on the network and the photograph that come with the project; pictures go to out/."""
 
 from __future__ import annotations
 
+import os
 import shlex
-import subprocess
 import sys
 import time
 from pathlib import Path
 
+from caffe_viz.cli import main as run
+
 ROOT = Path(__file__).resolve().parent.parent
-NET = "prototxt/caffenet_cifar10/deploy.prototxt prototxt/caffenet_cifar10/caffenet_cifar10.caffemodel"
-CAT, RECORD = "examples/cat.png", "examples/caffenet_cifar10.record"
-COMMANDS = (
-    f"shapes {NET}",
-    f"weights {NET} --layer conv1 --layer conv2",
-    f"activations {NET} --image {CAT}",
-    f"gradient {NET} --image {CAT} --blob data --blob conv1",
-    f"ascend {NET} --layer conv3 --filters 0:96:4",
-    f"ascend {NET} --layer fc8 --steps 128",
-    f"report {NET} --image {CAT} --record {RECORD} --budget 25",
+NET, CAT = "caffenet_cifar10", "examples/cat.png"
+# What to do, what to look at, in the order of how soon there is something to see.
+STEPS = (
+    (
+        f"activations {NET} --image {CAT}",
+        "What the network answers stands above; out/conv1_activations.png: what it sees.",
+    ),
+    (
+        f"ascend {NET} --layer fc8",
+        "out/fc8_natural_sheet.png: what it takes for each of its ten classes, from noise.",
+    ),
+    (f"weights {NET} --layer conv1 --layer conv2", "out/conv1_weights.png: its first filters."),
+    (
+        f"gradient {NET} --image {CAT} --blob data",
+        "out/data_gradient.png: the pixels on which its answer depends.",
+    ),
+    (f"shapes {NET}", ""),
+    (f"report {NET} --image {CAT} --record examples/caffenet_cifar10.record --budget 40", ""),
 )
 
 
@@ -28,21 +38,31 @@ def program() -> str:
     path = Path(sys.executable).with_name("caffe-viz")
     if not path.exists():
         return "caffe-viz"
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
+
+
+def exit_code(command: str) -> int:
+    """Run a command of caffe-viz in this process: importing torch takes seconds."""
+    sys.argv = ["caffe-viz", *shlex.split(command)]
+    try:
+        run()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
 
 
 def main() -> int:
+    os.chdir(ROOT)
     start = time.monotonic()
-    for command in COMMANDS:
+    for command, look in STEPS:
         minutes, seconds = divmod(int(time.monotonic() - start), 60)
         print(f"\n[{minutes}:{seconds:02d}] caffe-viz {command}", flush=True)
-        code = subprocess.run(
-            [sys.executable, "-m", "caffe_viz.cli", *shlex.split(command)], cwd=ROOT, check=False
-        ).returncode
-        if code:
+        if code := exit_code(command):
             return code
-    print(f"\nThe pictures are in {ROOT / 'out'}; caffenet_cifar10_report.html is the page that shows them.")
-    print(f"To work with the network in a browser: {program()} serve caffenet_cifar10 --example")
+        if look:
+            print(f"-> {look}", flush=True)
+    print(f"\nAll of it on one page: {ROOT / 'out' / f'{NET}_report.html'}")
+    print(f"To work with the network in a browser: {program()} serve {NET} --example")
     return 0
 
 
