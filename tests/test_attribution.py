@@ -752,11 +752,13 @@ def both(networks: Path, shared: Path) -> tuple[list[Probe], np.ndarray]:
     return [on(network, engine) for engine in ("caffe", "torch")], images
 
 
-@pytest.mark.parametrize("layer", ["conv_final", "fire9/concat"])
-def test_engines_agree_on_the_photographs(networks: Path, shared: Path, caffe: Any, layer: str) -> None:
+@pytest.mark.parametrize(("layer", "count"), [("conv_final", 3), ("fire9/concat", 1)])
+def test_engines_agree_on_the_photographs(
+    networks: Path, shared: Path, caffe: Any, layer: str, count: int
+) -> None:
     probes, images = both(networks, shared)
     for method in ("cam", "grad-cam", "grad-cam++", "layer-cam"):
-        made = [attribute(probe, images, None, method, layer).maps for probe in probes]
+        made = [attribute(probe, images[:count], None, method, layer).maps for probe in probes]
         for theirs, mine in zip(*made, strict=True):
             assert apart(theirs, mine) < 1e-4, method
 

@@ -623,10 +623,10 @@ compare(sys.argv[2], sys.argv[3])
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 """
     rng = np.random.default_rng(0)
-    for name, layers, size in (("small", 1, 10), ("a", 10, 2000), ("b", 10, 2000)):
-        net = NetParameter()
+    for name, layers, size in (("small", 1, (10, 10)), ("a", 10, (250, 16000)), ("b", 10, (250, 16000))):
+        net, blob = NetParameter(), make_blob(rng.normal(size=size))
         for k in range(layers):
-            net.layer.add(name=str(k), type="InnerProduct", blobs=[make_blob(rng.normal(size=(size, size)))])
+            net.layer.add(name=str(k), type="InnerProduct", blobs=[blob])
         write_weights(net, tmp_path / name)
     done = subprocess.run(
         [sys.executable, "-c", code, *(tmp_path / x for x in ("small", "a", "b"))],

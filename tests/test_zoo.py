@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
+import fork_server
 import pytest
 
 pytest.importorskip("torch")
@@ -64,7 +64,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, dict[
     (folder / "README.md").write_text(README)
     command = [sys.executable, str(ZOO), str(folder), str(folder / "index.json")]
     command += ["--memory", "1", "--json", str(folder / "out.json"), "--write", str(folder / "README.md")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    done = fork_server.run(command, capture_output=True, text=True, check=True, timeout=300)
     results = {net["file"]: net["results"] for net in json.loads((folder / "out.json").read_text())}
     return done.stdout, results, (folder / "README.md").read_text()
 
