@@ -411,7 +411,7 @@ class Network:
         return self._with(free[0] if len(free) == 1 else self.image, named)
 
     def _named(self, images: Any) -> tuple[list[Any], list[tuple[str, Any]]]:
-        """What has no name, and what has that of an input; those of other parts of the net are left out."""
+        """Split values without a name from those with the name of an input; others are ignored."""
         own, every = input_shapes(self.message.layer), input_shapes(self.whole.layer)
         if isinstance(images, Mapping):
             for name in images:
@@ -442,7 +442,7 @@ class Network:
         return self._like(image=image, input_values=values)
 
     def _value(self, name: str, given: Any) -> Array:
-        """What is given for an input beside the image."""
+        """The value given for an input besides the image."""
         shape = input_shapes(self.message.layer)[name]
         picture = isinstance(given, str | Path) and Path(given).suffix.lower() != ".npy"
         if not picture:

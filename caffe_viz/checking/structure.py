@@ -90,7 +90,7 @@ def need_way_back(net: NetParameter, engine: str) -> None:
 
 
 def _of_running(net: NetParameter, layer: LayerParameter) -> Iterator[Finding]:
-    """What real Caffe loads, and then aborts on where it is run in one way but not in another."""
+    """What real Caffe loads, but aborts on if it is run in one way or another."""
     if layer.type == "MemoryData":
         message = "forward aborts unless net.set_input_arrays(data, labels) was called before."
         yield Finding("warning", where(layer), message)
@@ -145,7 +145,7 @@ def _fillers(message: Message, path: str = "") -> Iterator[tuple[Any, str]]:
 
 
 def _filler(filler: Any, name: str) -> Iterator[str]:
-    """What aborts of a known filler."""
+    """Settings of a known filler that abort."""
     kind = filler.type
     if kind == "gaussian" and not filler.std > 0:
         yield f"{name}: std {filler.std:g} of a gaussian filler must be above 0."

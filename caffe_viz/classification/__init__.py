@@ -172,7 +172,7 @@ def _best(values: Array, count: int) -> Array:
 
 
 def _guesses(best: Array, labels: Sequence[str]) -> tuple[Guess, ...]:
-    """Of `best` (2, k); `labels` are those of all classes, or none."""
+    """The guesses of `best` (2, k); `labels` are those of all classes, or none."""
     pairs = zip(best[0].astype(int).tolist(), best[1].tolist(), strict=True)
     return tuple(Guess(number, labels[number] if labels else "", value) for number, value in pairs)
 

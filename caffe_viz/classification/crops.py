@@ -39,7 +39,7 @@ def ten_crops(preprocess: Preprocess, rgb: Array, shape: tuple[int, ...]) -> Arr
 
 
 def _ten(square: Array, size: tuple[int, int]) -> list[Array]:
-    """Of (h, w, C), ten (*size, C)."""
+    """Cut (h, w, C) into ten (*size, C)."""
     down, across = (whole - part for whole, part in zip(square.shape, size, strict=False))
     places = [(0, 0), (0, across), (down, 0), (down, across), (down // 2, across // 2)]
     five = [square[y : y + size[0], x : x + size[1]] for y, x in places]

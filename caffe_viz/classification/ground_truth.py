@@ -109,7 +109,7 @@ def _told(network: Network, head: Head, classes: Sequence[int | None], said_by: 
 
 
 def _names(network: Network, head: Head) -> Labels:
-    """Of the two classes that one unit has too, where there are two labels."""
+    """The names of the two classes of a single unit, if there are two labels."""
     own, given = network.labels_of(head), network.labels
     if not head.single:
         return own

@@ -116,7 +116,7 @@ def _chosen(found: Sequence[LayerDiff], names: Sequence[str] | None) -> list[int
 
 
 def _interesting(found: Sequence[LayerDiff]) -> list[int]:
-    """Those that changed most, the first that has filters, and those of most duplicates."""
+    """The layers that changed most, the first one with filters, and those with most duplicates."""
     changed = {x.name: k for k, x in enumerate(found) if x.change is not None and x.change.filters}
     ranked = sorted(changed.values(), key=lambda k: -_amount(found[k]))
     copied = [k for k, x in enumerate(found) if _pairs(x)]

@@ -65,7 +65,7 @@ def read_npz(path: Path, net: NetParameter | None) -> Tensors:
 
 
 def _shape(file: zipfile.ZipFile, one: zipfile.ZipInfo, path: Path) -> tuple[int, ...]:
-    """Of an array, which the archive must really hold as many values of."""
+    """The shape of an array; the archive must really hold that many values."""
     with file.open(one) as part:
         version = npy.read_magic(part)
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0

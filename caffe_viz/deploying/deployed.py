@@ -94,7 +94,7 @@ def _pixels(net: NetParameter, made: NetParameter, folder: Path | None) -> Pixel
 
 
 def _chosen(net: NetParameter, asked: State) -> tuple[NetParameter, list[LayerParameter], list[str]]:
-    """The net of the state that is meant, its layers with borrowed data layers, and notes on the state."""
+    """The net of the selected state, its layers with borrowed data layers, and notes on the state."""
     found = []
     for state, note in _states(net, asked):
         whole = for_phase(net, state)
@@ -108,7 +108,7 @@ def _chosen(net: NetParameter, asked: State) -> tuple[NetParameter, list[LayerPa
 
 
 def _states(net: NetParameter, asked: State) -> Iterator[tuple[State, str]]:
-    """What may be meant, the likeliest first, and a note on what nobody asked for."""
+    """The states that may be meant, the most likely first, and a note if the user did not choose it."""
     phase = asked.phase or "TEST"
     rules = [rule for layer in net.layer for rule in (*layer.include, *layer.exclude)]
     known = dict.fromkeys(stage for rule in rules for stage in (*rule.stage, *rule.not_stage))
@@ -123,7 +123,7 @@ def _states(net: NetParameter, asked: State) -> Iterator[tuple[State, str]]:
 
 
 def _read(layers: Sequence[LayerParameter]) -> set[str]:
-    """What layers read, but losses and measures only their answers."""
+    """The blobs that layers read; of losses and accuracy layers only their answers."""
     known = learned(layers)
     out = set[str]()
     for layer in layers:
@@ -167,7 +167,7 @@ def _losses(net: NetParameter, layers: Sequence[LayerParameter]) -> list[LayerPa
 
 
 class _Goals:
-    """What a net shall give, in place of its losses."""
+    """What a net is to return instead of its losses."""
 
     def __init__(
         self, layers: Sequence[LayerParameter], losses: Sequence[LayerParameter], notes: list[str]

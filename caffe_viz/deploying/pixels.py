@@ -139,7 +139,7 @@ def digits_size(folder: Path | None) -> tuple[int, int] | None:
 
 
 def _others(layer: LayerParameter) -> Iterator[str]:
-    """What else was done with images, that changes their values in TEST too."""
+    """What else was done with images that changes their values in TEST too."""
     t = layer.transform_param
     for name in ("old_resize_param", "noise_param"):
         if t.HasField(name):

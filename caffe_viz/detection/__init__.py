@@ -123,7 +123,7 @@ class Detector:
         return Detected(ran.name, ran.seen.size, tuple(self._boxes(found, ran.seen)), ran.seen.rgb)
 
     def _boxes(self, found: Found, seen: NetView) -> Iterator[Box]:
-        """Those that have a part in the image, cut at its border."""
+        """The boxes that lie partly in the image, clipped to it."""
         window, (height, width) = seen.window, seen.size
         scale = np.array([window.width, window.height] * 2)
         places = found.boxes * scale + np.array([window.left, window.top] * 2)

@@ -118,9 +118,9 @@ def _decode_proposals(regions: str, scores: str, size: tuple[int, int], values: 
 
 
 def _regions(values: Array) -> tuple[Array, Array]:
-    """Of rows (R, 5), or (R, 4) without it, the number of the image, and corners in pixels of the input.
+    """Return image numbers and corners in pixels of the input from rows (R, 5), or corners from (R, 4).
 
-    In these files the last pixel is within the box; here a box ends behind it.
+    In these files the last pixel belongs to the box; here a box ends after it.
     """
     rows = rows_of(values)
     image = np.rint(rows[:, 0]) if rows.shape[1] == REGION else np.zeros(len(rows))

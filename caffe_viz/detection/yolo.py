@@ -79,7 +79,7 @@ def _grids(network: Network) -> tuple[list[Grid], Anchors | None]:
 
 
 def _of_region(layer: LayerParameter) -> Anchors | None:
-    """Those that a Region layer says for other programs, as one text or as biases."""
+    """The anchors that a Region layer holds for other programs, as text or as biases."""
     unknown = [one for one in layer.unknown if one.path == "region_param"]
     texts = [one.text.partition(":")[2] for one in unknown if one.name in ("anchors", "biases")]
     words = " ".join(texts).replace('"', " ")
@@ -87,7 +87,7 @@ def _of_region(layer: LayerParameter) -> Anchors | None:
 
 
 def _default(network: Network, grids: list[Grid]) -> Anchors | None:
-    """Those of the public network that has so many outputs, and classes where that matters; else None."""
+    """The anchors of the public network with that many outputs, and classes if they matter; else None."""
     each, strides = (LONE, COARSE) if len(grids) == 1 else (EACH, STRIDES)
     channels = grids[0].shape[1] if grids else 0
     if not channels or grids[-1].stride not in strides or channels % each or channels <= 5 * each:

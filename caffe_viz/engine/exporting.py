@@ -159,7 +159,7 @@ def _example(shapes: dict[str, Shape], per_image: Sequence[str], count: int) -> 
 def _traced(
     module: NetModule, blobs: Sequence[str], export: Callable[..., Any], every_top: bool = False
 ) -> Any:
-    """What `export` makes of a module whose arguments are named after inputs; one line for what fails."""
+    """Call `export` for a module whose arguments are named after inputs; errors become one line."""
     for wire in module._plan(tuple(blobs)).wires:
         if isinstance(layer := getattr(module, wire.layer), PythonModule):
             raise InputError(_refused(module, layer, "its code is the user's"))
@@ -252,7 +252,7 @@ def _refused(module: NetModule, layer: LayerModule, why: str) -> str:
 
 
 def _names(module: NetModule) -> dict[int, str]:
-    """Of values: the first that they have, not that which a hidden Split gives them."""
+    """The names of values: their first name, not one from a hidden Split."""
     return {value: name for name, value in reversed(module._blobs.items())}
 
 

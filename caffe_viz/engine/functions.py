@@ -89,7 +89,7 @@ class NetFunction:
 
     @contextmanager
     def _changing(self, change: Callable[[Any, Any], Any] | None, types: Collection[str]) -> Iterator[None]:
-        """Within it, gradients become what `change` makes of them."""
+        """A context in which gradients are changed by `change`."""
 
         def hook(layer: Any, below: tuple[Tensor, ...], above: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
             assert change is not None
@@ -113,7 +113,7 @@ class RememberingFunction(NetFunction):
         self._kept: dict[str, Array] = {}
 
     def forward(self, inputs: Mapping[str, Array], blobs: Iterable[str]) -> dict[str, Array]:
-        """As of `NetFunction`."""
+        """As `NetFunction.forward`."""
         names = list(blobs)
         if any(len(values) != 1 for values in inputs.values() if np.ndim(values)):
             return super().forward(inputs, names)

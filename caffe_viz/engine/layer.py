@@ -175,7 +175,7 @@ class Layer:
         return Tape([b for b in bottoms if b.requires_grad], [p for p in params if p.requires_grad], tops)
 
     def _own(self, values: Tensor) -> Tensor:
-        """`values` as memory that is no other blob's."""
+        """Return `values` in memory that belongs to no other blob."""
         values = values.contiguous()
         if self.in_place:
             return values
@@ -264,7 +264,7 @@ def checked_tops(kind: Kind, call: Call, bottoms: list[Tensor], params: list[Ten
 def _gradients(
     tops: Sequence[Tensor], seeds: Sequence[Tensor | None], leaves: Sequence[Tensor]
 ) -> Sequence[Tensor | None]:
-    """Of the sum of tops times seeds; the tape stays for another backward."""
+    """Gradients of the sum of tops times seeds; the tape is kept for another backward."""
     pairs = [(t, s) for t, s in zip(tops, seeds, strict=True) if t.requires_grad]
     if not pairs or not leaves:
         return [None] * len(leaves)

@@ -98,7 +98,7 @@ class LayerModule(nn.Module):
             self._seen.add(shapes)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> LayerModule:
-        """What moves the parameters moves what the function makes itself too."""
+        """Move what the function itself creates together with the parameters."""
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self._move(fn(torch.empty(0, device=self.call.device)).device)
         return self

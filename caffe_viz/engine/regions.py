@@ -21,10 +21,10 @@ MANY = 2**20  # Beyond the size of every feature map; larger numbers would not s
 
 
 def split(call: Call, maps: Tensor, regions: Tensor, values: int = 5) -> tuple[list[int], Tensor]:
-    """The image (R) of each of `regions` (R, values), and the boxes, which are the rest.
+    """Return the image (R) of each of `regions` (R, values), and the boxes, which are the rest.
 
     Raises:
-        InputError: there is no such image, or they have another number of values.
+        InputError: There is no such image, or they have another number of values.
     """
     rows = regions.detach().reshape(len(regions), -1)
     if rows.shape[1] != values:
@@ -78,7 +78,7 @@ def around(boxes: Tensor, holes: Tensor) -> Tensor:
 
 
 def largest(maps: Tensor, images: Sequence[int], bins: Tensor, above: float = -math.inf) -> Tensor:
-    """(R, C, P, Q) The largest value in each bin of each region, 0 where none is larger than `above`.
+    """Return the largest value in each bin of each region, (R, C, P, Q); 0 if none is above `above`.
 
     A bin is the union of K rectangles (K, R, P, Q, 4). The gradient goes to the first of equal values, in
     reading order.

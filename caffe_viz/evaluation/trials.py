@@ -29,7 +29,7 @@ class Sample:
 
     @cached_property
     def target(self) -> Target:
-        """What is given as that."""
+        """The target as it was given."""
         return find_target(self.probe, self.given)
 
     def map(self, method: str) -> Array:

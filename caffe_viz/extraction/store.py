@@ -151,7 +151,7 @@ class Store:
         return group
 
     def _mine(self) -> Any:
-        """The group, read anew: who knows what others have made of it."""
+        """The group, read again: others may have changed it."""
         try:
             group = self._group("r+")
         except (FileNotFoundError, ValueError) as error:

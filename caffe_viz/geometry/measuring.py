@@ -118,7 +118,7 @@ class _Walk:
         )
 
     def result(self, name: str, gone: Mapping[str, str]) -> Geometry:
-        """What was measured; outputs in Caffe's order, which is that of their names."""
+        """Return what was measured; outputs are in Caffe's order, sorted by name."""
         macs = sum(layer.macs for layer in self.layers)
         outputs = tuple(sorted(self.open))
         return Geometry(
@@ -139,9 +139,9 @@ class _Walk:
         self.open.update(layer.top)
 
     def _add_unknown(self, layer: LayerParameter, why: str, known: DataShapes | None = None) -> None:
-        """A layer whose tops' shapes cannot be known: its own type is not, or a bottom's shape.
+        """Add a layer whose top shapes cannot be known: its type is unknown, or a bottom's shape.
 
-        Of a data layer some may be `known`.
+        For a data layer some may be `known`.
         """
         shapes = known.shapes if known else (None,) * len(layer.top)
         bottoms = tuple(self.blobs.get(name) for name in layer.bottom)

@@ -141,7 +141,7 @@ class Address:
                 yield from ((name + inner, size) for inner, size in self.below(name)._linked(depth - 1))
 
     def _reached(self, do: Callable[[Any, str], Found]) -> Found:
-        """What `do(file system, path there)` finds; HTTP is tried again."""
+        """Return what `do(file system, path there)` finds; HTTP is tried again."""
         fs, path = self._told(lambda: _system(self))
         for wait in WAITS if self._http else ():
             with suppress(RunError):
@@ -150,7 +150,7 @@ class Address:
         return self._told(lambda: do(fs, path))
 
     def _told(self, do: Callable[[], Found]) -> Found:
-        """What `do` finds, and its exceptions as ours: each file system has some of its own."""
+        """Return what `do` finds, and turn each file system's exceptions into ours."""
         try:
             return do()
         except CaffeVizError:
@@ -194,7 +194,7 @@ def _system(address: Address) -> tuple[Any, str]:
 
 
 def _cause(error: Exception) -> Exception:
-    """HTTP's file system says of whatever goes wrong that there is no file."""
+    """The real cause: HTTP's file system reports every error as a missing file."""
     while isinstance(error, FileNotFoundError) and isinstance(error.__cause__, Exception):
         error = error.__cause__
     return error

@@ -128,7 +128,7 @@ def _light(data: Bytes) -> NetParameter:
 
 
 def _is_sound(unknown: Unknown) -> bool:
-    """Whether what a file of ours keeps of a text is one field that stands in a layer."""
+    """Whether the text that a file of ours keeps is one field that belongs in a layer."""
     try:
         owner_of(LayerParameter(), unknown)
         found = elements(unknown.text)

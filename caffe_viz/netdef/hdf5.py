@@ -133,7 +133,7 @@ def _what_is(file: Any) -> str:
 
 
 def _layers(data: Any, path: Path) -> Iterator[tuple[str, Blobs]]:
-    """Each group with what stands in it; groups in groups are layers with a slash in their name."""
+    """Each group with its contents; nested groups are layers with a slash in their name."""
     seen, waiting = set[int](), [("", data)]
     while waiting:
         name, group = waiting.pop()
@@ -152,7 +152,7 @@ def _layers(data: Any, path: Path) -> Iterator[tuple[str, Blobs]]:
 
 
 def _inside(group: Any, key: str, path: Path) -> Any:
-    """What `group` holds; a link is not followed: the file might name any other."""
+    """The contents of `group`; links are not followed, as the file might name any other."""
     if not isinstance(group.get(key, getlink=True), h5py().HardLink):
         raise InputError(f"{path}: {group.name}/{key} is a link, which files of weights do not have.")
     return group[key]

@@ -114,7 +114,7 @@ def _meets(state: NetState, rule: NetStateRule) -> bool:
 
 
 def _misses(state: NetState, rule: NetStateRule) -> Iterator[str]:
-    """What `state` lacks to meet a rule, as options, or as what it has too much."""
+    """What `state` lacks, or has too much, to match a rule, as options."""
     if rule.HasField("phase") and rule.phase != state.phase:
         yield _phase(rule.phase)
     if rule.HasField("min_level") and state.level < rule.min_level:

@@ -84,7 +84,7 @@ def _plain(p: PriorBoxParameter) -> Iterator[Prior]:
 
 
 def _others(p: PriorBoxParameter, place: int) -> Iterator[Prior]:
-    """Of one min_size, the boxes but the first."""
+    """All boxes of one min_size except the first."""
     small = int(p.min_size[place])
     yield from _middle(p, place, small)
     for ratio in _ratios(p, [1.0])[1:]:

@@ -49,7 +49,7 @@ def _without(text: str, strange: Sequence[Element]) -> str:
 
 
 class _Keeper(NamedTuple):
-    """Enters fields of a text that are `strange` into the messages that they stand in."""
+    """Stores fields of a text that are `strange` in the messages that they belong to."""
 
     strange: set[int]  # ids of elements
     text: str

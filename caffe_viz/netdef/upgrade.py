@@ -76,7 +76,7 @@ def _refuse_without_shape(net: NetParameter, name: str) -> None:
 
 
 def _freeze_batch_norm(net: NetParameter) -> None:
-    """Old files gave BatchNorm's three statistics learning rates; they are no learned parameters.
+    """Old files gave BatchNorm's three statistics learning rates, but they are not learned.
 
     As BVLC Caffe 1.0, which sets the rates to 0; builds of other commits drop the three `param` instead.
     """

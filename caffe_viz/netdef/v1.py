@@ -90,7 +90,7 @@ def from_v1(net: NetParameter, name: str, types_needed: bool) -> NetParameter:
 
 
 def _cut(net: NetParameter, out: NetParameter) -> None:
-    """CROP, of forks, finds its offset; where there is none that is unknown, so that it is said."""
+    """Forks' CROP finds its own offset; if there is none, that is reported as unknown."""
     marks = {
         place: unknown
         for place, (old, new) in enumerate(zip(net.layers, out.layer, strict=True))
@@ -110,7 +110,7 @@ def _type(old: V1LayerParameter) -> str:
 
 
 def _unknown(old: V1LayerParameter, new: LayerParameter, name: str) -> None:
-    """What V1 does not know but V2 does becomes a field of V2; forks added such to both."""
+    """Fields that V1 does not know but V2 does become fields of V2; forks added such to both."""
     for unknown in old.unknown:
         if not unknown.path and unknown.name in LayerParameter.DESCRIPTOR.fields_by_name:
             # Real Caffe's old layers do not know it.

@@ -119,7 +119,7 @@ class _Reader:
         return found
 
     def next_is(self, character: str) -> bool:
-        """Whether the next character that is no space is this one, which is read then."""
+        """Whether the next character except spaces is this one; it is then read."""
         end = SPACE.match(self.text, self.at).end()  # type: ignore[union-attr]  # it matches nothing too
         self.at = end + 1 if self.text.startswith(character, end) else self.at
         return self.text.startswith(character, end)
@@ -238,7 +238,7 @@ class _Reader:
         return Neuron(unit.layer, unit.channel, tuple(map(int, position)))
 
     def unit_of(self, layer: str) -> Unit:
-        """What stands behind the name of a layer, or of a head: the number of a channel, or a class."""
+        """What follows the name of a layer or a head: the number of a channel, or a class."""
         head = self.names.heads.get(layer)
         start = self.at + self.text.startswith(":", self.at)
         label = self.names.longest(self.text, start).lower() if head is not None else ""
@@ -267,7 +267,7 @@ class _Reader:
 
 
 def _goes_on(text: str, end: int) -> bool:
-    """Whether a word goes on behind `end`: then it is another name."""
+    """Whether a word continues after `end`, so that it is another name."""
     return bool(MORE_OF_A_NAME.match(text, end)) and bool(MORE_OF_A_NAME.match(text, end - 1))
 
 

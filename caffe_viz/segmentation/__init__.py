@@ -101,7 +101,7 @@ class Segmenter:
 
 
 def _names(network: Network, dense: Dense) -> tuple[str, ...]:
-    """The labels, where there is one for each class; of a mask also one for what is within it."""
+    """The labels, if there is one for each class; for a mask also one for its inside."""
     labels = network.labels_for(_counts(dense))
     found = labels.of(dense.classes)
     if not found and dense.one_mask:

@@ -35,7 +35,7 @@ class Passes:
     backward: dict[int, list[float]] = field(default_factory=dict)
 
     def run(self) -> None:
-        """One pass forward and one back; layers in place and random ones begin anew each time."""
+        """Run one pass forward and one back; in-place and random layers start afresh each time."""
         for name, values in self.inputs.items():
             self.net.blobs[name].data[...] = values
         send(self.net, self.inputs)

@@ -124,7 +124,7 @@ class Accuracy(Rich):
         return Display([self.picture] if few else [], self.lines, [self.table])
 
     def _thumb(self, mistake: Mistake) -> Array | None:
-        """(THUMB, THUMB, 3), with white beside what is no square; None where there is no image to see."""
+        """A thumbnail (THUMB, THUMB, 3), padded with white; None if there is no image to see."""
         try:
             rgb = display_rgb(self.collection.load(mistake.number))
         except InputError:

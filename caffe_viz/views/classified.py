@@ -168,7 +168,7 @@ def in_words(given: Preprocess, size: tuple[int, int] = (0, 0), oversample: bool
 
 
 def _fate(given: Preprocess, size: tuple[int, int]) -> str:
-    """What is done with a mean image so that it fits the input; no `size` is known where that is 0."""
+    """How a mean image is fitted to the input, in words; a `size` of 0 is unknown."""
     mean, frame = given.mean.size, given.frame(size)
     if mean is None or not all(size):
         return ""

@@ -237,7 +237,7 @@ def _row(x: LayerDiff) -> tuple[Any, ...]:
 
 
 def _note(x: LayerDiff) -> str:
-    """What stands beside the bar of a layer."""
+    """The text beside the bar of a layer."""
     found = [side for side in (x.a, x.b) if side is not None]
     words = [x.state if x.state not in ("same", "changed") else _changed(x)]
     if x.state == "same":

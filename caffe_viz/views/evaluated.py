@@ -280,7 +280,7 @@ def _same_cases(curves: Curves, sanity: Sanity) -> bool:
 
 
 def _numbers(found: Curves | Sanity) -> Sequence[int]:
-    """Of its cases."""
+    """The numbers of its cases."""
     return found.numbers or range(len(found.names))
 
 

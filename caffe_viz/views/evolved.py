@@ -224,7 +224,7 @@ def _as_seen(values: Any, axes: tuple[int, ...]) -> Any:
 
 
 def _mean(values: Any) -> float:
-    """Of those that are finite; NaN if none is."""
+    """The mean of finite values; NaN if there are none."""
     finite = np.asarray(values)[np.isfinite(values)]
     return float(finite.mean()) if finite.size else float("nan")
 

@@ -107,7 +107,7 @@ class Explorer:
 
     @property
     def asked(self) -> PanelState:
-        """What the widgets say."""
+        """The state of the widgets."""
         question, (low, high) = QUESTIONS[self.what.value], self.filters.value
         image = (self._uploaded or (self.image.value.strip(),))[0] if question.image else ""
         return PanelState(self.what.value, self.layer.value, tuple(range(low, high + 1)), image)

@@ -113,7 +113,7 @@ def stored_layers(network: Network) -> dict[str, StoredFilters]:
 
 
 def _seen(network: Network) -> dict[str, Shape]:
-    """What units of fully connected layers see; nothing where no engine could set the net up."""
+    """What units of fully connected layers read; empty if no engine can set the net up."""
     try:
         return dict(seen_by_units(network.geometry.layers))
     except InputError:

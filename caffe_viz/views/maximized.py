@@ -57,7 +57,7 @@ class Maximized(Rich):
         return figures.draw_input(image, colours, self._share if colours is None else self._toned)
 
     def _share(self, values: Array) -> Array:
-        """Of values that are no colours."""
+        """Scale values that are not colours."""
         return self._toned(PixelRange.of(None, 1).share(values) if self.ascent.bounded else values)
 
     def _toned(self, values: Array) -> Array:

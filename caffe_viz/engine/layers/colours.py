@@ -64,7 +64,7 @@ def _from_gray(x: Tensor) -> Tensor:
 
 
 def _power(x: Tensor, exponent: float, above: Tensor) -> Tensor:
-    """x to the exponent where `above`; the rest, which is not used, has no gradient that is no number."""
+    """x to the exponent where `above`; elsewhere the value is not used, and its gradient is finite."""
     return torch.where(above, x, 1).pow(exponent)
 
 

@@ -40,7 +40,7 @@ def _softmax_loss(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> li
 
 
 def divisor(p: LossParameter, outer: int, count: int, valid: Tensor | None) -> Tensor | float:
-    """What the sum of losses is divided by (LossLayer::GetNormalizer): never less than 1."""
+    """Return what the sum of losses is divided by (LossLayer::GetNormalizer): never less than 1."""
     mode = p.normalization
     if p.HasField("normalize") and not p.HasField("normalization"):
         mode = p.VALID if p.normalize else p.BATCH_SIZE

@@ -52,7 +52,7 @@ class Picked(NamedTuple):
 # force_backward asks it for all gradients but the second, with which it ends Caffe's process.
 @layer("MultiBoxLoss", labels=(2, 3))
 def _multibox_loss(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
-    """Caffe matches anew only after a backward; here every forward does."""
+    """Caffe repeats the matching only after a backward; here every forward does it."""
     p, (locations, confidences, flat_priors, truth) = call.param.multibox_loss_param, bottoms
     priors = Priors(*split_priors(flat_priors.detach()))
     locations = locations.reshape(len(locations), len(priors.boxes), -1, 4)

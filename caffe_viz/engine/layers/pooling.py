@@ -100,7 +100,7 @@ def _padded(x: Tensor, pool: Pool, value: float) -> Tensor:
 
 
 def _slices(axis: int, w: Window, count: int) -> list[tuple[slice, ...]]:
-    """Where the first, the second .. value of each of `count` windows along an axis stands."""
+    """Where the first, the second, .. value of each of `count` windows along an axis is."""
     before = [slice(None)] * axis
     last = (count - 1) * w.stride + 1
     return [(*before, slice(i * w.dilation, i * w.dilation + last, w.stride)) for i in range(w.kernel)]

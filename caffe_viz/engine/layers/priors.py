@@ -43,7 +43,7 @@ def _prior_box(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tenso
 
 
 def _room(x: Tensor) -> tuple[int, int]:
-    """Height and width, 1 where there is no such axis."""
+    """Height and width, 1 if there is no such axis."""
     height, width = (*x.shape, 1, 1, 1)[2:4]
     return height, width
 

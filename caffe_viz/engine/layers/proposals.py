@@ -38,7 +38,7 @@ def _proposal(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> list[T
 
 
 def _regions(p: ProposalParameter, boxes: Tensor, scores: Tensor) -> list[Tensor]:
-    """Of each image (P, 4) and (P) the regions that suppression keeps, the best first."""
+    """The regions of each image (P, 4) and (P) that suppression keeps, best first."""
     regions, values = [], []
     for i, (own, score) in enumerate(zip(boxes, scores, strict=True)):
         order = torch.from_numpy(_ranking(score.cpu().numpy(), p.pre_nms_topn)).to(own.device)
@@ -84,9 +84,9 @@ def _ranking(scores: NDArray[np.float32], most: int) -> NDArray[np.int64]:
 
 
 def _partitioned(part: NDArray[np.float32]) -> tuple[NDArray[np.int64], int]:
-    """What goes where when the first value becomes the pivot between higher and lower ones, and its place.
+    """Partition values around the first one as pivot, higher ones first; return the order and its place.
 
-    From both ends, pairs on the wrong sides of the pivot change places.
+    Pairs on the wrong sides of the pivot are swapped, from both ends.
     """
     places = np.arange(len(part))
     low, high = (part < part[0]).nonzero()[0], (part > part[0]).nonzero()[0][::-1]

@@ -14,7 +14,7 @@ from caffe_viz.geometry.python_layers import built_in, refusal
 
 @layer("Python")
 def python(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor | Sequence[Tensor | None]:
-    """What the built-in layer of this module and class computes."""
+    """Compute the built-in layer of this module and class."""
     known = built_in(KNOWN, call.param)
     if known is None:
         raise InputError(f"layer {call.param.name!r} (Python): {refusal(call.param)}.")

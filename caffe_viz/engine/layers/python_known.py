@@ -116,7 +116,7 @@ def _levels(regions: Tensor) -> Tensor:
 
 @known(("rpn.as_rois", "As_roisLayer"))
 def _as_rois(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> list[Tensor]:
-    """Of regions (R, 5) all (4 R, 5), and those of each of four levels (R, 5), filled up with zeros.
+    """All regions (4 R, 5), and those of each of four levels (R, 5), padded with zeros.
 
     unsky/FPN: lib/rpn/as_rois.py
     """
@@ -130,7 +130,7 @@ def _as_rois(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> list[Te
 
 @known(("rpn.as_rois_mrcnn", "As_rois_MergeRcnnLayer"))
 def _as_rois_merged(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> list[Tensor]:
-    """Of regions (R, 5) all, level by level, and those of each of four levels; if none, four of zeros.
+    """All regions, level by level, and those of each of four levels; an empty level has four of zeros.
 
     unsky/FPN: lib/rpn/as_rois_mrcnn.py
     """
@@ -150,9 +150,9 @@ def _mask_layer(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tens
 
 @known(("pylayer.stage_bridge_layer", "StageBridgeLayer"))
 def _stage_bridge(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
-    """Regions (R, 5) moved by the code (R, 4 K) of the likeliest of K classes, cut to the image.
+    """Regions (R, 5) moved by the code (R, 4 K) of the most likely of K classes, clipped to the image.
 
-    To the gradient they are constants. daijifeng001/MNC: lib/pylayer/stage_bridge_layer.py
+    They are constants to the gradient. daijifeng001/MNC: lib/pylayer/stage_bridge_layer.py
     """
     regions, codes, scores, image = (b.detach() for b in bottoms)
     rows = torch.arange(len(regions), device=regions.device)
@@ -241,7 +241,7 @@ def _dice_loss(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tenso
 
 
 class _Dice(torch.autograd.Function):
-    """Of the likelier class of (N, 2, V) and labels (N, 1, V); its gradient is that of probabilities."""
+    """Dice of the more likely class of (N, 2, V) and labels (N, 1, V); the gradient uses probabilities."""
 
     @staticmethod
     def forward(ctx: Any, chances: Tensor, labels: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ STATES = {"LSTM": 2, "Lstm": 2, "RNN": 1}  # Lstm: MyCaffe's name of LSTM
 
 
 def recurrent_fillers(param: LayerParameter) -> list[Filler]:
-    """Those of an LSTM's or RNN's parameters."""
+    """The fillers of an LSTM's or RNN's parameters."""
     p = param.recurrent_param
     weights, bias = p.weight_filler, p.bias_filler
     exposed = STATES[param.type] if p.expose_hidden else 0
@@ -44,7 +44,7 @@ def _rnn(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Sequence[Te
 def _transformed(
     call: Call, bottoms: list[Tensor], params: list[Tensor], inner: int
 ) -> tuple[Tensor, list[Tensor]]:
-    """What the inputs give to every step (T, N, D), and the `inner` parameters that are left."""
+    """The inputs' contribution to every step (T, N, D), and the `inner` parameters that are left."""
     own = params[: len(params) - inner]
     inputs = F.linear(bottoms[0].flatten(2), own[0], own[1])
     if len(own) == 3:
@@ -53,7 +53,7 @@ def _transformed(
 
 
 def _states(call: Call, bottoms: list[Tensor]) -> list[Tensor]:
-    """Those before the first step, (N, D): given ones, else those that the last forward ended in."""
+    """The states before the first step, (N, D): given ones, else those at the end of the last forward."""
     count, streams, size = STATES[call.param.type], bottoms[0].shape[1], call.param.recurrent_param.num_output
     if call.param.recurrent_param.expose_hidden:
         return [b.reshape(streams, size) for b in bottoms[-count:]]

@@ -234,7 +234,7 @@ class _Transform:
 
 
 def _next(call: Call, batches: Callable[[Call], Iterator[Batch]]) -> Batch:
-    """The next batch; where one fails, the next forward begins anew."""
+    """Return the next batch; if one fails, the next forward starts again."""
     found = call.state.pop("batches", None) or batches(call)
     batch = next(found)
     call.state["batches"] = found

@@ -86,7 +86,7 @@ def _firsts(x: Tensor, w: Window, count: int) -> Tensor:
 
 
 def _points(x: Tensor, unpool: Unpool, middle: bool) -> Tensor:
-    """Where in the top each value stands: at the beginning or in the middle of its window."""
+    """Where each value is placed in the top: at the start or in the middle of its window."""
     along = []
     for w, count, size in zip(unpool.windows, x.shape[2:], unpool.room, strict=True):
         first = _firsts(x, w, count)

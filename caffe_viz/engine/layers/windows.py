@@ -21,7 +21,7 @@ SPREAD = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 
 
 def fillers(param: LayerParameter) -> list[Filler]:
-    """Of the weights, and of a bias."""
+    """The fillers of the weights and of a bias."""
     p = param.convolution_param
     return [p.weight_filler, p.bias_filler][: 1 + p.bias_term]
 

@@ -141,7 +141,7 @@ class Solver:
         return bool(interval) and self._iter % interval == 0
 
     def _clip(self) -> float:
-        """What clip_gradients multiplies all gradients by."""
+        """The factor by which clip_gradients scales all gradients."""
         limit = self.param.clip_gradients
         if limit < 0:
             return 1.0
