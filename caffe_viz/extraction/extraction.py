@@ -107,7 +107,10 @@ class Extraction:
         return 4 * sum(int(np.prod(shape)) for shape in self.shapes.values())
 
     def batches(self, done: Ranges) -> Iterator[Batch | WorkerDeath]:
-        """Of the images that are not `done`, in any order on a cluster; values are (n, ...) of `shapes`."""
+        """Yield batches of the images that are not `done`; on a cluster in any order.
+
+        Values are (n, ...) of `shapes`.
+        """
         return reports(self.work, self.collection, done, self.cluster, self.bytes_of_one)
 
 

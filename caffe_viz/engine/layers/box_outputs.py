@@ -97,7 +97,7 @@ def _decoded(
 
 
 def _kept(call: Call, p: Any, scores: Tensor, boxes: Tensor, pixels: int) -> list[Tensor]:
-    """Of scores (N, B) and boxes with their sides (N, B, 6) those that are large and stay, the best first."""
+    """Of scores (N, B) and boxes with their sides (N, B, 6), keep those that are large, best first."""
     found = []
     for image, (score, box) in enumerate(zip(scores, boxes, strict=True)):
         # Of equal scores the last comes first, as BoxOutput sorts them.

@@ -66,9 +66,9 @@ def _detection_output(call: Call, bottoms: list[Tensor], params: list[Tensor]) -
 
 
 def _candidates(p: DetectionOutputParameter, boxes: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
-    """Of boxes (N, C, P, 4): (N, C, K) priors, the most confident first, and whether suppression keeps them.
+    """From boxes (N, C, P, 4): (N, C, K) priors, most confident first, and which suppression keeps.
 
-    Without nms_param all stay, whatever their score, in their own order unless keep_top_k leaves some out.
+    Without nms_param all are kept, whatever their score, in their own order unless keep_top_k drops some.
     """
     if not p.HasField("nms_param"):
         if 0 <= p.keep_top_k < scores[0].numel():

@@ -70,7 +70,7 @@ def _with_stored(call: Call, x: Tensor, params: list[Tensor]) -> Tensor:
 
 
 def _with_own(call: Call, x: Tensor, params: list[Tensor]) -> Tensor:
-    """The statistics of the batch, which the stored ones are updated with."""
+    """Normalise by the statistics of the batch, and update the stored ones with them."""
     p = call.param.batch_norm_param
     y, mean, variance = _standardised(x, (0, *range(2, x.ndim)), lambda v: _deviation(call, v))
     values = x.numel() // x.shape[1]
