@@ -26,10 +26,10 @@ from caffe_viz.errors import InputError, RunError
 from caffe_viz.images import Preprocess, load_image, save_png
 from caffe_viz.network import Network
 from caffe_viz.parity import seeded_weights
-from caffe_viz.report import Reporting, make_report, making
+from caffe_viz.report import RunningReport, make_report, parts
+from caffe_viz.report.context import ReportContext
+from caffe_viz.report.part_cache import Figure, PartCache, PartResult
 from caffe_viz.report.plan import Plan, spread
-from caffe_viz.report.shelf import Made, Shelf, Shot
-from caffe_viz.report.subject import Subject
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CAT = REPOSITORY / "examples" / "cat.png"
@@ -69,6 +69,10 @@ class Elements(HTMLParser):
 @pytest.fixture
 def toy(tmp_path: Path) -> Path:
     """A folder with the two files of a small net, how images get in, and two images."""
+    return write_toy(tmp_path)
+
+
+def write_toy(tmp_path: Path) -> Path:
     message, weights = pooled()
     netdef.write_net(message, tmp_path / "deploy.prototxt")
     netdef.write_weights(weights, tmp_path / "toy.caffemodel")
@@ -83,21 +87,34 @@ def toy(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def subject(toy: Path, engine: str = "auto", **more: Any) -> Subject:
+def subject(toy: Path, engine: str = "auto", **more: Any) -> ReportContext:
     network = Network(
         toy / "deploy.prototxt", toy / "toy.caffemodel", preprocess_near(toy / "deploy.prototxt"), engine
     )
-    return Subject.of(network, **{"images": [toy / "images"], **more})
+    return ReportContext.of(network, **{"images": [toy / "images"], **more})
 
 
-def finish(reporting: Reporting) -> Elements:
+def finish(reporting: RunningReport) -> Elements:
     for _ in reporting:
         pass
     return Elements(reporting.path.read_text("utf-8"))
 
 
+def one_image(toy: Path, engine: str = "auto") -> ReportContext:
+    """Whose report is half the work."""
+    return subject(toy, engine, images=[toy / "images" / "0.png"])
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunningReport, Elements]:
+    """The report without what takes long, and its page."""
+    folder = tmp_path_factory.mktemp("finished")
+    reporting = RunningReport(subject(write_toy(folder)), folder / "out", budget=0)
+    return reporting, finish(reporting)
+
+
 def test_everything_of_a_small_net(toy: Path, engine: str, tmp_path: Path) -> None:
-    reporting = Reporting(subject(toy, engine, photos=toy / "images"), tmp_path / "out", budget=600)
+    reporting = RunningReport(subject(toy, engine, photos=toy / "images"), tmp_path / "out", budget=600)
     page = finish(reporting)
     assert reporting.unfinished == []
     assert "no time" not in page.text
@@ -115,9 +132,9 @@ def test_everything_of_a_small_net(toy: Path, engine: str, tmp_path: Path) -> No
 
 
 def test_the_page_asks_nothing_of_the_network_and_runs_nothing_but_its_script(
-    toy: Path, tmp_path: Path
+    finished: tuple[RunningReport, Elements],
 ) -> None:
-    page = finish(Reporting(subject(toy), tmp_path / "out", budget=0))
+    _, page = finished
     policy = next(m["content"] for m in page.all("meta") if m.get("http-equiv"))
     assert policy.startswith("default-src 'none'; img-src data:; style-src 'sha256-")
     assert len(page.all("script")) == 1
@@ -143,8 +160,11 @@ def test_names_are_text_whatever_they_hold(tmp_path: Path) -> None:
     save_png(image, load_image(CAT))
     folder = tmp_path / "out"
     page = finish(
-        Reporting(
-            Subject.of(Network(message, weights, preprocess), [image]), folder, budget=600, command=HOSTILE[0]
+        RunningReport(
+            ReportContext.of(Network(message, weights, preprocess), [image]),
+            folder,
+            budget=600,
+            command=HOSTILE[0],
         )
     )
     assert len(page.all("script")) == 1
@@ -160,8 +180,8 @@ def test_names_are_text_whatever_they_hold(tmp_path: Path) -> None:
         assert re.fullmatch(r"[\w.-]*", button.get("data-save", ""))
 
 
-def test_the_table_has_the_numbers_of_shapes(toy: Path, tmp_path: Path) -> None:
-    page = finish(Reporting(subject(toy), tmp_path / "out", budget=0))
+def test_the_table_has_the_numbers_of_shapes(toy: Path, finished: tuple[RunningReport, Elements]) -> None:
+    _, page = finished
     about = subject(toy)
     for row in tables.layer_table(about.network.geometry).rows:
         assert " ".join(" ".join(map(tables.text, row)).split()) in page.text
@@ -169,8 +189,8 @@ def test_the_table_has_the_numbers_of_shapes(toy: Path, tmp_path: Path) -> None:
     assert sum(x.macs for x in about.network.geometry.layers) == sum(values[1::2])
 
 
-def test_a_layer_that_sees_everything_has_no_stride(toy: Path, tmp_path: Path) -> None:
-    page = finish(Reporting(subject(toy), tmp_path / "out", budget=0))
+def test_a_layer_that_sees_everything_has_no_stride(finished: tuple[RunningReport, Elements]) -> None:
+    _, page = finished
     assert "stride 1 x 1" in page.text
     assert "stride 0" not in page.text
 
@@ -183,7 +203,7 @@ def test_dead_and_repeated_filters_are_named(toy: Path, tmp_path: Path) -> None:
     array[7] = 2 * array[5]
     layer.blobs[0].CopyFrom(netdef.make_blob(array))
     netdef.write_weights(weights, toy / "toy.caffemodel")
-    page = finish(Reporting(subject(toy, images=()), tmp_path / "out", budget=0))
+    page = finish(RunningReport(subject(toy, images=()), tmp_path / "out", budget=0))
     assert (
         "12 filters; 1 dead (weights next to 0): 3; 1 repeat an earlier one: 5 and 7 (cosine 1.000)"
         in page.text
@@ -192,16 +212,16 @@ def test_dead_and_repeated_filters_are_named(toy: Path, tmp_path: Path) -> None:
 
 def test_an_interrupted_report_goes_on(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, made = tmp_path / "out", list[str]()
-    real = making.activation
+    real = parts.activation
 
-    def counted(subject: Subject, number: int, layer: Any, blob: str) -> Made:
+    def counted(subject: ReportContext, number: int, layer: Any, blob: str) -> PartResult:
         if len(made) == 3:
             raise KeyboardInterrupt
         made.append(f"{number} {blob}")
         return real(subject, number, layer, blob)
 
-    monkeypatch.setattr(making, "activation", counted)
-    first = Reporting(subject(toy), folder, budget=0)
+    monkeypatch.setattr(parts, "activation", counted)
+    first = RunningReport(one_image(toy), folder, budget=0)
     with pytest.raises(KeyboardInterrupt):
         finish(first)
     first.write()
@@ -209,12 +229,12 @@ def test_an_interrupted_report_goes_on(toy: Path, tmp_path: Path, monkeypatch: p
     names = [b["data-save"] for b in page.all("button") if "_activation" in b.get("data-save", "")]
     assert len(names) == 3
     done, made[:] = made[:], []
-    monkeypatch.setattr(making, "activation", lambda *a: made.append(f"{a[1]} {a[3]}") or real(*a))
-    page = finish(Reporting(subject(toy), folder, budget=0))
+    monkeypatch.setattr(parts, "activation", lambda *a: made.append(f"{a[1]} {a[3]}") or real(*a))
+    page = finish(RunningReport(one_image(toy), folder, budget=0))
     assert not set(done) & set(made)
-    assert len(done) + len(made) == 2 * 7  # two images, seven blobs
+    assert len(done) + len(made) == 7  # blobs
     made.clear()
-    finish(Reporting(subject(toy), folder, budget=0))
+    finish(RunningReport(one_image(toy), folder, budget=0))
     assert not made
 
 
@@ -247,35 +267,38 @@ def test_ctrl_c_leaves_a_page_and_the_same_command_ends_it(toy: Path, tmp_path: 
 
 def test_another_net_begins_anew_and_foreign_folders_are_left_alone(toy: Path, tmp_path: Path) -> None:
     folder = tmp_path / "out"
-    first = Reporting(subject(toy), folder, budget=0)
+    first = RunningReport(one_image(toy), folder, budget=0)
     finish(first)
-    kept = first.shelf.get("image-000-answer")
+    kept = first.cache.get("image-000-answer")
     assert kept is not None
     weights = netdef.read_weights(toy / "toy.caffemodel")
     weights.layer[0].blobs[0].data[0] += 1
     netdef.write_weights(weights, toy / "toy.caffemodel")
-    assert Reporting(subject(toy), folder, budget=0).shelf.get("image-000-answer") is None
+    assert RunningReport(one_image(toy), folder, budget=0).cache.get("image-000-answer") is None
     changed = Network(netdef.read_net(toy / "deploy.prototxt"), weights)
-    finish(Reporting(Subject.of(changed, [CAT]), folder, budget=0))
+    finish(RunningReport(ReportContext.of(changed, [CAT]), folder, budget=0))
     weights.layer[0].blobs[0].data[0] += 1  # in memory
-    assert Reporting(Subject.of(changed, [CAT]), folder, budget=0).shelf.get("image-000-answer") is None
+    assert (
+        RunningReport(ReportContext.of(changed, [CAT]), folder, budget=0).cache.get("image-000-answer")
+        is None
+    )
     strange = tmp_path / "other" / "toy_report_parts"
     strange.mkdir(parents=True)
     (strange / "thesis.txt").write_text("mine")
     with pytest.raises(InputError, match="holds no parts of a report"):
-        Reporting(subject(toy), tmp_path / "other")
+        RunningReport(one_image(toy), tmp_path / "other")
     assert (strange / "thesis.txt").exists()
 
 
 def test_two_runs_in_one_folder_never_mix(toy: Path, tmp_path: Path) -> None:
     folder = tmp_path / "out"
-    first = Reporting(subject(toy), folder, budget=0)
+    first = RunningReport(one_image(toy), folder, budget=0)
     parts = iter(first)
     next(parts)
-    again = Reporting(subject(toy), folder, budget=0)  # the same report: both may go on
+    again = RunningReport(one_image(toy), folder, budget=0)  # the same report: both may go on
     finish(again)
     next(parts)
-    other = Reporting(subject(toy, images=[CAT]), folder, budget=0)
+    other = RunningReport(subject(toy, images=[CAT]), folder, budget=0)
     with pytest.raises(RunError, match="another report was started in it"):
         finish(first)
     page = finish(other)
@@ -295,7 +318,7 @@ def test_a_net_of_several_inputs_has_its_weights_shown(tmp_path: Path, engine: s
         'layer { name: "fc" type: "InnerProduct" bottom: "sum" top: "fc" inner_product_param { num_output: 9 } }'
     )
     network = Network(message, seeded_weights(message), engine=engine)
-    page = finish(Reporting(Subject.of(network), tmp_path / "out", budget=600))
+    page = finish(RunningReport(ReportContext.of(network), tmp_path / "out", budget=600))
     assert "input left, right" in page.text
     assert "images get in as" in page.text  # into whichever takes one
     saved = [b["data-save"] for b in page.all("button") if "data-save" in b]
@@ -307,15 +330,15 @@ def test_a_net_of_several_inputs_has_its_weights_shown(tmp_path: Path, engine: s
 def test_one_failure_does_not_cost_the_rest(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = making.activation
+    real = parts.activation
 
-    def failing(subject: Subject, number: int, layer: Any, blob: str) -> Made:
+    def failing(subject: ReportContext, number: int, layer: Any, blob: str) -> PartResult:
         if blob == "pool1":
             raise RunError("the disk is on <fire>.")
         return real(subject, number, layer, blob)
 
-    monkeypatch.setattr(making, "activation", failing)
-    reporting = Reporting(subject(toy), tmp_path / "out", budget=0)
+    monkeypatch.setattr(parts, "activation", failing)
+    reporting = RunningReport(subject(toy), tmp_path / "out", budget=0)
     notes = [progress.note for progress in reporting if progress.note]
     page = Elements(reporting.path.read_text("utf-8"))
     assert len(notes) == 2
@@ -324,24 +347,24 @@ def test_one_failure_does_not_cost_the_rest(
     assert "2 pictures could not be made" in page.text
     assert sum("_activation" in b.get("data-save", "") for b in page.all("button")) == 12
     monkeypatch.undo()  # what failed is tried again
-    assert "could not be made" not in finish(Reporting(subject(toy), tmp_path / "out", budget=0)).text
+    assert "could not be made" not in finish(RunningReport(subject(toy), tmp_path / "out", budget=0)).text
 
 
-def test_the_most_active_filters_come_first(toy: Path, tmp_path: Path) -> None:
-    about = subject(toy)
-    reporting = Reporting(about, tmp_path / "out", budget=0)
-    finish(reporting)
+def test_the_most_active_filters_come_first(
+    toy: Path, tmp_path: Path, finished: tuple[RunningReport, Elements]
+) -> None:
+    about, (reporting, _) = subject(toy), finished
     layer = about.network.geometry.layer("conv2")
     strength = np.mean([about.blobs(n)["conv2"].mean((1, 2)) for n in range(2)], axis=0)
-    plan = Plan(about, reporting.shelf, lambda: False)
+    plan = Plan(about, reporting.cache, lambda: False)
     np.testing.assert_array_equal(plan.most_active(layer), np.argsort(-strength, kind="stable"))
-    blind = Plan(about, Shelf(tmp_path / "empty", {}), lambda: False)
+    blind = Plan(about, PartCache(tmp_path / "empty", {}), lambda: False)
     assert blind.most_active(layer) == list(range(12))
 
 
 def test_classes_are_called_by_their_whole_labels(toy: Path, tmp_path: Path) -> None:
     (toy / "labels.txt").write_text("ant\nbee 1 a\ncat\ndog 30\neel\nfox\n", encoding="utf-8")
-    page = finish(Reporting(subject(toy, images=()), tmp_path / "out", budget=600))
+    page = finish(RunningReport(subject(toy, images=()), tmp_path / "out", budget=600))
     assert "1 bee 1 a:" in page.text
     assert "3 dog 30:" in page.text
 
@@ -353,7 +376,9 @@ def test_classes_are_called_by_their_whole_labels(toy: Path, tmp_path: Path) -> 
 def test_the_file_has_a_plain_name(networks: Path, tmp_path: Path, name: str, file: str) -> None:
     message = netdef.read_net(networks / "lenet" / "deploy.prototxt")
     message.name = name
-    assert Reporting(Subject.of(Network(message)), tmp_path).path == tmp_path / f"{file}_report.html"
+    assert (
+        RunningReport(ReportContext.of(Network(message)), tmp_path).path == tmp_path / f"{file}_report.html"
+    )
 
 
 def test_coarse_to_fine() -> None:
@@ -361,14 +386,16 @@ def test_coarse_to_fine() -> None:
     assert spread([]) == []
 
 
-def test_what_takes_long_stops_in_time(toy: Path, tmp_path: Path) -> None:
+def test_what_takes_long_stops_in_time(
+    toy: Path, tmp_path: Path, finished: tuple[RunningReport, Elements]
+) -> None:
     about = subject(toy)
-    late = Plan(about, Shelf(tmp_path / "shelf", {}), lambda: True)
+    late = Plan(about, PartCache(tmp_path / "parts", {}), lambda: True)
     for what in ("ascent", "occlusion"):
         part = next(part for part in late.extra() if what in part.key)
-        with pytest.raises(making.OutOfTime):
+        with pytest.raises(parts.OutOfTime):
             part.make()
-    page = finish(reporting := Reporting(about, tmp_path / "out", budget=0))
+    reporting, page = finished
     assert reporting.unfinished == [
         "inputs that maximise filters of 3 of 3 layers",
         "attributions by smoothgrad, integrated-gradients, occlusion, score-cam",
@@ -383,19 +410,19 @@ def test_a_search_that_ran_out_of_time_goes_on(toy: Path, tmp_path: Path) -> Non
             photos / f"{number:02d}.png", np.random.default_rng(number).random((8, 8, 3)).astype(np.float32)
         )
     about = subject(toy, photos=photos)
-    shelf, layer = Shelf(tmp_path / "shelf", {}), about.network.geometry.layer("conv1")
-    with pytest.raises(making.OutOfTime):
-        making.places(about, layer, [0, 1], shelf, lambda: True)
-    assert list(shelf.folder.glob("*.npz"))
+    cache, layer = PartCache(tmp_path / "parts", {}), about.network.geometry.layer("conv1")
+    with pytest.raises(parts.OutOfTime):
+        parts.places(about, layer, [0, 1], cache, lambda: True)
+    assert list(cache.folder.glob("*.npz"))
     seen = list[int]()
-    found = making.places(about, layer, [0, 1], shelf, lambda: bool(seen.append(1)))
-    whole = making.places(about, layer, [0, 1], Shelf(tmp_path / "new", {}), lambda: False)
+    found = parts.places(about, layer, [0, 1], cache, lambda: bool(seen.append(1)))
+    whole = parts.places(about, layer, [0, 1], PartCache(tmp_path / "new", {}), lambda: False)
     assert found.facts == whole.facts == {"seen": 40, "dead": [], "state": found.facts["state"]}
-    np.testing.assert_array_equal(found.shots[0].rgb, whole.shots[0].rgb)
+    np.testing.assert_array_equal(found.figures[0].rgb, whole.figures[0].rgb)
 
 
 def test_pictures_beside_the_page(toy: Path, tmp_path: Path) -> None:
-    page = finish(Reporting(subject(toy), tmp_path / "out", budget=0, beside=True))
+    page = finish(RunningReport(one_image(toy), tmp_path / "out", budget=0, beside=True))
     sources = [image["src"] for image in page.all("img")]
     assert sources
     assert all((tmp_path / "out" / source).is_file() for source in sources)
@@ -434,7 +461,9 @@ def test_inputs_that_are_no_images(tmp_path: Path, engine: str) -> None:
         name="conv1", blobs=[netdef.make_blob(rng.normal(size=s)) for s in ((11, 8, 1, 5), (11,))]
     )
     network = Network(prototxt, weights, engine=engine)
-    page = finish(Reporting(Subject.of(network, [tmp_path / "rows.npy"]), tmp_path / "out", budget=600))
+    page = finish(
+        RunningReport(ReportContext.of(network, [tmp_path / "rows.npy"]), tmp_path / "out", budget=600)
+    )
     assert "not one value for each class" in page.text
     assert "8 x 7 x 96" in page.text
     saved = [b["data-save"] for b in page.all("button") if "data-save" in b]
@@ -446,7 +475,7 @@ def test_a_loss_is_shown_as_its_value(toy: Path, engine: str, tmp_path: Path) ->
     message = netdef.read_net(toy / "deploy.prototxt")
     message.layer.add(name="mean", type="Reduction", bottom=["fc"], top=["mean"])  # its top has no axes
     netdef.write_net(message, toy / "deploy.prototxt")
-    page = finish(Reporting(subject(toy, engine), tmp_path / "out", budget=0))
+    page = finish(RunningReport(one_image(toy, engine), tmp_path / "out", budget=0))
     assert "could not be made" not in page.text
     assert "mean_0_activation.png" in [b.get("data-save") for b in page.all("button")]
 
@@ -476,27 +505,27 @@ def test_images_need_weights(networks: Path) -> None:
 
 
 def test_half_written_parts_are_none(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path / "shelf", {"net": 1})
-    shelf.keep("a", Made({"x": 1}, (Shot(np.ones((4, 6, 3)), "white", "w"),)))
-    found = shelf.get("a")
+    cache = PartCache(tmp_path / "parts", {"net": 1})
+    cache.keep("a", PartResult({"x": 1}, (Figure(np.ones((4, 6, 3)), "white", "w"),)))
+    found = cache.get("a")
     assert found is not None
-    assert (found.facts, found.shots[0].width, found.shots[0].height) == ({"x": 1}, 6, 4)
-    (tmp_path / "shelf" / "a.json").write_bytes(b'{"facts": {"x"')
-    assert shelf.get("a") is None
-    assert shelf.get("b") is None
+    assert (found.facts, found.figures[0].width, found.figures[0].height) == ({"x": 1}, 6, 4)
+    (tmp_path / "parts" / "a.json").write_bytes(b'{"facts": {"x"')
+    assert cache.get("a") is None
+    assert cache.get("b") is None
 
 
 def test_a_shelf_that_could_not_be_cleared_is_still_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, there = tmp_path / "shelf", Path.iterdir
+    folder, there = tmp_path / "parts", Path.iterdir
     monkeypatch.setattr(Path, "iterdir", lambda self: iter(sorted(there(self), reverse=True)))
-    Shelf(folder, {"net": 1}).keep("000", Made({}))
+    PartCache(folder, {"net": 1}).keep("000", PartResult({}))
     (folder / "001.json").mkdir()  # as if what clears it was stopped there
     with pytest.raises(RunError, match="cannot be removed"):
-        Shelf(folder, {"net": 2})
+        PartCache(folder, {"net": 2})
     (folder / "001.json").rmdir()
-    Shelf(folder, {"net": 2}).keep("a", Made({}))
+    PartCache(folder, {"net": 2}).keep("a", PartResult({}))
 
 
 def test_report_as_json(toy: Path, tmp_path: Path) -> None:
@@ -505,15 +534,15 @@ def test_report_as_json(toy: Path, tmp_path: Path) -> None:
 
 
 def test_snapshots_of_one_net_have_a_page_each(toy: Path, tmp_path: Path) -> None:
-    finish(Reporting(subject(toy, images=()), tmp_path, budget=0))
+    finish(RunningReport(subject(toy, images=()), tmp_path, budget=0))
     (toy / "toy.caffemodel").rename(toy / "iter_2000.caffemodel")
     network = Network(toy / "deploy.prototxt", toy / "iter_2000.caffemodel")
-    finish(Reporting(Subject.of(network), tmp_path, budget=0))
+    finish(RunningReport(ReportContext.of(network), tmp_path, budget=0))
     assert {path.name for path in tmp_path.glob("*.html")} == {"toy_report.html", "iter_2000_report.html"}
 
 
 def test_progress_ends_near_its_total(toy: Path, tmp_path: Path) -> None:
-    told = list(Reporting(subject(toy, images=()), tmp_path / "out", budget=8))
+    told = list(RunningReport(subject(toy, images=()), tmp_path / "out", budget=8))
     assert all(0 <= one.done <= one.total for one in told)
     assert [one.done for one in told] == sorted(one.done for one in told)
     assert len({one.total for one in told}) == 1  # or the remaining time starts anew
