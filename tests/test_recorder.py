@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 import os
 import signal
-import subprocess
 import sys
 import textwrap
 import time
 from pathlib import Path
 from typing import Any
 
+import fork_server
 import numpy as np
 import pytest
 from recorder_toy import BATCH, LAYERS, MEMORY, PARAMETERS, SMOOTH, Cycle, examples, plain, solver, weights
@@ -316,7 +316,7 @@ def test_a_killed_run_loses_at_most_its_last_period(engine: str, tmp_path: Path)
                 print(seen.step().iteration, flush=True)
     """)
     here = Path(__file__).resolve().parent
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=here, stdout=subprocess.PIPE, text=True)
+    process = fork_server.Popen([sys.executable, "-c", code], cwd=here, stdout=fork_server.PIPE, text=True)
     assert process.stdout
     said = 0
     for line in process.stdout:
