@@ -14,30 +14,30 @@ import numpy as np
 
 from caffe_viz.images import png_bytes
 from caffe_viz.network import Network
+from caffe_viz.server.handlers import HANDLERS, Resources
 from caffe_viz.server.messages import Answer, Setup, Source, Step
-from caffe_viz.server.questions import QUESTIONS, Bench
 
 
 @dataclass(frozen=True)
 class Asking:
-    """A bench, and short ways to ask."""
+    """Resources, and short ways to ask."""
 
-    bench: Bench
+    resources: Resources
 
     @classmethod
     def of(cls, *networks: Network, **setup: Any) -> Asking:
-        return cls(Bench(Setup(networks, **setup)))
+        return cls(Resources(Setup(networks, **setup)))
 
     def upload(self, data: bytes | Path, name: str = "cat.png") -> str:
         """The id of an image."""
         content = data if isinstance(data, bytes) else data.read_bytes()
         image = hashlib.sha256(content).hexdigest()
-        self.bench.put(image, Source(name, content))
+        self.resources.put(image, Source(name, content))
         return image
 
     def steps(self, question: str, **asked: Any) -> Iterator[Step]:
-        row = QUESTIONS[question]
-        found = row.answer(self.bench, row.asked(**asked))
+        row = HANDLERS[question]
+        found = row.answer(self.resources, row.query(**asked))
         yield from [Step(1, 1, found)] if isinstance(found, Answer) else found
 
     def __call__(self, question: str, **asked: Any) -> Answer:
@@ -45,7 +45,7 @@ class Asking:
         *_, last = self.steps(question, **asked)
         assert last.answer is not None
         json.dumps(last.answer.facts, allow_nan=False)
-        for shot in last.answer.shots:
+        for shot in last.answer.figures:
             png_bytes(shot.rgb)
         return last.answer
 

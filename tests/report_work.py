@@ -7,18 +7,18 @@ import signal
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from caffe_viz.report.asked import Asked
-from caffe_viz.report.shelf import Made
-from caffe_viz.report.subject import Subject
+from caffe_viz.report.context import ReportContext
+from caffe_viz.report.part_cache import PartResult
+from caffe_viz.report.part_requests import PartRequest
 
 
 @dataclass(frozen=True)
-class Bad(Asked):
+class Bad(PartRequest):
     """It ends its process if it is `deadly`, else it raises."""
 
     deadly: bool
 
-    def steps(self, subject: Subject, alone: bool = False) -> Generator[float, None, Made]:
+    def steps(self, subject: ReportContext, alone: bool = False) -> Generator[float, None, PartResult]:
         if self.deadly:
             os.kill(os.getpid(), signal.SIGKILL)
         yield 0.5

@@ -20,11 +20,18 @@ from report_work import Bad
 import caffe_viz as cv
 from caffe_viz.images import ImageCollection
 from caffe_viz.network import Network
-from caffe_viz.report import Reporting
-from caffe_viz.report.asked import Asked, Attributed, Climbed, Parts, Report, told
+from caffe_viz.report import RunningReport
+from caffe_viz.report.context import ReportContext
+from caffe_viz.report.part_cache import PartResult
+from caffe_viz.report.part_requests import (
+    AscentRequest,
+    AttributionRequest,
+    PartReport,
+    PartRequest,
+    PartsWork,
+    told,
+)
 from caffe_viz.report.plan import Part
-from caffe_viz.report.shelf import Made
-from caffe_viz.report.subject import Subject
 from caffe_viz.tasks import Cluster, Execution, InProcess
 from caffe_viz.views.colours import colours
 
@@ -85,19 +92,19 @@ def test_an_inversion(client: Any, net: Network, folder: Path) -> None:
 SLOW = 11  # parts that take long: four ascents, four attributions, three searches for places
 
 
-def reporting(net: Network, out: Path, **more: Any) -> Reporting:
+def reporting(net: Network, out: Path, **more: Any) -> RunningReport:
     photos = Path(str(net.weights)).parent / "photos"
-    return Reporting(Subject.of(net, [photos / "0.png"], photos), out, budget=3600, **more)
+    return RunningReport(ReportContext.of(net, [photos / "0.png"], photos), out, budget=3600, **more)
 
 
-def kept(report: Reporting) -> dict[str, bytes]:
-    """What is on its shelf."""
-    return {path.name: path.read_bytes() for path in report.shelf.folder.iterdir()}
+def kept(report: RunningReport) -> dict[str, bytes]:
+    """What is on its cache."""
+    return {path.name: path.read_bytes() for path in report.cache.folder.iterdir()}
 
 
-def slow(report: Reporting) -> int:
+def slow(report: RunningReport) -> int:
     """How many parts are made that take long."""
-    return sum(report.shelf.get(part.key) is not None for part in report._plan.extra())
+    return sum(report.cache.get(part.key) is not None for part in report._plan.extra())
 
 
 @pytest.fixture(scope="module")
@@ -134,22 +141,22 @@ def test_a_report_of_which_a_worker_dies_and_whose_time_is_up(
 
 def test_a_part_on_each_engine(client: Any, net: Network, folder: Path, engine: str) -> None:
     """By a worker as by this process; the names of the classes are those of the file beside the net."""
-    subject = Subject.of(replace(net, engine=engine), [folder / "photos" / "0.png"])
-    parts = [Climbed("a", "fc", "fc", (4, 1)), Attributed("b", "occlusion", 0, "occlusion")]
-    runs: list[Execution[Asked, Report]] = [
-        InProcess(Parts.of(subject)),
-        Cluster(client).running(Parts.of(subject)),
+    subject = ReportContext.of(replace(net, engine=engine), [folder / "photos" / "0.png"])
+    parts = [AscentRequest("a", "fc", "fc", (4, 1)), AttributionRequest("b", "occlusion", 0, "occlusion")]
+    runs: list[Execution[PartRequest, PartReport]] = [
+        InProcess(PartsWork.of(subject)),
+        Cluster(client).running(PartsWork.of(subject)),
     ]
-    found: list[dict[str, Made | None]] = []
+    found: list[dict[str, PartResult | None]] = []
     for run in runs:
         with run:
-            found.append({one.key: one.made for one in told(run, parts) if isinstance(one, Report)})
+            found.append({one.key: one.made for one in told(run, parts) if isinstance(one, PartReport)})
     for key, made in found[0].items():
         other = found[1][key]
         assert made
         assert other
         assert made.facts == other.facts
-        for shot, its in zip(made.shots, other.shots, strict=True):
+        for shot, its in zip(made.figures, other.figures, strict=True):
             np.testing.assert_array_equal(shot.rgb, its.rgb)
     climbed = found[1]["a"]
     assert climbed
@@ -159,15 +166,15 @@ def test_a_part_on_each_engine(client: Any, net: Network, folder: Path, engine: 
 def test_parts_that_fail_cost_no_others(
     client: Any, net: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One raises, of one all workers die; the reason is on the shelf, and the next run tries them again."""
+    """One raises, of one all workers die; the reason is on the cache, and the next run tries them again."""
     report = reporting(net, tmp_path, cluster=client)
     bad = [Bad(f"{n}", f"part {n}", deadly=n == 1) for n in range(2)]
-    parts = [Part(one.key, one.title, lambda: None, asked=lambda one=one: one) for one in bad]
+    parts = [Part(one.key, one.title, lambda: None, request=lambda one=one: one) for one in bad]
     good = next(iter(report._plan.extra()))
     monkeypatch.setattr(report._plan, "needed", lambda: iter(()))
     monkeypatch.setattr(report._plan, "extra", lambda: iter([*parts, good]))
     notes = [progress.note for progress in report]
-    reasons = {part.key: found.failed for part in [*parts, good] if (found := report.shelf.get(part.key))}
+    reasons = {part.key: found.failed for part in [*parts, good] if (found := report.cache.get(part.key))}
     assert reasons == {
         "0": "ValueError: this part is bad.",
         "1": "2 workers died on part 1, one after another; try fewer at once.",

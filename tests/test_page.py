@@ -17,9 +17,9 @@ from caffe_viz.images import Preprocess, load_image, save_png
 from caffe_viz.netdef import parse_net
 from caffe_viz.network import Network
 from caffe_viz.parity import seeded_weights
-from caffe_viz.report import Reporting
-from caffe_viz.report.shelf import Made, Shot
-from caffe_viz.report.subject import Subject
+from caffe_viz.report import RunningReport
+from caffe_viz.report.context import ReportContext
+from caffe_viz.report.part_cache import Figure, PartResult
 
 browser = pages.browser
 pytestmark = pytest.mark.slow
@@ -37,11 +37,11 @@ layer { name: "prob" type: "Softmax" bottom: "]]>--><!--" top: "prob" }
 """
 
 
-def reported(subject: Subject, folder: Path, budget: float = 0, **options: Any) -> Path:
+def reported(subject: ReportContext, folder: Path, budget: float = 0, **options: Any) -> Path:
     """The page with all that it needs; with time for more, also with the first inputs that maximise filters."""
-    reporting = Reporting(subject, folder, budget=budget, **options)
+    reporting = RunningReport(subject, folder, budget=budget, **options)
     for _ in reporting:
-        if list(reporting.shelf.folder.glob("*-ascent-*.json")):
+        if list(reporting.cache.folder.glob("*-ascent-*.json")):
             break
     reporting.write()
     return reporting.path
@@ -56,7 +56,7 @@ def cifar(tmp_path_factory: pytest.TempPathFactory) -> Path:
     prototxt = net / "deploy.prototxt"
     network = Network(prototxt, net / "caffenet_cifar10.caffemodel", preprocess_near(prototxt))
     record = REPOSITORY / "examples" / "caffenet_cifar10.record"
-    return reported(Subject.of(network, [CAT, folder / "tac.png"], record=record), folder, 600)
+    return reported(ReportContext.of(network, [CAT, folder / "tac.png"], record=record), folder, 600)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     message = parse_net(HOSTILE)
     preprocess = Preprocess(mean=(100,), scale=1 / 64, resize=None, labels=("<b onclick=alert(6)>", "b", "c"))
     return reported(
-        Subject.of(Network(message, seeded_weights(message, 1), preprocess), [image]), folder, 600
+        ReportContext.of(Network(message, seeded_weights(message, 1), preprocess), [image]), folder, 600
     )
 
 
@@ -330,7 +330,7 @@ def test_pictures_beside_the_page_load(visit: Any, tmp_path: Path) -> None:
     message, weights = pooled()
     save_png(tmp_path / "a.png", load_image(CAT))
     preprocess = Preprocess(mean=(100,), scale=1 / 64, resize=None)
-    subject = Subject.of(Network(message, weights, preprocess), [tmp_path / "a.png"])
+    subject = ReportContext.of(Network(message, weights, preprocess), [tmp_path / "a.png"])
     page = visit(reported(subject, tmp_path / "out", beside=True))
     image = page.get_by_alt_text("kernels of conv1").first
     image.scroll_into_view_if_needed()
@@ -339,11 +339,11 @@ def test_pictures_beside_the_page_load(visit: Any, tmp_path: Path) -> None:
 
 def test_many_pictures_load_as_they_come_into_view_and_nothing_jumps(visit: Any, tmp_path: Path) -> None:
     message, weights = pooled()
-    reporting = Reporting(Subject.of(Network(message, weights)), tmp_path / "out", budget=0)
+    reporting = RunningReport(ReportContext.of(Network(message, weights)), tmp_path / "out", budget=0)
     noise = np.random.default_rng(0).random((600, 64, 64, 3)).astype(np.float32)
-    shots = tuple(Shot(rgb, f"filter {k}", f"filter_{k}", photo=True) for k, rgb in enumerate(noise))
+    figures = tuple(Figure(rgb, f"filter {k}", f"filter_{k}", photo=True) for k, rgb in enumerate(noise))
     facts = {"titles": [str(k) for k in range(600)], "values": [1.0] * 600, "dead": [], "method": ""}
-    reporting.shelf.keep("layer-0001-ascent-00000", Made(facts, shots))
+    reporting.cache.keep("layer-0001-ascent-00000", PartResult(facts, figures))
     reporting.write()
     page = visit(reporting.path)
     loaded = "[...document.images].filter((image) => image.complete && image.naturalWidth).length"

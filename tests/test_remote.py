@@ -33,10 +33,10 @@ from caffe_viz.images.arrays import array_bytes, load_array
 from caffe_viz.images.prefetch import AHEAD
 from caffe_viz.netdef import read_net
 from caffe_viz.network import Network
-from caffe_viz.report.subject import Subject
-from caffe_viz.server.library import Library
+from caffe_viz.report.context import ReportContext
+from caffe_viz.server.handlers.resources import Resources
+from caffe_viz.server.image_library import ImageLibrary
 from caffe_viz.server.messages import Setup
-from caffe_viz.server.questions.bench import Bench
 
 fsspec: Any = pytest.importorskip("fsspec", reason="fsspec is not installed")
 IMAGES = 40
@@ -424,14 +424,14 @@ def test_no_command_makes_paths_of_them() -> None:
 def test_commands_read_them(folder: Path, site: Any) -> None:
     net = folder / "deploy.prototxt", folder / "net.caffemodel"
     assert site.at("photos/1.png") in here("classify", *net, "--image", site.at("photos/1.png"))
-    subject = Subject.of(Network(*net), [site.at("photos/1.png")], site.at("photos"))
+    subject = ReportContext.of(Network(*net), [site.at("photos/1.png")], site.at("photos"))
     assert subject.images[0].name == "1.png"
     assert subject.photos is not None
     assert len(subject.photos) == IMAGES
 
 
 def test_the_strip_of_the_live_view(folder: Path, site: Any) -> None:
-    library = Library(ImageCollection.of(site.at("photos/1.png"), site.at("200.zip/in/5.png")))
+    library = ImageLibrary(ImageCollection.of(site.at("photos/1.png"), site.at("200.zip/in/5.png")))
     assert [one.name for one in library.strip] == ["1.png", "5.png"]
     assert library.source(library.strip[0].id).data == (folder / "photos" / "1.png").read_bytes()
     assert library.source(library.strip[1].id).data[1:4] == b"PNG"
@@ -440,7 +440,7 @@ def test_the_strip_of_the_live_view(folder: Path, site: Any) -> None:
     with pytest.raises(InputError, match=r"2\.png is not an image"):
         load_image(site.at("photos/2.png"), library.source(upload.id).data)
     assert not site.asked
-    assert len(Bench(Setup((), (site.at("photos"),))).photos) == IMAGES
+    assert len(Resources(Setup((), (site.at("photos"),))).photos) == IMAGES
 
 
 def test_files_name_no_addresses(folder: Path, site: Any, tmp_path: Path) -> None:

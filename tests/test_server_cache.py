@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from caffe_viz.server.cache import Cache
-from caffe_viz.server.messages import Given, Picture
+from caffe_viz.server.messages import EncodedAnswer, Picture
 
 
-def answer(size: int, mark: int = 0) -> Given:
+def answer(size: int, mark: int = 0) -> EncodedAnswer:
     """An answer of `size` bytes."""
     picture = Picture(bytes([mark]) * (size - 12), "png", 7, 5, "a \u00e9\nb", "name")
-    return Given('{"n": 1}', (picture,), b"data", "npz")
+    return EncodedAnswer('{"n": 1}', (picture,), b"data", "npz")
 
 
 def test_what_was_put_is_there() -> None:

@@ -9,10 +9,10 @@ from toy_questions import QUESTIONS, ask
 
 from caffe_viz.server import jobs
 from caffe_viz.server.jobs import Job, Underway
-from caffe_viz.server.messages import Given, Progress
+from caffe_viz.server.messages import EncodedAnswer, Progress
 
-SEEN = Given('{"n": 1}')
-Advance = Callable[[float, float, "Given | None"], Job]
+SEEN = EncodedAnswer('{"n": 1}')
+Advance = Callable[[float, float, "EncodedAnswer | None"], Job]
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def advance(monkeypatch: pytest.MonkeyPatch) -> Advance:
     """At a time, to so much of 10, with something to see; gives the job."""
     job = Job(ask("steps"), QUESTIONS["steps"])
 
-    def to(now: float, done: float, given: Given | None = None) -> Job:
+    def to(now: float, done: float, given: EncodedAnswer | None = None) -> Job:
         monkeypatch.setattr(jobs.time, "monotonic", lambda: now)
         job.advance(Progress("steps-0", done, 10, given))
         return job
@@ -47,4 +47,4 @@ def test_there_is_something_to_see_until_it_was_seen(advance: Advance) -> None:
     advance(100, 1, SEEN)
     assert advance(101, 2, None).underway(None).given is SEEN
     assert advance(102, 3, None).underway(SEEN).given is None
-    assert advance(103, 4, Given("{}")).underway(SEEN).given == Given("{}")
+    assert advance(103, 4, EncodedAnswer("{}")).underway(SEEN).given == EncodedAnswer("{}")

@@ -14,7 +14,7 @@ import caffe_viz as cv
 from caffe_viz.errors import InputError
 from caffe_viz.images import save_png
 from caffe_viz.network import Network
-from caffe_viz.server.questions.searching import Searching
+from caffe_viz.server.handlers.layer_search import LayerSearch
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_places_are_those_of_top_images(network: Network, photos: Path, tmp_path
         assert (found.facts["seen"], found.facts["dead"], found.facts["state"]) == (70, False, top.state)
         alone = cv.top_images(network, photos, "conv2", [unit]).top
         np.testing.assert_array_equal(found.arrays["crops"], alone.crops[0])
-        assert len(found.shots) == 9
+        assert len(found.figures) == 9
 
 
 def test_a_search_is_kept_for_the_next_server(network: Network, photos: Path, tmp_path: Path) -> None:
@@ -125,10 +125,10 @@ def test_what_cannot_be_searched_is_said(
 
 def test_a_dead_unit_has_no_places(network: Network, photos: Path, tmp_path: Path) -> None:
     asking = Asking.of(network, photos=(photos,), folder=tmp_path)
-    searching = asking.bench.searching(0, "conv2")
-    assert isinstance(searching, Searching)
+    searching = asking.resources.searching(0, "conv2")
+    assert isinstance(searching, LayerSearch)
     list(searching)
     top_k = searching.search.top_k
     top_k.values[:, 3] = 0  # behind a ReLU
     found = asking("places", layer="conv2", unit=3)
-    assert (found.facts["dead"], found.facts["places"], found.shots) == (True, [], ())
+    assert (found.facts["dead"], found.facts["places"], found.figures) == (True, [], ())

@@ -22,8 +22,8 @@ from toy_questions import PATIENCE, QUESTIONS, STEPS, Bench, Toy, ask, lines, st
 
 from caffe_viz.errors import InputError, RunError
 from caffe_viz.processes import Ended, Worker
-from caffe_viz.server.board import Board, Queued, Underway
 from caffe_viz.server.cache import Cache
+from caffe_viz.server.dispatcher import Dispatcher, Queued, Underway
 from caffe_viz.server.messages import Ask, Failed, Finished, Setup, Source
 from caffe_viz.server.pool import Pool
 
@@ -31,25 +31,25 @@ T = TypeVar("T")
 
 
 class Live:
-    """A board at work in a loop of its own, and the folder in which its workers note what they do."""
+    """A dispatcher at work in a loop of its own, and the folder in which its workers note what they do."""
 
     def __init__(self, folder: Path, **options: Any) -> None:
         self.folder = folder
         self.loop = asyncio.new_event_loop()
         pool = Pool(Setup((), folder=folder), program="toy_questions", **options)
-        self.board = Board(pool, Cache(), QUESTIONS)
-        self.run(self.board.start())
+        self.dispatcher = Dispatcher(pool, Cache(), QUESTIONS)
+        self.run(self.dispatcher.start())
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self.loop.run_until_complete(asyncio.wait_for(work, PATIENCE))
 
     def stop(self) -> None:
-        self.run(self.board.stop())
+        self.run(self.dispatcher.stop())
         self.loop.run_until_complete(self.loop.shutdown_asyncgens())
         self.loop.close()
 
     async def facts(self, asked: Ask) -> Any:
-        return json.loads((await self.board.answer(asked)).facts)
+        return json.loads((await self.dispatcher.answer(asked)).facts)
 
     def begun(self, asked: Ask) -> asyncio.Task[Any]:
         """Its facts, once they are there."""
@@ -70,7 +70,7 @@ class Live:
             (self.folder / gate).touch()
 
     def worker(self, name: str) -> dict[str, Any]:
-        (found,) = (one for one in self.board.status()["workers"] if one["name"] == name)
+        (found,) = (one for one in self.dispatcher.status()["workers"] if one["name"] == name)
         return found  # type: ignore[no-any-return]
 
 
@@ -97,7 +97,7 @@ def test_other_processes_answer(live: Live) -> None:
     facts = live.run(live.facts(ask("square", 1)))
     assert facts["square"] == 1
     assert facts["pid"] != os.getpid()
-    assert live.board.status() == {
+    assert live.dispatcher.status() == {
         "workers": [
             {"name": "quick", "alive": True, "busy": "", "waiting": 0, "restarts": 0},
             {"name": "patient", "alive": True, "busy": "", "waiting": 0, "restarts": 0},
@@ -188,7 +188,7 @@ def test_the_place_in_the_queue_is_told_as_it_changes(live: Live) -> None:
     found: list[Any] = []
 
     async def follow(asked: Ask) -> None:
-        async for event in live.board.follow(asked):
+        async for event in live.dispatcher.follow(asked):
             found.append(event)  # noqa: PERF401  # one by one, as others look
 
     async def scenario() -> None:
@@ -215,7 +215,7 @@ def test_one_that_is_dropped_at_work_goes_on_when_it_is_asked_again(live: Live, 
 
     async def scenario() -> None:
         live.open(*gates(600, 3))
-        async with aclosing(live.board.follow(asked)) as events:
+        async with aclosing(live.dispatcher.follow(asked)) as events:
             async for event in events:
                 if isinstance(event, Underway) and event.done >= 2:
                     break
@@ -235,7 +235,7 @@ def test_one_that_is_dropped_at_work_goes_on_when_it_is_asked_again(live: Live, 
 def test_progress_is_told_with_the_time_that_is_left(live: Live) -> None:
     async def scenario() -> None:
         found = []
-        async for event in live.board.follow(ask("steps", 700, gated=True)):
+        async for event in live.dispatcher.follow(ask("steps", 700, gated=True)):
             found.append(event)
             if isinstance(event, Underway) and event.done < STEPS:
                 live.open(f"steps-700-{event.done:g}")
@@ -245,14 +245,16 @@ def test_progress_is_told_with_the_time_that_is_left(live: Live) -> None:
         assert all(one.total == STEPS and one.remaining >= 0 for one in progress if one.done > 1)
         assert any(one.given for one in progress)
         assert isinstance(found[-1], Finished)
-        assert [one async for one in live.board.follow(ask("steps", 700))] == [found[-1]]  # from the cache
+        assert [one async for one in live.dispatcher.follow(ask("steps", 700))] == [
+            found[-1]
+        ]  # from the cache
 
     live.run(scenario())
 
 
 def test_a_failure_is_the_last_event(live: Live) -> None:
     async def scenario() -> Any:
-        return [event async for event in live.board.follow(ask("failing", 1))][-1]
+        return [event async for event in live.dispatcher.follow(ask("failing", 1))][-1]
 
     assert live.run(scenario()) == Failed("failing-1", "the engine failed.")
 
@@ -276,7 +278,7 @@ def test_what_several_ask_is_computed_once(live: Live) -> None:
 
 def test_the_background_goes_on_without_anybody(live: Live) -> None:
     async def scenario() -> None:
-        async with aclosing(live.board.follow(ask("search", 900, gated=True))) as events:
+        async with aclosing(live.dispatcher.follow(ask("search", 900, gated=True))) as events:
             async for event in events:
                 if isinstance(event, Underway):
                     break
@@ -311,7 +313,7 @@ def test_200_questions_of_8_tabs_are_all_answered(live: Live) -> None:
     asked = {n for found in live.run(scenario()) for n in found}
     computed = Counter(lines(live.folder))
     assert all(computed[f"square {n}"] == 1 for n in asked)
-    assert all(one["waiting"] == 0 for one in live.board.status()["workers"])
+    assert all(one["waiting"] == 0 for one in live.dispatcher.status()["workers"])
 
 
 def test_a_worker_that_takes_nothing_does_not_stop_the_server(live: Live) -> None:
@@ -366,7 +368,7 @@ def test_workers_that_cannot_begin_are_not_started_for_ever(
         for one in [live.begun(ask("square", n)) for n in (1, 2)]:
             with pytest.raises(RunError, match=reason):
                 await one
-        await live.until(lambda: not any(one["alive"] for one in live.board.status()["workers"]))
+        await live.until(lambda: not any(one["alive"] for one in live.dispatcher.status()["workers"]))
         assert len(lines(tmp_path, "pids")) == 2 * tries
         (tmp_path / fault).unlink()
         assert (await live.facts(ask("square", 3)))["square"] == 9
@@ -385,7 +387,7 @@ def test_after_the_end_no_process_is_left(tmp_path: Path) -> None:
         await live.logged("square 2")
         await live.until(lambda: len(lines(tmp_path, "pids")) == 2)
         os.kill(pid, signal.SIGSTOP)
-        await live.board.stop()
+        await live.dispatcher.stop()
         for one in waiting:
             with pytest.raises(RunError, match="ended"):
                 await one

@@ -15,10 +15,10 @@ from PIL import Image
 
 from caffe_viz.errors import InputError
 from caffe_viz.images import load_image, png_bytes
+from caffe_viz.server.handlers import uploads as module
+from caffe_viz.server.handlers.uploads import Uploads
+from caffe_viz.server.lru import LRUCache
 from caffe_viz.server.messages import Source
-from caffe_viz.server.questions import uploads as module
-from caffe_viz.server.questions.uploads import Uploads
-from caffe_viz.server.recent import Recent
 
 CAT = Path(__file__).resolve().parent.parent / "examples" / "cat.png"
 NOISE = np.random.default_rng(0).integers(0, 256, (40, 30, 4), np.uint8)
@@ -133,7 +133,7 @@ def test_an_image_is_decoded_once_and_only_when_it_is_needed(monkeypatch: pytest
 
 
 def test_the_last_values_that_fit_are_kept() -> None:
-    recent: Recent[str] = Recent(6, len)
+    recent: LRUCache[str] = LRUCache(6, len)
     made: list[str] = []
 
     def get(word: str) -> str:

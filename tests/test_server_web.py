@@ -1,4 +1,4 @@
-"""The addresses of the live view, with a board that answers from a table: no worker is at work here."""
+"""The addresses of the live view, with a dispatcher that answers from a table: no worker is at work here."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ from caffe_viz.errors import CaffeVizError, InputError, RunError
 from caffe_viz.images import ImageCollection, Labels, Preprocess, load_image, png_bytes
 from caffe_viz.netdef import parse_net
 from caffe_viz.network import Network
-from caffe_viz.report.subject import Subject
-from caffe_viz.server import following, web
+from caffe_viz.report.context import ReportContext
+from caffe_viz.server import event_stream, web
 from caffe_viz.server.access import Access
-from caffe_viz.server.asked import Ascent, Attribution, Difference, OfLayer, OfUnit, Report, Thumbnail
-from caffe_viz.server.board import Queued, Underway
+from caffe_viz.server.dispatcher import Queued, Underway
 from caffe_viz.server.guard import Guard
-from caffe_viz.server.library import Library, Unknown
-from caffe_viz.server.messages import Ask, Failed, Finished, Given, Picture
+from caffe_viz.server.handlers import HANDLERS, Handler
+from caffe_viz.server.image_library import ImageLibrary, Unknown
+from caffe_viz.server.messages import Ask, EncodedAnswer, Failed, Finished, Picture
 from caffe_viz.server.overview import overview
-from caffe_viz.server.questions import QUESTIONS, Question
+from caffe_viz.server.queries import Ascent, Attribution, Difference, LayerQuery, Report, Thumbnail, UnitQuery
 from caffe_viz.server.static_files import STATIC
 from caffe_viz.server.view import View
 from caffe_viz.server.web import create_app
@@ -55,17 +55,17 @@ PICTURES = (
     Picture(b"jpeg", "jpeg", 5, 4, "<b>", "cat"),
 )
 ASKED = {  # kinds of questions, whatever QUESTIONS has
-    "image": Question(Thumbnail, print), "maps": Question(OfLayer, print), "unit": Question(OfUnit, print),
-    "difference": Question(Difference, print), "attribution": Question(Attribution, print),
-    "ascent": Question(Ascent, print, patient=True), "report": Question(Report, print, patient=True),
+    "image": Handler(Thumbnail, print), "maps": Handler(LayerQuery, print), "unit": Handler(UnitQuery, print),
+    "difference": Handler(Difference, print), "attribution": Handler(Attribution, print),
+    "ascent": Handler(Ascent, print, patient=True), "report": Handler(Report, print, patient=True),
 }  # type: ignore[arg-type]  # fmt: skip
 
 
 @dataclass
 class Table:
-    """A board: `ends` has by question what is raised or given; `waiting` counts who waits."""
+    """A dispatcher: `ends` has by question what is raised or given; `waiting` counts who waits."""
 
-    ends: dict[str, Given | Exception] = field(default_factory=dict)
+    ends: dict[str, EncodedAnswer | Exception] = field(default_factory=dict)
     asks: list[Ask] = field(default_factory=list)
     waiting: int = 0
     stuck: bool = False
@@ -81,15 +81,19 @@ class Table:
         finally:
             self.waiting -= 1
 
-    def end(self, ask: Ask) -> Given:
-        facts = json.dumps({"width": 40, "height": 30, "asked": ask.asked.model_dump()})
-        usual = Given(facts, (), b"arrays", "npz") if ask.data else Given(facts, PICTURES, b"", "npz")
+    def end(self, ask: Ask) -> EncodedAnswer:
+        facts = json.dumps({"width": 40, "height": 30, "asked": ask.query.model_dump()})
+        usual = (
+            EncodedAnswer(facts, (), b"arrays", "npz")
+            if ask.data
+            else EncodedAnswer(facts, PICTURES, b"", "npz")
+        )
         found = self.ends.get(ask.question, usual)
         if isinstance(found, Exception):
             raise found
         return found
 
-    async def answer(self, ask: Ask) -> Given:
+    async def answer(self, ask: Ask) -> EncodedAnswer:
         with self._one(ask):
             if self.stuck:
                 await asyncio.Event().wait()
@@ -99,7 +103,7 @@ class Table:
         with self._one(ask):
             yield Queued(2)
             yield Underway(1, 4)
-            yield Underway(2, 4, 1.5, Given('{"title": "a"}', PICTURES))
+            yield Underway(2, 4, 1.5, EncodedAnswer('{"title": "a"}', PICTURES))
             while self.endless:
                 self.told += 1
                 yield Underway(self.told, 4)
@@ -115,19 +119,23 @@ class Table:
 
 
 @pytest.fixture(scope="module")
-def subject() -> Subject:
-    return Subject.of("caffenet_cifar10")
+def context() -> ReportContext:
+    return ReportContext.of("caffenet_cifar10")
 
 
 @pytest.fixture
-def board() -> Table:
+def dispatcher() -> Table:
     return Table()
 
 
 @pytest.fixture
-def view(subject: Subject, board: Table) -> View:
+def view(context: ReportContext, dispatcher: Table) -> View:
     return View(
-        (subject,), Library(ImageCollection.of(CAT)), board, ASKED, "caffe-viz serve caffenet_cifar10"
+        (context,),
+        ImageLibrary(ImageCollection.of(CAT)),
+        dispatcher,
+        ASKED,
+        "caffe-viz serve caffenet_cifar10",
     )  # type: ignore[arg-type]
 
 
@@ -241,7 +249,7 @@ class TestNetwork:
                 f'layer {{ name: "prob" type: "Softmax" bottom: "fc" top: "prob" }} {last}'
             )
             found = overview(
-                [Subject.of(Network(message, preprocess=Preprocess(mean=(0,))))], Library(None), ""
+                [ReportContext.of(Network(message, preprocess=Preprocess(mean=(0,))))], ImageLibrary(None), ""
             )
             heads |= {head["name"]: head["unit"] for head in found["networks"][0]["heads"]}
         assert heads == {"prob": "probability", "log": "score"}
@@ -251,11 +259,11 @@ class TestNetwork:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_networks_of_every_kind(kind: str, tmp_path: Path, board: Table) -> None:
+def test_networks_of_every_kind(kind: str, tmp_path: Path, dispatcher: Table) -> None:
     """Whatever they take and give, the page can be told of them."""
     folder = KINDS[kind].write(tmp_path)
     network = Network(folder / "deploy.prototxt", folder / "net.caffemodel")
-    view = View((Subject.of(network),), Library(None), board, ASKED)  # type: ignore[arg-type]
+    view = View((ReportContext.of(network),), ImageLibrary(None), dispatcher, ASKED)  # type: ignore[arg-type]
     app = Guard(create_app(view), Access("127.0.0.1", 8642, "s3cret"))
     assert get(app, "/").status == 200
     (found,) = get(app, "/api/network").json["networks"]
@@ -266,19 +274,19 @@ def test_networks_of_every_kind(kind: str, tmp_path: Path, board: Table) -> None
 
 
 class TestQuestions:
-    def test_parameters_are_those_of_the_question(self, app: Any, board: Table, cat: str) -> None:
+    def test_parameters_are_those_of_the_question(self, app: Any, dispatcher: Table, cat: str) -> None:
         layer = 'a/../"b" +&<é'
         reply = get(app, f"/api/unit?{urlencode({'image': cat, 'layer': layer, 'unit': 7})}")
         assert reply.status == 200
-        (ask,) = board.asks
-        assert ask.asked == OfUnit(image=cat, layer=layer, unit=7)
+        (ask,) = dispatcher.asks
+        assert ask.query == UnitQuery(image=cat, layer=layer, unit=7)
         assert (ask.question, ask.data, list(ask.images)) == ("unit", False, [cat])
         assert ask.images[cat].name == "cat.png"
         assert ask.images[cat].data == CAT.read_bytes()
         assert reply.json["facts"]["asked"]["layer"] == layer
         assert reply.json["key"] == ask.key
 
-    def test_pictures_and_data_have_addresses(self, app: Any, board: Table, cat: str) -> None:
+    def test_pictures_and_data_have_addresses(self, app: Any, dispatcher: Table, cat: str) -> None:
         query = urlencode({"image": cat, "layer": "conv 1&"})
         found = get(app, f"/api/maps?{query}").json
         first, second = found["pictures"]
@@ -295,16 +303,16 @@ class TestQuestions:
         reply = get(app, found["data"])
         assert (reply.body, reply.headers["content-type"]) == (b"arrays", "application/zip")
         assert reply.headers["content-disposition"] == 'attachment; filename="maps-conv-1-.npz"'
-        assert [ask.data for ask in board.asks] == [False, False, False, True]
-        assert len({ask.key for ask in board.asks}) == 1
+        assert [ask.data for ask in dispatcher.asks] == [False, False, False, True]
+        assert len({ask.key for ask in dispatcher.asks}) == 1
 
-    def test_where_there_is_no_data_there_is_no_address(self, app: Any, board: Table, cat: str) -> None:
-        board.ends["maps"] = Given("{}")
+    def test_where_there_is_no_data_there_is_no_address(self, app: Any, dispatcher: Table, cat: str) -> None:
+        dispatcher.ends["maps"] = EncodedAnswer("{}")
         assert get(app, f"/api/maps?image={cat}&layer=a").json["data"] == ""
         assert get(app, f"/api/maps/data?image={cat}&layer=a").status == 404
 
-    def test_a_page_is_saved_and_never_shown_under_our_address(self, app: Any, board: Table) -> None:
-        board.ends["report"] = Given("{}", (), b"<script>", "html")
+    def test_a_page_is_saved_and_never_shown_under_our_address(self, app: Any, dispatcher: Table) -> None:
+        dispatcher.ends["report"] = EncodedAnswer("{}", (), b"<script>", "html")
         found = get(app, "/api/report").json
         assert found["data"] == "/api/report/data"
         reply = get(app, found["data"])
@@ -318,13 +326,13 @@ class TestQuestions:
         assert "\n" not in reply.json["error"]
 
     def test_a_browser_that_has_a_picture_costs_nobody_anything(
-        self, app: Any, board: Table, cat: str
+        self, app: Any, dispatcher: Table, cat: str
     ) -> None:
         target = f"/api/maps/picture/0?image={cat}&layer=conv1"
         tag = get(app, target).headers["etag"]
-        board.asks.clear()
+        dispatcher.asks.clear()
         assert get(app, target, ("If-None-Match", tag)).status == 304
-        assert not board.asks
+        assert not dispatcher.asks
         for other in (target.replace("/0?", "/1?"), target.replace("conv1", "conv2")):
             assert get(app, other, ("If-None-Match", tag)).status == 200
 
@@ -338,7 +346,7 @@ class TestQuestions:
         ],
     )  # fmt: skip
     def test_what_is_asked_wrong_is_one_line(
-        self, app: Any, board: Table, cat: str, query: str, said: str
+        self, app: Any, dispatcher: Table, cat: str, query: str, said: str
     ) -> None:
         for address in ("", "/picture/0", "/data"):
             reply = get(app, f"/api/maps{address}?{query.replace('{cat}', cat)}")
@@ -346,28 +354,28 @@ class TestQuestions:
             assert said in reply.json["error"]
             assert "\n" not in reply.json["error"]
         assert followed(app, f"maps?{query.replace('{cat}', cat)}") == [(0, "failed", reply.json)]
-        assert not board.asks
+        assert not dispatcher.asks
 
     def test_a_second_network_of_a_difference(self, app: Any, cat: str) -> None:
         reply = get(app, f"/api/difference?image={cat}&other_image={cat}&layer=a&other_net=1")
         assert (reply.status, "--beside" in reply.json["error"]) == (400, True)
 
-    def test_an_image_that_is_gone(self, app: Any, board: Table) -> None:
+    def test_an_image_that_is_gone(self, app: Any, dispatcher: Table) -> None:
         for address in ("", "/picture/0", "/data"):
             reply = get(app, f"/api/maps{address}?image={'0' * 64}&layer=conv1")
             assert (reply.status, "drop or choose it again" in reply.json["error"]) == (404, True)
         assert followed(app, f"maps?image={'0' * 64}&layer=conv1") == [(0, "failed", reply.json)]
-        assert not board.asks
+        assert not dispatcher.asks
 
-    def test_refusals_and_failures(self, app: Any, board: Table, cat: str) -> None:
-        board.ends |= {"maps": InputError("no such\nlayer"), "unit": RunError("the worker died")}
+    def test_refusals_and_failures(self, app: Any, dispatcher: Table, cat: str) -> None:
+        dispatcher.ends |= {"maps": InputError("no such\nlayer"), "unit": RunError("the worker died")}
         reply = get(app, f"/api/maps?image={cat}&layer=conv1")
         assert (reply.status, reply.json) == (400, {"error": "no such layer"})
         reply = get(app, f"/api/unit?image={cat}&layer=conv1&unit=0")
         assert (reply.status, reply.json) == (503, {"error": "the worker died"})
 
-    def test_a_fault_is_told_in_one_line(self, app: Any, board: Table, cat: str, caplog: Any) -> None:
-        board.ends["maps"] = ZeroDivisionError("by\nzero")
+    def test_a_fault_is_told_in_one_line(self, app: Any, dispatcher: Table, cat: str, caplog: Any) -> None:
+        dispatcher.ends["maps"] = ZeroDivisionError("by\nzero")
         reply = get(app, f"/api/maps?image={cat}&layer=conv1")
         assert (reply.status, reply.json) == (
             500,
@@ -391,30 +399,31 @@ class TestQuestions:
             assert (reply.status, list(reply.json)) == (404, ["error"])
         assert post(app, "/api/maps", b"").status == 405
 
-    def test_head(self, app: Any, board: Table, cat: str) -> None:
+    def test_head(self, app: Any, dispatcher: Table, cat: str) -> None:
         reply = call(app, events("ascent?objective=conv1:3"), "HEAD", HEADERS)
         assert (reply.status, reply.body) == (200, b"")
-        assert not board.waiting
+        assert not dispatcher.waiting
 
     def test_the_questions_that_there_are(self, view: View, cat: str) -> None:
         """Each can be asked at its address with what its class needs."""
-        board = Table()
+        dispatcher = Table()
         app = Guard(
-            create_app(replace(view, board=board, questions=QUESTIONS)), Access("127.0.0.1", 8642, "s3cret")
+            create_app(replace(view, dispatcher=dispatcher, handlers=HANDLERS)),
+            Access("127.0.0.1", 8642, "s3cret"),
         )  # type: ignore[arg-type]
         known = {"image": cat, "other_image": cat, "layer": "conv1", "unit": 1, "objective": "conv1:1"}
-        for name, question in QUESTIONS.items():
-            needed = [n for n, one in question.asked.model_fields.items() if one.is_required()]
+        for name, question in HANDLERS.items():
+            needed = [n for n, one in question.query.model_fields.items() if one.is_required()]
             reply = get(app, f"/api/{name}?{urlencode({n: known[n] for n in needed})}")
             assert reply.status == 200, reply.text
-        assert [ask.question for ask in board.asks] == list(QUESTIONS)
+        assert [ask.question for ask in dispatcher.asks] == list(HANDLERS)
 
 
 class TestEvents:
     def test_progress_and_the_answer(self, app: Any, cat: str) -> None:
-        asked = f"unit?image={cat}&layer=conv1&unit=2"
-        assert get(app, events(asked)).headers["content-type"].startswith("text/event-stream")
-        found = followed(app, asked)
+        query = f"unit?image={cat}&layer=conv1&unit=2"
+        assert get(app, events(query)).headers["content-type"].startswith("text/event-stream")
+        found = followed(app, query)
         assert [(ask, name) for ask, name, _ in found] == [
             (0, "queued"), (0, "progress"), (0, "progress"), (0, "answer"),
         ]  # fmt: skip
@@ -429,9 +438,9 @@ class TestEvents:
         assert found[3][2] == answer
 
     def test_several_questions_of_which_each_fails_by_itself(
-        self, app: Any, board: Table, cat: str, caplog: Any
+        self, app: Any, dispatcher: Table, cat: str, caplog: Any
     ) -> None:
-        board.ends |= {"ascent": RunError("the worker\nended"), "report": ZeroDivisionError("by\nzero")}
+        dispatcher.ends |= {"ascent": RunError("the worker\nended"), "report": ZeroDivisionError("by\nzero")}
         layer = 'a/../"b" +&=?<é'
         found = followed(
             app, f"unit?{urlencode({'image': cat, 'layer': layer, 'unit': 7})}", "ascent?objective=conv1:3",
@@ -449,22 +458,22 @@ class TestEvents:
         assert errors[5].startswith("image: ")
         assert "Traceback" in caplog.text
         assert [name for ask, name, _ in found if ask == 1] == ["queued", "progress", "progress", "failed"]
-        assert board.waiting == 0
+        assert dispatcher.waiting == 0
 
-    def test_how_many(self, app: Any, board: Table) -> None:
-        asked = [f"ascent?objective=conv1:{k}" for k in range(17)]
-        assert len([name for _, name, _ in followed(app, *asked[:16]) if name == "answer"]) == 16
-        for refused in (asked, []):
+    def test_how_many(self, app: Any, dispatcher: Table) -> None:
+        query = [f"ascent?objective=conv1:{k}" for k in range(17)]
+        assert len([name for _, name, _ in followed(app, *query[:16]) if name == "answer"]) == 16
+        for refused in (query, []):
             reply = get(app, events(*refused))
             assert (reply.status, reply.json["error"].startswith("ask: ")) == (400, True)
 
     def test_something_is_sent_while_nothing_happens(
-        self, app: Any, board: Table, monkeypatch: pytest.MonkeyPatch
+        self, app: Any, dispatcher: Table, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(following, "QUIET_SECONDS", 0.001)
-        board.stuck = True
+        monkeypatch.setattr(event_stream, "QUIET_SECONDS", 0.001)
+        dispatcher.stuck = True
         asyncio.run(left(app, events("ascent?objective=conv1:3"), lambda sent: b":\n\n" in sent))
-        assert board.waiting == 0
+        assert dispatcher.waiting == 0
 
     @pytest.mark.parametrize(
         ("target", "waiting"),
@@ -474,30 +483,30 @@ class TestEvents:
         ],
     )
     def test_a_browser_that_leaves_is_counted_out(
-        self, app: Any, board: Table, target: str, waiting: int
+        self, app: Any, dispatcher: Table, target: str, waiting: int
     ) -> None:
-        board.stuck = True
-        asyncio.run(left(app, target, lambda _: board.waiting == waiting))
-        assert board.waiting == 0
+        dispatcher.stuck = True
+        asyncio.run(left(app, target, lambda _: dispatcher.waiting == waiting))
+        assert dispatcher.waiting == 0
 
-    def test_what_is_closed_has_ended(self, view: View, board: Table) -> None:
-        board.stuck = True
+    def test_what_is_closed_has_ended(self, view: View, dispatcher: Table) -> None:
+        dispatcher.stuck = True
 
         async def close() -> None:
-            events = following.followed(view, ["ascent?objective=conv1:3"])
+            events = event_stream.followed(view, ["ascent?objective=conv1:3"])
             await anext(events)
             await asyncio.wait_for(events.aclose(), 60)
-            assert board.waiting == 0
+            assert dispatcher.waiting == 0
 
         asyncio.run(close())
 
-    def test_one_that_leaves_while_it_reads_too_slowly(self, app: Any, board: Table) -> None:
-        """What is sent waits for ever: nothing more is asked of the board meanwhile, and it is counted out."""
-        board.endless = True
+    def test_one_that_leaves_while_it_reads_too_slowly(self, app: Any, dispatcher: Table) -> None:
+        """What is sent waits for ever: nothing more is asked of the dispatcher meanwhile, and it is counted out."""
+        dispatcher.endless = True
         stalled = lambda sent: b"progress" in sent  # noqa: E731
         asyncio.run(left(app, events(*["ascent?objective=conv1:3"] * 2), stalled, stalls=stalled))
-        assert board.waiting == 0
-        assert board.told < 12
+        assert dispatcher.waiting == 0
+        assert dispatcher.told < 12
 
 
 def events(*asks: str) -> str:
@@ -519,12 +528,12 @@ async def left(
     app: Any, target: str, enough: Callable[[bytes], bool], stalls: Callable[[bytes], bool] = lambda _: False
 ) -> None:
     """A browser that leaves as soon as it has had `enough`; where it `stalls`, what is sent to it waits."""
-    gone, asked = asyncio.Event(), [{"type": "http.request", "body": b"", "more_body": False}]
+    gone, messages = asyncio.Event(), [{"type": "http.request", "body": b"", "more_body": False}]
     sent = b""
 
     async def receive() -> Any:
-        if asked:
-            return asked.pop()
+        if messages:
+            return messages.pop()
         await gone.wait()
         return {"type": "http.disconnect"}
 
@@ -545,15 +554,19 @@ async def left(
 class TestKeys:
     """What decides an answer is in its key, and nothing else."""
 
-    ASKED = OfLayer(image="0" * 64, layer="conv1")
+    ASKED = LayerQuery(image="0" * 64, layer="conv1")
 
     def test_the_same_question_of_another_server(self, view: View) -> None:
-        again = replace(view, subjects=(Subject.of("caffenet_cifar10"),), command="")
+        again = replace(view, contexts=(ReportContext.of("caffenet_cifar10"),), command="")
         assert again.key("maps", self.ASKED) == view.key("maps", self.ASKED)
 
     def test_another_question(self, view: View) -> None:
-        asked = [self.ASKED, OfLayer(image="1" * 64, layer="conv1"), OfLayer(image="0" * 64, layer="conv2")]
-        keys = {view.key(name, one) for name in ("maps", "unit") for one in asked}
+        query = [
+            self.ASKED,
+            LayerQuery(image="1" * 64, layer="conv1"),
+            LayerQuery(image="0" * 64, layer="conv2"),
+        ]
+        keys = {view.key(name, one) for name in ("maps", "unit") for one in query}
         assert len(keys) == 6
 
     def test_another_network(self, view: View, tmp_path: Path) -> None:
@@ -564,7 +577,7 @@ class TestKeys:
         other.write_bytes(data)
         darker = replace(network.preprocess, scale=network.preprocess.scale / 2)
         others = [replace(network, weights=other), replace(network, preprocess=darker)]
-        keys = [replace(view, subjects=(Subject.of(one),)).key("maps", self.ASKED) for one in others]
+        keys = [replace(view, contexts=(ReportContext.of(one),)).key("maps", self.ASKED) for one in others]
         assert len({view.key("maps", self.ASKED), *keys}) == 3
 
     def test_another_value_of_an_input_beside_the_image(self, view: View) -> None:
@@ -577,20 +590,22 @@ class TestKeys:
         for value in (0, 1, 1):
             given = {"more": np.full((1, 3, 8, 8), value, np.float32)}
             network = Network(message, preprocess=Preprocess(mean=(0,)), image="data", input_values=given)
-            keys.add(replace(view, subjects=(Subject.of(network),)).key("maps", self.ASKED))
+            keys.add(replace(view, contexts=(ReportContext.of(network),)).key("maps", self.ASKED))
         assert len(keys) == 2
 
-    def test_the_second_network_counts_where_it_is_asked_about(self, view: View, subject: Subject) -> None:
-        both = replace(view, subjects=(subject, subject))
+    def test_the_second_network_counts_where_it_is_asked_about(
+        self, view: View, context: ReportContext
+    ) -> None:
+        both = replace(view, contexts=(context, context))
         one = Difference(image="0" * 64, other_image="0" * 64, layer="conv1")
         keys = {both.key("difference", one.model_copy(update={"other_net": net})) for net in (0, 1)}
         assert len(keys) == 2
         assert both.key("maps", self.ASKED) == view.key("maps", self.ASKED)
 
     def test_another_engine(self, view: View, engine: str) -> None:
-        other = Subject.of(replace(Network.of("caffenet_cifar10"), engine=engine))
-        same = replace(view, subjects=(other,)).key("maps", self.ASKED) == view.key("maps", self.ASKED)
-        assert same is (view.subjects[0].engine_name == engine)
+        other = ReportContext.of(replace(Network.of("caffenet_cifar10"), engine=engine))
+        same = replace(view, contexts=(other,)).key("maps", self.ASKED) == view.key("maps", self.ASKED)
+        assert same is (view.contexts[0].engine_name == engine)
 
     def test_another_version(self, view: View, monkeypatch: pytest.MonkeyPatch) -> None:
         before = view.key("maps", self.ASKED)
@@ -599,12 +614,12 @@ class TestKeys:
 
 
 class TestUploads:
-    def test_an_image_gets_an_id_and_its_size(self, app: Any, board: Table) -> None:
+    def test_an_image_gets_an_id_and_its_size(self, app: Any, dispatcher: Table) -> None:
         data = png_bytes([[[1, 0, 0]]])
         reply = post(app, f"/api/images?name={quote('C:/Bilder/hünd.png')}", data)
         digest = hashlib.sha256(data).hexdigest()
         assert reply.json == {"id": digest, "name": "hünd.png", "width": 40, "height": 30}
-        (ask,) = board.asks
+        (ask,) = dispatcher.asks
         assert (ask.question, ask.images[digest].data) == ("image", data)
         assert get(app, f"/api/maps?image={digest}&layer=conv1").status == 200
 
@@ -619,20 +634,20 @@ class TestUploads:
     def test_names(self, app: Any, given: str, kept: str) -> None:
         assert post(app, f"/api/images?{urlencode({'name': given})}", b"x").json["name"] == kept
 
-    def test_nothing(self, app: Any, board: Table) -> None:
+    def test_nothing(self, app: Any, dispatcher: Table) -> None:
         reply = post(app, "/api/images?name=a.png", b"")
-        assert (reply.status, "empty" in reply.json["error"], board.asks) == (400, True, [])
+        assert (reply.status, "empty" in reply.json["error"], dispatcher.asks) == (400, True, [])
         assert post(app, f"/api/images?name={'a' * 1001}", b"x").status == 400
 
-    def test_what_is_no_image_is_refused(self, app: Any, board: Table) -> None:
-        board.ends["image"] = InputError("a.png is no image of a known format.")
+    def test_what_is_no_image_is_refused(self, app: Any, dispatcher: Table) -> None:
+        dispatcher.ends["image"] = InputError("a.png is no image of a known format.")
         reply = post(app, "/api/images?name=a.png", b"text")
         assert (reply.status, reply.json["error"]) == (400, "a.png is no image of a known format.")
 
 
 class TestLibrary:
     def test_uploads_are_bounded_and_those_that_were_asked_for_stay(self) -> None:
-        library = Library(None, limit=100)
+        library = ImageLibrary(None, limit=100)
         first, second = library.add("a", b"1" * 40), library.add("b", b"2" * 40)
         assert library.source(first.id).data == b"1" * 40
         third = library.add("c", b"3" * 40)
@@ -645,7 +660,7 @@ class TestLibrary:
             library.source(third.id)
 
     def test_the_same_again_takes_no_more(self) -> None:
-        library = Library(None, limit=100)
+        library = ImageLibrary(None, limit=100)
         for _ in range(9):
             first = library.add("a", b"1" * 40)
         second = library.add("b", b"2" * 40)
@@ -664,7 +679,9 @@ class TestLibrary:
             (folder / name).write_bytes(name.encode())
         with zipfile.ZipFile(tmp_path / "more.zip", "w") as archive:
             archive.writestr("in/c.jpg", b"packed")
-        first, second = (Library(ImageCollection.of(folder, tmp_path / "more.zip", CAT)) for _ in range(2))
+        first, second = (
+            ImageLibrary(ImageCollection.of(folder, tmp_path / "more.zip", CAT)) for _ in range(2)
+        )
         assert [one.name for one in first.strip] == ["b2.png", "b10.png", "c.jpg", "cat.png"]
         assert first.strip == second.strip
         assert len({one.id for one in first.strip}) == 4
@@ -676,13 +693,13 @@ class TestLibrary:
             (tmp_path / folder).mkdir()
             (tmp_path / folder / "x.png").write_bytes(folder.encode())
             os.utime(tmp_path / folder / "x.png", (0, 0))
-        names = [one.name for one in Library(ImageCollection.of(tmp_path)).strip]
+        names = [one.name for one in ImageLibrary(ImageCollection.of(tmp_path)).strip]
         assert [Path(name).parts[-2:] for name in names] == [("a", "x.png"), ("b", "x.png")]
 
     def test_a_file_that_has_changed_is_said(self, tmp_path: Path) -> None:
         path = tmp_path / "a.png"
         path.write_bytes(b"one")
-        library = Library(ImageCollection.of(path))
+        library = ImageLibrary(ImageCollection.of(path))
         (known,) = library.strip
         path.write_bytes(b"other")
         with pytest.raises(InputError, match=r"a\.png has changed since the server began"):
@@ -695,7 +712,7 @@ class TestLibrary:
 def test_frames_of_a_video_are_in_the_strip(tmp_path: Path) -> None:
     """Each as a picture of its own, decoded when it is asked for."""
     path = film(tmp_path / "a.avi", "mpeg4")
-    library = Library(ImageCollection.of(f"{path}#3:6"))
+    library = ImageLibrary(ImageCollection.of(f"{path}#3:6"))
     assert [one.name for one in library.strip] == ["a.avi#3", "a.avi#4", "a.avi#5"]
     source = library.source(library.strip[1].id)
     assert number_of(load_image(source.name, source.data)) == 4
@@ -717,7 +734,7 @@ class Tags(HTMLParser):
 HOSTILE = ['"><script>alert(1)</script>', "' onload='alert(1)", "{{ 7 * 7 }}", "</title><img src=x onerror=alert(1)>", "a/../../b", "\u202e", "%2e%2e", "?layer=x&net=1", "${7*7}"]  # fmt: skip
 
 
-def test_names_of_a_hostile_net_are_text(tmp_path: Path, board: Table) -> None:
+def test_names_of_a_hostile_net_are_text(tmp_path: Path, dispatcher: Table) -> None:
     """Of the net, its layers, labels and images: in the page they are escaped, elsewhere they are JSON."""
     layers = [
         'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 8 dim: 8 } } }'
@@ -740,7 +757,7 @@ def test_names_of_a_hostile_net_are_text(tmp_path: Path, board: Table) -> None:
     for name in ('"><script>alert(1)<.png', "' onerror='x'.png"):
         (images / name).write_bytes(CAT.read_bytes())
     labelled = replace(network, preprocess=replace(network.preprocess, labels=Labels(HOSTILE[:2])))
-    view = View((Subject.of(labelled),), Library(ImageCollection.of(images)), board, ASKED)  # type: ignore[arg-type]
+    view = View((ReportContext.of(labelled),), ImageLibrary(ImageCollection.of(images)), dispatcher, ASKED)  # type: ignore[arg-type]
     app = Guard(create_app(view), Access("127.0.0.1", 8642, "s3cret"))
     html = get(app, "/").text
     tags = Tags()
@@ -799,7 +816,7 @@ PATHS = ["../../etc/passwd", "/etc/passwd", "..%2f..%2fetc%2fpasswd", "file:///e
 
 def test_no_request_names_a_file(app: Any, watch: Watch, cat: str) -> None:
     """Paths in every parameter, name and header: nothing is opened but the image of the strip that is asked for."""
-    names = {name: list(question.asked.model_fields) for name, question in ASKED.items()}
+    names = {name: list(question.query.model_fields) for name, question in ASKED.items()}
     usual = USUAL | {"other_image": cat}
 
     async def ask_all() -> None:
@@ -828,10 +845,10 @@ def test_no_request_names_a_file(app: Any, watch: Watch, cat: str) -> None:
 
 
 USUAL = {
-    "image": Library(ImageCollection.of(CAT)).strip[0].id, "other_image": "f" * 64, "layer": "conv1", "unit": "1",
+    "image": ImageLibrary(ImageCollection.of(CAT)).strip[0].id, "other_image": "f" * 64, "layer": "conv1", "unit": "1",
     "objective": "conv1:1",
 }  # fmt: skip
-NAMES = sorted({name for question in ASKED.values() for name in question.asked.model_fields})
+NAMES = sorted({name for question in ASKED.values() for name in question.query.model_fields})
 NUMBERS = ["0", "1", "-1", "nan", "1e999", "9" * 30, "true", ""]
 EVENTS = "events"
 ADDRESSES = ("", EVENTS, "/picture/0", "/picture/7", "/data", "/", "/..", "//")
@@ -854,7 +871,7 @@ HEADER = st.sampled_from(
 
 def target(question: str, address: str, other: str, changes: list[tuple[str, str]]) -> str:
     """A question as it may be asked, or another address, with some parameters changed or new."""
-    fields = ASKED[question].asked.model_fields
+    fields = ASKED[question].query.model_fields
     given = {name: value for name, value in USUAL.items() if name in fields} | dict(changes)
     query = urlencode(given)
     return (
@@ -885,10 +902,10 @@ HOWS = st.tuples(
 
 
 @pytest.fixture(scope="module")
-def random_app(subject: Subject) -> Any:
-    library = Library(ImageCollection.of(CAT))
+def random_app(context: ReportContext) -> Any:
+    library = ImageLibrary(ImageCollection.of(CAT))
     library.add("x", b"x")
-    view = View((subject,), library, Table(), ASKED)  # type: ignore[arg-type]
+    view = View((context,), library, Table(), ASKED)  # type: ignore[arg-type]
     return Guard(create_app(view), Access("127.0.0.1", 8642, "s3cret"))
 
 

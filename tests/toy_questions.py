@@ -16,17 +16,17 @@ from types import MappingProxyType
 import numpy as np
 
 from caffe_viz.errors import CaffeVizWarning, InputError, RunError
-from caffe_viz.report.shelf import Shot
-from caffe_viz.server.asked import Asked
+from caffe_viz.report.part_cache import Figure
+from caffe_viz.server.handlers import Handler
 from caffe_viz.server.messages import Answer, Ask, Setup, Source, Step
-from caffe_viz.server.questions import Question
+from caffe_viz.server.queries import Query
 from caffe_viz.server.worker import serve
 
 PATIENCE = 180.0  # seconds; what is waited for takes a fraction of one
 STEPS = 6
 
 
-class Toy(Asked):
+class Toy(Query):
     n: int = 0
     gated: bool = False  # goes on only where there is a file
 
@@ -101,7 +101,9 @@ def photo(bench: Bench, toy: Toy) -> Answer:
     rgb = np.linspace(0, 1, 5 * 7 * 3, dtype=np.float32).reshape(5, 7, 3)
     facts = {"nan": np.nan, "deep": [{"inf": np.float32("inf")}], "array": np.arange(2), "n": np.int64(toy.n)}
     arrays = {"file": rgb, "../x": np.arange(3)}
-    return Answer(facts, (Shot(rgb, "a ramp", "ramp"), Shot(rgb, "the same", "photo", photo=True)), arrays)
+    return Answer(
+        facts, (Figure(rgb, "a ramp", "ramp"), Figure(rgb, "the same", "photo", photo=True)), arrays
+    )
 
 
 def page(bench: Bench, toy: Toy) -> Answer:
@@ -152,21 +154,21 @@ def dying(bench: Bench, toy: Toy) -> Answer:
 
 QUESTIONS = MappingProxyType(
     {
-        "square": Question(Toy, square),
-        "photo": Question(Toy, photo),
-        "page": Question(Toy, page),
-        "names": Question(Toy, names),
-        "wrong": Question(Toy, wrong),
-        "faulty": Question(Toy, faulty),
-        "dying": Question(Toy, dying),
-        "silent": Question(Toy, silent),
-        "warned": Question(Toy, warned),
-        "steps": Question(Toy, steps, patient=True),
-        "stuck": Question(Toy, stuck, patient=True),
-        "tidying": Question(Toy, tidying, patient=True),
-        "failing": Question(Toy, failing, patient=True),
-        "endless": Question(Toy, endless, patient=True),
-        "search": Question(Toy, steps, patient=True, background=True),
+        "square": Handler(Toy, square),
+        "photo": Handler(Toy, photo),
+        "page": Handler(Toy, page),
+        "names": Handler(Toy, names),
+        "wrong": Handler(Toy, wrong),
+        "faulty": Handler(Toy, faulty),
+        "dying": Handler(Toy, dying),
+        "silent": Handler(Toy, silent),
+        "warned": Handler(Toy, warned),
+        "steps": Handler(Toy, steps, patient=True),
+        "stuck": Handler(Toy, stuck, patient=True),
+        "tidying": Handler(Toy, tidying, patient=True),
+        "failing": Handler(Toy, failing, patient=True),
+        "endless": Handler(Toy, endless, patient=True),
+        "search": Handler(Toy, steps, patient=True, background=True),
     }
 )
 

@@ -38,19 +38,21 @@ def report(
 
     Ctrl-C keeps what is finished, and the same command resumes from there.
     """
-    from caffe_viz.report import Reporting
-    from caffe_viz.report.subject import Subject
+    from caffe_viz.report import RunningReport
+    from caffe_viz.report.context import ReportContext
 
     network = net.given()
     asked = command_line(
         report, net, image=image, photos=photos, record=record, budget=budget, folder=folder, output=output
     )
-    subject = Subject.of(network, image or (), photos, record)
+    subject = ReportContext.of(network, image or (), photos, record)
     if image or photos:
         net.say_images(network)
     interrupted = False
     with net.client() as cluster:
-        reporting = Reporting(subject, output, budget=budget, beside=folder, command=asked, cluster=cluster)
+        reporting = RunningReport(
+            subject, output, budget=budget, beside=folder, command=asked, cluster=cluster
+        )
         try:
             with progress_bar(f"report on {network.message.name or net.prototxt}") as told:
                 for progress in reporting:

@@ -11,14 +11,14 @@ from typing import Any
 
 from caffe_viz.files import need_folder, safe_name, write_whole
 from caffe_viz.network import PathLike
-from caffe_viz.report.asked import Asked, Parts, Report, told
-from caffe_viz.report.making import OutOfTime, why
+from caffe_viz.report.context import ReportContext
+from caffe_viz.report.part_cache import PartCache, PartResult
+from caffe_viz.report.part_requests import PartReport, PartRequest, PartsWork, told
+from caffe_viz.report.parts import OutOfTime, why
 from caffe_viz.report.plan import Part, Plan
-from caffe_viz.report.shelf import Made, Shelf
-from caffe_viz.report.subject import Subject
 from caffe_viz.tasks import Cluster, WorkerDeath
 
-__all__ = ["BUDGET", "Progress", "Reporting", "make_report"]
+__all__ = ["BUDGET", "Progress", "RunningReport", "make_report"]
 
 BUDGET = 70.0  # seconds
 USUAL = 0.2  # seconds that a part takes which is always made, for the progress
@@ -34,7 +34,7 @@ class Progress:
     note: str = ""
 
 
-class Reporting:
+class RunningReport:
     """A report in progress: iterate for its `Progress`. The page at `path` shows what is finished so far.
 
     Parts that take seconds are made first; after that, parts that take long, for `budget` seconds. The same
@@ -50,7 +50,7 @@ class Reporting:
 
     def __init__(
         self,
-        subject: Subject,
+        context: ReportContext,
         folder: PathLike,
         *,
         budget: float = BUDGET,
@@ -63,15 +63,15 @@ class Reporting:
 
         need_jinja2()
         need_folder(folder)
-        if subject.runs:
-            subject.load()  # errors that affect every part come before the first
-        stem = f"{safe_name(subject.file_name).strip('-')[:80] or 'network'}_report"
-        self.subject, self.beside, self.command = subject, beside, command
+        if context.runs:
+            context.load()  # errors that affect every part come before the first
+        stem = f"{safe_name(context.file_name).strip('-')[:80] or 'network'}_report"
+        self.context, self.beside, self.command = context, beside, command
         self.path = Path(folder) / f"{stem}.html"
-        self.shelf = Shelf(Path(folder) / f"{stem}_parts", subject.identity)
+        self.cache = PartCache(Path(folder) / f"{stem}_parts", context.identity)
         self._budget, self._deadline, self._written = budget, float("inf"), float("-inf")
         self._cluster = None if cluster is None else Cluster(cluster)
-        self._plan = Plan(subject, self.shelf, self._late, first, cluster)
+        self._plan = Plan(context, self.cache, self._late, first, cluster)
 
     def __iter__(self) -> Iterator[Progress]:
         needed = list(self._plan.needed())
@@ -101,7 +101,7 @@ class Reporting:
 
         A search for places takes all workers, so searches wait until there is something of each layer.
         """
-        searches = [part for part in waiting if part.asked is None]
+        searches = [part for part in waiting if part.request is None]
         count = waiting.index(searches[-1]) + 1 if searches else 0
         first = [part for part in waiting[:count] if part not in searches]
         yield from self._together(cluster, first)
@@ -121,18 +121,18 @@ class Reporting:
             waiting[:0] = given.values()  # parts in progress when one of them had killed its workers
 
     @cached_property
-    def _work(self) -> Parts:
-        return Parts.of(self.subject)
+    def _work(self) -> PartsWork:
+        return PartsWork.of(self.context)
 
-    def _given(self, waiting: list[Part], given: dict[str, Part]) -> Iterator[Asked]:
+    def _given(self, waiting: list[Part], given: dict[str, Part]) -> Iterator[PartRequest]:
         """Yield the parts for which there is time when a worker is free, and put them into `given`."""
         while (chosen := self._fitting(waiting)) is not None:
-            assert chosen.asked is not None
+            assert chosen.request is not None
             waiting.remove(chosen)
             given[chosen.key] = chosen
-            yield chosen.asked()
+            yield chosen.request()
 
-    def _taken(self, report: Report, given: dict[str, Part]) -> str:
+    def _taken(self, report: PartReport, given: dict[str, Part]) -> str:
         """Store what a worker made; returns notes, as `_make`."""
         if not report.ends:
             return ""
@@ -156,8 +156,8 @@ class Reporting:
         """Write the page with what is finished, whole or not at all."""
         from caffe_viz.report.page import page
 
-        self.shelf.need_own()
-        write_whole(self.path, page(self.subject, self.shelf, self._plan, self.beside, self.command))
+        self.cache.need_own()
+        write_whole(self.path, page(self.context, self.cache, self._plan, self.beside, self.command))
         self._written = time.monotonic()
 
     def _make(self, part: Part) -> str:
@@ -174,9 +174,9 @@ class Reporting:
         part.took(time.monotonic() - began)
         return self._kept(part, made)
 
-    def _kept(self, part: Part, made: Made) -> str:
+    def _kept(self, part: Part, made: PartResult) -> str:
         try:
-            self.shelf.keep(part.key, made)
+            self.cache.keep(part.key, made)
         except Exception as error:  # as above
             return self._failed(part, why(error))
         if time.monotonic() - self._written > WRITE_EVERY:
@@ -184,11 +184,11 @@ class Reporting:
         return ""
 
     def _failed(self, part: Part, reason: str) -> str:
-        self.shelf.fail(part.key, reason)
+        self.cache.fail(part.key, reason)
         return f"{part.title}: {reason}"
 
     def _is_kept(self, part: Part) -> bool:
-        found = self.shelf.get(part.key)
+        found = self.cache.get(part.key)
         return found is not None and not found.failed
 
 
@@ -226,8 +226,8 @@ def make_report(
         page = cv.make_report(net, ["cat.png"], "out", photos="photos")
     """
     given = [images] if isinstance(images, str | Path) else list(images)
-    subject = Subject.of(net, given, photos, record)
-    reporting = Reporting(subject, folder, budget=budget, beside=beside, cluster=cluster)
+    context = ReportContext.of(net, given, photos, record)
+    reporting = RunningReport(context, folder, budget=budget, beside=beside, cluster=cluster)
     for _ in reporting:
         pass
     return reporting.path

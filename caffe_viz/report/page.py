@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from caffe_viz import tables
 from caffe_viz.errors import RunError
+from caffe_viz.report.context import ReportContext
+from caffe_viz.report.part_cache import PartCache, SavedFigure
 from caffe_viz.report.plan import Plan
 from caffe_viz.report.sections import about, image_section, layer_section
-from caffe_viz.report.shelf import Kept, Shelf
-from caffe_viz.report.subject import Subject
 from caffe_viz.structure import svg
 from caffe_viz.views.streams import STATISTICS
 
@@ -25,38 +25,38 @@ if TYPE_CHECKING:
 STYLES, SCRIPTS = ("colours.css", "page.css", "graph.css"), ("page.js", "graph.js")
 
 
-def page(subject: Subject, shelf: Shelf, plan: Plan, beside: bool, command: str) -> bytes:
+def page(context: ReportContext, cache: PartCache, plan: Plan, beside: bool, command: str) -> bytes:
     """Return the page; its pictures are in it, or with `beside`, only named."""
     environment = templates("caffe_viz.report")
     environment.filters |= {"number": _short, "text": tables.text, "bars": _bars}
     style, script = svg.style() + _static(STYLES), _static(SCRIPTS)
 
-    def source(shot: Kept) -> str:
+    def source(figure: SavedFigure) -> str:
         if beside:
-            return f"{shelf.folder.name}/{shot.path.name}"
-        kind = "jpeg" if shot.path.suffix == ".jpg" else "png"
-        return f"data:image/{kind};base64,{base64.b64encode(shot.path.read_bytes()).decode('ascii')}"
+            return f"{cache.folder.name}/{figure.path.name}"
+        kind = "jpeg" if figure.path.suffix == ".jpg" else "png"
+        return f"data:image/{kind};base64,{base64.b64encode(figure.path.read_bytes()).decode('ascii')}"
 
-    images = [image_section(subject, shelf, number) for number in range(len(subject.images))]
-    layers = [layer_section(subject, shelf, plan, layer) for layer in subject.layers]
-    structure = shelf.get("structure")
+    images = [image_section(context, cache, number) for number in range(len(context.images))]
+    layers = [layer_section(context, cache, plan, layer) for layer in context.layers]
+    structure = cache.get("structure")
     html: str = environment.get_template("page.html").render(
-        subject=subject,
+        context=context,
         policy=_policy(style, script, beside),
         style=_raw(style),
         script=_raw(script),
         source=source,
-        about=about(subject),
-        remarks=subject.remarks,
+        about=about(context),
+        remarks=context.remarks,
         date=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         command=command,
         structure=structure,
         svg=_raw(structure.facts["svg"]) if structure and not structure.failed else None,
-        table=tables.layer_table(subject.network.geometry),
-        indices={str(layer.index) for layer in subject.layers},
+        table=tables.layer_table(context.network.geometry),
+        indices={str(layer.index) for layer in context.layers},
         images=images,
         layers=layers,
-        training=shelf.get("training"),
+        training=cache.get("training"),
         statistics=STATISTICS[2:],
         waiting=plan.unfinished(),
         failures=sum(len(one.failures) for one in layers),

@@ -11,15 +11,19 @@ from typing import Any, TypeVar
 import numpy as np
 
 from caffe_viz.attribution import METHODS, PASSES, SteppedRun
+from caffe_viz.backend import chosen
 from caffe_viz.errors import InputError
 from caffe_viz.geometry import LayerGeometry
-from caffe_viz.report import making
-from caffe_viz.report.asked import Asked, Attributed, Climbed
-from caffe_viz.report.shelf import Made, Shelf
-from caffe_viz.report.subject import Subject
+from caffe_viz.report import parts
+from caffe_viz.report.context import ReportContext
+from caffe_viz.report.part_cache import PartCache, PartResult
+from caffe_viz.report.part_requests import AscentRequest, AttributionRequest, PartRequest
 
 CLIMBED = frozenset({"Convolution", "Deconvolution", "InnerProduct"})  # layers that have filters
 FILTERS = 8  # that one part maximises
+SMALL = (
+    5e10  # multiply-adds of an ascent; a process that others would take 3 s to start takes as long for them
+)
 FIRST = 4  # layers whose filters are maximised before the slow attributions
 
 T = TypeVar("T")
@@ -29,14 +33,14 @@ T = TypeVar("T")
 class Part:
     """One thing to make: its `key`, its name, the function that makes it, and how long that may take.
 
-    `asked` describes it for a worker, if workers can make it. `took` tells it how many seconds it took.
+    `request` describes it for a worker, if workers can make it. `took` tells it how many seconds it took.
     """
 
     key: str
     title: str
-    make: Callable[[], Made]
+    make: Callable[[], PartResult]
     seconds: Callable[[], float] = lambda: 0.0
-    asked: Callable[[], Asked] | None = None
+    request: Callable[[], PartRequest] | None = None
     took: Callable[[float], None] = lambda seconds: None
 
 
@@ -57,40 +61,45 @@ class Pace:
 
 
 class Plan:
-    """The parts of `subject`: those that every report has, and those that are made if there is time.
+    """The parts of `context`: those that every report has, and those that are made if there is time.
 
     Among the latter, those of the layer `first` come first. With a `cluster`, workers make them one by one,
     which takes equally long however many workers there are.
     """
 
     def __init__(
-        self, subject: Subject, shelf: Shelf, late: Callable[[], bool], first: str = "", cluster: Any = None
+        self,
+        context: ReportContext,
+        cache: PartCache,
+        late: Callable[[], bool],
+        first: str = "",
+        cluster: Any = None,
     ) -> None:
-        self.subject, self.shelf, self._late = subject, shelf, late
+        self.context, self.cache, self._late = context, cache, late
         self._first, self._cluster = first, cluster
         self._pace = Pace(start=2.0 if cluster is None else 0.0)
         self._macs: dict[int, int] = {}  # of an ascent, by layer
 
     def needed(self) -> Iterator[Part]:
         """The parts that take seconds."""
-        subject = self.subject
-        yield Part("structure", "structure", partial(making.structure, subject))
-        if subject.record is not None:
-            yield Part("training", "training", partial(making.training, subject))
-        if subject.runs:
-            for layer in subject.layers:
+        context = self.context
+        yield Part("structure", "structure", partial(parts.structure, context))
+        if context.record is not None:
+            yield Part("training", "training", partial(parts.training, context))
+        if context.runs:
+            for layer in context.layers:
                 if layer.param_shapes:
                     yield Part(
                         f"{layer_key(layer)}-weights",
                         f"weights of {layer.name}",
-                        partial(making.weights, subject, layer),
+                        partial(parts.weights, context, layer),
                     )
-        for number in range(len(subject.images)):
+        for number in range(len(context.images)):
             yield from self._of_image(number)
 
     def extra(self) -> Iterator[Part]:
         """The parts that take long, the most informative first."""
-        layers = spread([x for x in self.subject.layers if self.has_filters(x) and self.subject.runs])
+        layers = spread([x for x in self.context.layers if self.has_filters(x) and self.context.runs])
         layers.sort(key=lambda layer: layer.name != self._first)
         most = max((_filters(layer) for layer in layers), default=0)
         for start in range(0, max(most, 1), FILTERS):
@@ -99,7 +108,7 @@ class Plan:
                     yield from self._slow()
                 if start < _filters(layer):
                     yield self._ascent(layer, start)
-                if start == 0 and self.subject.photos is not None:
+                if start == 0 and self.context.photos is not None:
                     yield self._places(layer)
             if start == 0 and len(layers) <= FIRST:
                 yield from self._slow()
@@ -107,7 +116,7 @@ class Plan:
     def most_active(self, layer: LayerGeometry) -> list[int]:
         """The filters of `layer`, those most active for the images first; without images, by number."""
         parts = (
-            self.shelf.get(f"{image_key(k)}-{layer_key(layer)}-0") for k in range(len(self.subject.images))
+            self.cache.get(f"{image_key(k)}-{layer_key(layer)}-0") for k in range(len(self.context.images))
         )
         known = [np.array(part.facts["strength"], float) for part in parts if part and not part.failed]
         if not known:
@@ -116,19 +125,29 @@ class Plan:
 
     def unfinished(self) -> list[str]:
         """What there was no time for at all so far, in words."""
-        found, has = [], self.shelf.get
-        layers = [layer for layer in self.subject.layers if self.has_filters(layer) and self.subject.runs]
+        found, has = [], self.cache.get
+        layers = [layer for layer in self.context.layers if self.has_filters(layer) and self.context.runs]
         bare = [layer for layer in layers if not any(map(has, self.ascents(layer)))]
         if bare:
             found.append(f"inputs that maximise filters of {len(bare)} of {len(layers)} layers")
-        numbers = range(len(self.subject.images))
+        numbers = range(len(self.context.images))
         slow = [m for m in PASSES if not all(has(method_key(number, m)) for number in numbers)]
         if slow:
             found.append(f"attributions by {', '.join(slow)}")
-        if self.subject.photos is not None:
+        if self.context.photos is not None:
             unseen = [layer for layer in layers if not has(places_key(layer))]
             if unseen:
                 found.append(f"the places that activate {len(unseen)} of {len(layers)} layers most")
+        return found
+
+    def waiting(self, layer: LayerGeometry) -> list[str]:
+        """Return in words what of `layer` there was no time for at all yet."""
+        found, has = [], self.cache.get
+        if self.has_filters(layer) and self.context.runs:
+            if not any(map(has, self.ascents(layer))):
+                found.append("inputs that maximise its filters")
+            if self.context.photos is not None and not has(places_key(layer)):
+                found.append("the places that activate it most")
         return found
 
     @staticmethod
@@ -142,55 +161,62 @@ class Plan:
         return [_ascent_key(layer, start) for start in range(0, count, FILTERS)]
 
     def _of_image(self, number: int) -> Iterator[Part]:
-        subject, key, name = self.subject, image_key(number), self.subject.images[number].name
-        yield Part(f"{key}-answer", f"answer for {name}", partial(making.answer, subject, number))
+        context, key, name = self.context, image_key(number), self.context.images[number].name
+        yield Part(f"{key}-answer", f"answer for {name}", partial(parts.answer, context, number))
         for method in METHODS:
             if method not in PASSES:
                 yield self._attribution(number, method)
         seen = set[str]()
-        for layer in subject.layers:
+        for layer in context.layers:
             for k, blob in enumerate(layer.tops):
                 if blob not in seen:  # in-place layers have their values in it too
                     seen.add(blob)
                     yield Part(
                         f"{key}-{layer_key(layer)}-{k}",
                         f"activations of {blob} for {name}",
-                        partial(making.activation, subject, number, layer, blob),
+                        partial(parts.activation, context, number, layer, blob),
                     )
 
     def _slow(self) -> Iterator[Part]:
         for method in PASSES:
-            for number in range(len(self.subject.images)):
+            for number in range(len(self.context.images)):
                 yield self._attribution(number, method)
 
     def _attribution(self, number: int, method: str) -> Part:
-        title = f"{method} for {self.subject.images[number].name}"
-        asked = Attributed(method_key(number, method), title, number, method)
+        title = f"{method} for {self.context.images[number].name}"
+        request = AttributionRequest(method_key(number, method), title, number, method)
         if method not in PASSES:
-            return Part(asked.key, title, lambda: self._made(asked))
-        make = partial(self._made, asked, self._late)
-        return Part(asked.key, title, make, lambda: self._seconds(method), lambda: asked)
+            return Part(request.key, title, lambda: self._made(request))
+        make = partial(self._made, request, self._late)
+        return Part(request.key, title, make, lambda: self._seconds(method), lambda: request)
 
-    def _made(self, asked: Asked, late: Callable[[], bool] = lambda: False) -> Made:
-        """Make it in this process. Raises OutOfTime if it became `late` first."""
-        run = SteppedRun(asked.steps(self.subject))
+    def _made(
+        self, request: PartRequest, late: Callable[[], bool] = lambda: False, alone: bool = False
+    ) -> PartResult:
+        """Make it; `alone` means in this process only. Raises OutOfTime if it became `late` first."""
+        run = SteppedRun(request.steps(self.context, alone))
         for _ in run:
             if late():
-                raise making.OutOfTime
+                raise parts.OutOfTime
         return run.made
+
+    def _is_small(self, macs: float) -> bool:
+        """Whether this process finishes an ascent before others have begun. Real Caffe may abort: never there."""
+        network = self.context.network
+        return macs < SMALL and chosen(network.engine, network.device) == "torch"
 
     def _seconds(self, method: str) -> float:
         """Estimate how long a method takes; 0 if that does not matter, or none fits."""
         try:
-            return PASSES[method](self.subject.probe) * self._pass if method in PASSES else 0.0
+            return PASSES[method](self.context.probe) * self._pass if method in PASSES else 0.0
         except InputError:  # making it will report that
             return 0.0
 
     @cached_property
     def _pass(self) -> float:
         """Seconds of one forward pass."""
-        probe, pixels = self.subject.probe, self.subject.images[0].pixels[None]
-        blob = self.subject.network.heads[0].answer
+        probe, pixels = self.context.probe, self.context.images[0].pixels[None]
+        blob = self.context.network.heads[0].answer
         probe.forward(pixels, [blob])
         began = time.monotonic()
         probe.forward(pixels, [blob])
@@ -200,8 +226,8 @@ class Plan:
         def macs() -> float:
             count = min(FILTERS, _filters(layer) - start)
             if layer.index not in self._macs:
-                self._macs[layer.index] = making.ascent_macs(self.subject, layer)
-            return 3.0 * self._macs[layer.index] * count * making.STEPS
+                self._macs[layer.index] = parts.ascent_macs(self.context, layer)
+            return 3.0 * self._macs[layer.index] * count * parts.STEPS
 
         def seconds() -> float:
             try:
@@ -211,19 +237,22 @@ class Plan:
 
         key, title = _ascent_key(layer, start), f"inputs that maximise filters of {layer.name}"
 
-        def asked() -> Asked:
+        def request() -> PartRequest:
             chosen = self.most_active(layer)[start : start + FILTERS]
-            return Climbed(key, title, layer.name, tuple(chosen))
+            return AscentRequest(key, title, layer.name, tuple(chosen))
+
+        def make() -> PartResult:
+            return self._made(request(), self._late, alone=self._is_small(macs()))
 
         return Part(
-            key, title, lambda: self._made(asked(), self._late), seconds, asked,
+            key, title, make, seconds, request,
             lambda took: self._pace.climbed(macs(), took),
         )  # fmt: skip
 
     def _places(self, layer: LayerGeometry) -> Part:
-        def make() -> Made:
+        def make() -> PartResult:
             chosen = self.most_active(layer)[:FILTERS]
-            return making.places(self.subject, layer, chosen, self.shelf, self._late, self._cluster)
+            return parts.places(self.context, layer, chosen, self.cache, self._late, self._cluster)
 
         return Part(places_key(layer), f"places that activate {layer.name}", make)
 

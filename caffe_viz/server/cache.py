@@ -11,8 +11,8 @@ from pathlib import Path
 
 from caffe_viz.errors import RunError
 from caffe_viz.files import write_whole
-from caffe_viz.server.messages import Given, Picture
-from caffe_viz.server.recent import Recent
+from caffe_viz.server.lru import LRUCache
+from caffe_viz.server.messages import EncodedAnswer, Picture
 
 IN_MEMORY, ON_DISK = 256_000_000, 1_000_000_000  # bytes
 ENDING = ".answer"
@@ -24,7 +24,7 @@ class Cache:
 
     def __init__(self, limit: int = IN_MEMORY, folder: Path | None = None, on_disk: int = ON_DISK) -> None:
         self.limit = limit
-        self._answers: Recent[Given] = Recent(limit, lambda given: given.size)
+        self._answers: LRUCache[EncodedAnswer] = LRUCache(limit, lambda given: given.size)
         self._folder = None if folder is None else _Folder(folder, on_disk)
 
     @property
@@ -32,20 +32,20 @@ class Cache:
         """Bytes in memory."""
         return self._answers.size
 
-    def get(self, key: str) -> Given | None:
+    def get(self, key: str) -> EncodedAnswer | None:
         """Return the answer stored under `key`, or None."""
         given = self._answers.find(key)
         if given is None and self._folder is not None and (given := self._folder.get(key)) is not None:
             self._remember(key, given)
         return given
 
-    def put(self, key: str, given: Given) -> None:
+    def put(self, key: str, given: EncodedAnswer) -> None:
         """Store an answer, unless it is too large or the folder cannot hold it."""
         self._remember(key, given)
         if self._folder is not None:
             self._folder.put(key, given)
 
-    def _remember(self, key: str, given: Given) -> None:
+    def _remember(self, key: str, given: EncodedAnswer) -> None:
         if given.size > self.limit:
             self._answers.drop(key)
         else:
@@ -59,7 +59,7 @@ class _Folder:
         self._folder, self._limit = folder, limit
         self._size = sum(size for _, size, _ in self._files())
 
-    def get(self, key: str) -> Given | None:
+    def get(self, key: str) -> EncodedAnswer | None:
         path = self._path(key)
         try:
             given = _read(path.read_bytes())
@@ -68,7 +68,7 @@ class _Folder:
             return None
         return given
 
-    def put(self, key: str, given: Given) -> None:
+    def put(self, key: str, given: EncodedAnswer) -> None:
         written = _written(given)
         if len(written) <= self._limit:
             with suppress(RunError):  # a full disk: it is computed again
@@ -98,7 +98,7 @@ class _Folder:
                 yield found.st_mtime_ns, found.st_size, path
 
 
-def _written(given: Given) -> bytes:
+def _written(given: EncodedAnswer) -> bytes:
     """A digest of the rest, a line of JSON, the pictures and the data."""
     pictures = [{**asdict(one), "data": len(one.data)} for one in given.pictures]
     about = json.dumps({"facts": given.facts, "ending": given.ending, "pictures": pictures}).encode()
@@ -106,7 +106,7 @@ def _written(given: Given) -> bytes:
     return hashlib.sha256(body).digest() + body
 
 
-def _read(data: bytes) -> Given:
+def _read(data: bytes) -> EncodedAnswer:
     """What `_written` wrote. Raises ValueError, KeyError or TypeError for anything else."""
     digest, body = data[:32], data[32:]
     if hashlib.sha256(body).digest() != digest:
@@ -117,4 +117,4 @@ def _read(data: bytes) -> Given:
         end = start + one["data"]
         pictures.append(Picture(**{**one, "data": rest[start:end]}))
         start = end
-    return Given(about["facts"], tuple(pictures), rest[start:], about["ending"])
+    return EncodedAnswer(about["facts"], tuple(pictures), rest[start:], about["ending"])

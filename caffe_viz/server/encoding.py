@@ -13,19 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffe_viz.images import jpeg_bytes, png_bytes
-from caffe_viz.report.shelf import Shot
-from caffe_viz.server.messages import Answer, Given, Picture
+from caffe_viz.report.part_cache import Figure
+from caffe_viz.server.messages import Answer, EncodedAnswer, Picture
 
 FAST = 1  # how hard zlib tries: somebody waits for the picture
 
 
-def encode(answer: Answer, notes: Sequence[str], *, data: bool = False) -> Given:
+def encode(answer: Answer, notes: Sequence[str], *, data: bool = False) -> EncodedAnswer:
     """Encode the facts, including the `notes`, and the pictures or the `data`."""
     facts = json.dumps(_plain({**answer.facts, "notes": list(notes)}), allow_nan=False)
     ending = "html" if answer.page else "npz" if answer.arrays else ""
     if data:
-        return Given(facts, data=answer.page or npz(answer.arrays), ending=ending)
-    return Given(facts, tuple(map(_picture, answer.shots)), ending=ending)
+        return EncodedAnswer(facts, data=answer.page or npz(answer.arrays), ending=ending)
+    return EncodedAnswer(facts, tuple(map(_picture, answer.figures)), ending=ending)
 
 
 def npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:
@@ -38,11 +38,11 @@ def npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     return file.getvalue()
 
 
-def _picture(shot: Shot) -> Picture:
-    rgb = np.asarray(shot.rgb)
-    data = jpeg_bytes(rgb) if shot.photo else png_bytes(rgb, FAST)
+def _picture(figure: Figure) -> Picture:
+    rgb = np.asarray(figure.rgb)
+    data = jpeg_bytes(rgb) if figure.photo else png_bytes(rgb, FAST)
     height, width = rgb.shape[:2]
-    return Picture(data, "jpeg" if shot.photo else "png", width, height, shot.alt, shot.name)
+    return Picture(data, "jpeg" if figure.photo else "png", width, height, figure.alt, figure.name)
 
 
 def _plain(value: Any) -> Any:

@@ -6,8 +6,8 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 
-from caffe_viz.server.messages import Ask, Failed, Finished, Given, Progress
-from caffe_viz.server.questions import Question
+from caffe_viz.server.handlers import Handler
+from caffe_viz.server.messages import Ask, EncodedAnswer, Failed, Finished, Progress
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Underway:
     done: float
     total: float
     remaining: float | None = None
-    given: Given | None = None
+    given: EncodedAnswer | None = None
 
 
 Event = Queued | Underway | Finished | Failed
@@ -35,14 +35,14 @@ class Job:
     """One question; await `ended`, or the current `changed`, to hear of it."""
 
     ask: Ask
-    question: Question
+    question: Handler
     waiters: int = 0
     begun: bool = False
     end: Finished | Failed | None = None
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     _progress: Progress | None = None
-    _given: Given | None = None
+    _given: EncodedAnswer | None = None
     _first: tuple[float, float] = (0.0, 0.0)  # when progress was heard of, and how much was done
 
     def change(self) -> None:
@@ -69,7 +69,7 @@ class Job:
         self.ended.set()
         self.change()
 
-    def underway(self, seen: Given | None) -> Underway:
+    def underway(self, seen: EncodedAnswer | None) -> Underway:
         """Its progress, for a client that has `seen` that much."""
         if self._progress is None:
             return Underway(0.0, 1.0)

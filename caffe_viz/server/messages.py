@@ -10,8 +10,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from caffe_viz.network import Network
-from caffe_viz.report.shelf import Shot
-from caffe_viz.server.asked import Asked
+from caffe_viz.report.part_cache import Figure
+from caffe_viz.server.queries import Query
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Answer:
     """
 
     facts: Mapping[str, Any]
-    shots: tuple[Shot, ...] = ()
+    figures: tuple[Figure, ...] = ()
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     page: bytes = b""
 
@@ -67,13 +67,13 @@ class Step:
 class Ask:
     """`question` is a name in QUESTIONS, `key` identifies everything that determines the answer.
 
-    `images` has the sources of `asked.images`. With `data` the arrays are wanted as npz instead of the
+    `images` has the sources of `query.images`. With `data` the arrays are wanted as npz instead of the
     pictures.
     """
 
     key: str
     question: str
-    asked: Asked
+    query: Query
     images: Mapping[str, Source] = field(default_factory=dict)
     data: bool = False
 
@@ -113,7 +113,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Given:
+class EncodedAnswer:
     """An answer for the browser: JSON text, and pictures, or `data` if those were asked for.
 
     `ending` is the suffix of the file that `data` is, also of an answer with pictures: "npz" for arrays,
@@ -138,7 +138,7 @@ class Progress:
     ticket: str
     done: float
     total: float
-    given: Given | None = None
+    given: EncodedAnswer | None = None
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class Finished:
     """The answer."""
 
     ticket: str
-    given: Given
+    given: EncodedAnswer
 
 
 @dataclass(frozen=True)

@@ -13,56 +13,56 @@ from caffe_viz.attribution import METHODS, PASSES
 from caffe_viz.errors import CaffeVizError
 from caffe_viz.geometry import LayerGeometry
 from caffe_viz.network import Network
-from caffe_viz.report import making
+from caffe_viz.report import parts
+from caffe_viz.report.context import ReportContext
 from caffe_viz.report.page import templates
-from caffe_viz.report.subject import Subject
 from caffe_viz.server.guard import MOST_BYTES
-from caffe_viz.server.library import Library
-from caffe_viz.server.questions.uploads import LIMITS
+from caffe_viz.server.handlers.uploads import LIMITS
+from caffe_viz.server.image_library import ImageLibrary
 from caffe_viz.views.classified import described
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
 
-def overview(subjects: Sequence[Subject], library: Library, command: str) -> dict[str, Any]:
+def overview(contexts: Sequence[ReportContext], library: ImageLibrary, command: str) -> dict[str, Any]:
     """For /api/network."""
     attribution = [
         {"name": name, "long": name in PASSES, "reads": method.reads.name.lower()}
         for name, method in METHODS.items()
     ]
     return {
-        "networks": [_network(subject) for subject in subjects],
+        "networks": [_network(context) for context in contexts],
         "images": [{"id": one.id, "name": one.name} for one in library.strip],
         "methods": {
             "attribution": attribution,
             "ascent": {name: recipe.steps for name, recipe in ASCENTS.items()},
         },
-        "photos": subjects[0].photos is not None,
-        "record": subjects[0].record is not None,
+        "photos": contexts[0].photos is not None,
+        "record": contexts[0].record is not None,
         "command": command,
         "limits": {"bytes": MOST_BYTES, "pixels": LIMITS.pixels},
     }
 
 
-def page(subject: Subject) -> bytes:
+def page(context: ReportContext) -> bytes:
     """The HTML of the page."""
     html: str = templates("caffe_viz.server").get_template("page.html").render(
-        name=subject.name, svg=_graph(subject), static="/static"
+        name=context.name, svg=_graph(context), static="/static"
     )  # fmt: skip
     return html.encode()
 
 
-def _network(subject: Subject) -> dict[str, Any]:
-    network = subject.network
+def _network(context: ReportContext) -> dict[str, Any]:
+    network = context.network
     return {
-        "name": subject.name,
-        "engine": subject.engine_name,
+        "name": context.name,
+        "engine": context.engine_name,
         "prototxt": _file(network.prototxt),
         "weights": _file(network.weights),
-        "layers": [_layer(network, layer) for layer in subject.layers],
+        "layers": [_layer(network, layer) for layer in context.layers],
         "heads": _heads(network),
-        "remarks": subject.remarks,
+        "remarks": context.remarks,
         "preprocessing": described(network),
     }
 
@@ -97,13 +97,13 @@ def _heads(network: Network) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _graph(subject: Subject) -> Markup | None:
+def _graph(context: ReportContext) -> Markup | None:
     """The graph of layers, each a link to itself; None without Graphviz."""
     from markupsafe import Markup
 
     with suppress(CaffeVizError):
         # It has escaped what it holds.
-        return Markup(making.graph(subject, lambda layer: f"?layer={quote(layer.name)}"))
+        return Markup(parts.graph(context, lambda layer: f"?layer={quote(layer.name)}"))
     return None
 
 

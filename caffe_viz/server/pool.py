@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from caffe_viz.server.messages import Ask, Setup
-from caffe_viz.server.seat import Seat
+from caffe_viz.server.supervisor import Supervisor
 
 LIMIT = 120.0  # seconds that one quick question may take
 PROGRAM = "caffe_viz.server.worker"  # the module whose main() a worker runs
@@ -22,8 +22,8 @@ class Pool:
 
     def __init__(self, setup: Setup, *, limit: float = LIMIT, program: str = PROGRAM) -> None:
         self.seats = {  # by whether they are patient
-            False: Seat("quick", program, setup, limit, hurried=True),
-            True: Seat("patient", program, setup, limit, hurried=False),
+            False: Supervisor("quick", program, setup, limit, hurried=True),
+            True: Supervisor("patient", program, setup, limit, hurried=False),
         }
 
     async def start(self, heard: Callable[[Any], None]) -> None:

@@ -16,18 +16,18 @@ from starlette.exceptions import HTTPException
 
 from caffe_viz.errors import CaffeVizError, InputError
 from caffe_viz.files import safe_name
-from caffe_viz.server.board import Event, Queued, Underway
-from caffe_viz.server.library import Unknown
-from caffe_viz.server.messages import Ask, Finished, Given, Picture
+from caffe_viz.server.dispatcher import Event, Queued, Underway
+from caffe_viz.server.image_library import Unknown
+from caffe_viz.server.messages import Ask, EncodedAnswer, Finished, Picture
 
 ENDINGS = {"jpeg": "jpg", "png": "png"}
 TYPES = {"npz": "application/zip", "html": "text/html; charset=utf-8"}
 
 
-def answer_text(ask: Ask, given: Given) -> str:
+def answer_text(ask: Ask, given: EncodedAnswer) -> str:
     """An answer as JSON, with the addresses of its pictures and of its data."""
     address = f"/api/{ask.question}"
-    query = urlencode(ask.asked.model_dump(mode="json", exclude_defaults=True))
+    query = urlencode(ask.query.model_dump(mode="json", exclude_defaults=True))
     query = f"?{query}" if query else ""
     pictures = [_described(one, f"{address}/picture/{k}{query}") for k, one in enumerate(given.pictures)]
     return _object(
@@ -64,9 +64,9 @@ def picture_reply(one: Picture, tag: str) -> Response:
     return Response(one.data, 200, headers, f"image/{one.kind}")
 
 
-def data_reply(ask: Ask, given: Given) -> Response:
+def data_reply(ask: Ask, given: EncodedAnswer) -> Response:
     """Arrays, or a page, to be saved: it never runs here."""
-    words = (ask.question, *(str(getattr(ask.asked, name, "")) for name in ("layer", "unit")))
+    words = (ask.question, *(str(getattr(ask.query, name, "")) for name in ("layer", "unit")))
     file = f"{safe_name('-'.join(filter(None, words)))}.{given.ending}"
     saved = {"content-disposition": f'attachment; filename="{file}"'}
     return Response(given.data, 200, saved, TYPES[given.ending])

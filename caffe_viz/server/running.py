@@ -21,13 +21,13 @@ from caffe_viz.errors import InputError, RunError
 from caffe_viz.geometry.python_layers import permits_of
 from caffe_viz.layers_file import loaded_files
 from caffe_viz.network import Network, PathLike
-from caffe_viz.report.subject import Subject
+from caffe_viz.report.context import ReportContext
 from caffe_viz.server.access import Access
 
 if TYPE_CHECKING:
     import uvicorn
 
-    from caffe_viz.server.board import Board
+    from caffe_viz.server.dispatcher import Dispatcher
 
 NEEDED = ("fastapi", "jinja2", "uvicorn")
 PORT = 8642
@@ -42,8 +42,8 @@ class Server:
         RunError: The workers cannot be started.
     """
 
-    def __init__(self, app: Any, board: Board, access: Access, listener: socket.socket) -> None:
-        self._access, self._board, self._listener = access, board, listener
+    def __init__(self, app: Any, dispatcher: Dispatcher, access: Access, listener: socket.socket) -> None:
+        self._access, self._board, self._listener = access, dispatcher, listener
         self._uvicorn = _uvicorn(app)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ending, self._began, self._over = asyncio.Event(), Future[None](), threading.Event()
@@ -166,33 +166,33 @@ def started(
 ) -> Server:  # fmt: skip
     """Start the live view as `serve` does; `command` is the command line that asks for the same."""
     need_libraries()
-    from caffe_viz.server.board import Board
     from caffe_viz.server.cache import Cache
+    from caffe_viz.server.dispatcher import Dispatcher
     from caffe_viz.server.guard import Guard
-    from caffe_viz.server.library import Library
+    from caffe_viz.server.handlers import HANDLERS
+    from caffe_viz.server.image_library import ImageLibrary
     from caffe_viz.server.messages import Setup
     from caffe_viz.server.pool import Pool
-    from caffe_viz.server.questions import QUESTIONS
     from caffe_viz.server.view import View
     from caffe_viz.server.web import create_app
 
     network = Network.of(net)
     network.need_weights()
     network, collection = network.collection(images) if _some(images) else (network, None)
-    subjects = (Subject.of(network, (), photos, record), *_beside(network, beside, photos))
-    for one in subjects:
+    contexts = (ReportContext.of(network, (), photos, record), *_beside(network, beside, photos))
+    for one in contexts:
         need_device(one.network.device)
     folder = None if cache is None else Path(cache)
-    permits = {word: paths for one in subjects for word, paths in permits_of(one.network.whole).items()}
+    permits = {word: paths for one in contexts for word, paths in permits_of(one.network.whole).items()}
     setup = Setup(
-        tuple(replace(one.network) for one in subjects), () if photos is None else (photos,),
-        subjects[0].record, folder or user_cache_path("caffe_viz") / "serve", loaded_files(), permits,
+        tuple(replace(one.network) for one in contexts), () if photos is None else (photos,),
+        contexts[0].record, folder or user_cache_path("caffe_viz") / "serve", loaded_files(), permits,
     )  # fmt: skip
-    board = Board(Pool(setup), Cache(folder=folder), QUESTIONS)
-    app = create_app(View(subjects, Library(collection), board, QUESTIONS, command))
+    dispatcher = Dispatcher(Pool(setup), Cache(folder=folder), HANDLERS)
+    app = create_app(View(contexts, ImageLibrary(collection), dispatcher, HANDLERS, command))
     listener = listening(host, port)
     access = Access(host, listener.getsockname()[1])
-    return Server(Guard(app, access), board, access, listener)
+    return Server(Guard(app, access), dispatcher, access, listener)
 
 
 def need_libraries() -> None:
@@ -238,13 +238,13 @@ def _some(images: Any) -> bool:
     return not (hasattr(images, "__len__") and len(images) == 0)
 
 
-def _beside(network: Network, given: Any, photos: PathLike | None) -> list[Subject]:
+def _beside(network: Network, given: Any, photos: PathLike | None) -> list[ReportContext]:
     """The second network, if there is one."""
     if given is None:
         return []
     second = replace(network, weights=given) if isinstance(given, str | Path) else Network.of(given)
     second.need_weights()
-    return [Subject.of(second, (), photos)]
+    return [ReportContext.of(second, (), photos)]
 
 
 def _uvicorn(app: Any) -> uvicorn.Server:

@@ -12,46 +12,46 @@ from typing import Any
 
 import caffe_viz
 from caffe_viz.errors import InputError
-from caffe_viz.report.subject import Subject
-from caffe_viz.server.asked import Asked
-from caffe_viz.server.board import Board
-from caffe_viz.server.library import Library
+from caffe_viz.report.context import ReportContext
+from caffe_viz.server.dispatcher import Dispatcher
+from caffe_viz.server.handlers import Handler
+from caffe_viz.server.image_library import ImageLibrary
 from caffe_viz.server.messages import Ask
-from caffe_viz.server.questions import Question
+from caffe_viz.server.queries import Query
 
 
 @dataclass(frozen=True)
 class View:
-    """One network or two, images, and the board that has the answers to `questions`."""
+    """One network or two, images, and the dispatcher that has the answers of `handlers`."""
 
-    subjects: tuple[Subject, ...]
-    library: Library
-    board: Board
-    questions: Mapping[str, Question]
+    contexts: tuple[ReportContext, ...]
+    library: ImageLibrary
+    dispatcher: Dispatcher
+    handlers: Mapping[str, Handler]
     command: str = ""
 
-    def key(self, name: str, asked: Asked) -> str:
+    def key(self, name: str, query: Query) -> str:
         """Stands for all that decides an answer. Raises InputError where a network is not there."""
-        nets = sorted({asked.net, getattr(asked, "other_net", asked.net)})
-        if nets[-1] >= len(self.subjects):
+        nets = sorted({query.net, getattr(query, "other_net", query.net)})
+        if nets[-1] >= len(self.contexts):
             raise InputError("there is one network only: `caffe-viz serve` takes another by --beside.")
         about = [self._identities[net] for net in nets]
-        text = json.dumps([caffe_viz.__version__, about, name, asked.model_dump(mode="json")], sort_keys=True)
+        text = json.dumps([caffe_viz.__version__, about, name, query.model_dump(mode="json")], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    async def ask(self, name: str, asked: Asked, *, data: bool = False) -> Ask:
-        """What to put on the board. Raises InputError where a network or an image is not there."""
-        key = self.key(name, asked)
-        images = {one: await asyncio.to_thread(self.library.source, one) for one in asked.images}
-        return Ask(key, name, asked, images, data)
+    async def ask(self, name: str, query: Query, *, data: bool = False) -> Ask:
+        """What to give to the dispatcher. Raises InputError where a network or an image is not there."""
+        key = self.key(name, query)
+        images = {one: await asyncio.to_thread(self.library.source, one) for one in query.images}
+        return Ask(key, name, query, images, data)
 
     @cached_property
     def _identities(self) -> list[Mapping[str, Any]]:
-        return [{**one.identity, "inputs": _inputs(one)} for one in self.subjects]
+        return [{**one.identity, "inputs": _inputs(one)} for one in self.contexts]
 
 
-def _inputs(subject: Subject) -> str:
+def _inputs(context: ReportContext) -> str:
     try:
-        return subject.network.inputs_digest
+        return context.network.inputs_digest
     except InputError:  # several inputs, none of which must be the image
         return ""

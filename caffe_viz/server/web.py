@@ -13,10 +13,10 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException
 
 from caffe_viz.errors import InputError
-from caffe_viz.server.asked import Thumbnail
-from caffe_viz.server.following import Asks, EventStream, followed
+from caffe_viz.server.event_stream import Asks, EventStream, followed
+from caffe_viz.server.handlers import Handler
 from caffe_viz.server.overview import overview, page
-from caffe_viz.server.questions import Question
+from caffe_viz.server.queries import Thumbnail
 from caffe_viz.server.replies import (
     SAYING,
     answer_text,
@@ -41,8 +41,8 @@ def create_app(view: View) -> FastAPI:
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     for error, say in {**SAYING, Left: _say_nothing}.items():
         app.add_exception_handler(error, say)
-    html = page(view.subjects[0])
-    known = overview(view.subjects, view.library, view.command)
+    html = page(view.contexts[0])
+    known = overview(view.contexts, view.library, view.command)
 
     @app.get("/")
     async def first_page() -> Response:
@@ -61,7 +61,7 @@ def create_app(view: View) -> FastAPI:
 
     @app.get("/api/status")
     async def status() -> Response:
-        return JSONResponse(view.board.status())
+        return JSONResponse(view.dispatcher.status())
 
     @app.post("/api/images")
     async def upload(request: Request, name: Name = "image") -> Response:
@@ -70,7 +70,7 @@ def create_app(view: View) -> FastAPI:
             raise InputError("the upload is empty: send the bytes of an image's file.")
         image = view.library.add(name, data)
         ask = await view.ask("image", Thumbnail(image=image.id))
-        size = json.loads((await _unless_gone(request, view.board.answer(ask))).facts)
+        size = json.loads((await _unless_gone(request, view.dispatcher.answer(ask))).facts)
         return JSONResponse(
             {"id": image.id, "name": image.name, "width": size["width"], "height": size["height"]}
         )
@@ -79,32 +79,32 @@ def create_app(view: View) -> FastAPI:
     async def events(ask: Asks) -> Response:
         return EventStream(followed(view, ask))
 
-    for name, question in view.questions.items():
+    for name, question in view.handlers.items():
         _enter(app, view, name, question)
     return app
 
 
-def _enter(app: FastAPI, view: View, name: str, question: Question) -> None:
-    """The addresses of one question, whose parameters are those of `question.asked`."""
+def _enter(app: FastAPI, view: View, name: str, question: Handler) -> None:
+    """The addresses of one question, whose parameters are those of `question.query`."""
 
-    async def answer(request: Request, asked: Any) -> Response:
-        ask = await view.ask(name, asked)
-        given = await _unless_gone(request, view.board.answer(ask))
+    async def answer(request: Request, query: Any) -> Response:
+        ask = await view.ask(name, query)
+        given = await _unless_gone(request, view.dispatcher.answer(ask))
         return Response(answer_text(ask, given), media_type="application/json")
 
-    async def picture(request: Request, number: int, asked: Any) -> Response:
-        tag = f"{view.key(name, asked)[:32]}-{number}"
+    async def picture(request: Request, number: int, query: Any) -> Response:
+        tag = f"{view.key(name, query)[:32]}-{number}"
         if same := unchanged(request, tag):
             return same
-        ask = await view.ask(name, asked)
-        pictures = (await _unless_gone(request, view.board.answer(ask))).pictures
+        ask = await view.ask(name, query)
+        pictures = (await _unless_gone(request, view.dispatcher.answer(ask))).pictures
         if not 0 <= number < len(pictures):
             raise HTTPException(404)
         return picture_reply(pictures[number], tag)
 
-    async def data(request: Request, asked: Any) -> Response:
-        ask = await view.ask(name, asked, data=True)
-        given = await _unless_gone(request, view.board.answer(ask))
+    async def data(request: Request, query: Any) -> Response:
+        ask = await view.ask(name, query, data=True)
+        given = await _unless_gone(request, view.dispatcher.answer(ask))
         if not given.ending:
             raise HTTPException(404)
         return data_reply(ask, given)
@@ -112,9 +112,9 @@ def _enter(app: FastAPI, view: View, name: str, question: Question) -> None:
     functions: dict[str, Callable[..., Coroutine[Any, Any, Response]]] = {
         "": answer, "/picture/{number}": picture, "/data": data,
     }  # fmt: skip
-    parameters = getitem(Annotated, (question.asked, Query()))
+    parameters = getitem(Annotated, (question.query, Query()))
     for path, function in functions.items():
-        function.__annotations__ = {"request": Request, "number": int, "asked": parameters}
+        function.__annotations__ = {"request": Request, "number": int, "query": parameters}
         app.get(f"/api/{name}{path}")(function)
 
 

@@ -15,19 +15,19 @@ from caffe_viz.errors import CaffeVizError, InputError
 from caffe_viz.geometry.python_layers import PERMITS
 from caffe_viz.layers_file import load_layers
 from caffe_viz.processes import pipes, send
+from caffe_viz.server.handlers import HANDLERS, Handler, Resources
 from caffe_viz.server.messages import Failed, Setup
-from caffe_viz.server.questions import QUESTIONS, Bench, Question
-from caffe_viz.server.turns import Turns, reason
+from caffe_viz.server.scheduler import Scheduler, reason
 
 GRACE = 2.0  # seconds in which a step may end once the server is gone
 
 
 def main() -> None:
     """Answer what the live view asks."""
-    serve(QUESTIONS, Bench)
+    serve(HANDLERS, Resources)
 
 
-def serve(questions: Mapping[str, Question], bench: Callable[[Setup], Bench]) -> None:
+def serve(questions: Mapping[str, Handler], resources: Callable[[Setup], Resources]) -> None:
     """Answer by `questions` until the parent sends no more."""
     orders, answers = pipes()
     tell = partial(send, answers)
@@ -35,9 +35,9 @@ def serve(questions: Mapping[str, Question], bench: Callable[[Setup], Bench]) ->
         setup: Setup = pickle.load(orders)
         load_layers(setup.layers)
         PERMITS.update(setup.permits)
-        made = bench(setup)
+        made = resources(setup)
         made.warm()
-        turns = Turns(made, questions, tell)
+        turns = Scheduler(made, questions, tell)
         _work(turns, _arriving(orders))
         del made, turns  # and their temporary files
     except (EOFError, BrokenPipeError):
@@ -47,7 +47,7 @@ def serve(questions: Mapping[str, Question], bench: Callable[[Setup], Bench]) ->
     os._exit(0)  # Python takes seconds to put libraries away
 
 
-def _work(turns: Turns, messages: queue.SimpleQueue[Any]) -> None:
+def _work(turns: Scheduler, messages: queue.SimpleQueue[Any]) -> None:
     while True:
         while turns.idle or not messages.empty():
             message = messages.get()

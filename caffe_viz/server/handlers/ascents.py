@@ -6,28 +6,28 @@ from collections.abc import Iterator
 
 from caffe_viz.errors import InputError
 from caffe_viz.objectives import Objective, files
-from caffe_viz.report.making import ascended
+from caffe_viz.report.parts import ascended
 from caffe_viz.report.showing import json_number
-from caffe_viz.server import asked as questions
+from caffe_viz.server import queries as questions
+from caffe_viz.server.handlers.loaded_network import LoadedNetwork
+from caffe_viz.server.handlers.resources import Resources
 from caffe_viz.server.messages import Answer, Step
-from caffe_viz.server.questions.bench import Bench
-from caffe_viz.server.questions.opened import Opened
 from caffe_viz.views.maximized import Maximized, climbing_of
 from caffe_viz.views.objectives import read_objective
 
 
-def ascent(bench: Bench, asked: questions.Ascent) -> Iterator[Step]:
+def ascent(resources: Resources, query: questions.Ascent) -> Iterator[Step]:
     """Inputs that maximise an objective, as they develop."""
-    opened = bench.open(asked.net)
+    opened = resources.open(query.net)
     network, climbing = climbing_of(
-        opened.given, _objective(opened, asked.objective), method=asked.method, steps=asked.steps,
-        pictures=asked.pictures, seed=asked.seed, jobs=1,
+        opened.given, _objective(opened, query.objective), method=query.method, steps=query.steps,
+        pictures=query.pictures, seed=query.seed, jobs=1,
     )  # fmt: skip
     for progress in climbing.watched():
         yield Step(progress.done, progress.total, _answer(Maximized(climbing.result, network)))
 
 
-def _objective(opened: Opened, text: str) -> Objective:
+def _objective(opened: LoadedNetwork, text: str) -> Objective:
     """Parse the text. Raises InputError if it names files: a URL must not open any."""
     objective = read_objective(opened.given, text)
     if named := files(objective):
@@ -42,4 +42,4 @@ def _answer(shown: Maximized) -> Answer:
         "curve": [[json_number(value) for value in curve] for curve in found.curve],
         "faded": list(found.faded), "engine": found.engine, "size": list(found.images.shape[2:]),
     }  # fmt: skip
-    return Answer(facts, made.shots, {"images": found.images, "curve": found.curve, "values": found.values})
+    return Answer(facts, made.figures, {"images": found.images, "curve": found.curve, "values": found.values})

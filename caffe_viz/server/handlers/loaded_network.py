@@ -16,8 +16,8 @@ from caffe_viz.geometry import LayerGeometry
 from caffe_viz.images import Labels, stretched
 from caffe_viz.network import Array, Network
 from caffe_viz.probe import RememberingProbe
-from caffe_viz.server.questions.uploads import Uploads
-from caffe_viz.server.recent import Recent
+from caffe_viz.server.handlers.uploads import Uploads
+from caffe_viz.server.lru import LRUCache
 from caffe_viz.units import labels_at
 from caffe_viz.views.files import stored_layers
 from caffe_viz.views.streams import run_image
@@ -28,14 +28,14 @@ PROBES = 4  # probes kept for nets with several answers; each has its own weight
 Blobs = Mapping[str, Array]
 
 
-class Opened:
+class LoadedNetwork:
     """Everything is loaded on first use; whatever is wrong with it is an InputError or RunError."""
 
     def __init__(self, network: Network, uploads: Uploads) -> None:
         self.given, self._uploads = network, uploads
-        self._blobs: Recent[Blobs] = Recent(BLOBS, lambda blobs: sum(a.nbytes for a in blobs.values()))
-        self._nets: Recent[Any] = Recent(PROBES, lambda _: 1)
-        self._probes: Recent[RememberingProbe] = Recent(PROBES, lambda _: 1)
+        self._blobs: LRUCache[Blobs] = LRUCache(BLOBS, lambda blobs: sum(a.nbytes for a in blobs.values()))
+        self._nets: LRUCache[Any] = LRUCache(PROBES, lambda _: 1)
+        self._probes: LRUCache[RememberingProbe] = LRUCache(PROBES, lambda _: 1)
         self._parts: dict[str, Network] = {}
         self._made_of: dict[str, frozenset[str]] = {}
 

@@ -10,20 +10,20 @@ from dataclasses import dataclass
 from caffe_viz.attribution import SteppedRun, Steps
 from caffe_viz.backend import chosen
 from caffe_viz.errors import CaffeVizWarning, RunError, no_memory
-from caffe_viz.report import making
-from caffe_viz.report.shelf import Made
-from caffe_viz.report.subject import Subject
+from caffe_viz.report import parts
+from caffe_viz.report.context import ReportContext
+from caffe_viz.report.part_cache import PartResult
 from caffe_viz.tasks import Execution, FatalPieceError, Tell, WorkerDeath, stop
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A part: its `key` on the shelf, what to call it."""
+class PartRequest:
+    """A part: its `key` in the cache, what to call it."""
 
     key: str
     title: str
 
-    def steps(self, subject: Subject, alone: bool = False) -> Steps[Made]:
+    def steps(self, context: ReportContext, alone: bool = False) -> Steps[PartResult]:
         """Make it step by step; `alone` means in this process only, while others make other parts."""
         raise NotImplementedError
 
@@ -32,33 +32,33 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Climbed(Asked):
+class AscentRequest(PartRequest):
     """Inputs that maximise `filters` of a layer."""
 
     layer: str
     filters: tuple[int, ...]
 
-    def steps(self, subject: Subject, alone: bool = False) -> Steps[Made]:
-        return making.ascent(subject, subject.network.geometry.layer(self.layer), self.filters, alone)
+    def steps(self, context: ReportContext, alone: bool = False) -> Steps[PartResult]:
+        return parts.ascent(context, context.network.geometry.layer(self.layer), self.filters, alone)
 
 
 @dataclass(frozen=True)
-class Attributed(Asked):
+class AttributionRequest(PartRequest):
     """The map of a method for the image `number`."""
 
     number: int
     method: str
 
-    def steps(self, subject: Subject, alone: bool = False) -> Steps[Made]:
-        return making.attribution(subject, self.number, self.method)
+    def steps(self, context: ReportContext, alone: bool = False) -> Steps[PartResult]:
+        return parts.attribution(context, self.number, self.method)
 
 
 @dataclass(frozen=True)
-class Report:
+class PartReport:
     """The state of the part `key`: `made` in so many `seconds`, `failed` with the reason, or in progress."""
 
     key: str
-    made: Made | None = None
+    made: PartResult | None = None
     failed: str = ""
     seconds: float = 0.0
 
@@ -69,28 +69,28 @@ class Report:
 
 
 @dataclass(frozen=True)
-class Parts:
-    """Implements `tasks.Work`: parts of the report on `subject`; `engine` was chosen on the machine that
+class PartsWork:
+    """Implements `tasks.Work`: parts of the report on `context`; `engine` was chosen on the machine that
     asks.
     """
 
-    subject: Subject
+    context: ReportContext
     engine: str
 
     @classmethod
-    def of(cls, subject: Subject) -> Parts:
+    def of(cls, context: ReportContext) -> PartsWork:
         """Make them ready for another process."""
-        return cls(subject.elsewhere(), chosen(subject.network.engine, subject.network.device))
+        return cls(context.elsewhere(), chosen(context.network.engine, context.network.device))
 
-    def open(self) -> Callable[[Asked], Iterator[Report]]:
-        network = self.subject.network
+    def open(self) -> Callable[[PartRequest], Iterator[PartReport]]:
+        network = self.context.network
         own = chosen(network.engine, network.device)
         if own != self.engine:
             raise RunError(f"the engine is {self.engine} here and {own} at a worker: name one by --engine.")
         network.trained  # noqa: B018  # read once, for all parts
         return self._reports
 
-    def gathered(self, reports: Iterator[Report], tell: Tell[Report]) -> Sequence[Report]:
+    def gathered(self, reports: Iterator[PartReport], tell: Tell[PartReport]) -> Sequence[PartReport]:
         kept = []
         for report in reports:
             if report.ends:
@@ -99,29 +99,31 @@ class Parts:
                 tell(report)
         return kept
 
-    def named(self, piece: Asked) -> str:
+    def named(self, piece: PartRequest) -> str:
         return piece.title
 
-    def _reports(self, asked: Asked) -> Iterator[Report]:
-        began, run = time.monotonic(), SteppedRun(asked.steps(self.subject, alone=True))
+    def _reports(self, request: PartRequest) -> Iterator[PartReport]:
+        began, run = time.monotonic(), SteppedRun(request.steps(self.context, alone=True))
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", CaffeVizWarning)  # the page says it
                 for _ in run:
                     if stop.asked:
                         return
-                    yield Report(asked.key)
+                    yield PartReport(request.key)
         except Exception as error:  # one part may fail in any way; the others are made
             if no_memory(error):  # another worker may have enough
                 raise
-            yield Report(asked.key, failed=making.why(error))
+            yield PartReport(request.key, failed=parts.why(error))
             return
-        yield Report(asked.key, run.made, seconds=time.monotonic() - began)
+        yield PartReport(request.key, run.made, seconds=time.monotonic() - began)
 
 
-def told(run: Execution[Asked, Report], asked: Iterable[Asked]) -> Iterator[Report | WorkerDeath]:
+def told(
+    run: Execution[PartRequest, PartReport], requests: Iterable[PartRequest]
+) -> Iterator[PartReport | WorkerDeath]:
     """Yield what the workers report; a part that killed one worker after another has failed."""
     try:
-        yield from run.run(asked)
+        yield from run.run(requests)
     except FatalPieceError as error:
-        yield Report(error.piece.key, failed=str(error))
+        yield PartReport(error.piece.key, failed=str(error))

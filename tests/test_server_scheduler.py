@@ -13,12 +13,22 @@ import pytest
 from PIL import Image
 from toy_questions import QUESTIONS, STEPS, Bench, ask, lines
 
-from caffe_viz.server import turns
-from caffe_viz.server.messages import Ask, Began, Drop, Failed, Finished, Given, Progress, Setup, Source
-from caffe_viz.server.turns import KEPT, SUSPENDED, Turns
+from caffe_viz.server import scheduler
+from caffe_viz.server.messages import (
+    Ask,
+    Began,
+    Drop,
+    EncodedAnswer,
+    Failed,
+    Finished,
+    Progress,
+    Setup,
+    Source,
+)
+from caffe_viz.server.scheduler import KEPT, SUSPENDED, Scheduler
 
 
-class Desk(Turns):
+class Desk(Scheduler):
     """Keeps what is said."""
 
     def __init__(self, folder: Path) -> None:
@@ -31,7 +41,7 @@ class Desk(Turns):
             self.take(one)
         return self
 
-    def turns(self, count: int) -> Desk:
+    def scheduler(self, count: int) -> Desk:
         for _ in range(count):
             self.turn()
         return self
@@ -41,7 +51,7 @@ class Desk(Turns):
             self.turn()
         return self
 
-    def given(self, ticket: str) -> Given:
+    def given(self, ticket: str) -> EncodedAnswer:
         (found,) = (one.given for one in self.said if isinstance(one, Finished) and one.ticket == ticket)
         return found
 
@@ -132,7 +142,7 @@ def test_progress_is_told_with_what_there_is_to_see(desk: Desk) -> None:
 def test_steps_with_nothing_to_see_are_told_now_and_then(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, every: float, told: list[int]
 ) -> None:
-    monkeypatch.setattr(turns, "REPORT_EVERY", every)
+    monkeypatch.setattr(scheduler, "REPORT_EVERY", every)
     desk.asked(ask("silent")).all()
     assert [one.done for one in desk.said if isinstance(one, Progress)] == told
 
@@ -159,10 +169,12 @@ def test_the_background_goes_on_only_when_there_is_nothing_else(desk: Desk) -> N
 def test_what_nobody_looks_at_is_not_encoded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.asked(ask("steps", data=True))
     monkeypatch.setattr(
-        turns, "encode", lambda answer, notes, data: pytest.fail("encoded") if not data else Given("{}")
+        scheduler,
+        "encode",
+        lambda answer, notes, data: pytest.fail("encoded") if not data else EncodedAnswer("{}"),
     )
     desk.all()
-    assert desk.given("steps-0/data") == Given("{}")
+    assert desk.given("steps-0/data") == EncodedAnswer("{}")
 
 
 def test_dropped_before_it_began(desk: Desk) -> None:

@@ -11,40 +11,45 @@ from caffe_viz.errors import InputError
 from caffe_viz.figures import map_sheet
 from caffe_viz.network import Array
 from caffe_viz.probe import relu_state
-from caffe_viz.report.shelf import Shot
+from caffe_viz.report.part_cache import Figure
 from caffe_viz.report.showing import file_name, json_number
-from caffe_viz.server.asked import Difference, OfLayer
+from caffe_viz.server.handlers.loaded_network import LoadedNetwork
+from caffe_viz.server.handlers.resources import Resources
 from caffe_viz.server.messages import Answer
-from caffe_viz.server.questions.bench import Bench
-from caffe_viz.server.questions.opened import Opened
+from caffe_viz.server.queries import Difference, LayerQuery
 from caffe_viz.views.streams import statistics, strengths
 
 STATISTICS = ("min", "mean", "max", "rms", "nonzero")
 
 
-def maps(bench: Bench, asked: OfLayer) -> Answer:
+def maps(resources: Resources, query: LayerQuery) -> Answer:
     """All maps of a layer, as one sheet that the browser takes apart."""
-    opened = bench.open(asked.net)
-    array = opened.maps(asked.image, asked.layer)
-    return _sheet(opened, asked.layer, array, strengths(array), "maps")
+    opened = resources.open(query.net)
+    array = opened.maps(query.image, query.layer)
+    return _sheet(opened, query.layer, array, strengths(array), "maps")
 
 
-def difference(bench: Bench, asked: Difference) -> Answer:
+def difference(resources: Resources, query: Difference) -> Answer:
     """The maps of a layer minus those of another image, or of the same image on another network."""
-    opened, other = bench.open(asked.net), bench.open(asked.other_net)
-    array, less = opened.maps(asked.image, asked.layer), other.maps(asked.other_image, asked.layer)
+    opened, other = resources.open(query.net), resources.open(query.other_net)
+    array, less = opened.maps(query.image, query.layer), other.maps(query.other_image, query.layer)
     if array.shape != less.shape:
         raise InputError(
-            f"layer {asked.layer!r} is {array.shape} here and {less.shape} there: no difference."
+            f"layer {query.layer!r} is {array.shape} here and {less.shape} there: no difference."
         )
     change = array - less
     strength = np.sqrt(strengths(np.square(change, dtype=np.float64)))
     limit = float(np.abs(change).max()) or 1.0
-    return _sheet(opened, asked.layer, change, strength, "differences", limit)
+    return _sheet(opened, query.layer, change, strength, "differences", limit)
 
 
 def _sheet(
-    opened: Opened, layer: str, array: Array, strength: Iterable[Any], what: str, limit: float | None = None
+    opened: LoadedNetwork,
+    layer: str,
+    array: Array,
+    strength: Iterable[Any],
+    what: str,
+    limit: float | None = None,
 ) -> Answer:
     blob = opened.blob(layer)
     sheet = map_sheet(array, limit)
@@ -59,5 +64,5 @@ def _sheet(
         "strength": [json_number(value) for value in strength],
         "labels": list(opened.labels(layer, len(array))),
     }  # fmt: skip
-    shot = Shot(sheet.rgb, f"{what} of {blob} {state}".strip(), file_name(blob, what))
-    return Answer(facts, (shot,), {blob: array})
+    figure = Figure(sheet.rgb, f"{what} of {blob} {state}".strip(), file_name(blob, what))
+    return Answer(facts, (figure,), {blob: array})

@@ -52,7 +52,7 @@ class Image:
 
 
 @dataclass(frozen=True)
-class Subject:
+class ReportContext:
     """What a report is about. `photos` are searched for the places that activate each filter most."""
 
     network: Network
@@ -69,7 +69,7 @@ class Subject:
         images: Sequence[PathLike] = (),
         photos: PathLike | None = None,
         record: PathLike | None = None,
-    ) -> Subject:
+    ) -> ReportContext:
         """Read and check everything, so that errors come before the long work.
 
         Raises:
@@ -128,11 +128,11 @@ class Subject:
         """The layers in the prototxt, without hidden Split layers."""
         return [layer for layer in self.network.geometry.layers if layer.type != "Split"]
 
-    def elsewhere(self) -> Subject:
+    def elsewhere(self) -> ReportContext:
         """What another process needs of it to make parts; the file of the labels may not exist there."""
         how = self.network.preprocess
         labels = how.labels if how.labels.heads else self.network.labels
-        return Subject(replace(self.network, preprocess=replace(how, labels=labels)), self.images)
+        return ReportContext(replace(self.network, preprocess=replace(how, labels=labels)), self.images)
 
     @cached_property
     def seen(self) -> dict[str, Shape]:

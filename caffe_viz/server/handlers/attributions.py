@@ -11,36 +11,36 @@ from caffe_viz.attribution.targets import find_target, likeliest_class
 from caffe_viz.errors import InputError, RunError, near
 from caffe_viz.figures import heat, signed_colours
 from caffe_viz.network import Array
-from caffe_viz.report.shelf import Shot
+from caffe_viz.report.part_cache import Figure
 from caffe_viz.report.showing import enlarged, file_name, json_number, stem
-from caffe_viz.server import asked as questions
+from caffe_viz.server import queries as questions
+from caffe_viz.server.handlers.resources import Resources
 from caffe_viz.server.messages import Answer, Step
-from caffe_viz.server.questions.bench import Bench
 from caffe_viz.views.attributed import SIGNED
 
 
-def attribution(bench: Bench, asked: questions.Attribution) -> Answer:
+def attribution(resources: Resources, query: questions.Attribution) -> Answer:
     """Explain by a method that needs few passes."""
-    if asked.method in PASSES:
-        raise InputError(f"{asked.method} takes long: ask for attribution-long.")
-    for step in long_attribution(bench, asked):
+    if query.method in PASSES:
+        raise InputError(f"{query.method} takes long: ask for attribution-long.")
+    for step in long_attribution(resources, query):
         answer = step.answer
     assert answer is not None
     return answer
 
 
-def long_attribution(bench: Bench, asked: questions.Attribution) -> Iterator[Step]:
+def long_attribution(resources: Resources, query: questions.Attribution) -> Iterator[Step]:
     """Explain by any method, step by step."""
-    if asked.method not in METHODS:
-        raise InputError(f"method {asked.method!r} is unknown.{near(asked.method, METHODS)}")
-    opened, name = bench.open(asked.net), bench.uploads.name(asked.image)
-    probe = opened.probe(asked.target, asked.layer)
-    pixels = opened.pixels(asked.image, probe.network)
-    target = find_target(probe, asked.target) if asked.target else likeliest_class(probe, pixels)
-    facts = {"target": str(target), "label": target.label, "method": asked.method}
+    if query.method not in METHODS:
+        raise InputError(f"method {query.method!r} is unknown.{near(query.method, METHODS)}")
+    opened, name = resources.open(query.net), resources.uploads.name(query.image)
+    probe = opened.probe(query.target, query.layer)
+    pixels = opened.pixels(query.image, probe.network)
+    target = find_target(probe, query.target) if query.target else likeliest_class(probe, pixels)
+    facts = {"target": str(target), "label": target.label, "method": query.method}
     run = SteppedRun(
         attributing(
-            probe, pixels[None], [asked.target] if asked.target else None, asked.method, asked.layer or None,
+            probe, pixels[None], [query.target] if query.target else None, query.method, query.layer or None,
             names=[name],
         )
     )  # fmt: skip
@@ -48,7 +48,7 @@ def long_attribution(bench: Bench, asked: questions.Attribution) -> Iterator[Ste
         for share in run:
             yield Step(share, 1.0)
     except (InputError, RunError) as error:
-        if asked.layer and METHODS[asked.method].reads is Reads.LAYER and isinstance(error, InputError):
+        if query.layer and METHODS[query.method].reads is Reads.LAYER and isinstance(error, InputError):
             raise
         refused = {"refused": str(error), "score": None, "layer": "", "state": "", "empty": True}
         yield Step(1.0, 1.0, Answer(facts | refused))
@@ -69,9 +69,9 @@ def _answer(found: Attribution, facts: dict[str, str], name: str, seen: Array) -
         "refused": "", "score": json_number(found.scores[0]), "layer": found.layer, "state": found.state,
         "empty": not np.isfinite(centre(maps)[0]), "size": list(maps.shape),
     }  # fmt: skip
-    shots = [
-        Shot(rgb, words, file_name(f"{stem(name)}_{method}", kind), photo=kind == "input")
+    figures = [
+        Figure(rgb, words, file_name(f"{stem(name)}_{method}", kind), photo=kind == "input")
         for kind, words, rgb in pictures
     ]
     arrays = {"values": found.values, "maps": found.maps, "scores": found.scores}
-    return Answer(facts | told, tuple(shots), arrays)
+    return Answer(facts | told, tuple(figures), arrays)

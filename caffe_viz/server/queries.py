@@ -11,7 +11,7 @@ Name = Annotated[str, Field(min_length=1, max_length=1000)]  # of a layer, an ob
 Which = Annotated[int, Field(ge=0, le=1)]  # of the networks that are open
 
 
-class Asked(BaseModel):
+class Query(BaseModel):
     """The parameters of a question. `net` is the number of the network: 1 is the second one."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -23,7 +23,7 @@ class Asked(BaseModel):
         return ()
 
 
-class OfImage(Asked):
+class ImageQuery(Query):
     """About one image."""
 
     image: ImageId
@@ -33,25 +33,25 @@ class OfImage(Asked):
         return (self.image,)
 
 
-class OfLayer(OfImage):
+class LayerQuery(ImageQuery):
     """About the activation of a layer for an image."""
 
     layer: Name
 
 
-class OfUnit(OfLayer):
+class UnitQuery(LayerQuery):
     """About one channel of a layer, for an image."""
 
     unit: Annotated[int, Field(ge=0)]
 
 
-class Thumbnail(OfImage):
+class Thumbnail(ImageQuery):
     """The image itself, its longer side at most `side` pixels."""
 
     side: Annotated[int, Field(ge=16, le=1024)] = 1024
 
 
-class Difference(OfLayer):
+class Difference(LayerQuery):
     """The maps of a layer minus those of `other_image`, on the network `other_net`."""
 
     other_image: ImageId
@@ -62,14 +62,14 @@ class Difference(OfLayer):
         return (self.image, self.other_image)
 
 
-class Weights(Asked):
+class Weights(Query):
     """The weights of one unit of a layer."""
 
     layer: Name
     unit: Annotated[int, Field(ge=0)]
 
 
-class Attribution(OfImage):
+class Attribution(ImageQuery):
     """What in an image causes a target, written as for `attribute --target`."""
 
     target: Annotated[str, Field(max_length=1000)] = ""  # "": the likeliest class
@@ -77,7 +77,7 @@ class Attribution(OfImage):
     layer: Annotated[str, Field(max_length=1000)] = ""  # whose maps a CAM reads; "": the default
 
 
-class Ascent(Asked):
+class Ascent(Query):
     """An input that maximises an objective, written as for `ascend --objective`."""
 
     objective: Name
@@ -87,14 +87,14 @@ class Ascent(Asked):
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
 
 
-class Places(Asked):
+class Places(Query):
     """The places in the photographs that activate a unit most."""
 
     layer: Name
     unit: Annotated[int, Field(ge=0)]
 
 
-class Report(Asked):
+class Report(Query):
     """The report as a page to send, with the images on the screen; the layer on the screen comes first."""
 
     image: Annotated[str, Field(pattern="^([0-9a-f]{16,64})?$")] = ""

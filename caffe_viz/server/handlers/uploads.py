@@ -12,8 +12,8 @@ from caffe_viz.images import load_image
 from caffe_viz.images.arrays import as_picture, load_array
 from caffe_viz.images.decoding import Limits
 from caffe_viz.network import Array
+from caffe_viz.server.lru import LRUCache
 from caffe_viz.server.messages import Source
-from caffe_viz.server.recent import Recent
 
 FORMATS = frozenset(
     {"AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TGA", "TIFF", "WEBP"}
@@ -27,8 +27,8 @@ class Uploads:
     """Images by id; files .npy are arrays, as they are for the commands."""
 
     def __init__(self) -> None:
-        self._sources: Recent[Source] = Recent(FILES, lambda source: len(source.data))
-        self._decoded: Recent[Array] = Recent(PIXELS, lambda array: array.nbytes)
+        self._sources: LRUCache[Source] = LRUCache(FILES, lambda source: len(source.data))
+        self._decoded: LRUCache[Array] = LRUCache(PIXELS, lambda array: array.nbytes)
 
     def put(self, image: str, source: Source) -> None:
         """Remember a file; it is not looked at."""

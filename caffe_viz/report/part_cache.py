@@ -19,7 +19,7 @@ FORMAT = 2  # of the parts; another one begins anew
 
 
 @dataclass(frozen=True)
-class Shot:
+class Figure:
     """A picture for the page: (H, W, 3) RGB in 0..1, a description, and its file name."""
 
     rgb: ArrayLike
@@ -29,15 +29,15 @@ class Shot:
 
 
 @dataclass(frozen=True)
-class Made:
+class PartResult:
     """The result of one part: values for the page, and pictures."""
 
     facts: Mapping[str, Any]
-    shots: tuple[Shot, ...] = ()
+    figures: tuple[Figure, ...] = ()
 
 
 @dataclass(frozen=True)
-class Kept:
+class SavedFigure:
     """A stored picture: its file and its size in pixels."""
 
     path: Path
@@ -48,15 +48,15 @@ class Kept:
 
 
 @dataclass(frozen=True)
-class Finished:
+class FinishedPart:
     """A stored part; `failed` says why there is nothing else."""
 
     facts: Mapping[str, Any]
-    shots: tuple[Kept, ...]
+    figures: tuple[SavedFigure, ...]
     failed: str = ""
 
 
-class Shelf:
+class PartCache:
     """The parts of one report by key, in a folder; parts of another `identity` are deleted.
 
     A part exists once its JSON does, which is written last.
@@ -74,25 +74,25 @@ class Shelf:
             self.clear()
         write_whole(folder / ABOUT, about.encode())
 
-    def get(self, key: str) -> Finished | None:
+    def get(self, key: str) -> FinishedPart | None:
         """Return the part, or None if it is not finished."""
         try:
             found = json.loads((self.folder / f"{key}.json").read_text("utf-8"))
-            shots = tuple(Kept(self.folder / file, *rest) for file, *rest in found["shots"])
-            return Finished(found["facts"], shots, found["failed"])
+            figures = tuple(SavedFigure(self.folder / file, *rest) for file, *rest in found["shots"])
+            return FinishedPart(found["facts"], figures, found["failed"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def keep(self, key: str, made: Made) -> None:
+    def keep(self, key: str, made: PartResult) -> None:
         """Write a part. Raises RunError if it cannot be written, or as `need_own`."""
         self.need_own()
-        shots = []
-        for number, shot in enumerate(made.shots):
-            rgb = display_rgb(shot.rgb)
-            file = f"{key}-{number}.{'jpg' if shot.photo else 'png'}"
-            write_whole(self.folder / file, (jpeg_bytes if shot.photo else png_bytes)(rgb))
-            shots.append((file, rgb.shape[1], rgb.shape[0], shot.alt, shot.name))
-        self._write(key, {"facts": dict(made.facts), "shots": shots, "failed": ""})
+        figures = []
+        for number, figure in enumerate(made.figures):
+            rgb = display_rgb(figure.rgb)
+            file = f"{key}-{number}.{'jpg' if figure.photo else 'png'}"
+            write_whole(self.folder / file, (jpeg_bytes if figure.photo else png_bytes)(rgb))
+            figures.append((file, rgb.shape[1], rgb.shape[0], figure.alt, figure.name))
+        self._write(key, {"facts": dict(made.facts), "shots": figures, "failed": ""})
 
     def fail(self, key: str, reason: str) -> None:
         """Remember why there is no such part; the next run tries it again."""

@@ -15,7 +15,7 @@ TRIES = 2  # of workers that end before they have begun anything
 STOP_WAIT = 1.0  # seconds in which a worker may end by itself: who stops a server does not wait
 
 
-class Seat:
+class Supervisor:
     """A worker that runs `program`, and after its end the next one.
 
     It may take `limit` seconds for a question if it is `hurried`, otherwise for one that was dropped.
@@ -161,10 +161,10 @@ class Seat:
             self._worker.kill()
 
 
-HEARD: dict[type, Callable[[Seat, Any], None]] = {
-    Began: Seat._began,
-    Progress: Seat._progressed,
-    Finished: Seat._answered,
-    Failed: Seat._failed,
-    Ended: Seat._ended,
+HEARD: dict[type, Callable[[Supervisor, Any], None]] = {
+    Began: Supervisor._began,
+    Progress: Supervisor._progressed,
+    Finished: Supervisor._answered,
+    Failed: Supervisor._failed,
+    Ended: Supervisor._ended,
 }

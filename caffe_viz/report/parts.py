@@ -18,9 +18,9 @@ from caffe_viz.figures import heat, signed_colours
 from caffe_viz.geometry import LayerGeometry, measure
 from caffe_viz.network import Array
 from caffe_viz.probe import relu_state
-from caffe_viz.report.shelf import Made, Shelf, Shot
+from caffe_viz.report.context import ReportContext
+from caffe_viz.report.part_cache import Figure, PartCache, PartResult
 from caffe_viz.report.showing import SIDE, enlarged, file_name, json_number, plain, stem
-from caffe_viz.report.subject import Subject
 from caffe_viz.surgery import auxiliary_net, with_batch
 from caffe_viz.tasks import InProcess
 from caffe_viz.views import show_evolution
@@ -53,15 +53,15 @@ def why(error: Exception) -> str:
     return str(error) if isinstance(error, CaffeVizError) else f"{type(error).__name__}: {error}"
 
 
-def structure(subject: Subject) -> Made:
+def structure(context: ReportContext) -> PartResult:
     """Draw the graph of layers as SVG; each layer links to its section, if it has one."""
-    return Made({"svg": graph(subject, lambda layer: f"#layer-{layer.index}")})
+    return PartResult({"svg": graph(context, lambda layer: f"#layer-{layer.index}")})
 
 
-def graph(subject: Subject, address: Callable[[LayerGeometry], str]) -> str:
-    """Draw the graph of layers as SVG, including unknown types; those of `subject.layers` are links."""
-    drawn = show_structure(with_batch(subject.network.whole, 1))
-    known = {layer.name: layer for layer in subject.layers}
+def graph(context: ReportContext, address: Callable[[LayerGeometry], str]) -> str:
+    """Draw the graph of layers as SVG, including unknown types; those of `context.layers` are links."""
+    drawn = show_structure(with_batch(context.network.whole, 1))
+    known = {layer.name: layer for layer in context.layers}
     names = {layer.index: layer.name for node in drawn.graph.nodes for layer in node.layers}
 
     def link(index: int) -> str | None:
@@ -71,14 +71,14 @@ def graph(subject: Subject, address: Callable[[LayerGeometry], str]) -> str:
     return drawn.fragment(link)
 
 
-def weights(subject: Subject, layer: LayerGeometry) -> Made:
+def weights(context: ReportContext, layer: LayerGeometry) -> PartResult:
     """Draw the weights, unless they are vectors, and compute the statistics of every parameter."""
-    message = subject.messages[layer.name]
-    if layer.name not in subject.stored:
+    message = context.messages[layer.name]
+    if layer.name not in context.stored:
         raise InputError(
             "the caffemodel holds no weights under this name; the layer may share those of another."
         )
-    stored = StoredFilters(subject.stored[layer.name], message, layer.name, subject.seen.get(layer.name))
+    stored = StoredFilters(context.stored[layer.name], message, layer.name, context.seen.get(layer.name))
     arrays = [stored.values(k) for k in range(len(layer.param_shapes))]
     side = side_of(stored, arrays[0])
     facts: dict[str, Any] = {
@@ -87,42 +87,43 @@ def weights(subject: Subject, layer: LayerGeometry) -> Made:
         "blobs": [{"shape": list(a.shape), **_distribution(a)} for a in arrays],
     }  # fmt: skip
     if arrays[0].ndim < 2:
-        return Made(facts)
+        return PartResult(facts)
     what = "kernels" if has_kernels(stored) else "weights"
-    picture = draw_weights(stored, subject.network.preprocess.channel_order)
-    return Made(
-        facts | {"drawn": what}, (Shot(picture.rgb, f"{what} of {layer.name}", file_name(layer.name, what)),)
+    picture = draw_weights(stored, context.network.preprocess.channel_order)
+    return PartResult(
+        facts | {"drawn": what},
+        (Figure(picture.rgb, f"{what} of {layer.name}", file_name(layer.name, what)),),
     )
 
 
-def answer(subject: Subject, number: int) -> Made:
+def answer(context: ReportContext, number: int) -> PartResult:
     """Show what the net saw, and the most likely classes; `failed` if the net does not end in classes."""
-    network, image = subject.network, subject.images[number]
-    shots = []
+    network, image = context.network, context.images[number]
+    figures = []
     if network.pictures is not None:
         rgb = enlarged(network.pictures.to_display(image.pixels[None])[0])
-        shots.append(
-            Shot(rgb, f"{image.name} as the net sees it", file_name(stem(image.name), "input"), photo=True)
+        figures.append(
+            Figure(rgb, f"{image.name} as the net sees it", file_name(stem(image.name), "input"), photo=True)
         )
     facts: dict[str, Any] = {"guesses": [], "unit": "", "why": ""}
     head = network.heads[0]
-    values = subject.blobs(number)[head.answer]
+    values = context.blobs(number)[head.answer]
     if not head.of_classes:
         why = f"the net ends in {head.answer}, {values.shape}, which is not one value for each class."
-        return Made(facts | {"why": why}, tuple(shots))
+        return PartResult(facts | {"why": why}, tuple(figures))
     guesses = likeliest(values.ravel(), network.labels_of(head), GUESSES)
     facts["guesses"] = [(guess.number, guess.label, json_number(guess.value)) for guess in guesses]
     facts["unit"] = "probability" if head.values == "probabilities" else "score"
-    return Made(facts, tuple(shots))
+    return PartResult(facts, tuple(figures))
 
 
-def activation(subject: Subject, number: int, layer: LayerGeometry, blob: str) -> Made:
+def activation(context: ReportContext, number: int, layer: LayerGeometry, blob: str) -> PartResult:
     """Draw a blob for one image, maps as tiles and vectors as lines, and list how active each filter is."""
-    array, image = subject.blobs(number)[blob], subject.images[number]
-    state = relu_state(subject.network.message, blob)
+    array, image = context.blobs(number)[blob], context.images[number]
+    state = relu_state(context.network.message, blob)
     first = max(1, PIXELS // math.prod(array.shape[1:]))
     title = f"{blob}  {state}".strip()
-    picture = draw(array, title, subject.network.labels.of(len(array)), first)
+    picture = draw(array, title, context.network.labels.of(len(array)), first)
     rows = array.reshape(len(array), -1)
     facts = {
         "blob": blob, "state": state, "statistics": list(map(plain, statistics(blob, array)[2:])),
@@ -130,16 +131,16 @@ def activation(subject: Subject, number: int, layer: LayerGeometry, blob: str) -
         "silent": int((rows == 0).all(1).sum()) if has_maps(array) else 0,
     }  # fmt: skip
     name = file_name(f"{blob}_{stem(image.name)}", "activation")
-    return Made(facts, (Shot(picture.rgb, f"activations of {title} for {image.name}", name),))
+    return PartResult(facts, (Figure(picture.rgb, f"activations of {title} for {image.name}", name),))
 
 
-def attribution(subject: Subject, number: int, method: str) -> Steps[Made]:
+def attribution(context: ReportContext, number: int, method: str) -> Steps[PartResult]:
     """Draw the map of one method for an image's most likely class, or say why it does not fit."""
-    image = subject.images[number]
+    image = context.images[number]
     try:
-        a = yield from attributing(subject.probe, image.pixels[None], None, method, names=[image.name])
+        a = yield from attributing(context.probe, image.pixels[None], None, method, names=[image.name])
     except (InputError, RunError) as error:
-        return Made({"refused": str(error)})
+        return PartResult({"refused": str(error)})
     if method in SIGNED and a.channel_order:
         picture = signed_colours(a.values[0], a.channel_order)
     else:
@@ -153,17 +154,17 @@ def attribution(subject: Subject, number: int, method: str) -> Steps[Made]:
         "empty": not np.isfinite(place[0]),
     }
     alt = f"{method} for {a.targets[0]} in {image.name}"
-    return Made(facts, (Shot(enlarged(picture), alt, file_name(stem(image.name), method)),))
+    return PartResult(facts, (Figure(enlarged(picture), alt, file_name(stem(image.name), method)),))
 
 
 def ascent(
-    subject: Subject, layer: LayerGeometry, filters: Sequence[int], alone: bool = False
-) -> Steps[Made]:
+    context: ReportContext, layer: LayerGeometry, filters: Sequence[int], alone: bool = False
+) -> Steps[PartResult]:
     """Make inputs that maximise `filters`, one picture each.
 
     By one process for each core, or if `alone`, in this process.
     """
-    network, climbing = climbing_of(subject.network, layer.name, filters, method=METHOD, steps=STEPS)
+    network, climbing = climbing_of(context.network, layer.name, filters, method=METHOD, steps=STEPS)
     if alone:
         climbing.running = InProcess
     for progress in climbing:
@@ -171,11 +172,11 @@ def ascent(
     return ascended(Maximized(climbing.result, network))
 
 
-def ascended(shown: Maximized) -> Made:
+def ascended(shown: Maximized) -> PartResult:
     """Return the images of an ascent, one picture each."""
     found = shown.ascent
-    shots = [
-        Shot(
+    figures = [
+        Figure(
             enlarged(picture.rgb, SIDE // 2),
             f"input that maximises {title}",
             file_name(found.layer, f"{number}_ascent"),
@@ -189,32 +190,32 @@ def ascended(shown: Maximized) -> Made:
         "dead": list(found.dead),
         "method": f"{found.method}, {found.curve.shape[1] - 1} steps",
     }
-    return Made(facts, tuple(shots))
+    return PartResult(facts, tuple(figures))
 
 
-def ascent_macs(subject: Subject, layer: LayerGeometry) -> int:
+def ascent_macs(context: ReportContext, layer: LayerGeometry) -> int:
     """Multiply-adds of one forward pass of the net that is climbed, for one filter."""
-    part = climbed(subject.network, layer.name)
+    part = climbed(context.network, layer.name)
     size = canvas_size(part.message, layer.name, part.data)
     return measure(auxiliary_net(part.message, layer.name, size=size, image=part.data).message).macs
 
 
 def places(
-    subject: Subject,
+    context: ReportContext,
     layer: LayerGeometry,
     filters: Sequence[int],
-    shelf: Shelf,
+    cache: PartCache,
     late: Callable[[], bool],
     cluster: Any = None,
-) -> Made:
+) -> PartResult:
     """Find the places in the photographs that activate `filters` most; the workers of a `cluster` can do it.
 
     Raises:
         OutOfTime: It became `late` before all were looked at; the next search continues from there.
     """
-    assert subject.photos is not None
-    file = shelf.folder / f"layer-{layer.index:04d}-search.npz"
-    search = searching(subject.network, subject.photos, layer.name, filters, PLACES, file, cluster=cluster)
+    assert context.photos is not None
+    file = cache.folder / f"layer-{layer.index:04d}-search.npz"
+    search = searching(context.network, context.photos, layer.name, filters, PLACES, file, cluster=cluster)
 
     def told(_: Any) -> None:
         if late():
@@ -226,26 +227,26 @@ def places(
     top = found.top
     facts = {"seen": top.seen, "dead": list(top.dead), "state": top.state}
     if not top.shown:
-        return Made(facts)
-    return Made(
+        return PartResult(facts)
+    return PartResult(
         facts,
-        (Shot(found.sheet.rgb, f"places that activate {layer.name} most", file_name(layer.name, "top")),),
+        (Figure(found.sheet.rgb, f"places that activate {layer.name} most", file_name(layer.name, "top")),),
     )
 
 
-def training(subject: Subject) -> Made:
+def training(context: ReportContext) -> PartResult:
     """Draw the record: curves, and the kernels of the first kept layer at each moment."""
-    assert subject.record is not None
-    order = subject.network.preprocess.channel_order
-    found = show_evolution(subject.record, channel_order=order)
+    assert context.record is not None
+    order = context.network.preprocess.channel_order
+    found = show_evolution(context.record, channel_order=order)
     shown = [(CURVES[name], name, picture.rgb) for name, picture in found.pictures()]
-    shots = [Shot(rgb, f"training: {caption}", f"training_{name}") for caption, name, rgb in shown]
+    figures = [Figure(rgb, f"training: {caption}", f"training_{name}") for caption, name, rgb in shown]
     moments, layer = [], ""
     if found.kept:
         layer = found.kept[0]
         moments = found.moments
-        shots += [
-            Shot(
+        figures += [
+            Figure(
                 frame.rgb,
                 f"kernels of {layer} after iteration {moment}",
                 file_name(layer, f"{moment}_kernels"),
@@ -258,7 +259,7 @@ def training(subject: Subject) -> Made:
         "moments": moments,
         "note": found.record.note,
     }
-    return Made(facts, tuple(shots))
+    return PartResult(facts, tuple(figures))
 
 
 def _distribution(array: Array) -> dict[str, Any]:

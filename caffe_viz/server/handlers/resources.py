@@ -10,29 +10,29 @@ from pathlib import Path
 from caffe_viz.errors import InputError
 from caffe_viz.figures import heat, map_tiles
 from caffe_viz.images import ImageCollection
+from caffe_viz.server.handlers.layer_search import LayerSearch
+from caffe_viz.server.handlers.loaded_network import LoadedNetwork
+from caffe_viz.server.handlers.uploads import Uploads
+from caffe_viz.server.lru import LRUCache
 from caffe_viz.server.messages import Setup, Source
-from caffe_viz.server.questions.opened import Opened
-from caffe_viz.server.questions.searching import Searching
-from caffe_viz.server.questions.uploads import Uploads
-from caffe_viz.server.recent import Recent
 
 SEARCHES = 2  # whose nets are kept; of others the top k are on disk
 
 
-class Bench:
+class Resources:
     """What questions are answered with; nothing is loaded before it is needed."""
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
         self.uploads = Uploads()
-        self._searches: Recent[Searching] = Recent(SEARCHES, lambda _: 1)
-        self._opened = [Opened(network, self.uploads) for network in setup.networks]
+        self._searches: LRUCache[LayerSearch] = LRUCache(SEARCHES, lambda _: 1)
+        self._opened = [LoadedNetwork(network, self.uploads) for network in setup.networks]
 
     def put(self, image: str, source: Source) -> None:
         """Remember the file of an image by its id; it is decoded when a question needs it."""
         self.uploads.put(image, source)
 
-    def open(self, number: int) -> Opened:
+    def open(self, number: int) -> LoadedNetwork:
         """Return one of the networks. Raises InputError if there is no such network."""
         if number >= len(self._opened):
             raise InputError("there is no second network: start the server with --beside WEIGHTS.")
@@ -47,12 +47,12 @@ class Bench:
             )
         return ImageCollection.of(*self.setup.photos)
 
-    def searching(self, number: int, layer: str) -> Searching:
-        """Return the search of the photographs for a layer of one of the networks; raises as `Searching`."""
+    def searching(self, number: int, layer: str) -> LayerSearch:
+        """Return the search of the photographs for a layer of a network; raises as `LayerSearch`."""
         opened = self.open(number)
 
-        def begin() -> Searching:
-            return Searching(opened.leading(opened.blob(layer)), layer, self.photos, self._folder)
+        def begin() -> LayerSearch:
+            return LayerSearch(opened.leading(opened.blob(layer)), layer, self.photos, self._folder)
 
         return self._searches.get((number, layer), begin)
 

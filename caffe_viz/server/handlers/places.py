@@ -7,24 +7,24 @@ from pathlib import PurePath
 
 import numpy as np
 
-from caffe_viz.report.shelf import Shot
+from caffe_viz.report.part_cache import Figure
 from caffe_viz.report.showing import enlarged, file_name, json_number
-from caffe_viz.server import asked as questions
+from caffe_viz.server import queries as questions
+from caffe_viz.server.handlers.loaded_network import need_unit
+from caffe_viz.server.handlers.resources import Resources
 from caffe_viz.server.messages import Answer, Step
-from caffe_viz.server.questions.bench import Bench
-from caffe_viz.server.questions.opened import need_unit
 from caffe_viz.top import Top
 
 
-def places(bench: Bench, asked: questions.Places) -> Iterator[Step]:
+def places(resources: Resources, query: questions.Places) -> Iterator[Step]:
     """The search of the layer until it is done, then the places of the unit."""
-    searching = bench.searching(asked.net, asked.layer)
+    searching = resources.searching(query.net, query.layer)
     search = searching.search
-    need_unit(asked.layer, asked.unit, len(search.filters))
+    need_unit(query.layer, query.unit, len(search.filters))
     total = len(search.collection) + 1
     for progress in searching:
         yield Step(progress.done, total)  # the last is the crops
-    yield Step(total, total, _answer(search.result(cut=[asked.unit]), asked.unit))
+    yield Step(total, total, _answer(search.result(cut=[query.unit]), query.unit))
 
 
 def _answer(top: Top, unit: int) -> Answer:
@@ -42,8 +42,8 @@ def _answer(top: Top, unit: int) -> Answer:
         ],
     }  # fmt: skip
     crops = top.crops[0][: len(found)] if top.shown else top.crops[:0]
-    shots = [
-        Shot(
+    figures = [
+        Figure(
             enlarged(crop / np.float32(255), 96),
             f"place {n} of {top.layer} {unit}, in {_short(place.image)}",
             file_name(f"{top.layer}_{unit}", f"place_{n}"),
@@ -53,7 +53,7 @@ def _answer(top: Top, unit: int) -> Answer:
     ]
     row = top.filters.index(unit)
     arrays = {"values": top.values[row], "boxes": top.boxes[row], "crops": crops}
-    return Answer(facts, tuple(shots), arrays)
+    return Answer(facts, tuple(figures), arrays)
 
 
 def _short(path: str) -> str:

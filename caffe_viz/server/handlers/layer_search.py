@@ -9,12 +9,12 @@ from pathlib import Path
 
 from caffe_viz.images import ImageCollection
 from caffe_viz.network import Network
-from caffe_viz.report.making import PLACES
+from caffe_viz.report.parts import PLACES
 from caffe_viz.streaming import Progress
 from caffe_viz.views.top_patches import searching
 
 
-class Searching:
+class LayerSearch:
     """Iterate until it is done; what it finds is kept in `folder`, and gone on from there.
 
     Several may iterate in turns, and leave it half-way: each goes on where any has ended.

@@ -18,9 +18,9 @@ from caffe_viz.errors import InputError
 from caffe_viz.figures import heat, signed_colours
 from caffe_viz.images import load_image, png_bytes
 from caffe_viz.network import Network
-from caffe_viz.report import Reporting, making
-from caffe_viz.report.shelf import Made
-from caffe_viz.server.questions import opened
+from caffe_viz.report import RunningReport, parts
+from caffe_viz.report.part_cache import PartResult
+from caffe_viz.server.handlers import loaded_network
 from caffe_viz.views.attributed import SIGNED
 from caffe_viz.views.objectives import read_objective
 
@@ -64,9 +64,9 @@ def shown(network: Network) -> Any:
 def test_the_image_is_seen_at_the_size_that_is_asked_for(asking: Asking, image: str) -> None:
     found = asking("image", image=image, side=64)
     assert found.facts == {"name": "cat.png", "width": 451, "height": 300}
-    assert np.shape(found.shots[0].rgb) == (43, 64, 3)
+    assert np.shape(found.figures[0].rgb) == (43, 64, 3)
     whole = asking("image", image=image)
-    np.testing.assert_allclose(np.asarray(whole.shots[0].rgb) / 255, load_image(CAT), atol=1 / 255)
+    np.testing.assert_allclose(np.asarray(whole.figures[0].rgb) / 255, load_image(CAT), atol=1 / 255)
 
 
 def test_the_answer_is_that_of_show_activations(
@@ -80,7 +80,7 @@ def test_the_answer_is_that_of_show_activations(
     likeliest = shown.top(10, "prob")
     assert [(c["number"], c["label"]) for c in head["classes"]] == [(g.number, g.label) for g in likeliest]
     np.testing.assert_array_equal(
-        found.shots[0].rgb, network.preprocess.to_display(network.pixels(CAT)[None])[0]
+        found.figures[0].rgb, network.preprocess.to_display(network.pixels(CAT)[None])[0]
     )
 
 
@@ -103,7 +103,7 @@ def test_maps_are_those_of_show_activations(asking: Asking, image: str, shown: A
 @pytest.mark.parametrize("layer", ["conv1", "pool5", "fc6", "prob"])
 def test_each_tile_of_the_sheet_is_its_map_by_one_scale(asking: Asking, image: str, layer: str) -> None:
     found = asking("maps", image=image, layer=layer)
-    facts, rgb, array = found.facts, np.asarray(found.shots[0].rgb), found.arrays[layer]
+    facts, rgb, array = found.facts, np.asarray(found.figures[0].rgb), found.arrays[layer]
     width, height = facts["tile"]
     assert facts["count"] == facts["shown"] == len(array)
     maps = array.reshape(len(array), height, width)
@@ -128,8 +128,8 @@ def test_another_layer_of_the_same_image_is_looked_up(
     network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs: list[Any] = []
-    real = opened.run_image
-    monkeypatch.setattr(opened, "run_image", lambda *given: (runs.append(1), real(*given))[1])
+    real = loaded_network.run_image
+    monkeypatch.setattr(loaded_network, "run_image", lambda *given: (runs.append(1), real(*given))[1])
     asking = Asking.of(network)
     first, second = asking.upload(CAT), asking.upload(png_bytes(np.zeros((9, 9, 3))), "black.png")
     for one in (first, second, first, second):
@@ -154,7 +154,7 @@ def test_a_unit_has_its_map_and_numbers(asking: Asking, image: str, shown: Any, 
     assert facts["box"] == [int(n) for n in field.box((int(y), int(x)), (32, 32))]
     assert facts["zeros"] == pytest.approx((array == 0).mean())
     assert facts["max"] == pytest.approx(array.max(), rel=1e-5)
-    assert [shot.name for shot in found.shots] == ["conv3-5_map", "conv3-5_over", "conv3-5_part"]
+    assert [shot.name for shot in found.figures] == ["conv3-5_map", "conv3-5_over", "conv3-5_part"]
 
 
 def test_a_class_is_named_and_sees_the_whole_image(asking: Asking, image: str) -> None:
@@ -172,7 +172,7 @@ def test_a_kernel_is_that_of_the_caffemodel(asking: Asking, network: Network) ->
         np.testing.assert_array_equal(found.arrays["weights"].ravel(), own.ravel())
         assert found.arrays["bias"] == bias.data[7]
         assert found.facts["norm"] == pytest.approx(np.linalg.norm(own), rel=1e-5)
-        np.testing.assert_array_equal(found.shots[0].rgb, cv.show_weights(network, layer, [7]).rgb)
+        np.testing.assert_array_equal(found.figures[0].rgb, cv.show_weights(network, layer, [7]).rgb)
 
 
 @pytest.mark.parametrize("target", ["", "dog", "3", "conv3:5", "conv3:5:2,3", "fc6:9"])
@@ -190,11 +190,11 @@ def test_attributions_are_those_of_show_attribution(
         facts = found.facts
         assert (facts["target"], facts["layer"], facts["refused"]) == (a.targets[0], a.layer, "")
         assert facts["size"] == [32, 32]
-        np.testing.assert_array_equal(found.shots[0].rgb, heat(a.maps[0]))
-        np.testing.assert_array_equal(found.shots[1].rgb, a.pictures[0])
-        assert len(found.shots) == 2 + (method in SIGNED)
+        np.testing.assert_array_equal(found.figures[0].rgb, heat(a.maps[0]))
+        np.testing.assert_array_equal(found.figures[1].rgb, a.pictures[0])
+        assert len(found.figures) == 2 + (method in SIGNED)
         if method in SIGNED:
-            np.testing.assert_array_equal(found.shots[2].rgb, signed_colours(a.values[0], a.channel_order))
+            np.testing.assert_array_equal(found.figures[2].rgb, signed_colours(a.values[0], a.channel_order))
 
 
 @pytest.mark.parametrize("method", ["occlusion", "smoothgrad"])
@@ -218,7 +218,7 @@ def test_a_long_attribution_tells_how_far_it_is_and_may_be_left(
 def test_a_method_that_does_not_fit_is_refused_with_the_reason(asking: Asking, image: str) -> None:
     found = asking("attribution", image=image, method="cam")
     assert "global average pooling" in found.facts["refused"]
-    assert found.shots == ()
+    assert found.figures == ()
 
 
 def test_the_score_of_a_unit_is_computed_once_for_all_its_gradients(
@@ -226,7 +226,7 @@ def test_the_score_of_a_unit_is_computed_once_for_all_its_gradients(
 ) -> None:
     asking = Asking.of(network)
     images = [asking.upload(CAT), asking.upload(png_bytes(np.zeros((9, 9, 3))), "black.png")]
-    passes = asking.bench.open(0).probe("conv3:5")._passes
+    passes = asking.resources.open(0).probe("conv3:5")._passes
     runs: list[Any] = []
 
     def counted(owner: Any, name: str) -> None:
@@ -251,13 +251,13 @@ def test_the_difference_of_two_images(asking: Asking, image: str, other: str, sh
     np.testing.assert_allclose(
         facts["strength"], np.sqrt(np.square(change, dtype=float).mean((1, 2))), rtol=1e-5
     )
-    tile = np.asarray(found.shots[0].rgb)[:16, :16, 0]
+    tile = np.asarray(found.figures[0].rgb)[:16, :16, 0]
     np.testing.assert_allclose(tile, (change[0] / (2 * facts["high"]) + 0.5) * 255, atol=0.51)
 
 
 def test_no_difference_is_grey(asking: Asking, image: str) -> None:
     found = asking("difference", image=image, other_image=image, layer="conv2")
-    assert set(np.unique(np.asarray(found.shots[0].rgb)[:16, :16])) == {128}
+    assert set(np.unique(np.asarray(found.figures[0].rgb)[:16, :16])) == {128}
     assert set(found.facts["strength"]) == {0.0}
 
 
@@ -286,7 +286,7 @@ def test_an_ascent_ends_as_that_of_maximize(
     for name in ("images", "curve", "values"):
         np.testing.assert_array_equal(answer.arrays[name], getattr(expected, name), err_msg=name)
     facts = answer.facts
-    assert (facts["dead"], facts["engine"], len(answer.shots)) == ([], expected.engine, pictures)
+    assert (facts["dead"], facts["engine"], len(answer.figures)) == ([], expected.engine, pictures)
     assert facts["size"] == list(expected.images.shape[2:])
     assert facts["method"] == f"{method}, 6 steps"
     np.testing.assert_allclose(facts["curve"], expected.curve, rtol=1e-4)
@@ -295,7 +295,7 @@ def test_an_ascent_ends_as_that_of_maximize(
     seen = [step.answer.arrays["images"] for step in steps if step.answer]
     assert len(seen) == 7
     assert len({one.tobytes() for one in seen}) > (5 if method == "natural" else 1)
-    assert [len(step.answer.shots) for step in steps if step.answer] == [pictures] * 7
+    assert [len(step.answer.figures) for step in steps if step.answer] == [pictures] * 7
     assert steps[2].answer is not None
     assert [curve[3] for curve in steps[2].answer.facts["curve"]] == [None] * pictures
 
@@ -306,12 +306,12 @@ def test_an_ascent_ends_as_that_of_maximize(
 )
 def test_an_objective_opens_no_file(asking: Asking, monkeypatch: pytest.MonkeyPatch, objective: str) -> None:
     text = objective.replace("{}", f'"{CAT}"')
-    read_objective(asking.bench.setup.networks[0], text)  # it is right in itself
+    read_objective(asking.resources.setup.networks[0], text)  # it is right in itself
 
-    def opened(*_: Any) -> None:
+    def loaded_network(*_: Any) -> None:
         raise AssertionError("a file was opened")
 
-    monkeypatch.setattr("caffe_viz.views.maximized.with_photographs", opened)
+    monkeypatch.setattr("caffe_viz.views.maximized.with_photographs", loaded_network)
     with pytest.raises(InputError, match="is not read here; use caffe-viz ascend"):
         asking("ascent", objective=text)
 
@@ -319,25 +319,25 @@ def test_an_objective_opens_no_file(asking: Asking, monkeypatch: pytest.MonkeyPa
 def test_the_record_of_a_training(asking: Asking) -> None:
     found = asking("training")
     assert found.facts["layer"] == "conv1"
-    assert len(found.shots) == len(found.facts["curves"]) + len(found.facts["moments"])
+    assert len(found.figures) == len(found.facts["curves"]) + len(found.facts["moments"])
 
 
 def test_the_report_is_a_page_with_the_layer_first(toy: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     climbed: list[str] = []
 
-    def ascent(subject: Any, layer: Any, *_: Any) -> Made:
+    def ascent(subject: Any, layer: Any, *_: Any) -> PartResult:
         climbed.append(layer.name)
-        return Made({"titles": [], "values": [], "dead": [], "method": "none"})
+        return PartResult({"titles": [], "values": [], "dead": [], "method": "none"})
 
     folders: list[Path] = []
-    real = Reporting.__init__
+    real = RunningReport.__init__
 
     def begin(self: Any, subject: Any, folder: Path, **more: Any) -> None:
         folders.append(Path(folder))
         real(self, subject, folder, **more)
 
-    monkeypatch.setattr(making, "ascent", ascent)
-    monkeypatch.setattr(Reporting, "__init__", begin)
+    monkeypatch.setattr(parts, "ascent", ascent)
+    monkeypatch.setattr(RunningReport, "__init__", begin)
     asking = Asking.of(toy)
     image = asking.upload(CAT)
     *steps, last = asking.steps("report", image=image, layer="conv2", budget=60)
@@ -386,14 +386,14 @@ def test_without_a_record_the_option_is_named(network: Network) -> None:
 
 def test_a_net_that_cannot_be_loaded_is_told_to_those_who_ask(engine: str) -> None:
     asking = Asking.of(replace(Network.of("lenet"), engine=engine))  # without weights
-    asking.bench.warm()
+    asking.resources.warm()
     with pytest.raises(InputError, match="weights are needed"):
         asking("answer", image=asking.upload(CAT))
 
 
 def test_a_warm_bench_has_run_the_net(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     asking = Asking.of(network)
-    asking.bench.warm()
+    asking.resources.warm()
 
     def load(*_: Any) -> None:
         raise AssertionError("it was loaded again")
@@ -430,7 +430,7 @@ def test_the_same_image_on_two_networks(network: Network) -> None:
 
 def every_question(asking: Asking, image: str, layer: str) -> Any:
     """All that can be asked of a net, about all of its layers."""
-    network = asking.bench.setup.networks[0]
+    network = asking.resources.setup.networks[0]
     layers = [one.name for one in network.geometry.layers if one.type != "Split"]
     yield "image", {"image": image}
     yield "answer", {"image": image}
@@ -462,7 +462,7 @@ def test_every_kind_of_net_has_an_answer_or_a_reason(
     )
     asking = Asking.of(network, photos=(CAT,))
     if name != "siamese":
-        asking.bench.open(0).warm()
+        asking.resources.open(0).warm()
     image = asking.upload(folder / "image.npy", "image.npy")
     answered = set()
     for question, about in every_question(asking, image, kind.layer):
@@ -473,7 +473,7 @@ def test_every_kind_of_net_has_an_answer_or_a_reason(
         else:
             reasons = [found.facts.get("refused", "")]
             answered.add(question)
-            assert found.shots or reasons[0] or found.facts.get("dead")
+            assert found.figures or reasons[0] or found.facts.get("dead")
         assert "\n" not in reasons[0]
     assert {"image", "maps", "unit", "kernel", "ascent", "attribution", "difference"} <= answered
 

@@ -13,8 +13,18 @@ from typing import Any, TextIO
 
 from caffe_viz.errors import CaffeVizError, CaffeVizWarning, InputError
 from caffe_viz.server.encoding import encode
-from caffe_viz.server.messages import Answer, Ask, Began, Drop, Failed, Finished, Given, Progress, Step
-from caffe_viz.server.questions import Bench, Question
+from caffe_viz.server.handlers import Handler, Resources
+from caffe_viz.server.messages import (
+    Answer,
+    Ask,
+    Began,
+    Drop,
+    EncodedAnswer,
+    Failed,
+    Finished,
+    Progress,
+    Step,
+)
 
 REPORT_EVERY = 0.1  # seconds, of steps that show nothing
 SUSPENDED = 4  # questions that were dropped half-way, and may be asked again
@@ -47,15 +57,17 @@ class _Task:
         if issubclass(category, CaffeVizWarning):
             self.notes[str(message)] = None
 
-    def encoded(self, answer: Answer, *, data: bool) -> Given:
+    def encoded(self, answer: Answer, *, data: bool) -> EncodedAnswer:
         return encode(answer, list(self.notes), data=data)
 
 
-class Turns:
+class Scheduler:
     """Takes questions and drops them, and says by `tell` what becomes of them."""
 
-    def __init__(self, bench: Bench, questions: Mapping[str, Question], tell: Callable[[Any], None]) -> None:
-        self._bench, self._questions, self._tell = bench, questions, tell
+    def __init__(
+        self, resources: Resources, questions: Mapping[str, Handler], tell: Callable[[Any], None]
+    ) -> None:
+        self._bench, self._questions, self._tell = resources, questions, tell
         self._busy = ""  # the ticket of the last Began, until its end
         self._waiting: dict[str, Ask] = {}  # by ticket; the tasks by key
         self._running: dict[str, _Task] = {}  # the next one first
@@ -105,7 +117,7 @@ class Turns:
         with self._working_on(task):
             for image, source in ask.images.items():
                 self._bench.put(image, source)
-            begun = question.answer(self._bench, ask.asked)
+            begun = question.answer(self._bench, ask.query)
             if isinstance(begun, Answer):
                 task.answer = begun
                 self._finish(task)

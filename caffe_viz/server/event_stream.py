@@ -9,12 +9,12 @@ from contextlib import aclosing
 from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
-from fastapi import Query
+import fastapi
 from fastapi.responses import StreamingResponse
 from pydantic import ValidationError
 
 from caffe_viz.errors import CaffeVizError, InputError, near
-from caffe_viz.server.asked import Asked
+from caffe_viz.server.queries import Query
 from caffe_viz.server.replies import event_text, refusal, told
 from caffe_viz.server.view import View
 
@@ -22,7 +22,7 @@ LOG = logging.getLogger("caffe_viz")
 QUIET_SECONDS = 15.0  # seconds after which something is sent anyway, to notice clients that are gone
 STILL_HERE = ":\n\n"  # a comment, which browsers skip
 
-Asks = Annotated[list[str], Query(min_length=1, max_length=16)]  # each as "ascent?objective=conv3:16"
+Asks = Annotated[list[str], fastapi.Query(min_length=1, max_length=16)]  # each as "ascent?objective=conv3:16"
 
 
 class EventStream(StreamingResponse):
@@ -69,7 +69,7 @@ async def _told(view: View, text: str) -> AsyncGenerator[tuple[str, str], None]:
     """Yield names of events and their JSON; a question that fails does not end the others."""
     try:
         ask = await view.ask(*_asked(view, text))
-        async with aclosing(view.board.follow(ask)) as events:
+        async with aclosing(view.dispatcher.follow(ask)) as events:
             async for event in events:
                 yield told(ask, event)
     except Exception as error:
@@ -78,12 +78,12 @@ async def _told(view: View, text: str) -> AsyncGenerator[tuple[str, str], None]:
         yield refusal(error)
 
 
-def _asked(view: View, text: str) -> tuple[str, Asked]:
-    name, _, query = text.partition("?")
-    if name not in view.questions:
-        raise InputError(f"there is no question {name!r}.{near(name, view.questions)}")
-    given = dict(parse_qsl(query, keep_blank_values=True))
-    return name, view.questions[name].asked.model_validate(given)
+def _asked(view: View, text: str) -> tuple[str, Query]:
+    name, _, parameters = text.partition("?")
+    if name not in view.handlers:
+        raise InputError(f"there is no question {name!r}.{near(name, view.handlers)}")
+    given = dict(parse_qsl(parameters, keep_blank_values=True))
+    return name, view.handlers[name].query.model_validate(given)
 
 
 async def _next(events: asyncio.Queue[str]) -> str:

@@ -11,33 +11,33 @@ from caffe_viz.figures import heat_over, map_sheet
 from caffe_viz.geometry import ReceptiveField
 from caffe_viz.images import resized
 from caffe_viz.network import Array, Network
-from caffe_viz.report.shelf import Shot
+from caffe_viz.report.part_cache import Figure
 from caffe_viz.report.showing import enlarged, file_name, json_number
-from caffe_viz.server.asked import OfUnit, Weights
+from caffe_viz.server.handlers.loaded_network import need_unit
+from caffe_viz.server.handlers.resources import Resources
 from caffe_viz.server.messages import Answer
-from caffe_viz.server.questions.bench import Bench
-from caffe_viz.server.questions.opened import need_unit
+from caffe_viz.server.queries import UnitQuery, Weights
 from caffe_viz.top.crops import Cutter
 from caffe_viz.views.kernels import ROWS, draw_weights, outputs
 
 
-def unit(bench: Bench, asked: OfUnit) -> Answer:
+def unit(resources: Resources, query: UnitQuery) -> Answer:
     """The map of a unit, alone and over the image, and its numbers; the part of the image at its maximum."""
-    opened, layer = bench.open(asked.net), asked.layer
-    found = opened.map(asked.image, layer, asked.unit)
-    shape, measured = opened.maps(asked.image, layer).shape, opened.layer(layer)
+    opened, layer = resources.open(query.net), query.layer
+    found = opened.map(query.image, layer, query.unit)
+    shape, measured = opened.maps(query.image, layer).shape, opened.layer(layer)
     labels = opened.labels(layer, shape[0])
-    title = f"{layer} {asked.unit} {labels[asked.unit] if labels else ''}".strip()
+    title = f"{layer} {query.unit} {labels[query.unit] if labels else ''}".strip()
     network = opened.leading(opened.blob(layer))
-    pixels = opened.pixels(asked.image, network)
+    pixels = opened.pixels(query.image, network)
     at = [int(n) for n in np.unravel_index(int(found.argmax()), found.shape)] or [0, 0]
     cutter = None
     if len(pixels.shape) == 3:
         field = measured.field if found.ndim == 2 else None
         cutter = Cutter(field, (pixels.shape[0], pixels.shape[1], pixels.shape[2]), network.pictures)
     facts = {
-        "title": title, "label": labels[asked.unit] if labels else "", "layer": layer,
-        "type": measured.type, "unit": asked.unit, "shape": list(shape), "field": _told(measured.field),
+        "title": title, "label": labels[query.unit] if labels else "", "layer": layer,
+        "type": measured.type, "unit": query.unit, "shape": list(shape), "field": _told(measured.field),
         "min": json_number(found.min()), "mean": json_number(found.mean(dtype=np.float64)),
         "max": json_number(found.max()), "zeros": json_number(np.mean(found == 0)), "at": at,
         "box": None if cutter is None else list(cutter.box(_place(at))), "dead": not found.any(),
@@ -49,13 +49,15 @@ def unit(bench: Bench, asked: OfUnit) -> Answer:
     if cutter is not None:
         part = cutter.cut(cutter.view(pixels), _place(at), cutter.tile(1))
         pictures.append(("part", f"what {title} sees at its maximum", enlarged(part / np.float32(255))))
-    shots = [Shot(rgb, words, file_name(title, name), photo=name == "over") for name, words, rgb in pictures]
-    return Answer(facts, tuple(shots), {"map": found})
+    figures = [
+        Figure(rgb, words, file_name(title, name), photo=name == "over") for name, words, rgb in pictures
+    ]
+    return Answer(facts, tuple(figures), {"map": found})
 
 
-def kernel(bench: Bench, asked: Weights) -> Answer:
+def kernel(resources: Resources, query: Weights) -> Answer:
     """The weights of a unit, as the caffemodel has them."""
-    opened, layer = bench.open(asked.net), asked.layer
+    opened, layer = resources.open(query.net), query.layer
     if layer not in opened.stored:
         raise InputError(f"the weights have no layer {layer!r}.{near(layer, opened.stored)}")
     stored = opened.stored[layer]
@@ -65,20 +67,20 @@ def kernel(bench: Bench, asked: Weights) -> Answer:
             f"layer {layer!r} ({stored.message.type}) has no weights of units: a row is a {row}."
         )
     array = outputs(stored)
-    need_unit(layer, asked.unit, len(array))
-    weights, bias = array[asked.unit], None
+    need_unit(layer, query.unit, len(array))
+    weights, bias = array[query.unit], None
     if len(stored.shapes) > 1 and stored.shapes[1] == (len(array),):
-        bias = stored.values(1)[asked.unit]
+        bias = stored.values(1)[query.unit]
     facts = {
         "shape": list(weights.shape), "bias": None if bias is None else json_number(bias),
         "min": json_number(weights.min()), "mean": json_number(weights.mean(dtype=np.float64)),
         "max": json_number(weights.max()), "norm": json_number(np.linalg.norm(weights.ravel())),
         "zeros": json_number(np.mean(weights == 0)),
     }  # fmt: skip
-    picture = draw_weights(stored, opened.network.preprocess.channel_order, [asked.unit])
-    name = f"weights of {layer} {asked.unit}"
-    shot = Shot(picture.rgb, name, file_name(f"{layer}_{asked.unit}", "weights"))
-    return Answer(facts, (shot,), {"weights": weights} | ({} if bias is None else {"bias": np.array(bias)}))
+    picture = draw_weights(stored, opened.network.preprocess.channel_order, [query.unit])
+    name = f"weights of {layer} {query.unit}"
+    figure = Figure(picture.rgb, name, file_name(f"{layer}_{query.unit}", "weights"))
+    return Answer(facts, (figure,), {"weights": weights} | ({} if bias is None else {"bias": np.array(bias)}))
 
 
 def _told(field: ReceptiveField | None) -> dict[str, list[float]] | None:

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Recent(Generic[T]):
+class LRUCache(Generic[T]):
     """The last values by key that fit into `most` bytes together; the very last is kept in any case."""
 
     def __init__(self, most: int, size_of: Callable[[T], int]) -> None:

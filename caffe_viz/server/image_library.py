@@ -12,9 +12,9 @@ from typing import NamedTuple
 from caffe_viz.errors import InputError
 from caffe_viz.images import ImageCollection
 from caffe_viz.images.discovery import ImageEntry, printable
-from caffe_viz.report.subject import short_names
+from caffe_viz.report.context import short_names
+from caffe_viz.server.lru import LRUCache
 from caffe_viz.server.messages import Source
-from caffe_viz.server.recent import Recent
 
 UPLOADS = 256 * 2**20  # bytes that uploads may take
 LONGEST = 200  # characters of a name
@@ -40,7 +40,7 @@ class Known:
     name: str
 
 
-class Library:
+class ImageLibrary:
     """`collection` is the strip; of uploads, the latest `limit` bytes are kept.
 
     The id of an upload is the SHA-256 of its bytes, that of an image of the strip a digest of its file's
@@ -53,7 +53,7 @@ class Library:
         names = short_names([entry.name for entry in entries])
         listed = [Listed(k, names[k], _stamp(entry)) for k, entry in enumerate(entries)]
         self._listed = {_id(entries[one.number], one.stamp): one for one in listed}
-        self._uploads: Recent[Source] = Recent(limit, lambda source: len(source.data))
+        self._uploads: LRUCache[Source] = LRUCache(limit, lambda source: len(source.data))
 
     @property
     def strip(self) -> Sequence[Known]:

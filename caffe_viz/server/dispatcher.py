@@ -8,18 +8,18 @@ from typing import Any
 
 from caffe_viz.errors import InputError, RunError
 from caffe_viz.server.cache import Cache
+from caffe_viz.server.handlers import Handler
 from caffe_viz.server.jobs import Event, Job, Queued, Underway
-from caffe_viz.server.messages import Ask, Began, Failed, Finished, Given, Progress
+from caffe_viz.server.messages import Ask, Began, EncodedAnswer, Failed, Finished, Progress
 from caffe_viz.server.pool import Pool
-from caffe_viz.server.questions import Question
 
-__all__ = ["Board", "Event", "Queued", "Underway"]
+__all__ = ["Dispatcher", "Event", "Queued", "Underway"]
 
 
-class Board:
+class Dispatcher:
     """Sends questions to a pool of workers, or answers them from the cache."""
 
-    def __init__(self, pool: Pool, cache: Cache, questions: Mapping[str, Question]) -> None:
+    def __init__(self, pool: Pool, cache: Cache, questions: Mapping[str, Handler]) -> None:
         self._pool, self._cache, self._questions = pool, cache, questions
         self._jobs: dict[str, Job] = {}  # without an end, by ticket, in the order in which they were asked
 
@@ -31,7 +31,7 @@ class Board:
         """Stop the workers; questions that are waited for fail."""
         await self._pool.stop()
 
-    async def answer(self, ask: Ask) -> Given:
+    async def answer(self, ask: Ask) -> EncodedAnswer:
         """Return the answer.
 
         Raises:
@@ -52,7 +52,7 @@ class Board:
         waiting.
         """
         told: Event | None = None
-        seen: Given | None = None
+        seen: EncodedAnswer | None = None
         with self._waiting_for(ask) as job:
             while job.end is None:
                 changed = job.changed
@@ -134,9 +134,9 @@ class Board:
                 job.change()
 
 
-HEARD: dict[type, Callable[[Board, Job, Any], None]] = {
-    Began: Board._begin,
-    Progress: Board._advance,
-    Finished: Board._end,
-    Failed: Board._end,
+HEARD: dict[type, Callable[[Dispatcher, Job, Any], None]] = {
+    Began: Dispatcher._begin,
+    Progress: Dispatcher._advance,
+    Finished: Dispatcher._end,
+    Failed: Dispatcher._end,
 }
