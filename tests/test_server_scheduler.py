@@ -41,7 +41,7 @@ class Desk(Scheduler):
             self.take(one)
         return self
 
-    def scheduler(self, count: int) -> Desk:
+    def turns(self, count: int) -> Desk:
         for _ in range(count):
             self.turn()
         return self

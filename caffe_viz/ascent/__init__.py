@@ -159,15 +159,20 @@ class RunningAscent:
         count = min(map(len, frames), default=0)
         recipe = self.job.recipe
         return Ascent(
-            self.layer, tuple(self.filters[i] for i in kept), tuple(self.filters[i] for i in dead),
-            np.concatenate([np.empty((0, *shape), np.float32), *images]),
-            np.concatenate([np.empty((0, columns), np.float32), *curves]),
-            np.concatenate([np.empty(0, np.float32), *values]),
-            np.concatenate([f[:count] for f in frames], axis=1) if frames else np.empty(0, np.float16),
-            tuple(str(self.job.goals[i].objective) for i in kept),
-            recipe.canvas.bounded, recipe.name, recipe.seed, self.job.engine,
-            tuple(dict.fromkeys(self.filters[i] for i in faded)),
-        )  # fmt: skip
+            layer=self.layer,
+            filters=tuple(self.filters[i] for i in kept),
+            dead=tuple(self.filters[i] for i in dead),
+            images=np.concatenate([np.empty((0, *shape), np.float32), *images]),
+            curve=np.concatenate([np.empty((0, columns), np.float32), *curves]),
+            values=np.concatenate([np.empty(0, np.float32), *values]),
+            frames=np.concatenate([f[:count] for f in frames], axis=1) if frames else np.empty(0, np.float16),
+            objectives=tuple(str(self.job.goals[i].objective) for i in kept),
+            bounded=recipe.canvas.bounded,
+            method=recipe.name,
+            seed=recipe.seed,
+            engine=self.job.engine,
+            faded=tuple(dict.fromkeys(self.filters[i] for i in faded)),
+        )
 
     def _as_input(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Convert (K, C, ..) of any octave to the units and the size of the last octave's input."""
@@ -261,9 +266,17 @@ def ascend(
     beside = held(message, others, inputs or {}, auxiliaries[-1].made)
     units = PixelRange.of(preprocess, shape[0])
     job = Job(
-        auxiliaries, _of_layers(given, message), runner, device, _level(recipe, units), units,
-        tuple(goals), beside, loaded_files(), permits_of(message),
-    )  # fmt: skip
+        auxiliaries=auxiliaries,
+        weights=_of_layers(given, message),
+        engine=runner,
+        device=device,
+        recipe=_level(recipe, units),
+        units=units,
+        goals=tuple(goals),
+        beside=beside,
+        layers=loaded_files(),
+        permits=permits_of(message),
+    )
     count = jobs or (_cores() if device == "cpu" else 1)
     running = (lambda job: WorkerPool(job, count)) if cluster is None else Cluster(cluster).running
     return RunningAscent(job, batches, running, str(layer), numbers)

@@ -102,12 +102,21 @@ def attributing(
     preprocess = probe.network.pictures
     read = list(dict.fromkeys(filter(None, layers)))
     return Attribution(
-        method, ", ".join(read), probe.state(read[0]) if len(read) == 1 else "", probe.engine,
-        tuple(names[i] if names else str(i) for i in place), tuple(str(target) for _, target in asked),
-        scores, values, completeness,
-        np.empty((0, 0, 0, 3), np.float32) if preprocess is None else preprocess.to_display(inputs[place]),
-        "" if preprocess is None else preprocess.channel_order, settings or Settings(),
-    )  # fmt: skip
+        method=method,
+        layer=", ".join(read),
+        state=probe.state(read[0]) if len(read) == 1 else "",
+        engine=probe.engine,
+        names=tuple(names[i] if names else str(i) for i in place),
+        targets=tuple(str(target) for _, target in asked),
+        scores=scores,
+        values=values,
+        completeness=completeness,
+        pictures=np.empty((0, 0, 0, 3), np.float32)
+        if preprocess is None
+        else preprocess.to_display(inputs[place]),
+        channel_order="" if preprocess is None else preprocess.channel_order,
+        settings=settings or Settings(),
+    )
 
 
 def _explained(job: Job, method: Method) -> Steps[tuple[Array, Array, Array]]:

@@ -95,7 +95,15 @@ def explained(
     with asking.run(cluster) as run:
         wanted = looked_at(run, images, targets, lambda share: on_progress(share / steps), on_note)
         questions = (
-            Explain(n, image, tuple(wanted[n]), some, layer, settings, lenient)
+            Explain(
+                number=n,
+                image=image,
+                targets=tuple(wanted[n]),
+                methods=some,
+                layer=layer,
+                settings=settings,
+                lenient=lenient,
+            )
             for n, image in enumerate(images)
             for some in _apart(chosen)
         )

@@ -104,11 +104,27 @@ def target_of(unit: Unit, given: int | str, blob: str, shape: Sequence[int]) -> 
     """
     channel, space = need_channel(unit, given), tuple(shape[1:])
     if isinstance(channel, Channel):
-        return Target(unit.layer, blob, channel.channel, None, unit.label, unit.head, unit.number)
+        return Target(
+            layer=unit.layer,
+            blob=blob,
+            index=channel.channel,
+            place=None,
+            label=unit.label,
+            head=unit.head,
+            number=unit.number,
+        )
     place = channel.position or tuple(n // 2 for n in space)
     if len(place) != len(space) or not all(p < n for p, n in zip(place, space, strict=True)):
         raise InputError(f"target {given!r}: the maps of layer {unit.layer!r} are {space}; give Y,X in them.")
-    return Target(unit.layer, blob, channel.channel, place, unit.label, unit.head, unit.number)
+    return Target(
+        layer=unit.layer,
+        blob=blob,
+        index=channel.channel,
+        place=place,
+        label=unit.label,
+        head=unit.head,
+        number=unit.number,
+    )
 
 
 def likeliest_class(probe: Probe, image: Array) -> Target:

@@ -43,10 +43,17 @@ def side_of(one: StoredFilters, weights: Array) -> Side:
     filters = as_filters(weights, one)
     zeros = 1 - int(np.count_nonzero(weights)) / max(1, weights.size)
     found = Side(
-        one.layer.name, one.message.type, one.shapes, zeros,
-        _not_finite(weights) + sum(_not_finite(one.values(k)) for k in range(1, len(one.shapes))),
-        0, (), 0, 0, (),
-    )  # fmt: skip
+        name=one.layer.name,
+        type=one.message.type,
+        shapes=one.shapes,
+        zeros=zeros,
+        not_finite=_not_finite(weights) + sum(_not_finite(one.values(k)) for k in range(1, len(one.shapes))),
+        filters=0,
+        dead=(),
+        copies=0,
+        pairs=0,
+        duplicates=(),
+    )
     if filters is None:
         return found
     lengths = norms(filters)

@@ -61,7 +61,15 @@ def convert(
     values = sum(one.count for one in source.every)
     layers = len({one.layer for one in source.every})
     return Converted(
-        output, layers, len(source.every), values, size, found.net is not None, difference, where, largest
+        path=output,
+        layers=layers,
+        blobs=len(source.every),
+        values=values,
+        size=size,
+        complete=found.net is not None,
+        difference=difference,
+        where=where,
+        largest=largest,
     )
 
 

@@ -132,5 +132,11 @@ class Detector:
             if right > left and bottom > top:
                 name = self._names.get(int(number), "")
                 yield Box(
-                    int(number), name, float(score), float(left), float(top), float(right), float(bottom)
+                    number=int(number),
+                    name=name,
+                    score=float(score),
+                    left=float(left),
+                    top=float(top),
+                    right=float(right),
+                    bottom=float(bottom),
                 )

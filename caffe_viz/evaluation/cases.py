@@ -89,9 +89,15 @@ def cases(
         raise InputError(f"targets of {' and '.join(map(repr, blobs))}: evaluate one layer at a time.")
     fit, refused = _fitting(probe, methods, layer, found[0])
     return Cases(
-        asking, tuple(images[n] for n, _ in given), tuple(target for _, target in given), found, fit, refused,
-        layer, settings or Settings(),
-    )  # fmt: skip
+        asking=asking,
+        images=tuple(images[n] for n, _ in given),
+        given=tuple(target for _, target in given),
+        targets=found,
+        methods=fit,
+        refused=refused,
+        layer=layer,
+        settings=settings or Settings(),
+    )
 
 
 def _fitting(

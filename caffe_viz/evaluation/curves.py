@@ -109,9 +109,17 @@ def curves(
     both = np.stack(made, axis=2)  # (2, M, R, S)
     unit = "probability" if _probable(cases.targets[0]) else "score"
     return Curves(
-        cases.asking.probe.engine, unit, cases.names(rows), cases.words(rows), (*cases.methods, *BASELINES),
-        len(cases), counts / counts[-1], both[0], both[1], rows,
-    )  # fmt: skip
+        engine=cases.asking.probe.engine,
+        unit=unit,
+        names=cases.names(rows),
+        targets=cases.words(rows),
+        methods=(*cases.methods, *BASELINES),
+        asked=len(cases),
+        shares=counts / counts[-1],
+        deletion=both[0],
+        insertion=both[1],
+        numbers=rows,
+    )
 
 
 def _probable(target: Target) -> Head | None:

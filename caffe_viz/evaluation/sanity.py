@@ -112,9 +112,16 @@ def sanity(
     rows, made = tried(cases, partial(_likeness, layers=layers), seed, run, on_progress, on_note)
     both = np.stack(made, axis=-1)  # (2, M, L, R)
     return Sanity(
-        probe.engine, cases.names(rows), cases.words(rows), cases.methods, len(cases), layers, both[0],
-        both[1], rows,
-    )  # fmt: skip
+        engine=probe.engine,
+        names=cases.names(rows),
+        targets=cases.words(rows),
+        methods=cases.methods,
+        asked=len(cases),
+        layers=layers,
+        correlation=both[0],
+        similarity=both[1],
+        numbers=rows,
+    )
 
 
 def weighted_layers(probe: Probe, blob: str) -> tuple[str, ...]:

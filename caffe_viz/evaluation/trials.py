@@ -76,7 +76,16 @@ def tried(
 ) -> tuple[tuple[int, ...], tuple[Array, ...]]:
     """Return the numbers of the finished cases, in order, with their results; after Ctrl-C not all."""
     trials = (
-        Trial(row, image, given, cases.methods, cases.layer, cases.settings, test, seed)
+        Trial(
+            row=row,
+            image=image,
+            given=given,
+            methods=cases.methods,
+            layer=cases.layer,
+            settings=cases.settings,
+            test=test,
+            seed=seed,
+        )
         for row, (image, given) in enumerate(zip(cases.images, cases.given, strict=True))
     )
     found = collected(run or cases.asking.run(), trials, len(cases), on_progress, on_note, keep=True)

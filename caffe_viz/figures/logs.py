@@ -80,7 +80,15 @@ def _lines(runs: Sequence[tuple[str, Mapping[str, Points]]], names: Sequence[str
                 colour = COLORS[(n if alone else k) % len(COLORS)]
                 style = "-" if alone else STYLES[n % len(STYLES)]
                 label = shorten(words, NAME, 9, keep=0 if alone else len(name) + 2)
-                yield _Line(label, x, y, colour, style, name.startswith("test"), name == RATE)
+                yield _Line(
+                    label=label,
+                    x=x,
+                    y=y,
+                    colour=colour,
+                    style=style,
+                    test=name.startswith("test"),
+                    rate=name == RATE,
+                )
 
 
 def _repeats(name: str, curves: Mapping[str, Points]) -> bool:

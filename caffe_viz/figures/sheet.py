@@ -62,7 +62,15 @@ def map_sheet(maps: ArrayLike, limit: float | None = None) -> Sheet:
     columns = columns_for(shown, (height, width), LEAST, WIDTH)
     picture = grid(tiles, -(-shown // columns), columns, padding=(GAP, GAP))
     grey = np.asarray(np.rint(picture * 255), np.uint8)
-    return Sheet(grey, count, shown, columns, (height, width), float(low), float(high))
+    return Sheet(
+        grey=grey,
+        count=count,
+        shown=shown,
+        columns=columns,
+        tile=(height, width),
+        low=float(low),
+        high=float(high),
+    )
 
 
 def _around_zero(values: NDArray[np.float32], limit: float) -> Floats:

@@ -122,9 +122,18 @@ class _Walk:
         macs = sum(layer.macs for layer in self.layers)
         outputs = tuple(sorted(self.open))
         return Geometry(
-            name, tuple(self.layers), self.blobs, tuple(self.inputs), outputs, self.params, macs, self.bytes,
-            self.unknown, gone, tuple(self.remarks),
-        )  # fmt: skip
+            name=name,
+            layers=tuple(self.layers),
+            blobs=self.blobs,
+            inputs=tuple(self.inputs),
+            outputs=outputs,
+            params=self.params,
+            macs=macs,
+            blob_bytes=self.bytes,
+            unknown=self.unknown,
+            left_out=gone,
+            remarks=tuple(self.remarks),
+        )
 
     def _need_bottom(self, layer: LayerParameter, name: str) -> None:
         if name not in self.open:
@@ -162,10 +171,19 @@ class _Walk:
         tops = tuple(layer.top)
         self.layers.append(
             LayerGeometry(
-                len(self.layers), layer.name, layer.type, tuple(layer.bottom), tops, bottoms,
-                tuple(map(self.blobs.get, tops)), params, 0, None, why,
+                index=len(self.layers),
+                name=layer.name,
+                type=layer.type,
+                bottoms=tuple(layer.bottom),
+                tops=tops,
+                bottom_shapes=bottoms,
+                top_shapes=tuple(map(self.blobs.get, tops)),
+                param_shapes=params,
+                macs=0,
+                field=None,
+                unknown=why,
             )
-        )  # fmt: skip
+        )
 
     def _out(self, layer: LayerParameter, rule: Rule, bottoms: Shapes) -> Out:
         """The rule's answer, after the checks that all layers share."""

@@ -158,7 +158,15 @@ class _Reader:
         else:
             raise _Broken
         end = self._accept(",") or self._accept(";") or end
-        return Element(name.text, name.start, end, line, values, parts, opening == "[")
+        return Element(
+            name=name.text,
+            start=name.start,
+            end=end,
+            line=line,
+            values=values,
+            parts=parts,
+            is_list=opening == "[",
+        )
 
     def _message(self) -> tuple[tuple[Element, ...], int]:
         close = CLOSING[self._take("mark").text]

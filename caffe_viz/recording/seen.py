@@ -30,4 +30,15 @@ def _measured(net: Any, index: int, name: str) -> LayerGeometry:
     params = tuple(tuple(map(int, blob.data.shape)) for blob in net.params.get(name, ()))
     kind = net.layers[index].type
     of_bottoms, of_tops = (tuple(map(shapes.get, blobs)) for blobs in (bottoms, tops))
-    return LayerGeometry(index, name, kind, bottoms, tops, of_bottoms, of_tops, params, 0, None)
+    return LayerGeometry(
+        index=index,
+        name=name,
+        type=kind,
+        bottoms=bottoms,
+        tops=tops,
+        bottom_shapes=of_bottoms,
+        top_shapes=of_tops,
+        param_shapes=params,
+        macs=0,
+        field=None,
+    )

@@ -67,8 +67,16 @@ def _frame(iteration: int, file: Path) -> Frame:
     nothing = np.full(len(arrays), np.nan, np.float32)
     norms = np.array([np.linalg.norm(array) for array in arrays], np.float32)
     period = Period(
-        iteration, np.empty(0, np.float32), np.nan, nothing, norms, nothing,
-        np.array(counts).reshape(-1, BINS), np.array(low, np.float32), np.array(high, np.float32),
-        np.empty(0, np.float32), {},
-    )  # fmt: skip
+        iteration=iteration,
+        losses=np.empty(0, np.float32),
+        rate=np.nan,
+        gradients=nothing,
+        weights=norms,
+        updates=nothing,
+        counts=np.array(counts).reshape(-1, BINS),
+        low=np.array(low, np.float32),
+        high=np.array(high, np.float32),
+        dead=np.empty(0, np.float32),
+        scores={},
+    )
     return Frame(period, lambda: _values(file))

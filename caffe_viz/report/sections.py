@@ -115,16 +115,16 @@ def layer_section(context: ReportContext, cache: PartCache, plan: Plan, layer: L
     message = context.messages.get(layer.name)
     prototxt = "" if message is None else as_text(message)
     return LayerSection(
-        layer,
-        _maker(context, layer),
-        _facts(context, layer),
-        prototxt,
-        weights,
-        activations,
-        ascents,
-        places,
-        list(dict.fromkeys(failures)),
-        plan.waiting(layer),
+        layer=layer,
+        shown_at=_maker(context, layer),
+        facts=_facts(context, layer),
+        prototxt=prototxt,
+        weights=weights,
+        activations=activations,
+        ascents=ascents,
+        places=places,
+        failures=list(dict.fromkeys(failures)),
+        waiting=plan.waiting(layer),
     )
 
 

@@ -93,7 +93,15 @@ def read_graph(net: NetParameter) -> Graph:
     names = [node.layers[0].name for node in nodes]
     kinds = [tuple(layer.type for layer in node.layers) for node in nodes]
     modules = find_modules(names, kinds, [(edge.tail, edge.head) for edge in edges])
-    return Graph(whole.name, nodes, edges, modules, walk.batch, unmeasured, remarks)
+    return Graph(
+        name=whole.name,
+        nodes=nodes,
+        edges=edges,
+        modules=modules,
+        batch=walk.batch,
+        unmeasured=unmeasured,
+        remarks=remarks,
+    )
 
 
 @dataclass

@@ -23,7 +23,7 @@ from caffe_viz.surgery.terms import Adding, Blob, Term, add_form
 Array = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Auxiliary:
     """A net that ends in one number: the sum over images of an objective's `values` (N,). Names are of blobs.
 
@@ -219,9 +219,18 @@ def auxiliary_net(
     result = adding.reduced("objective", values, 0)
     message.layer[-1].loss_weight.append(1)
     return Auxiliary(
-        message, form, image, image_layer, image_shape, activations, tuple(adding.terms), values.name,
-        result.name, _widest(seen), made,
-    )  # fmt: skip
+        message=message,
+        form=form,
+        image=image,
+        image_layer=image_layer,
+        image_shape=image_shape,
+        activations=activations,
+        terms=tuple(adding.terms),
+        values=values.name,
+        objective=result.name,
+        field=_widest(seen),
+        made=made,
+    )
 
 
 def _need_rows(activations: Mapping[str, Blob]) -> None:

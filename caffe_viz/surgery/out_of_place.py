@@ -63,7 +63,15 @@ def out_of_place_net(net: NetParameter, batch: int = 1, image: str | None = None
                 outputs.setdefault(layer.name, layer.top[0])
     _every_end_counts(out)
     _freeze(out, image_layer)
-    return OutOfPlaceNet(out, image, image_layer, shape, outputs, made, measure(out))
+    return OutOfPlaceNet(
+        message=out,
+        image=image,
+        image_layer=image_layer,
+        image_shape=shape,
+        outputs=outputs,
+        made=made,
+        geometry=measure(out),
+    )
 
 
 def _inputs(out: NetParameter, layer: LayerParameter, image: str, image_layer: str) -> None:

@@ -61,11 +61,16 @@ def time_layers(
     found = [(forward.get(x.index), backward.get(x.index), runs.notes.get(x.index, "")) for x in own]
     hidden = {layer.index for layer in measured.layers} - {layer.index for layer in own}
     return Timing(
-        engine_name(made), str(getattr(made, "device", "cpu")), _batch(measured), done,
-        product.rate, product.side,
-        tuple(_beside(network.whole, _whole(network, batch, size), part, found)),
-        (sum(forward.get(i, 0.0) for i in hidden), sum(backward.get(i, 0.0) for i in hidden)), len(hidden),
-    )  # fmt: skip
+        engine=engine_name(made),
+        device=str(getattr(made, "device", "cpu")),
+        batch=_batch(measured),
+        passes=done,
+        sgemm=product.rate,
+        side=product.side,
+        layers=tuple(_beside(network.whole, _whole(network, batch, size), part, found)),
+        splits=(sum(forward.get(i, 0.0) for i in hidden), sum(backward.get(i, 0.0) for i in hidden)),
+        hidden=len(hidden),
+    )
 
 
 def _whole(network: Network, batch: int | None, size: tuple[int, int] | None) -> Geometry:

@@ -176,10 +176,24 @@ class Search:
         used = sorted({int(n) for n in images.ravel()} - {NONE})
         images = np.where(images == NONE, NONE, np.searchsorted(used, images))
         return Top(
-            self.layer, self.state, self.engine, self.filters, self._labels, dead, shown, s.seen,
-            tuple(one.reason for one in s.failed), tuple(map(self.collection.name, used)), values, images,
-            places, boxes, crops, self._method, gradients,
-        )  # fmt: skip
+            layer=self.layer,
+            state=self.state,
+            engine=self.engine,
+            filters=self.filters,
+            labels=self._labels,
+            dead=dead,
+            shown=shown,
+            seen=s.seen,
+            failed=tuple(one.reason for one in s.failed),
+            names=tuple(map(self.collection.name, used)),
+            values=values,
+            images=images,
+            units=places,
+            boxes=boxes,
+            crops=crops,
+            method=self._method,
+            gradients=gradients,
+        )
 
     @property
     def _rectified(self) -> bool:

@@ -169,11 +169,11 @@ def _features(
     arrays: Mapping[str, Array] | None = None,
 ) -> Features:  # fmt: skip
     return Features(
-        names,
-        {blob: (rows, *shape) for blob, shape in extraction.shapes.items()},
-        {blob: relu_state(network.message, blob) for blob in extraction.blobs},
-        tuple(one.reason for one in failed),
-        extraction.pool,
-        extraction.engine,
-        arrays or {},
+        names=names,
+        shapes={blob: (rows, *shape) for blob, shape in extraction.shapes.items()},
+        states={blob: relu_state(network.message, blob) for blob in extraction.blobs},
+        failed=tuple(one.reason for one in failed),
+        pool=extraction.pool,
+        engine=extraction.engine,
+        arrays=arrays or {},
     )
