@@ -2,23 +2,48 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 import torch
 
-from caffe_viz.engine.blobs import Array
+from caffe_viz.engine.blobs import Array, Blob
+from caffe_viz.engine.layer import Layer
 from caffe_viz.errors import InputError
-
-if TYPE_CHECKING:
-    from caffe_viz.engine.net import Net
 
 Arrays = Mapping[str, Array]
 
 
-def forward_all(net: Net, blobs: Sequence[str] | None, inputs: Arrays) -> dict[str, Array]:
+class Runnable(Protocol):
+    """A net, as far as it is run on arrays."""
+
+    name: str
+
+    @property
+    def inputs(self) -> list[str]: ...
+
+    @property
+    def outputs(self) -> list[str]: ...
+
+    @property
+    def blobs(self) -> OrderedDict[str, Blob]: ...
+
+    @property
+    def layers(self) -> list[Layer]: ...
+
+    def forward(
+        self, blobs: Sequence[str] | None, start: str | None, end: str | None, **inputs: Array
+    ) -> dict[str, Array]: ...
+
+    def backward(
+        self, diffs: Sequence[str] | None, start: str | None, end: str | None, **tops: Array
+    ) -> dict[str, Array]: ...
+
+
+def forward_all(net: Runnable, blobs: Sequence[str] | None, inputs: Arrays) -> dict[str, Array]:
     """Run `net.forward` over batches of `inputs`; rows that pad the last batch are cut off."""
     found: dict[str, list[Array]] = {}
     for batch in _batches(net, inputs):
@@ -27,7 +52,7 @@ def forward_all(net: Net, blobs: Sequence[str] | None, inputs: Arrays) -> dict[s
 
 
 def forward_backward_all(
-    net: Net, blobs: Sequence[str] | None, diffs: Sequence[str] | None, arrays: Arrays
+    net: Runnable, blobs: Sequence[str] | None, diffs: Sequence[str] | None, arrays: Arrays
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """Run `net.forward` and `net.backward` over batches; `arrays` are inputs, and outputs' diffs."""
     data: dict[str, list[Array]] = {}
@@ -41,7 +66,7 @@ def forward_backward_all(
     return _cut(data, arrays), _cut(back, arrays)
 
 
-def set_input_arrays(net: Net, data: Array, labels: Array) -> None:
+def set_input_arrays(net: Runnable, data: Array, labels: Array) -> None:
     """Set (N, C, H, W) and (N) or (N, 1, 1, 1) as data of the net's MemoryData layer.
 
     Raises:
@@ -63,7 +88,7 @@ def set_input_arrays(net: Net, data: Array, labels: Array) -> None:
     layer.call.state.pop("position", None)
 
 
-def _batches(net: Net, arrays: Arrays) -> Iterator[dict[str, Array]]:
+def _batches(net: Runnable, arrays: Arrays) -> Iterator[dict[str, Array]]:
     """Arrays cut into batches; the last is filled up with zeros.
 
     Raises:

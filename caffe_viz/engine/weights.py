@@ -4,28 +4,42 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 
 from caffe_viz import netdef
 from caffe_viz.engine.blobs import Blob
 from caffe_viz.engine.conversion import array_to_blobproto
+from caffe_viz.engine.layer import Layer
 from caffe_viz.errors import InputError
 from caffe_viz.files import h5py, write_whole
 from caffe_viz.netdef import NetParameter
 from caffe_viz.weight_matching import matched_weights
 
-if TYPE_CHECKING:
-    from caffe_viz.engine.net import Net
-
 PathLike = str | os.PathLike[str]
 
 
-def copy_from(net: Net, made: NetParameter, source: PathLike | NetParameter) -> None:
+class Layered(Protocol):
+    """A net, as far as its parameters are concerned."""
+
+    device: torch.device
+
+    @property
+    def layers(self) -> list[Layer]: ...
+
+    @property
+    def layer_dict(self) -> OrderedDict[str, Layer]: ...
+
+    @property
+    def params(self) -> OrderedDict[str, list[Blob]]: ...
+
+
+def copy_from(net: Layered, made: NetParameter, source: PathLike | NetParameter) -> None:
     """Copy weights by layer name from a message, a caffemodel or an HDF5 file into the `made` net.
 
     Raises:
@@ -36,7 +50,7 @@ def copy_from(net: Net, made: NetParameter, source: PathLike | NetParameter) -> 
         blob.take(torch.from_numpy(values).to(net.device))
 
 
-def share(net: Net, other: Net) -> None:
+def share(net: Layered, other: Layered) -> None:
     """Move the parameters of layers with the same names into the memory of `other`.
 
     Raises:
@@ -58,7 +72,7 @@ def share(net: Net, other: Net) -> None:
             blob.share(source, diff=False)
 
 
-def save(net: Net, message: NetParameter, path: PathLike, write_diff: bool) -> None:
+def save(net: Layered, message: NetParameter, path: PathLike, write_diff: bool) -> None:
     """Write `message` with the net's parameters, and diffs, as a caffemodel, whole or not at all."""
     out = NetParameter()
     out.CopyFrom(message)
@@ -70,7 +84,7 @@ def save(net: Net, message: NetParameter, path: PathLike, write_diff: bool) -> N
     netdef.write_weights(out, os.fspath(path))
 
 
-def save_hdf5(net: Net, path: PathLike, write_diff: bool) -> None:
+def save_hdf5(net: Layered, path: PathLike, write_diff: bool) -> None:
     """Write group `data` (and `diff`), with a group for each layer and a dataset for each blob, from "0" on.
 
     A shared blob is stored for the first layer only.
@@ -94,7 +108,7 @@ def hdf5_written_whole(path: PathLike) -> Iterator[Any]:
         write_whole(os.fspath(path), part.read_bytes())
 
 
-def _owned(net: Net) -> Iterator[tuple[str, int, Blob]]:
+def _owned(net: Layered) -> Iterator[tuple[str, int, Blob]]:
     """Layer, index and blob of every parameter, shared ones once, at their first layer, as in Caffe."""
     seen = set[int]()
     for name, blobs in net.params.items():
