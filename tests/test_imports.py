@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,23 @@ def imported(path: Path) -> Iterator[str]:
             yield from (f"caffe_viz.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield node.module or ""
+
+
+def dotted(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+def modules_of(path: Path, known: set[str]) -> Iterator[str]:
+    """The modules that a module imports, also for types only and within functions."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            yield from (names & known) or {node.module} & known
+
+
+def test_there_are_no_circles() -> None:
+    known = {dotted(path) for path in MODULES}
+    TopologicalSorter({dotted(p): set(modules_of(p, known)) - {dotted(p)} for p in MODULES}).prepare()
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
