@@ -133,7 +133,7 @@ def test_a_killed_worker_costs_one_request(live: Live) -> None:
         others = [live.begun(ask("square", n)) for n in (102, 103)]
         await live.until(lambda: live.worker("quick")["waiting"] == 2)
         os.kill(pid, signal.SIGKILL)
-        with pytest.raises(RunError, match=r"^the computation broke off: its process ended \(signal 9\)\.$"):
+        with pytest.raises(RunError, match=r"^the computation stopped: its process ended \(signal 9\)\.$"):
             await busy
         found = [await one for one in others]
         assert [one["square"] for one in found] == [102**2, 103**2]
@@ -339,7 +339,7 @@ def test_a_worker_that_hangs_is_given_up(tmp_path: Path) -> None:
     async def scenario() -> None:
         long = live.begun(ask("stuck", 1))
         await live.logged("stuck 1")
-        with pytest.raises(RunError, match=r"^it took longer than 1 s, and was given up\.$"):
+        with pytest.raises(RunError, match=r"^it took longer than 1 s and was stopped\.$"):
             await live.facts(ask("square", 1, gated=True))
         assert (await live.facts(ask("square", 2)))["square"] == 4
         assert live.worker("patient")["restarts"] == 0
@@ -354,7 +354,7 @@ def test_a_worker_that_hangs_is_given_up(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fault", "reason", "tries"),
     [
-        ("fatal", r"the computation broke off: its process ended \(signal 9\)\.", 2),
+        ("fatal", r"the computation stopped: its process ended \(signal 9\)\.", 2),
         ("unloadable", r"the network cannot be loaded\.", 1),
     ],
 )
