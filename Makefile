@@ -12,10 +12,16 @@ UV ?= $(shell command -v uv)
 no_uv = { echo 'uv could not install what is needed (its reason stands above): is the network there? Else: make UV=' >&2; exit 1; }
 # Tests wait for processes and browsers a good part of the time.
 JOBS ?= $$(($$(getconf _NPROCESSORS_ONLN) + 1))
+# Bytecode is kept: each process of pytest would compile and rewrite all tests anew.
+PYTEST = env -u PYTHONDONTWRITEBYTECODE OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(RUN) -m pytest --dist worksteal --instafail
+# Files of seconds, which start no browser, cluster, training or long ascent.
+QUICK = answers api ascent_parts check convert deploy engine_io engine_net engine_state engine_torch figures geometry \
+	images imports labels netdef networks objectives preprocess probe processes reach states surgery tiling usage \
+	weights zoo
 START := $(shell date +%s)
 say = @seconds=$$(($$(date +%s) - $(START))); printf '[%d:%02d] %s\n' $$((seconds / 60)) $$((seconds % 60))
 
-.PHONY: help demo test check caffe browser docs docs-pictures dist
+.PHONY: help demo test quick check caffe browser docs docs-pictures dist
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST)
 
@@ -25,8 +31,11 @@ demo: $(VENV)/ready ## install what is needed, draw the pictures of the shipped 
 
 test: $(VENV)/dev caffe browser ## install everything, real Caffe included, and run every test
 	$(say) "testing"
-	@OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist worksteal --instafail --durations=10
+	@$(PYTEST) -n $(JOBS) --durations=10
 	$(say) "tests done"
+
+quick: $(VENV)/dev ## the tests of a minute, for work in between; what is not installed is skipped
+	@$(PYTEST) -n $(JOBS) -m 'not slow' $(QUICK:%=tests/test_%.py)
 
 check: $(VENV)/dev ## ruff, ruff format, mypy
 	@$(RUN) -m ruff check .
