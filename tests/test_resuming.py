@@ -21,8 +21,8 @@ from caffe_viz.resuming import RunLock
 HOLDING = """
 import os, sys, time
 from pathlib import Path
-from caffe_viz.resuming import Claim
-claim = Claim(Path(sys.argv[1]), "out.npz")
+from caffe_viz.resuming import RunLock
+lock = RunLock(Path(sys.argv[1]), "out.npz")
 print("held", flush=True)
 sys.stdin.read()
 """
@@ -36,7 +36,7 @@ def test_one_run_at_a_time_and_a_killed_one_holds_nothing(tmp_path: Path) -> Non
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
         with pytest.raises(
-            RunError, match=r"^another run is at out\.npz: wait for its end, or give another output\.$"
+            RunError, match=r"^another run is working on out\.npz: wait until it ends, or give another output\.$"
         ):
             RunLock(file, "out.npz")
         other.send_signal(signal.SIGKILL)
