@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from layer_cases import LayerCase
 
 from caffe_viz.engine import Net
 from caffe_viz.engine.module import NetModule
-from caffe_viz.netdef import parse_net
+from caffe_viz.netdef import NetParameter, parse_net
 
 Case = LayerCase | ForkCase
 Arrays = dict[str, Any]
@@ -26,10 +27,15 @@ class Both:
     module: Arrays
 
 
+@cache
+def _parsed(text: str) -> NetParameter:
+    return parse_net(text)
+
+
 def net_of(case: Case) -> Net:
     """The net with its values in inputs and parameters; gradients go wherever Caffe lets them."""
     forced = f"force_backward: {str(bool(case.gradient)).lower()}\n"
-    net = Net(parse_net(forced + case.toy.prototxt()), int(not getattr(case, "train", False)))
+    net = Net(_parsed(forced + case.toy.prototxt()), int(not getattr(case, "train", False)))
     rng = np.random.default_rng(1)
     for name in net.inputs:
         noise = rng.normal(size=net.blobs[name].data.shape)

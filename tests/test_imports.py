@@ -22,8 +22,8 @@ def room(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def imported(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def imported(nodes: list[ast.AST]) -> Iterator[str]:
+    for node in nodes:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module == "caffe_viz":
@@ -51,7 +51,8 @@ def test_there_are_no_circles() -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_module_keeps_to_its_floor(path: Path) -> None:
-    names = list(imported(path))
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    names = list(imported(nodes))
     for name in names:
         if name.startswith("caffe_viz."):
             assert ORDER.index(name.split(".")[1]) <= ORDER.index(room(path)), f"{path.name} imports {name}"
@@ -60,5 +61,5 @@ def test_module_keeps_to_its_floor(path: Path) -> None:
     if room(path) != "engine":
         assert not any(name == "torch" or name.startswith("torch.") for name in names)
     if room(path) != "cli":
-        calls = [n for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Call)]
+        calls = [n for n in nodes if isinstance(n, ast.Call)]
         assert not any(isinstance(call.func, ast.Name) and call.func.id == "print" for call in calls)
