@@ -130,6 +130,23 @@ class Learning(nn.Module):
             layer.bias.copy_((layer.bias - norm.running_mean) * factor + norm.bias)
 
 
+@torch.no_grad()
+def even_filters(first: Any, second: Any) -> None:
+    """Give the filters of a convolution one norm, as a picture of them shows them best, and undo it in the
+    next.
+
+    Between them are ReLU, MAX pooling and LRN: scaling commutes with the first two, and nearly so with this
+    LRN.
+    """
+    norms = first.weight.flatten(1).norm(dim=1)
+    factor = norms.mean() / norms
+    first.weight *= factor[:, None, None, None]
+    first.bias *= factor
+    groups = len(first.weight) // second.weight.shape[1]
+    for part, own in zip(second.weight.chunk(groups), factor.chunk(groups), strict=True):
+        part /= own[:, None, None]
+
+
 def fresh(layer: Any) -> None:
     nn.init.kaiming_normal_(layer.weight)
     nn.init.zeros_(layer.bias)
@@ -211,6 +228,7 @@ def train(data: dict[str, tuple[Images, Labels]], epochs: int, output: Path) -> 
         )
         os.replace(str(kept) + "~", kept)
     learning.fold()
+    even_filters(module.conv1, module.conv2)
     for name, blobs in net.params.items():
         for blob, parameter in zip(blobs, getattr(module, name).parameters(), strict=True):
             blob.data[...] = parameter.detach().numpy()
