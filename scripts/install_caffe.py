@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Install real Caffe (BVLC 1.0) into the Python environment that runs this script.
-
-The source is the PyPI sdist ``brocolli-caffe``, pinned by its SHA-256. Its own
-``setup.py`` insists on conda and old Pythons; its CMake project does not, so this
-script drives CMake and packs the result into a wheel. The wheel is kept in the
-user's cache folder: a second environment of the same kind installs in seconds.
-Its Python files that no longer run are then replaced (caffe_viz/caffe_files.py);
-the originals lie in caffe/original.
+"""Install real Caffe into the Python environment that runs this script.
 
     python scripts/install_caffe.py              build once, install, verify
-    python scripts/install_caffe.py --selftest   and run Caffe's own Python tests
+    python scripts/install_caffe.py --selftest   also run Caffe's own Python tests
+
+It builds brocolli-caffe 9.0.2 from PyPI, pinned by its SHA-256: a fork of BVLC Caffe 1.0
+with the layers of SSD (docs/faq.md lists the differences). The ``setup.py`` of that
+package insists on conda and old Pythons, but its CMake project does not. So this script
+runs CMake and packs the result into a wheel. The wheel stays in the user's cache folder:
+a second environment of the same kind installs in seconds. Python files of Caffe that no
+longer run are replaced (caffe_viz/caffe_files.py); the originals are in caffe/original.
 """
 
 from __future__ import annotations
