@@ -574,7 +574,7 @@ def test_signed_colours_follow_the_channel_order() -> None:
     np.testing.assert_allclose(bgr[1, 1], [0.5, 0.5, 1])
     np.testing.assert_allclose(bgr[2, 2], [0, 0.5, 0.5])
     np.testing.assert_allclose(signed_colours(values, "RGB")[1, 1], [1, 0.5, 0.5])
-    with pytest.raises(InputError, match="no image in GRAY order"):
+    with pytest.raises(InputError, match="not an image in GRAY order"):
         signed_colours(values, "GRAY")
 
 
