@@ -21,9 +21,7 @@ from caffe_viz.report.part_requests import AscentRequest, AttributionRequest, Pa
 
 CLIMBED = frozenset({"Convolution", "Deconvolution", "InnerProduct"})  # layers that have filters
 FILTERS = 8  # that one part maximises
-SMALL = (
-    5e10  # multiply-adds of an ascent; a process that others would take 3 s to start takes as long for them
-)
+SMALL = 5e10  # multiply-adds of an ascent that this process has done before others have started
 FIRST = 4  # layers whose filters are maximised before the slow attributions
 
 T = TypeVar("T")
@@ -53,10 +51,10 @@ class Pace:
     _macs: float = field(default=0.0, repr=False)
     _seconds: float = field(default=0.0, repr=False)
 
-    def climbed(self, macs: float, seconds: float) -> None:
-        """Learn from an ascent that took so long."""
+    def climbed(self, macs: float, seconds: float, start: float) -> None:
+        """Learn from an ascent that took so long, with `start` seconds until its processes had begun."""
         self._macs += macs
-        self._seconds += max(seconds - self.start, 0.1)
+        self._seconds += max(seconds - start, 0.1)
         self.macs_per_second = self._macs / self._seconds
 
 
@@ -201,9 +199,10 @@ class Plan:
         return run.made
 
     def _is_small(self, macs: float) -> bool:
-        """Whether this process finishes an ascent before others have begun. Real Caffe may abort: never there."""
+        """Return whether this process does an ascent by itself. Not on real Caffe, which may abort it."""
         network = self.context.network
-        return macs < SMALL and chosen(network.engine, network.device) == "torch"
+        here = self._cluster is None and macs < SMALL
+        return here and chosen(network.engine, network.device) == "torch"
 
     def _seconds(self, method: str) -> float:
         """Estimate how long a method takes; 0 if that does not matter, or none fits."""
@@ -229,9 +228,12 @@ class Plan:
                 self._macs[layer.index] = parts.ascent_macs(self.context, layer)
             return 3.0 * self._macs[layer.index] * count * parts.STEPS
 
+        def begun() -> float:
+            return 0.0 if self._is_small(macs()) else self._pace.start
+
         def seconds() -> float:
             try:
-                return self._pace.start + macs() / self._pace.macs_per_second
+                return begun() + macs() / self._pace.macs_per_second
             except InputError:  # making it will report that
                 return 0.0
 
@@ -246,7 +248,7 @@ class Plan:
 
         return Part(
             key, title, make, seconds, request,
-            lambda took: self._pace.climbed(macs(), took),
+            lambda took: self._pace.climbed(macs(), took, begun()),
         )  # fmt: skip
 
     def _places(self, layer: LayerGeometry) -> Part:

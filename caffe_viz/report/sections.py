@@ -36,8 +36,8 @@ class ImageSection:
 class LayerSection:
     """A layer and everything there is of it; `activations` are (number of the image, top, part).
 
-    `shown_at` is the layer that made the blob on which this one works in place, `waiting` is what there was no
-    time for yet.
+    `shown_at` is the layer that made the blob on which this one works in place. `waiting` names what there
+    was no time for yet.
     """
 
     layer: LayerGeometry
