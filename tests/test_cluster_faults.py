@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import clusters
+import fork_server
 import numpy as np
 import pytest
 from cluster_work import Convolved, Gated, Large, Squares
@@ -399,7 +400,7 @@ from caffe_viz.cli import main
 
 def saved(self):
     save(self)
-    if self.standing.seen:
+    if self.top_k.seen:
         os.kill(pid or os.getpid(), number)
 
 save, search.Search.save, search.SAVE_EVERY = search.Search.save, saved, 0
@@ -412,9 +413,7 @@ main()
 def disturbed(words: list[Any], cluster: Path, number: int, pid: int) -> subprocess.CompletedProcess[str]:
     """The command on a cluster; when it first saves, a process (0: the command) is sent a signal."""
     line = [sys.executable, "-c", DISTURBED, number, pid, *words, "--cluster", cluster]
-    return subprocess.run(
-        [*map(str, line)], capture_output=True, text=True, timeout=4 * PATIENCE, check=False
-    )
+    return fork_server.run(line, capture_output=True, text=True, timeout=4 * PATIENCE)
 
 
 @pytest.mark.slow
