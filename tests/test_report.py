@@ -401,6 +401,8 @@ def test_what_takes_long_stops_in_time(
         "attributions by smoothgrad, integrated-gradients, occlusion, score-cam",
     ]
     assert f"There was no time yet for {'; '.join(reporting.unfinished)}." in page.text
+    assert page.text.count("Not made yet: inputs that maximise its filters.") == 3
+    assert not [p for p in page.all("p") if p.get("class") == "notice"]
 
 
 def test_a_search_that_ran_out_of_time_goes_on(toy: Path, tmp_path: Path) -> None:
