@@ -174,7 +174,7 @@ def test_one_sigmoid_unit_is_the_second_of_two_labels(engine: str, array: Path) 
     assert answer.guesses[0].value == pytest.approx(1 / (1 + np.exp(-values(net, "ip")[0])), rel=1e-5)
     for target in ("yes", 0, "out:yes"):
         assert str(find_target(Probe(net), target)) == "ip 0 yes"
-    with pytest.raises(InputError, match="no class 'not'"):
+    with pytest.raises(InputError, match="no layer or class 'not'"):
         read_unit(net, "not")
     assert (
         classify(network("one sigmoid unit", engine, ("alone",)), array).answers[0].guesses[0].label
