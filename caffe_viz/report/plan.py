@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -199,9 +200,14 @@ class Plan:
         return run.made
 
     def _is_small(self, macs: float) -> bool:
-        """Return whether this process does an ascent by itself. Not on real Caffe, which may abort it."""
+        """Return whether this process does an ascent by itself.
+
+        Not on real Caffe, which may abort it, nor by several threads: on a busy machine they wait for each
+        other.
+        """
         network = self.context.network
-        here = self._cluster is None and macs < SMALL
+        alone = os.environ.get("OMP_NUM_THREADS") == "1"
+        here = alone and self._cluster is None and macs < SMALL
         return here and chosen(network.engine, network.device) == "torch"
 
     def _seconds(self, method: str) -> float:
