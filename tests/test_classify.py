@@ -321,7 +321,6 @@ def doubts(net: Network, *images: Path) -> tuple[str, ...]:
         ({"mean": (128.0,)}, ""),
         ({"scale": 1 / 64 / 255}, "scale seems too small"),
         ({"scale": 1 / 64 / 64}, "scale seems too small"),
-        ({"scale": 1.0}, "scale seems too large"),
         ({"scale": 255 / 64}, "scale seems too large"),
         ({"mean": (0.45, 0.48, 0.49)}, "give 255 times it"),
         ({"mean": (125.3, 123.0, 113.9)}, "the mean may be in the other order"),
@@ -385,7 +384,7 @@ def test_most_of_the_shipped_networks_answers_are_right(networks: Path, engine: 
     answers = classify(shipped(networks, engine), cifar, top=1).answers
     right = [Path(a.image).parent.name == a.guesses[0].label for a in answers]
     assert len(right) == 200
-    assert np.mean(right) > 0.7
+    assert np.mean(right) > 0.8
 
 
 def test_networks_trained_elsewhere_raise_no_doubt(shared: Path, cifar: Path, tmp_path: Path) -> None:

@@ -23,7 +23,8 @@ FLAT = 2.0  # deviation of an image's pixels, in 255ths: with less there is noth
 # by 0.4 or more; inputs of a 64th or a 255th of their size by 0.08 at most.
 STILL, MOVED = 0.1, 0.2
 AMPLIFIED = 128
-# Deviation of the scores before the Softmax: 1 to 15 for right inputs, 44 to 1700 for 64 or 255 times them.
+# Deviation of the scores before the Softmax: 1 to 15 for right inputs, mostly 44 to 1700 for 64 or 255 times
+# them. A net trained with batch normalisation can stay at 15 for 64 times them, which goes unnoticed.
 LOUD = 30.0
 SURER, CHANCE = 0.8, 4.0  # entropy of the answer, and t of a paired test, that another order must reach
 
