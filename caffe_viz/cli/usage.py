@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from shutil import get_terminal_size
 from typing import Any, get_args, get_type_hints
@@ -173,7 +174,7 @@ def _label(param: Any) -> str:
 
 def _expected(error: Any, command: Any) -> str:
     """What was expected instead of a wrong value."""
-    hint = get_type_hints(command.callback, include_extras=True)[error.param.name]
+    hint = signature(command.callback).parameters[error.param.name].annotation
     words = WORDS.get(_kind(hint))
     if words is None:
         return str(error.message).rstrip(".")
