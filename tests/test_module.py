@@ -551,7 +551,7 @@ def test_a_users_layer_sees_caffes_order(layer_types: None) -> None:
         np.testing.assert_allclose(NetModule(net, memory_format)(x), outputs(net, x), rtol=1e-3, atol=1e-3)
     data = pickle.dumps(NetModule(net))
     del LAYERS["Rows"]
-    with pytest.raises(InputError, match="layer 'relu' is of type Rows, which is not entered here"):
+    with pytest.raises(InputError, match="layer 'relu' is of type Rows, which is not registered here"):
         pickle.loads(data)
 
 

@@ -15,7 +15,7 @@ from caffe_viz.backend import chosen
 REPOSITORY = Path(__file__).resolve().parent.parent
 TOUR = REPOSITORY / "docs" / "tour.ipynb"
 # What ascents come to is seen elsewhere.
-FEW_STEPS = "\nimport functools; cv.maximize = functools.partial(cv.maximize, steps=3)"
+FEW_STEPS = "import caffe_viz as cv; import functools; cv.maximize = functools.partial(cv.maximize, steps=3)"
 MOST_BYTES = 1_500_000
 nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed")
 
@@ -38,7 +38,9 @@ def run(stored: Any, engine: str, root: Path) -> Any:
     (root / "docs").mkdir()
     notebook = nbformat.from_dict(stored)
     first = next(cell for cell in notebook.cells if 'ENGINE = "auto"' in cell.source)
-    first.source = first.source.replace('ENGINE = "auto"', f'ENGINE = "{engine}"') + FEW_STEPS
+    first.source = first.source.replace('ENGINE = "auto"', f'ENGINE = "{engine}"')
+    assert "import caffe_viz as cv\n" in first.source
+    first.source = first.source.replace("import caffe_viz as cv\n", f"{FEW_STEPS}\n")
     for cell in notebook.cells:
         cell.source = cell.source.replace(", steps=128", "").replace("size=(200, 300)", "size=(40, 60)")
     notebook.cells.append(nbformat.v4.new_code_cell("import sys; [sys.executable, type(both).__module__]"))

@@ -137,7 +137,7 @@ def test_text_is_read(text: str, objective: Objective) -> None:
         ("conv3 conv1", r"character 7: \+, -, \* or the end expected, not 'conv1'"),
         ("conv3:1 +conv1", r"character 9: a space on both sides of \+ and - expected"),
         ("conv3:1-conv1", "character 8: a space on both sides"),
-        ("conv3-conv1", "Between two terms . and - have spaces"),
+        ("conv3-conv1", "Put spaces around . and - between two terms"),
         ("2", "character 1: a number times an objective"),
         ("conv3 + 2", "character 9: a number times an objective"),
         ("(conv3 + fc8", r"character 13: '\)' expected, not the end"),
