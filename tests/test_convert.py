@@ -155,7 +155,7 @@ def test_what_half_precision_cannot_hold(model: Path, tmp_path: Path) -> None:
     )
     assert not list(tmp_path.glob("*a.npz*"))  # written whole or not at all
     for name in ("a.json", "a.caffemodel"):
-        assert "no half precision; npz, hdf5, safetensors have" in refused(
+        assert "does not support half precision; npz, hdf5, safetensors do" in refused(
             "convert", model, "-o", tmp_path / name, "--half"
         )
 

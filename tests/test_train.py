@@ -141,7 +141,7 @@ def test_input_layers_and_iter_size_do_not_go_together(net: Any) -> None:
     [
         ({"data": np.zeros((6, 3, 8, 8))}, "has no array 'label'"),
         ({"data": np.zeros((6, 3, 8, 9)), "label": np.zeros(6)}, r"'data' is \(6, 3, 8, 9\)"),
-        ({"data": np.zeros((6, 3, 8, 8)), "label": np.zeros(7)}, "must be equally many: data 6, label 7"),
+        ({"data": np.zeros((6, 3, 8, 8)), "label": np.zeros(7)}, "must have equal lengths: data 6, label 7"),
         ({"data": np.array([{}], object), "label": np.zeros(1)}, "Object arrays cannot be loaded"),
     ],
 )
