@@ -194,6 +194,7 @@ def test_the_place_in_the_queue_is_told_as_it_changes(live: Live) -> None:
     async def scenario() -> None:
         busy = [live.begun(ask("square", n, gated=True)) for n in (500, 501)]
         await live.logged("square 500")
+        await live.until(lambda: live.worker("quick")["waiting"] == 1)  # the dispatcher has heard of it too
         follower = asyncio.ensure_future(follow(ask("square", 502, gated=True)))
         await live.until(lambda: Queued(2) in found)
         live.open("square-500")
