@@ -264,7 +264,9 @@ def test_a_death_is_told_and_nothing_is_counted_twice(client: Any, tmp_path: Pat
 def test_a_piece_that_kills_its_workers_ends_in_one_line(client: Any, tmp_path: Path) -> None:
     with (
         Cluster(client).running(Squares(tmp_path, deadly=2)) as run,
-        pytest.raises(RunError, match=r"^2 workers died on number 2, one after another; try fewer at once\.$"),
+        pytest.raises(
+            RunError, match=r"^2 workers died on number 2, one after another; try fewer at once\.$"
+        ),
     ):
         for _ in run.run(range(4)):
             pass

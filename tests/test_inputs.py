@@ -152,7 +152,10 @@ class TestGiven:
             ({"mata": META, "data": IMAGES[0]}, "'mata'.*Did you mean 'meta'"),
             ({"data": IMAGES[0], "meta": np.zeros(3)}, r"'meta' takes \(1, 2\), not \(3,\)"),
             ([f"meta={tmp_path / 'a.png'}", "data=b.png"], r"'meta' takes \(1, 2\), no image"),
-            ([f"meta={tmp_path / 'm.npy'}"] * 2 + ["data=b.png"], "'meta' is not the image, but is given twice"),
+            (
+                [f"meta={tmp_path / 'm.npy'}"] * 2 + ["data=b.png"],
+                "'meta' is not the image, but is given twice",
+            ),
             ([IMAGES[0], IMAGES[1]], "2 images are given: one is needed, for input data"),
         ):
             with pytest.raises(InputError, match=words):

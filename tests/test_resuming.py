@@ -36,7 +36,8 @@ def test_one_run_at_a_time_and_a_killed_one_holds_nothing(tmp_path: Path) -> Non
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
         with pytest.raises(
-            RunError, match=r"^another run is working on out\.npz: wait until it ends, or give another output\.$"
+            RunError,
+            match=r"^another run is working on out\.npz: wait until it ends, or give another output\.$",
         ):
             RunLock(file, "out.npz")
         other.send_signal(signal.SIGKILL)
