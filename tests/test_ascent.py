@@ -307,12 +307,12 @@ def test_normalized_has_a_root_mean_square_of_one_however_small() -> None:
 
 
 def test_the_best_image_is_kept_not_the_last(engine: str, networks: Path) -> None:
-    """With steps far too large the objective goes up and down."""
+    """Steps that are far too large go down first."""
     net, weights, preprocess = cifar(networks)
     found = finish(
-        plain(net, weights, "conv5", range(4), steps=7, rate=400, preprocess=preprocess, engine=engine)
+        plain(net, weights, "conv5", range(4), steps=3, rate=400, preprocess=preprocess, engine=engine)
     )
-    assert (found.curve.argmax(axis=1) < 7).any()
+    assert (found.curve.argmax(axis=1) < 3).any()
     aux = auxiliary_net(net, "conv5", batch=4, size=found.images.shape[-2:])
     real = cv.load_net(aux.message, cv.read_weights(weights), engine=engine, checked=False)
     real.params[aux.image_layer][0].data[...] = found.images

@@ -175,13 +175,13 @@ def test_gradient_has_both_streams(engine: str, networks: Path, tmp_path: Path) 
 
 def test_ascend_writes_all_it_says(engine: str, networks: Path, tmp_path: Path) -> None:
     arguments = (
-        "ascend", *files(networks), "--layer", "conv2", "--filters", "0:12:6", "--steps", 8,
+        "ascend", *files(networks), "--layer", "conv2", "--filters", "6:18:6", "--steps", 8,
         "--engine", engine, "-o",
     )  # fmt: skip
     done = run(*arguments, tmp_path / "a", "--json")
     made = json.loads(done.stdout)
     assert made["engine"] == engine
-    assert [row["filter"] for row in made["filters"]] == [0, 6]
+    assert [row["filter"] for row in made["filters"]] == [6, 12]
     assert all(row["of the picture"] > row["objective at start"] for row in made["filters"])
     assert sorted(made["files"]) == sorted(map(str, (tmp_path / "a").iterdir()))
     assert done.stderr == ""  # no bar where there is no terminal
