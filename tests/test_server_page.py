@@ -414,7 +414,14 @@ def test_places_in_the_photographs(visit: Any) -> None:
     values = [float(caption.split()[0]) for caption in captions]
     assert values == sorted(values, reverse=True)
     assert all(re.search(r"in photo \d\.png", caption) for caption in captions)
-    page.get_by_role("spinbutton", name="Unit").fill("16")
+
+
+def test_a_unit_that_no_photograph_activates(visit: Any) -> None:
+    page = visit("?layer=fc6&unit=2")
+    page.locator("#places").scroll_into_view_if_needed()
+    page.get_by_text("4 photos looked at").wait_for()
+    shown(page, "#places")
+    page.get_by_role("spinbutton", name="Unit").fill("5")
     page.keyboard.press("Enter")
     page.get_by_text("it is active in none of them").wait_for()
     assert page.locator("#places img").count() == 0

@@ -370,7 +370,8 @@ def test_workers_that_cannot_begin_are_not_started_for_ever(
             with pytest.raises(RunError, match=reason):
                 await one
         await live.until(lambda: not any(one["alive"] for one in live.dispatcher.status()["workers"]))
-        assert len(lines(tmp_path, "pids")) == 2 * tries
+        # Each of the two, and once more for a question that came when one had ended.
+        assert 2 * tries <= len(lines(tmp_path, "pids")) <= 4 * tries
         (tmp_path / fault).unlink()
         assert (await live.facts(ask("square", 3)))["square"] == 9
 
