@@ -22,8 +22,8 @@ from caffe_viz.geometry import custom
 os.environ.setdefault("GLOG_minloglevel", "2")
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` has it ignored, here and in children
 # But for tests with `fresh_workers`.
-processes.subprocess = fork_server  # type: ignore[assignment]
-child.subprocess = caffe_loader  # type: ignore[assignment]
+processes.subprocess = fork_server
+child.subprocess = caffe_loader
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 

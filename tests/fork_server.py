@@ -47,7 +47,7 @@ class Popen(subprocess.Popen[Any]):
         super().__init__(*given, **options)
 
     def _execute_child(self, *given: Any) -> None:
-        start = super()._execute_child  # type: ignore[misc]
+        start = super()._execute_child
         told = inspect.signature(start).bind(*given).arguments
         words = [os.fsdecode(word) for word in told["args"]]
         option = words[1:2] and words[1].startswith("-")
@@ -71,20 +71,20 @@ class Popen(subprocess.Popen[Any]):
             ):
                 time.sleep(0.001)
         finally:
-            self._close_pipe_fds(*ends)  # type: ignore[attr-defined]
+            self._close_pipe_fds(*ends)
         self._fork, self.pid, self._child_created = process, process.pid or 0, True
         _FORKS.append((words, process))
 
     def _internal_poll(self, *given: Any, **more: Any) -> int | None:
         if self._fork is None:
-            return super()._internal_poll(*given, **more)  # type: ignore[misc, no-any-return]
+            return super()._internal_poll(*given, **more)
         if self.returncode is None:
             self.returncode = self._fork.exitcode
         return self.returncode
 
     def _try_wait(self, flags: int) -> tuple[int, int]:
         if self._fork is None:
-            return super()._try_wait(flags)  # type: ignore[misc, no-any-return]
+            return super()._try_wait(flags)
         code = self._fork._popen.poll(flags)
         return (0, 0) if code is None else (self.pid, -code if code < 0 else code << 8)
 
@@ -142,11 +142,12 @@ def _program(
     """What an interpreter does with these words."""
     if alone:
         os.setsid()
-    multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]
+    multiprocessing.current_process()._config["daemon"] = False
     for n, stream in enumerate(streams):
         os.dup2(stream, n)
     for stream in streams:
         os.close(stream)
+    # They stay open as long as the process.
     sys.stdin = sys.__stdin__ = open(0, closefd=False)  # noqa: SIM115
     sys.stdout = sys.__stdout__ = open(1, "w", closefd=False)  # noqa: SIM115
     sys.stderr = sys.__stderr__ = open(2, "w", closefd=False, buffering=1, errors="backslashreplace")  # noqa: SIM115
@@ -158,7 +159,7 @@ def _program(
     from caffe_viz import processes
 
     if forks:
-        processes.subprocess = sys.modules[__name__]  # type: ignore[assignment]
+        processes.subprocess = sys.modules[__name__]
     try:
         _execute(words[1:])
     except SystemExit:
@@ -169,7 +170,7 @@ def _program(
             _die_of(signal.SIGINT)
         sys.exit(1)
     finally:
-        threading._shutdown()  # type: ignore[attr-defined]
+        threading._shutdown()
         atexit._run_exitfuncs()
 
 
@@ -203,7 +204,7 @@ def _die_of(number: int) -> NoReturn:
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
 _PATH = [path for path in sys.path if path not in ("", _HERE)]
-_SERVER: Any = forkserver._forkserver  # type: ignore[attr-defined]
+_SERVER: Any = forkserver._forkserver
 _tell, _prepare, _run_server = spawn.get_preparation_data, spawn.prepare, _SERVER.ensure_running
 
 

@@ -118,7 +118,7 @@ class TestMeasure:
     @pytest.mark.parametrize("bad", [{"batch": 0}, {"size": (0, 5)}, {"size": (5, -1)}])
     def test_batch_and_size_below_one(self, bad: dict[str, int]) -> None:
         with pytest.raises(InputError, match="at least 1"):
-            measure(parse_net(TOY), **bad)  # type: ignore[arg-type]
+            measure(parse_net(TOY), **bad)
 
     def test_test_phase_is_measured(self) -> None:
         extra = 'layer { name: "only" type: "ReLU" bottom: "prob" top: "only" include { phase: TRAIN } }'

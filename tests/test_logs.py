@@ -84,7 +84,7 @@ EXPECTED = {
     ],
 )
 def test_lines_of_caffe(change: object, tmp_path: Path) -> None:
-    found = curves(write(tmp_path / "a.log", change(LOG)))  # type: ignore[operator]
+    found = curves(write(tmp_path / "a.log", change(LOG)))
     assert list(found) == list(EXPECTED)
     for name, values in EXPECTED.items():
         assert found[name] == pytest.approx(values, nan_ok=True), name

@@ -239,9 +239,9 @@ def test_algebra() -> None:
     assert A * B != B * A
     assert len({A, Channel("conv3", 16), B}) == 2
     with pytest.raises(TypeError):
-        A + 2  # type: ignore[operator]
+        A + 2
     with pytest.raises(TypeError):
-        A * "2"  # type: ignore[operator]
+        A * "2"
     with pytest.raises(InputError, match="factor of nan"):
         float("nan") * A
 
@@ -289,7 +289,7 @@ def test_photographs_are_read_once_and_replaced_by_targets() -> None:
     assert asked == [("a", (1, 2, 3, 4), np.float32)] * 2
     assert str(found) == str(given)
     assert resolved(found, run) == found == pickle.loads(pickle.dumps(found))
-    content, other, vector = (part for _, part in found.terms)  # type: ignore[attr-defined]
+    content, other, vector = (part for _, part in found.terms)
     style, direction = other.factors
     np.testing.assert_array_equal(content.image.values, np.full((2, 2, 2), 5) * [[[1]], [[2]]])
     np.testing.assert_array_equal(style.image.values, [[25, 50], [50, 100]])
@@ -367,7 +367,7 @@ def value(o: Objective, a: dict[str, Any], n: int, group: Sequence[int]) -> floa
         return sum(factor * value(part, a, n, group) for factor, part in o.terms)
     if isinstance(o, Product):
         return float(np.prod([value(part, a, n, group) for part in o.factors]))
-    x = a[o.layer][n]  # type: ignore[attr-defined]
+    x = a[o.layer][n]
     flat = x.reshape(len(x), -1)
     if isinstance(o, Channel):
         return float(x[o.channel].mean())
@@ -379,9 +379,9 @@ def value(o: Objective, a: dict[str, Any], n: int, group: Sequence[int]) -> floa
         v = np.asarray(o.toward, np.float64)
         return float(np.mean([flat[:, p] @ v / np.sqrt(v @ v) for p in range(flat.shape[1])]))
     if isinstance(o, Content):
-        return -float(((x - o.image.values) ** 2).mean())  # type: ignore[union-attr]
+        return -float(((x - o.image.values) ** 2).mean())
     if isinstance(o, Style):
-        return -float(((gram(flat) - o.image.values) ** 2).mean())  # type: ignore[union-attr]
+        return -float(((gram(flat) - o.image.values) ** 2).mean())
     assert isinstance(o, Diversity)
     grams = {m: gram(a[o.layer][m].reshape(flat.shape)) for m in range(len(group)) if group[m] == group[n]}
     norms = {m: np.sqrt((g**2).sum()) for m, g in grams.items()}
@@ -401,7 +401,7 @@ def slopes(o: Objective, a: dict[str, Any], n: int, group: Sequence[int]) -> dic
             out[layer] += factor * slope
     if parts:
         return out
-    x = a[o.layer]  # type: ignore[attr-defined]
+    x = a[o.layer]
     step = 1e-4 * np.abs(x).max()
     for m in [m for m in range(len(group)) if group[m] == group[n]] if isinstance(o, Diversity) else [n]:
         for index in np.ndindex(x.shape[1:]):
@@ -410,7 +410,7 @@ def slopes(o: Objective, a: dict[str, Any], n: int, group: Sequence[int]) -> dic
                 x[m][index] = middle + sign * step
                 ends.append(value(o, a, n, group))
             x[m][index] = middle
-            out[o.layer][m][index] = (ends[0] - ends[1]) / (2 * step)  # type: ignore[attr-defined]
+            out[o.layer][m][index] = (ends[0] - ends[1]) / (2 * step)
     return out
 
 
@@ -590,7 +590,7 @@ def test_targets_are_what_their_own_layers_make(engine: str) -> None:
         near_enough(made.blobs[aux.activations[layer].name].data.reshape(expected.shape), expected, 1e-4)
     for each in [*map(Layer, layers), objective]:
         values, gradient = found_by(engine, auxiliary_net(net, each, batch=2), weights, image, [each] * 2)
-        parts = [each] if isinstance(each, Layer) else [part for _, part in each.terms]  # type: ignore[attr-defined]
+        parts = [each] if isinstance(each, Layer) else [part for _, part in each.terms]
         alone = [
             found_by(engine, auxiliary_net(net, part, batch=2), weights, image, [part] * 2) for part in parts
         ]

@@ -238,7 +238,7 @@ class TestMethods:
         async def send(message: Any) -> None:
             sent.append(message)
 
-        asyncio.run(Guard(echo, ACCESS)({"type": "websocket"}, None, send))  # type: ignore[arg-type]
+        asyncio.run(Guard(echo, ACCESS)({"type": "websocket"}, None, send))
         assert sent == [{"type": "websocket.close", "code": 1008}]
 
 
@@ -350,7 +350,7 @@ class TestBodies:
             sent.append(message)
 
         asked = scope("POST", b"/api/images", b"", [("Host", HERE), OWN])
-        asyncio.run(Guard(echo, ACCESS)(asked, nothing, send))  # type: ignore[arg-type]
+        asyncio.run(Guard(echo, ACCESS)(asked, nothing, send))
         assert sent[0]["status"] == 403
         assert (b"connection", b"close") in sent[0]["headers"]
 

@@ -71,7 +71,7 @@ class Live:
 
     def worker(self, name: str) -> dict[str, Any]:
         (found,) = (one for one in self.dispatcher.status()["workers"] if one["name"] == name)
-        return found  # type: ignore[no-any-return]
+        return found
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,7 @@ class Desk(Scheduler):
     def __init__(self, folder: Path) -> None:
         self.said: list[Any] = []
         self.folder = folder
-        super().__init__(Bench(Setup((), folder=folder)), QUESTIONS, self.said.append)  # type: ignore[arg-type]
+        super().__init__(Bench(Setup((), folder=folder)), QUESTIONS, self.said.append)
 
     def asked(self, *asks: Ask) -> Desk:
         for one in asks:

@@ -58,7 +58,7 @@ ASKED = {  # kinds of questions, whatever QUESTIONS has
     "image": Handler(Thumbnail, print), "maps": Handler(LayerQuery, print), "unit": Handler(UnitQuery, print),
     "difference": Handler(Difference, print), "attribution": Handler(Attribution, print),
     "ascent": Handler(Ascent, print, patient=True), "report": Handler(Report, print, patient=True),
-}  # type: ignore[arg-type]  # fmt: skip
+}  # fmt: skip
 
 
 @dataclass
@@ -136,7 +136,7 @@ def view(context: ReportContext, dispatcher: Table) -> View:
         dispatcher,
         ASKED,
         "caffe-viz serve caffenet_cifar10",
-    )  # type: ignore[arg-type]
+    )
 
 
 @pytest.fixture
@@ -263,7 +263,7 @@ def test_networks_of_every_kind(kind: str, tmp_path: Path, dispatcher: Table) ->
     """Whatever they take and give, the page can be told of them."""
     folder = KINDS[kind].write(tmp_path)
     network = Network(folder / "deploy.prototxt", folder / "net.caffemodel")
-    view = View((ReportContext.of(network),), ImageLibrary(None), dispatcher, ASKED)  # type: ignore[arg-type]
+    view = View((ReportContext.of(network),), ImageLibrary(None), dispatcher, ASKED)
     app = Guard(create_app(view), Access("127.0.0.1", 8642, "s3cret"))
     assert get(app, "/").status == 200
     (found,) = get(app, "/api/network").json["networks"]
@@ -410,7 +410,7 @@ class TestQuestions:
         app = Guard(
             create_app(replace(view, dispatcher=dispatcher, handlers=HANDLERS)),
             Access("127.0.0.1", 8642, "s3cret"),
-        )  # type: ignore[arg-type]
+        )
         known = {"image": cat, "other_image": cat, "layer": "conv1", "unit": 1, "objective": "conv1:1"}
         for name, question in HANDLERS.items():
             needed = [n for n, one in question.query.model_fields.items() if one.is_required()]
@@ -757,7 +757,7 @@ def test_names_of_a_hostile_net_are_text(tmp_path: Path, dispatcher: Table) -> N
     for name in ('"><script>alert(1)<.png', "' onerror='x'.png"):
         (images / name).write_bytes(CAT.read_bytes())
     labelled = replace(network, preprocess=replace(network.preprocess, labels=Labels(HOSTILE[:2])))
-    view = View((ReportContext.of(labelled),), ImageLibrary(ImageCollection.of(images)), dispatcher, ASKED)  # type: ignore[arg-type]
+    view = View((ReportContext.of(labelled),), ImageLibrary(ImageCollection.of(images)), dispatcher, ASKED)
     app = Guard(create_app(view), Access("127.0.0.1", 8642, "s3cret"))
     html = get(app, "/").text
     tags = Tags()
@@ -905,7 +905,7 @@ HOWS = st.tuples(
 def random_app(context: ReportContext) -> Any:
     library = ImageLibrary(ImageCollection.of(CAT))
     library.add("x", b"x")
-    view = View((context,), library, Table(), ASKED)  # type: ignore[arg-type]
+    view = View((context,), library, Table(), ASKED)
     return Guard(create_app(view), Access("127.0.0.1", 8642, "s3cret"))
 
 

@@ -20,7 +20,7 @@ from caffe_viz.network import Network
 from caffe_viz.published import PUBLISHED
 
 NAME = "caffenet_cifar10"
-TASKS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+TASKS: dict[str, Any] = typer.main.get_command(app).commands
 
 
 @pytest.fixture(autouse=True)

@@ -100,7 +100,7 @@ def test_an_epoch_shows_every_example_once_in_an_order_of_its_own(net: Any, tmp_
         for iteration in range(10):
             feed.fill(iteration)
             seen.append(net.blobs["label"].data.tolist())
-        return np.array(seen).reshape(2, 30).tolist()  # type: ignore[no-any-return]
+        return np.array(seen).reshape(2, 30).tolist()
 
     first, second = orders(0)
     assert sorted(first) == sorted(second) == list(range(30))

@@ -20,7 +20,7 @@ from caffe_viz.attribution import METHODS
 from caffe_viz.cli.app import app
 from caffe_viz.figures import COLOURS
 
-TASKS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+TASKS: dict[str, Any] = typer.main.get_command(app).commands
 # Of these there is none unless it is given.
 NOTHING = {
     "weights", "variant", "layers", "stage", "input", "objective", "mask", "guide", "image", "photos", "record",

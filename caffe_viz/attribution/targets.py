@@ -103,19 +103,13 @@ def target_of(unit: Unit, given: int | str, blob: str, shape: Sequence[int]) -> 
         InputError: It is a whole layer, or a place outside the maps.
     """
     channel, space = need_channel(unit, given), tuple(shape[1:])
-    if isinstance(channel, Channel):
-        return Target(
-            layer=unit.layer,
-            blob=blob,
-            index=channel.channel,
-            place=None,
-            label=unit.label,
-            head=unit.head,
-            number=unit.number,
-        )
-    place = channel.position or tuple(n // 2 for n in space)
-    if len(place) != len(space) or not all(p < n for p, n in zip(place, space, strict=True)):
-        raise InputError(f"target {given!r}: the maps of layer {unit.layer!r} are {space}; give Y,X in them.")
+    place = None
+    if not isinstance(channel, Channel):
+        place = channel.position or tuple(n // 2 for n in space)
+        if len(place) != len(space) or not all(p < n for p, n in zip(place, space, strict=True)):
+            raise InputError(
+                f"target {given!r}: the maps of layer {unit.layer!r} are {space}; give Y,X in them."
+            )
     return Target(
         layer=unit.layer,
         blob=blob,

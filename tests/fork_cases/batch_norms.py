@@ -110,7 +110,7 @@ def dense(bottoms: Sequence[Array], params: Sequence[Array], *, steps: int, narr
 
 
 def bn(settings: str, judge: Judge, *, on: str = "2 4 3 5", tops: int = 1, **params: object) -> ForkCase:
-    return ForkCase(Toy("BN", [on], f"bn_param {{ {settings} }}", tops), judge, **params)  # type: ignore[arg-type]
+    return ForkCase(Toy("BN", [on], f"bn_param {{ {settings} }}", tops), judge, **params)
 
 
 def block(settings: str, *, steps: int, narrow: bool) -> ForkCase:

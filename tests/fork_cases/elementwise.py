@@ -104,12 +104,12 @@ def fused(bottoms: Sequence[Array], params: Sequence[Array]) -> Array:
 
 
 def one(kind: str, settings: str, function: Callable[[float], float], **more: object) -> ForkCase:
-    return ForkCase(Toy(kind, ["2 3 4 5"], settings), each(function), **{"inputs": WIDE, **more})  # type: ignore[arg-type]
+    return ForkCase(Toy(kind, ["2 3 4 5"], settings), each(function), **{"inputs": WIDE, **more})
 
 
 def eltwise(operation: str, judge: Judge, on: str = "2 3 4 5, 2 3 4 5", **more: object) -> ForkCase:
     toy = Toy("Eltwise", on.split(", "), f"eltwise_param {{ operation: {operation} }}")
-    return ForkCase(toy, judge, gradient="ab", **more)  # type: ignore[arg-type]
+    return ForkCase(toy, judge, gradient="ab", **more)
 
 
 NORMS = {1: np.array([0.5, 1, 2]), 2: 2}

@@ -89,7 +89,7 @@ def by_opencv(bottoms: Sequence[Array], params: Sequence[Array], *, settings: st
 def interp(settings: str, size: tuple[int, int], on: str = "2 3 7 9", **more: object) -> ForkCase:
     return ForkCase(
         Toy("Interp", on.split(", "), f"interp_param {{ {settings} }}" if settings else ""),
-        partial(resized, size=size, **more),  # type: ignore[arg-type]
+        partial(resized, size=size, **more),
     )
 
 
@@ -100,7 +100,7 @@ def opencv(settings: str, on: str = "2 3 7 9") -> ForkCase:
 
 def tf(kind: str, settings: str, size: tuple[int, int], on: str = "2 3 5 7", **more: object) -> ForkCase:
     name = "resize_bilinear_param" if kind == "ResizeBilinear" else "resize_nearest_neighbor_param"
-    return ForkCase(Toy(kind, [on], f"{name} {{ {settings} }}"), partial(resized, size=size, **more))  # type: ignore[arg-type]
+    return ForkCase(Toy(kind, [on], f"{name} {{ {settings} }}"), partial(resized, size=size, **more))
 
 
 def rounded(i: int, old: int, new: int) -> int:

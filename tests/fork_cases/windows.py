@@ -128,11 +128,11 @@ def inner(bottoms: Sequence[Array], params: Sequence[Array]) -> Array:
 def conv(
     settings: str, judge: Judge, on: str = "2 4 7 6", kind: str = "Convolution", **more: object
 ) -> ForkCase:
-    return ForkCase(Toy(kind, [on], f"convolution_param {{ {settings} }}"), judge, **more)  # type: ignore[arg-type]
+    return ForkCase(Toy(kind, [on], f"convolution_param {{ {settings} }}"), judge, **more)
 
 
 def pooling(settings: str, judge: Judge, on: str = "2 3 7 6", tops: int = 1, **more: object) -> ForkCase:
-    return ForkCase(Toy("Pooling", [on], f"pooling_param {{ {settings} }}", tops), judge, **more)  # type: ignore[arg-type]
+    return ForkCase(Toy("Pooling", [on], f"pooling_param {{ {settings} }}", tops), judge, **more)
 
 
 UNEVEN = "pad_l: 2 pad_r: 0 pad_t: 1 pad_b: 3"

@@ -49,7 +49,7 @@ def cases(
 ) -> list[LayerCase]:
     """Cases of one type: its defaults if no settings are given, on inputs of the shapes `on`, "2 3, 2 3"."""
     return [
-        LayerCase(Toy(kind, on.split(", "), f"{field_name} {{ {s} }}" if field_name else s, tops), **more)  # type: ignore[arg-type]
+        LayerCase(Toy(kind, on.split(", "), f"{field_name} {{ {s} }}" if field_name else s, tops), **more)
         for s in settings or [""]
     ]
 
