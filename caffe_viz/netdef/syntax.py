@@ -105,4 +105,5 @@ def _value_advice(enum: str, value: str) -> str:
     values = [one for one in holder.enum_types_by_name[name].values_by_name if one != "NONE"]
     if enum == "V1LayerParameter.LayerType" and value[0] in "\"'":
         return ' Types in quotes are of new `layer { type: "Convolution" }`; old `layers` takes CONVOLUTION.'
-    return near(value.strip("\"'"), values)
+    name = value.strip("\"'")
+    return f" Give it without quotes: {name}." if name in values else near(name, values)

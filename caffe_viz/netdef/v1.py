@@ -16,8 +16,9 @@ from caffe_viz.netdef.unknown import OLD_LAYERS, merge
 # Where V2's name is not that of V1's enum in camel case; those of forks too.
 IRREGULAR = {
     "ABSVAL": "AbsVal", "ARGMAX": "ArgMax", "BN": "BN", "BNLL": "BNLL", "HDF5_DATA": "HDF5Data",
-    "HDF5_OUTPUT": "HDF5Output", "LRN": "LRN", "LSTM": "LSTM", "MVN": "MVN", "PRELU": "PReLU", "RELU": "ReLU",
-    "ROI_POOLING": "ROIPooling", "SOFTMAX_LOSS": "SoftmaxWithLoss", "TANH": "TanH", "UNPOOLING": "Unpooling",
+    "HDF5_OUTPUT": "HDF5Output", "IM2COL": "Im2col", "LRN": "LRN", "LSTM": "LSTM", "MVN": "MVN",
+    "PRELU": "PReLU", "RELU": "ReLU", "ROI_POOLING": "ROIPooling", "SOFTMAX_LOSS": "SoftmaxWithLoss",
+    "TANH": "TanH", "UNPOOLING": "Unpooling",
 }  # fmt: skip
 
 
