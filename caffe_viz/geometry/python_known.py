@@ -208,14 +208,6 @@ def dropped(layer: LayerParameter) -> tuple[bool, float]:
     return given.get("phase") == "TRAIN", part
 
 
-@known(("yolov2", "darknet_reorg"))
-def _darknet_reorg(layer: LayerParameter, bottoms: Shapes) -> Out:
-    need((len(bottoms), len(layer.top)) == (1, 1), "takes 1 bottom and 1 top")
-    n, c, h, w = four_axes(bottoms[0])
-    need(c % 4 == 0 and h % 2 == 0 and w % 2 == 0, "takes channels by the four, height and width even")
-    return Out(((n, 4 * c, h // 2, w // 2),), views=(LayoutEffect.LOST,))
-
-
 @known(
     ("CombineRegressions", "CombineRegressionsLayer"), ("CombineRegressionsHuman", "CombineRegressionsLayer")
 )

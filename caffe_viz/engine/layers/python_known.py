@@ -185,18 +185,6 @@ def _spatial_dropout(call: Call, bottoms: list[Tensor], params: list[Tensor]) ->
     return kept
 
 
-@known(("yolov2", "darknet_reorg"))
-def _darknet_reorg(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
-    """(N, 4 C, H / 2, W / 2) of (N, C, H, W), by the places that darknet's C code takes them from.
-
-    The same as reorg_cpu of pjreddie/darknet, backwards, in memory that is read in another shape.
-    """
-    (x,) = bottoms
-    n, c, h, w = x.shape
-    blocks = x.reshape(n, c // 4, h, 2, w, 2)
-    return blocks.permute(0, 3, 5, 1, 2, 4).reshape(n, 4 * c, h // 2, w // 2)
-
-
 @known(("CombineRegressions", "CombineRegressionsLayer"))
 def _combine_regressions(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> list[Tensor]:
     """From places (N, 1, H, W) and rests (N, K, H, W) of two axes the values in 0 .. 1; -1: background.
