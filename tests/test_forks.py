@@ -10,15 +10,28 @@ import pytest
 from fork_cases import ForkCase, all_cases
 
 from caffe_viz.checking.computable import SHAPES_ONLY
+from caffe_viz.geometry import measure
 from caffe_viz.geometry.table import TABLE
+from caffe_viz.netdef import parse_net
 from caffe_viz.parity import LIMIT, apart
 
 torch = pytest.importorskip("torch")
+
+from torch.utils import flop_counter  # noqa: E402
 
 from caffe_viz.engine import Net  # noqa: E402
 from caffe_viz.engine.table import LAYERS, LEFT_OUT  # noqa: E402
 
 CASES = all_cases()
+# Types whose tops have a row for each box that the values say.
+FINDING = {
+    "BoxGroupOutput", "BoxOutput", "DetectionOutput", "Python", "YoloDetectionOutput", "Yolov3DetectionOutput",
+}  # fmt: skip
+# Types that are products of matrices and convolutions of torch's.
+COUNTED = {
+    "BinaryConvolution", "BinaryInnerProduct", "Convolution", "Convolution3D", "ConvolutionDepthwise",
+    "Deconvolution", "Deconvolution3D", "DenseBlock", "DepthwiseConvolution", "InnerProduct",
+}  # fmt: skip
 
 
 def made(case: ForkCase, tmp_path: Path) -> Net:
@@ -46,6 +59,20 @@ def test_values(case: ForkCase, tmp_path: Path) -> None:
     found = [net.blobs[name].data for name in net.top_names["x"]]
     assert [x.shape for x in found] == [np.shape(x) for x in wanted]
     assert [apart(x, y) <= LIMIT for x, y in zip(wanted, found, strict=True)] == [True] * len(found)
+    measured = measure(parse_net(case.toy.prototxt()))
+    for name, x in zip(net.top_names["x"], found, strict=True):
+        differing = [n != m for n, m in zip(measured.blob(name), x.shape, strict=True)]
+        assert sum(differing) <= (case.toy.type in FINDING)  # the axis of what is found
+
+
+@pytest.mark.parametrize("case", [x for x in CASES if x.toy.type in COUNTED], ids=str)
+def test_multiply_adds_are_those_that_torch_counts(case: ForkCase, tmp_path: Path) -> None:
+    net = made(case, tmp_path)
+    with flop_counter.FlopCounterMode(display=False) as counter:
+        net.forward()
+    measured = measure(parse_net(case.toy.prototxt()))
+    images = measured.blob("a")[0]
+    assert 2 * images * measured.layers[-1].macs == counter.get_total_flops() > 0
 
 
 @pytest.mark.parametrize("case", [x for x in CASES if x.gradient], ids=str)
