@@ -21,7 +21,7 @@ QUICK = answers api ascent_parts check convert deploy engine_io engine_net engin
 START := $(shell date +%s)
 say = @seconds=$$(($$(date +%s) - $(START))); printf '[%d:%02d] %s\n' $$((seconds / 60)) $$((seconds % 60))
 
-.PHONY: help demo test quick check caffe browser docs docs-pictures dist
+.PHONY: help demo test quick coverage mutation check caffe browser docs docs-pictures dist
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST)
 
@@ -36,6 +36,15 @@ test: $(VENV)/dev caffe browser ## install everything, real Caffe included, and 
 
 quick: $(VENV)/dev ## the tests of a minute, for work in between; what is not installed is skipped
 	@$(PYTEST) -n $(JOBS) -m 'not slow' $(QUICK:%=tests/test_%.py)
+
+coverage: $(VENV)/dev caffe browser ## every test, and which lines and branches they reach: out/coverage, out/coverage.txt
+	@mkdir -p out
+	@$(PYTEST) -n $(JOBS) --cov --cov-context=test --cov-report=term-missing:skip-covered > out/coverage.txt || { tail -20 out/coverage.txt; exit 1; }
+	@grep ^TOTAL out/coverage.txt
+
+mutation: $(VENV)/dev ## a sample of mutants of the core, after make coverage: which of them the tests notice
+	@$(PIP) --group mutation || $(no_pip)
+	@$(RUN) scripts/mutation.py
 
 check: $(VENV)/dev ## ruff, ruff format, mypy
 	@$(RUN) -m ruff check .
