@@ -23,10 +23,11 @@ from caffe_viz.engine import Net  # noqa: E402
 from caffe_viz.engine.table import LAYERS, LEFT_OUT  # noqa: E402
 
 CASES = all_cases()
-# Types whose tops have a row for each box that the values say.
-FINDING = {
-    "BoxGroupOutput", "BoxOutput", "DetectionOutput", "Python", "YoloDetectionOutput", "Yolov3DetectionOutput",
-}  # fmt: skip
+# Layers whose tops have a row for each box that the values say.
+FINDING = (
+    "BoxGroupOutput", "BoxOutput", "DetectionOutput", "YoloDetectionOutput", "Yolov3DetectionOutput",
+    "proposal_layer", "as_rois_mrcnn",
+)  # fmt: skip
 # Types that are products of matrices and convolutions of torch's.
 COUNTED = {
     "BinaryConvolution", "BinaryInnerProduct", "Convolution", "Convolution3D", "ConvolutionDepthwise",
@@ -59,10 +60,10 @@ def test_values(case: ForkCase, tmp_path: Path) -> None:
     found = [net.blobs[name].data for name in net.top_names["x"]]
     assert [x.shape for x in found] == [np.shape(x) for x in wanted]
     assert [apart(x, y) <= LIMIT for x, y in zip(wanted, found, strict=True)] == [True] * len(found)
-    measured = measure(parse_net(case.toy.prototxt()))
+    measured, finds = measure(parse_net(case.toy.prototxt())), any(name in str(case) for name in FINDING)
     for name, x in zip(net.top_names["x"], found, strict=True):
         differing = [n != m for n, m in zip(measured.blob(name), x.shape, strict=True)]
-        assert sum(differing) <= (case.toy.type in FINDING)  # the axis of what is found
+        assert sum(differing) <= finds  # the axis of what is found
 
 
 @pytest.mark.parametrize("case", [x for x in CASES if x.toy.type in COUNTED], ids=str)
