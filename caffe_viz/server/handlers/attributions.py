@@ -20,7 +20,7 @@ from caffe_viz.views.attributed import SIGNED
 
 
 def attribution(resources: Resources, query: questions.Attribution) -> Answer:
-    """Explain by a method that needs few passes."""
+    """Explain with a method that needs only a few passes."""
     if query.method in PASSES:
         raise InputError(f"{query.method} takes long: ask for attribution-long.")
     for step in long_attribution(resources, query):
@@ -30,7 +30,7 @@ def attribution(resources: Resources, query: questions.Attribution) -> Answer:
 
 
 def long_attribution(resources: Resources, query: questions.Attribution) -> Iterator[Step]:
-    """Explain by any method, step by step."""
+    """Explain with any method, step by step."""
     if query.method not in METHODS:
         raise InputError(f"method {query.method!r} is unknown.{near(query.method, METHODS)}")
     opened, name = resources.open(query.net), resources.uploads.name(query.image)

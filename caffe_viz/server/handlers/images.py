@@ -23,7 +23,7 @@ VALUES = 5000  # of an answer, that are told; all of them are in its data
 
 
 def image(resources: Resources, query: Thumbnail) -> Answer:
-    """The image itself, of any size."""
+    """The image itself, at any size."""
     name, rgb = resources.uploads.name(query.image), resources.uploads.picture(query.image)
     if rgb is None:
         rgb = draw_input(resources.uploads.array(query.image), None, stretched)
@@ -33,7 +33,7 @@ def image(resources: Resources, query: Thumbnail) -> Answer:
 
 
 def answer(resources: Resources, query: ImageQuery) -> Answer:
-    """The values of all classes, the likeliest ones by name, and what the net saw."""
+    """The scores of all classes, the likeliest ones by name, and the image as the net saw it."""
     opened, name = resources.open(query.net), resources.uploads.name(query.image)
     network = opened.leading(opened.network.heads[0].answer)
     rgb = opened.draw(opened.pixels(query.image, network), network)

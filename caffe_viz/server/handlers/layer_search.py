@@ -1,4 +1,4 @@
-"""The search of a layer for the places that activate its units most: one for all who ask for any of them."""
+"""The search of a layer for the places that activate its units most, shared by all who ask for a unit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from caffe_viz.views.top_patches import searching
 
 
 class LayerSearch:
-    """Iterate until it is done; what it finds is kept in `folder`, and gone on from there.
+    """Iterate until the search is done. Results are kept in `folder`, from which it can be resumed.
 
     Several may iterate in turns, and leave it half-way: each goes on where any has ended.
 

@@ -1,4 +1,4 @@
-"""A network that questions are about: its net, its probes, and the blobs of the latest images."""
+"""A network to ask about: its net, its probes, and the blobs of the latest images."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Blobs = Mapping[str, Array]
 
 
 class LoadedNetwork:
-    """Everything is loaded on first use; whatever is wrong with it is an InputError or RunError."""
+    """Everything is loaded on first use, which raises InputError or RunError if something is wrong."""
 
     def __init__(self, network: Network, uploads: Uploads) -> None:
         self.given, self._uploads = network, uploads
@@ -41,7 +41,7 @@ class LoadedNetwork:
 
     @cached_property
     def network(self) -> Network:
-        """It, with the input that an image goes into."""
+        """The network, with the input that takes the image."""
         return _taking(self.given)
 
     @cached_property
@@ -58,14 +58,14 @@ class LoadedNetwork:
         return self.network.geometry.layer(name)
 
     def blob(self, layer: str) -> str:
-        """What a layer makes: its first blob, after layers in place; or else the blob of that name."""
+        """The output of a layer: its first top, after any in-place layers; otherwise the blob of that name."""
         tops = self.layer(layer).tops
         if not tops:
             raise InputError(f"layer {layer!r} makes no blob.")
         return layer if self.layer(layer).name != layer else tops[0]
 
     def blobs(self, image: str, blob: str) -> Blobs:
-        """What an image makes of `blob`, and of all that is computed with it: (C, ..) or (K,)."""
+        """The values of `blob` for an image, (C, ..) or (K,); blobs computed along the way are kept."""
         network = self.leading(blob)
         key = "" if network is self.network else blob
 
@@ -91,18 +91,18 @@ class LoadedNetwork:
                 break
 
     def maps(self, image: str, layer: str) -> Array:
-        """What an image makes of a layer: (C, ..) or (K,)."""
+        """The output of a layer for an image: (C, ..) or (K,)."""
         blob = self.blob(layer)
         return self.blobs(image, blob)[blob]
 
     def map(self, image: str, layer: str, unit: int) -> Array:
-        """One channel of it, (..) or a single number."""
+        """One channel of a layer's output: (..), or a single number."""
         maps = self.maps(image, layer)
         need_unit(layer, unit, len(maps))
         return np.asarray(maps[unit])
 
     def labels(self, layer: str, count: int) -> Labels:
-        """The names of the channels of what a layer makes, where those are classes."""
+        """The class names of a layer's channels, where its channels are classes."""
         blob = self.blob(layer)
         for head in self.network.heads:
             if head.answer == blob:
@@ -110,7 +110,7 @@ class LoadedNetwork:
         return labels_at(self.network, layer, count)
 
     def probe(self, target: str, layer: str = "") -> RememberingProbe:
-        """For gradients of a target ("": the likeliest class), by way of `layer` ("": the default)."""
+        """A probe for gradients of a target (by default the likeliest class) through `layer`."""
         network = self.given
         blobs = asked_blobs(network, [target] if target else None, layer or None)
         if self.network.has_image:  # one probe for all that is before an answer
@@ -120,16 +120,16 @@ class LoadedNetwork:
         return self._probes.get(blobs, lambda: RememberingProbe(_taking(network.part(*blobs))))
 
     def pixels(self, image: str, network: Network) -> Array:
-        """(C, H, W), or other axes, in units of the input of this network or a part of it."""
+        """The preprocessed image, (C, H, W) or other axes, as the input of this network expects it."""
         return network.pixels(self._uploads.array(image), name=self._uploads.name(image))
 
     def draw(self, pixels: Array, network: Network) -> Array:
-        """What goes into the net, (h, w, 3) RGB in 0..1; tiles or bars, where it is no picture."""
+        """The input of the net as a picture, (h, w, 3) RGB in 0..1: tiles or bars if it is not an image."""
         colours = network.colours
         return draw_input(pixels, colours, stretched if colours is None else _clipped)
 
     def leading(self, blob: str) -> Network:
-        """The network, or where several inputs could be the image, what of it leads to `blob`."""
+        """The network; where several inputs could take the image, only the part that leads to `blob`."""
         if self.network.has_image:
             return self.network
         if blob not in self._parts:
@@ -137,7 +137,7 @@ class LoadedNetwork:
         return self._parts[blob]
 
     def _before(self, answer: str) -> frozenset[str]:
-        """All blobs that `answer` is made of."""
+        """All blobs that `answer` consists of."""
         if answer not in self._made_of:
             message = self.given.part(answer).message
             self._made_of[answer] = frozenset(top for layer in message.layer for top in layer.top)
@@ -145,13 +145,13 @@ class LoadedNetwork:
 
 
 def need_unit(layer: str, unit: int, count: int) -> None:
-    """Raises InputError if a layer has no channel of that number."""
+    """Raise InputError if a layer has no channel of that number."""
     if unit >= count:
         raise InputError(f"layer {layer!r} has units 0 to {count - 1}, not {unit}.")
 
 
 def _taking(network: Network) -> Network:
-    """The network, with the input that an image without a name goes into."""
+    """The network, with the input that takes an image given without a name."""
     network.need_weights()
     return network.taking([np.zeros(1, np.float32)])[0]
 

@@ -23,7 +23,7 @@ STATISTICS = ("min", "mean", "max", "rms", "nonzero")
 
 
 def maps(resources: Resources, query: LayerQuery) -> Answer:
-    """All maps of a layer, as one sheet that the browser takes apart."""
+    """All maps of a layer, as one sheet that the browser cuts into tiles."""
     opened = resources.open(query.net)
     array = opened.maps(query.image, query.layer)
     return _sheet(opened, query.layer, array, strengths(array), "maps")

@@ -1,4 +1,4 @@
-"""Questions about the whole: the record of a training, and the report as a page to send."""
+"""Questions about the whole network: the record of its training, and the report as a page to send."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from caffe_viz.server.queries import Query
 
 
 def training(resources: Resources, query: Query) -> Answer:
-    """The record of a training: curves, and kernels at each moment."""
+    """The record of a training: its curves, and the kernels at each step."""
     record = resources.setup.record
     if record is None:
         raise InputError("there is not the record of a training: start the server with --record FILE.")
@@ -24,7 +24,7 @@ def training(resources: Resources, query: Query) -> Answer:
 
 
 def report(resources: Resources, query: questions.Report) -> Iterator[Step]:
-    """The report as a page: of the images on the screen, the layer first that is there."""
+    """The report as a page: about the images on the screen, beginning with the layer that is open."""
     opened, record = resources.open(query.net), resources.setup.record
     network = opened.network
     if query.layer:

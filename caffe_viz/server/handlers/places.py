@@ -17,7 +17,7 @@ from caffe_viz.top import Top
 
 
 def places(resources: Resources, query: questions.Places) -> Iterator[Step]:
-    """The search of the layer until it is done, then the places of the unit."""
+    """The progress of the search of the layer, then the places of the unit."""
     searching = resources.searching(query.net, query.layer)
     search = searching.search
     need_unit(query.layer, query.unit, len(search.filters))

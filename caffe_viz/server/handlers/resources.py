@@ -1,4 +1,4 @@
-"""What a worker has at hand: networks, images, photographs, searches, each loaded on demand."""
+"""What a worker keeps: networks, images, photographs and searches, each loaded on demand."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SEARCHES = 2  # whose nets are kept; of others the top k are on disk
 
 
 class Resources:
-    """What questions are answered with; nothing is loaded before it is needed."""
+    """What questions are answered from. Nothing is loaded before it is needed."""
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
@@ -58,14 +58,14 @@ class Resources:
 
     @cached_property
     def _folder(self) -> Path:
-        """Where searches are kept: a temporary folder, unless another was given."""
+        """The folder for searches: a temporary one by default."""
         if self.setup.folder is not None:
             return self.setup.folder
         self._temporary = tempfile.TemporaryDirectory(prefix="caffe-viz-")
         return Path(self._temporary.name)
 
     def warm(self) -> None:
-        """Load what the first question would wait for; errors are reported to those who ask."""
+        """Load what the first question would wait for. Errors are reported when someone asks."""
         heat([[0.0, 1.0]])  # imports the colours
         map_tiles([[[0.0, 1.0]]])  # and the fonts
         for opened in self._opened:

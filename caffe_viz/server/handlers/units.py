@@ -90,12 +90,12 @@ def _told(field: ReceptiveField | None) -> dict[str, list[float]] | None:
 
 
 def _place(at: Sequence[int]) -> tuple[int, int]:
-    """(y, x) in a map that has them; of others, whose units see the whole input, any."""
+    """The (y, x) of a unit in a map; for units without a map, which see the whole input, any place."""
     return (at[0], at[1]) if len(at) == 2 else (0, 0)
 
 
 def _over(found: Array, seen: Array, network: Network) -> Array:
-    """A map as heat over the image; the image alone where it has other axes, or is no picture."""
+    """A map as heat over the image; only the image if the map has other axes or the input is not a picture."""
     if network.pictures is None or found.ndim not in (0, 2):
         return seen
     return heat_over(seen, resized(np.atleast_2d(found)[..., None], seen.shape[:2])[..., 0])

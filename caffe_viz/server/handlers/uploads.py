@@ -1,4 +1,4 @@
-"""Images that came as the bytes of a file: decoded when they are needed, if they are not too large."""
+"""Images uploaded as the bytes of a file, decoded when they are needed if they are not too large."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ MAGIC = b"\x93NUMPY"
 
 
 class Uploads:
-    """Images by id; files .npy are arrays, as they are for the commands."""
+    """Images by id; .npy files are arrays, as for the commands."""
 
     def __init__(self) -> None:
         self._sources: LRUCache[Source] = LRUCache(FILES, lambda source: len(source.data))
         self._decoded: LRUCache[Array] = LRUCache(PIXELS, lambda array: array.nbytes)
 
     def put(self, image: str, source: Source) -> None:
-        """Remember a file; it is not looked at."""
+        """Remember a file without decoding it."""
         self._sources.put(image, source)
 
     def name(self, image: str) -> str:
-        """What it is called."""
+        """The name of the uploaded file."""
         return self._source(image).name
 
     def array(self, image: str) -> Array:
-        """(H, W, 3) RGB in 0..1, or what a file .npy holds.
+        """The image, (H, W, 3) RGB in 0..1, or the array of a .npy file.
 
         Raises:
             InputError: there is no such image, it cannot be decoded, or it is too large.
@@ -48,7 +48,7 @@ class Uploads:
         return self._decoded.get(image, lambda: _decoded(source))
 
     def picture(self, image: str) -> Array | None:
-        """(H, W, 3) RGB in 0..1 or 0..255 to look at; None of an array that is no picture."""
+        """The image to show, (H, W, 3) RGB in 0..1 or 0..255; None for an array that is not a picture."""
         array = self.array(image)
         rgb = as_picture(array)
         in_range = rgb is not None and (rgb.dtype == np.uint8 or (rgb.min() >= 0 and rgb.max() <= 1))
@@ -69,7 +69,7 @@ def _decoded(source: Source) -> Any:
 
 
 def _need_small(source: Source) -> None:
-    """Raises InputError if the head of a file .npy promises more than the file has."""
+    """Raise InputError if the header of a .npy file promises more data than the file has."""
     stream = io.BytesIO(source.data)
     try:
         version, head = np.lib.format.read_magic(stream), np.lib.format
