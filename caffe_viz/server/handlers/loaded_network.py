@@ -58,7 +58,7 @@ class LoadedNetwork:
         return self.network.geometry.layer(name)
 
     def blob(self, layer: str) -> str:
-        """The output of a layer: its first top, after any in-place layers; otherwise the blob of that name."""
+        """The output of a layer: its first top, after in-place layers; otherwise the blob of that name."""
         tops = self.layer(layer).tops
         if not tops:
             raise InputError(f"layer {layer!r} makes no blob.")

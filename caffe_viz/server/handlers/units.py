@@ -95,7 +95,7 @@ def _place(at: Sequence[int]) -> tuple[int, int]:
 
 
 def _over(found: Array, seen: Array, network: Network) -> Array:
-    """A map as heat over the image; only the image if the map has other axes or the input is not a picture."""
+    """A map as heat over the image; the image alone if the map has other axes or the input is no picture."""
     if network.pictures is None or found.ndim not in (0, 2):
         return seen
     return heat_over(seen, resized(np.atleast_2d(found)[..., None], seen.shape[:2])[..., 0])
