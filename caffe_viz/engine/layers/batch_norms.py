@@ -27,7 +27,7 @@ def _bn_fillers(param: LayerParameter) -> list[Filler]:
 
 @layer("BN", fillers=_bn_fillers)
 def _bn(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Sequence[Tensor]:
-    """x of mean 0 and variance 1, times a scale, plus a shift; (N, C, ..). SegNet's is told to leave the
+    """Normalise x to mean 0 and variance 1, then scale and shift; (N, C, ..). SegNet's is told to leave the
     first out, or takes the batch's statistics in a test too. alexgkendall/caffe-segnet, hszhao/PSPNet,
     xuzhenqi/caffe: src/caffe/layers/bn_layer.cpp."""
     (x,), (scale, shift, *stored) = bottoms, params
@@ -55,7 +55,7 @@ def _wide(values: Tensor, x: Tensor) -> Tensor:
 
 @layer("GroupNorm")
 def _group_norm(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
-    """Groups of channels of an image, each of mean 0 and variance 1; (N, C, ..).
+    """Normalise groups of an image's channels to mean 0 and variance 1; (N, C, ..).
     dongyf43/Spatio-Temporal-3D-CNN-for-lock-in-INDT: layers/group_norm_layer.cu."""
     p = call.param.group_norm_param
     return F.group_norm(bottoms[0], p.group_num, eps=p.eps)
@@ -67,7 +67,7 @@ def _layer_norm_fillers(param: LayerParameter) -> list[Filler]:
 
 @layer("LayerNorm", fillers=_layer_norm_fillers)
 def _layer_norm(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
-    """Each image of mean 0 and variance 1, times a gain, plus an offset, for each value; (N, ..).
+    """Normalise each image to mean 0 and variance 1, then an elementwise gain and offset; (N, ..).
     foss-for-synopsys-dwc-arc-processors/synopsys-caffe: src/caffe/layers/layer_norm_layer.cpp."""
     x, p = bottoms[0], call.param.layer_norm_param
     y = F.layer_norm(x, x.shape[1:], eps=p.eps)
@@ -76,14 +76,14 @@ def _layer_norm(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tens
 
 @layer("L2Norm")
 def _l2_norm(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
-    """Each image over its norm; (N, ..). ZhiwenShao/ARL: src/lp_norm_layer.cpp."""
+    """Each image divided by its norm; (N, ..). ZhiwenShao/ARL: src/lp_norm_layer.cpp."""
     rows = bottoms[0].flatten(1) if bottoms[0].ndim > 1 else bottoms[0].reshape(-1, 1)
     norms: Tensor = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
     return (rows / (norms + NORM_EPS)).reshape(bottoms[0].shape)
 
 
 def normalize_by_type(kind: str, tops: int, x: Tensor) -> Sequence[Tensor]:
-    """The channels of each pixel over their norm L1 or L2, and these norms; (N, C, H, W), (N, 1, H, W).
+    """The channels of each pixel divided by their L1 or L2 norm, and these norms; (N, C, H, W), (N, 1, H, W).
     happynear/caffe-windows: src/caffe/layers/normalize_layer.cpp."""
     total = (x.abs() if kind == "L1" else x * x).sum(1, keepdim=True) + BY_TYPE_EPS
     norms = total if kind == "L1" else total.sqrt()
@@ -144,7 +144,7 @@ def _dense_block(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Ten
 
 
 def _normed(call: Call, x: Tensor, norm: Sequence[Tensor], factor: Tensor) -> Tensor:
-    """Batch norm by statistics stored times a `factor`; in training by the batch's, which those take in."""
+    """Batch norm by statistics stored times a `factor`; in training by the batch's, which update them."""
     scale, shift, mean, variance = norm
     if call.train:
         fresh_variance, fresh_mean = torch.var_mean(x, (0, 2, 3), correction=0)

@@ -15,7 +15,7 @@ from caffe_viz.engine.table import Call, layer
 
 
 def _scaled(call: Call, codes: Tensor) -> Tensor:
-    """Codes (.., 4) as they were before their mean and deviation were taken out."""
+    """Codes (.., 4) with their mean and deviation put back."""
     p = call.param.bbox_reg_param
     if not p.bbox_std:
         return codes

@@ -38,7 +38,7 @@ def _color_conv(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tens
 
 
 def _steps(start: ColorConvParameter.ColorSpace, end: ColorConvParameter.ColorSpace) -> list[Any]:
-    """The functions that lead from one space to another: Gray to RGB, or along RGB, XYZ, Lab."""
+    """The functions that convert one space to another: Gray to RGB, or along RGB, XYZ, Lab."""
     p = ColorConvParameter
     if p.Gray in (start, end):
         return [_from_gray if start == p.Gray else _to_gray] if start != end else []
@@ -64,7 +64,7 @@ def _from_gray(x: Tensor) -> Tensor:
 
 
 def _power(x: Tensor, exponent: float, above: Tensor) -> Tensor:
-    """x to the exponent where `above`; elsewhere the value is not used, and its gradient is finite."""
+    """Raise x to a power where `above`; elsewhere the value is not used, but its gradient is finite."""
     return torch.where(above, x, 1).pow(exponent)
 
 
@@ -107,7 +107,7 @@ def _quant(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
 
 
 class _Quantised(torch.autograd.Function):
-    """Values by one function, the gradient by another, as the fork has it."""
+    """The forward by one function, the gradient by another, as in the fork."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, p: QuantParameter) -> Tensor:

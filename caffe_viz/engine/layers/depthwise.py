@@ -45,7 +45,7 @@ def _binary_inner_product(
 
 
 def _binary(weights: Tensor, scaled: bool) -> Tensor:
-    """The signs of weights, times the mean size of those of the same output if `scaled`.
+    """The signs of weights, times the mean absolute weight of the output if `scaled`.
 
     The gradient goes to the weights as they are, as in the fork: those of signs are 0 almost everywhere.
     """

@@ -33,7 +33,7 @@ def _cluster_detections(call: Call, bottoms: list[Tensor], params: list[Tensor])
 
 
 def _proposed(coverage: Array, boxes: Array, p: Clusters) -> Array:
-    """(B, 4) Whole pixels of the boxes of cells that are covered enough."""
+    """(B, 4) Boxes, in whole pixels, of cells whose coverage is above the threshold."""
     columns, rows = p.width // p.stride, p.height // p.stride
     # It cuts rows twice, where the second time columns are meant.
     y, x = np.nonzero(coverage[: min(rows, columns)] >= p.coverage)
@@ -43,7 +43,7 @@ def _proposed(coverage: Array, boxes: Array, p: Clusters) -> Array:
 
 
 def _voted(boxes: Array, p: Clusters) -> Array:
-    """(B, 5) The means of similar boxes that are tall enough, in half precision."""
+    """(B, 5) The means of groups of similar boxes, without low ones, in half precision."""
     if not boxes.any():
         return np.zeros((0, 5))
     found, votes = grouped(boxes, p.votes, p.likeness)

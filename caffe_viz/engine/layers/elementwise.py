@@ -28,14 +28,14 @@ def _swish(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
 
 @layer("Clip")
 def _clip(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
-    """Into min .. max. BVLC/caffe, whose master has it: src/caffe/layers/clip_layer.cpp."""
+    """Clip to min .. max. BVLC/caffe, whose master has it: src/caffe/layers/clip_layer.cpp."""
     p = call.param.clip_param
     return bottoms[0].clamp(p.min, p.max)
 
 
 @layer("BReLU")
 def _brelu(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
-    """Into minval .. maxval. yanhuama/mycaffe: src/caffe/layers/brelu_layer.cpp."""
+    """Clip to minval .. maxval. yanhuama/mycaffe: src/caffe/layers/brelu_layer.cpp."""
     p = call.param.brelu_param
     return bottoms[0].clamp(p.minval, p.maxval)
 
@@ -51,8 +51,8 @@ def _selu(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
 
 @layer("Insanity")
 def _insanity(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
-    """x, below 0 over a number that is drawn from lb .. ub for each value; in a test, the mean of their
-    harmonic kind. happynear/caffe-windows: src/caffe/layers/insanity_layer.cpp."""
+    """x; values below 0 divided by numbers drawn from lb .. ub, in a test times the mean of their inverse.
+    happynear/caffe-windows: src/caffe/layers/insanity_layer.cpp."""
     p, (x,) = call.param.insanity_param, bottoms
     if call.train:
         drawn = torch.rand(x.shape, generator=call.generator, device=x.device)

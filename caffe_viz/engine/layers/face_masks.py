@@ -39,7 +39,7 @@ def _au_mask(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Sequenc
 
 
 def _around(call: Call, centre: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Which places lie in the square around the centre (N, 2), and what they would hold: (N, S, S) each."""
+    """Whether each place lies in the square around a centre (N, 2), and its value: (N, S, S) each."""
     p, steps = call.param.au_mask_based_land_param, torch.arange(size, device=centre.device)
     half = (p.img_size - 1) / 2 * p.spatial_ratio
     starts, ends = (
@@ -53,5 +53,5 @@ def _around(call: Call, centre: Tensor, size: int) -> tuple[Tensor, Tensor]:
 
 
 def _rounded(values: Tensor) -> Tensor:
-    """As C rounds: halves away from 0."""
+    """Round as C does: halves away from 0."""
     return (values.abs() + 0.5).floor() * values.sign()

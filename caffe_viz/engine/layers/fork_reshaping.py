@@ -20,7 +20,7 @@ def _shapes(call: Call, bottoms: list[Tensor]) -> Sequence[tuple[int, ...]]:
 
 @layer("ShuffleChannel")
 def _shuffle_channel(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
-    """Channels as `group` rows, read column by column; (N, C, ..). farmingyard/ShuffleNet,
+    """Channels laid out as `group` rows and read column by column; (N, C, ..). farmingyard/ShuffleNet,
     anlongstory/ShuffleNet_V2-caffe: shuffle_channel_layer.cpp."""
     x, groups = bottoms[0], call.param.shuffle_channel_param.group
     rows = x.reshape(x.shape[0], groups, -1, *x.shape[2:])
@@ -29,7 +29,7 @@ def _shuffle_channel(call: Call, bottoms: list[Tensor], params: list[Tensor]) ->
 
 @layer("Flip")
 def _flip(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
-    """Left and right, or top and bottom, exchanged. happynear/caffe-windows:
+    """Mirror left and right, or top and bottom. happynear/caffe-windows:
     src/caffe/layers/flip_layer.cpp."""
     p = call.param.flip_param
     return bottoms[0].flip([2] * p.flip_height + [3] * p.flip_width)
@@ -37,14 +37,14 @@ def _flip(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
 
 @layer("Squeeze")
 def _squeeze(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
-    """Without axes of size 1. foss-for-synopsys-dwc-arc-processors/synopsys-caffe:
+    """Remove axes of size 1. foss-for-synopsys-dwc-arc-processors/synopsys-caffe:
     src/caffe/layers/squeeze_layer.cpp."""
     return bottoms[0].reshape(_shapes(call, bottoms)[0])
 
 
 @layer("Division")
 def _division(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Sequence[Tensor]:
-    """A rectangle of the bottom for each top. ZhiwenShao/ARL: src/division_layer.cpp."""
+    """Cut a rectangle of the bottom for each top. ZhiwenShao/ARL: src/division_layer.cpp."""
     p = call.param.division_param
     corners = list(zip(p.ycoord, p.xcoord, strict=False))[: call.tops]
     return [bottoms[0][..., y : y + p.height, x : x + p.width] for y, x in corners]
@@ -52,7 +52,7 @@ def _division(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Sequen
 
 @layer("Combination")
 def _combination(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
-    """The bottoms, each at its place of the top; later ones cover earlier ones. ZhiwenShao/ARL:
+    """Paste each bottom at its place in the top, later ones over earlier ones. ZhiwenShao/ARL:
     src/combination_layer.cpp, which leaves what no bottom covers as it was; it is 0 here."""
     p = call.param.combination_param
     top = bottoms[0].new_zeros(_shapes(call, bottoms)[0])
@@ -63,7 +63,7 @@ def _combination(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Ten
 
 @layer("CropCenter")
 def _crop_center(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
-    """Without the values at both ends of each axis; of any shape. lltcggie/caffe:
+    """Crop both ends of each axis; any shape. lltcggie/caffe:
     src/caffe/layers/crop_center_layer.cpp."""
     (x,) = bottoms
     for axis, cut in enumerate(call.param.crop_center_param.crop_size):
@@ -73,7 +73,7 @@ def _crop_center(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Ten
 
 @layer("Tiling")
 def _tiling(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
-    """The channels of a pixel as a square of pixels. SeokjuLee/VPGNet:
+    """Depth to space: the channels of a pixel become a square of pixels. SeokjuLee/VPGNet:
     caffe/src/caffe/layers/tiling_layer.cpp."""
     return F.pixel_shuffle(bottoms[0], call.param.tiling_param.tile_dim)
 
@@ -97,7 +97,7 @@ def _hyper_columns(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> S
 
 
 def _drawn(call: Call, first: Tensor) -> Tensor:
-    """Random places of each image, whose values are numbers and not all 0 if there are such: (N, places)."""
+    """Random places of each image, (N, places); if possible, those whose values are finite and not all 0."""
     bad = first.isnan().any(1).flatten(1) | (first == 0).all(1).flatten(1)
     order = torch.rand(bad.shape, generator=call.generator, device=first.device) + bad
     count = call.param.hypercolumns_param.sample_num

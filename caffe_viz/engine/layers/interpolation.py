@@ -23,7 +23,7 @@ def _top(call: Call, bottoms: list[Tensor]) -> tuple[int, ...]:
 
 
 def _corners(steps: Tensor, old: int, new: int) -> Tensor:
-    """The corners of bottom and top meet; where the top has one value, it is the first."""
+    """Align the corners of bottom and top; a top of one value takes the first."""
     return steps * ((old - 1) / (new - 1) if new > 1 else 0)
 
 
@@ -98,7 +98,7 @@ def _stretched(
 
 
 def _mixed(x: Tensor, axis: int, places: Tensor) -> Tensor:
-    """Along `axis`, the two values around each place, by their distance; outside, the first or last."""
+    """Interpolate along `axis` between the two values around each place; outside, the first or last."""
     last, low = x.shape[axis] - 1, places.floor()
     shares = (places - low).to(x.dtype).reshape(-1, *[1] * (x.ndim - axis - 1))
     first, second = (x.index_select(axis, p.to(torch.int64).clamp(0, last)) for p in (low, places.ceil()))
@@ -106,6 +106,6 @@ def _mixed(x: Tensor, axis: int, places: Tensor) -> Tensor:
 
 
 def _chosen(x: Tensor, axis: int, places: Tensor) -> Tensor:
-    """Along `axis`, the value nearest to each place, of two as near the later."""
+    """Along `axis`, the value nearest to each place; of two equally near, the later."""
     nearest: Any = (places + 0.5).floor().to(torch.int64).clamp(0, x.shape[axis] - 1)
     return x.index_select(axis, nearest)

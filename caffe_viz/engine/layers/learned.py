@@ -71,6 +71,6 @@ def _bias(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
 
 
 def _along(values: Tensor, x: Tensor, axis: int) -> Tensor:
-    """`values`, which lie along the axes of `x` from `axis` on, in a shape that spreads over the others."""
+    """Reshape `values`, which belong to the axes of `x` from `axis` on, so that they broadcast over `x`."""
     start = axis % x.ndim if values.ndim else 0
     return values.reshape(*values.shape, *[1] * (x.ndim - start - values.ndim))

@@ -234,7 +234,7 @@ def _column(call: Call, labels: Tensor, rows: Tensor) -> Tensor:
 
 
 def _need_classes(call: Call, labels: Tensor, classes: int, ignored: int | None) -> None:
-    """Caffe would read beside its array."""
+    """Refuse labels that are no class, for which Caffe would read beside its array."""
     wrong = (labels < 0) | (labels >= classes)
     if ignored is not None:
         wrong &= labels != ignored
@@ -256,7 +256,7 @@ def _clamped(x: Tensor, low: float, high: float) -> Tensor:
 
 
 class Clamped(torch.autograd.Function):
-    """Limits values, but lets the gradient through as if it did not, as Caffe's losses do."""
+    """Clamp values, but pass the gradient on unchanged, as Caffe's losses do."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, low: float, high: float) -> Tensor:

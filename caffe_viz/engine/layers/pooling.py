@@ -23,7 +23,7 @@ LOWEST = torch.finfo(torch.float32).min  # with which Caffe begins to look for a
 
 @layer("Pooling", "PoolingND", "Pooling3D")
 def pooling(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor | Sequence[Tensor]:
-    """Values, and their places in a second top."""
+    """Pooled values, and their places as a second top."""
     (x,) = bottoms
     pool = pool_of(call.param, tuple(x.shape))
     if pool.method == PoolingParameter.STOCHASTIC:
@@ -178,7 +178,7 @@ def _average(x: Tensor, pool: Pool, zeros: bool) -> Tensor:
 
 
 def _whole(x: Tensor, pool: Pool) -> bool:
-    """Whether there is one window, which is all of the map."""
+    """Whether a single window covers the whole map."""
     pairs = zip(x.shape[2:], pool.windows, strict=True)
     return all(n == w.kernel == w.extent and not w.before and not w.after for n, w in pairs)
 

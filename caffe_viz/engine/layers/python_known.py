@@ -89,7 +89,7 @@ def _best(p: Proposals, rows: Tensor) -> list[Tensor]:
 
 @known(("layers.text_proposal_layer", "ProposalLayer"))
 def _text_proposal_layer(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> list[Tensor]:
-    """All anchors (R, 4) moved up or down, and their scores (R, 1), from (1, 20, H, W) each, and im_info.
+    """Anchors (R, 4) shifted vertically, and their scores (R, 1), from (1, 20, H, W) each, and im_info.
 
     To the gradient they are constants. tianzhi0549/CTPN: src/layers/text_proposal_layer.py, src/anchor.py
     """
@@ -164,7 +164,7 @@ def _stage_bridge(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Te
 
 @known(("norm2layer", "Norm2Layer"), ("triplet.l2norm_layer", "L2NormLayer"))
 def _norm(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
-    """Rows (N, C) over their lengths; zeros stay.
+    """Rows (N, C) divided by their L2 norm; rows of zeros stay.
 
     JoeFannie/tripletloss: norm2layer.py; hizhangp/triplet: triplet/l2norm_layer.py
     """
@@ -173,7 +173,7 @@ def _norm(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
 
 @known(("spatial_dropout", "SpatialDropoutLayer"))
 def _spatial_dropout(call: Call, bottoms: list[Tensor], params: list[Tensor]) -> Tensor:
-    """(N, C, H, W) over 1 - p, without channels that chance drops in training.
+    """(N, C, H, W) divided by 1 - p; in training with whole channels dropped at random.
 
     TimoSaemann/ENet: scripts/spatial_dropout.py, which scales for TEST too.
     """

@@ -103,7 +103,7 @@ def _hdf5_values(path: str, names: Sequence[str]) -> Batch:
 
 
 def _order(call: Call) -> Callable[[int], Tensor]:
-    """Gives the order of n things: shuffled if the layer shuffles."""
+    """Return the order of n items, shuffled if the layer shuffles."""
     if not call.param.hdf5_data_param.shuffle:
         return torch.arange
     generator = torch.Generator().manual_seed(_seed(call))

@@ -130,7 +130,7 @@ def _vector(values: Tensor) -> Tensor:
 
 
 def _weights(values: Tensor, group: int, channels: int, windows: list[Window], up: bool) -> Tensor:
-    """As torch wants them: (outputs, channels / group, ..), transposed (channels, outputs / group, ..)."""
+    """In torch's layout: (outputs, channels / group, ..), transposed (channels, outputs / group, ..)."""
     shape = [channels, -1] if up else [-1, channels // group]
     shape += [w.kernel for w in windows]
     fits = values.ndim == len(shape) and all(n in (m, -1) for m, n in zip(values.shape, shape, strict=True))
