@@ -15,9 +15,9 @@ JOBS ?= $$(($$(getconf _NPROCESSORS_ONLN) + 1))
 # Bytecode is kept: each process of pytest would compile and rewrite all tests anew.
 PYTEST = env -u PYTHONDONTWRITEBYTECODE OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(RUN) -m pytest --dist worksteal --instafail
 # Files of seconds, which start no browser, cluster, training or long ascent.
-QUICK = answers api ascent_parts check convert deploy engine_io engine_net engine_state engine_torch figures geometry \
-	images imports labels netdef networks preprocess probe processes reach states surgery tiling usage \
-	weights zoo
+QUICK = answers api ascent_parts check convert deploy engine_io engine_net engine_state engine_torch figures fork_limits \
+	fork_training geometry gradient_support images imports labels netdef networks preprocess probe processes states surgery \
+	syntax_errors tables tiling upgrade usage weights zoo
 START := $(shell date +%s)
 say = @seconds=$$(($$(date +%s) - $(START))); printf '[%d:%02d] %s\n' $$((seconds / 60)) $$((seconds % 60))
 
