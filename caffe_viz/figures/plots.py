@@ -35,7 +35,7 @@ def vector_plot(values: ArrayLike, title: str = "") -> Picture:
         line.set(xlabel="index", ylabel="value")
         if positive.size:
             top = float(positive.max())
-            bars.hist(positive, bins=BINS, range=(0, top), color=BLUE)
+            bars.stairs(*np.histogram(positive, BINS, (0, top)), fill=True, color=BLUE)
             bars.set(xlim=(0, top), xlabel="positive values", ylabel="how many")
             bars.yaxis.get_major_locator().set_params(integer=True)
         else:
@@ -66,13 +66,13 @@ def prob_plot(prob: ArrayLike, labels: Sequence[str] = (), title: str = "") -> P
         names.set_axis_off()
         names.set(xlim=(0, 1), ylim=(TOP - 0.5, -0.5))
         for row, index in enumerate(top):
-            value = float(array[index])
             words = _class_name(labels[index]) if labels else "class"
             words = shorten(f"{words} ({index})", 320, 9, keep=len(str(index)) + 3)
             names.text(0, row - 0.02, words, va="bottom", color="0", parse_math=False)
-            names.text(1, row - 0.02, f"{value:.4f}", va="bottom", ha="right", color="0")
-            names.barh(row + 0.12, 1, 0.12, color="0.92")
-            names.barh(row + 0.12, np.clip(value, 0, 1), 0.12, color=ORANGE)
+            names.text(1, row - 0.02, f"{array[index]:.4f}", va="bottom", ha="right", color="0")
+        rows = np.arange(len(top)) + 0.12
+        names.barh(rows, 1, 0.12, color="0.92")
+        names.barh(rows, array[top].clip(0, 1), 0.12, color=ORANGE)
         return rasterise(figure)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime, timezone
@@ -70,6 +71,7 @@ def need_jinja2() -> None:
         raise RunError("reports need jinja2: pip install 'caffe-viz[report]'.")
 
 
+@functools.cache  # it keeps the templates that it has compiled
 def templates(package: str) -> Any:
     """Return the environment of a package's templates; it escapes all that is not marked as HTML."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
