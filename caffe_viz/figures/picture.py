@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -151,7 +152,10 @@ def shorten(words: str, width: float, size: float = SIZE, *, keep: int = 0) -> s
     if len(head) > LONGEST:
         head = head[:LONGEST]
         short = f"{head}…{tail}"
-    while head and text_width(short, size) > width:
-        head = head[:-1]
-        short = f"{head.rstrip()}…{tail}"
-    return short
+    if not head or text_width(short, size) <= width:
+        return short
+
+    def cut(count: int) -> str:
+        return f"{head[:count].rstrip()}…{tail}"
+
+    return cut(bisect_right(range(1, len(head)), width, key=lambda count: text_width(cut(count), size)))
