@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import clusters
+import fork_server
 import pytest
 from commands import ran
 
@@ -30,8 +31,8 @@ sys.stdin.read()
 
 def test_one_run_at_a_time_and_a_killed_one_holds_nothing(tmp_path: Path) -> None:
     file = tmp_path / "out" / ".lock"
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLDING, file], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    with fork_server.Popen(
+        [sys.executable, "-c", HOLDING, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
@@ -66,7 +67,7 @@ class Enough(Exception):
 def net(tmp_path: Path) -> Network:
     pytest.importorskip("torch", reason="the engine torch is not installed")
     clusters.write_toy(tmp_path)
-    clusters.write_noise(tmp_path / "photos", 100)
+    clusters.write_noise(tmp_path / "photos", 70)
     return Network(tmp_path / "deploy.prototxt", tmp_path / "net.caffemodel", engine="torch")
 
 

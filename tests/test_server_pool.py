@@ -7,7 +7,6 @@ import json
 import os
 import queue
 import signal
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
@@ -16,12 +15,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import fork_server
 import pytest
 from test_processes import gone, until
 from toy_questions import PATIENCE, QUESTIONS, STEPS, Bench, Toy, ask, lines, steps
 
 from caffe_viz.errors import InputError, RunError
 from caffe_viz.processes import Ended, Worker
+from caffe_viz.server import supervisor
 from caffe_viz.server.cache import Cache
 from caffe_viz.server.dispatcher import Dispatcher, Queued, Underway
 from caffe_viz.server.messages import Ask, Failed, Finished, Setup, Source
@@ -333,19 +334,43 @@ def test_a_worker_that_takes_nothing_does_not_stop_the_server(live: Live) -> Non
     live.run(scenario())
 
 
-def test_a_worker_that_hangs_is_given_up(tmp_path: Path) -> None:
+def test_a_worker_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A quick question at the limit, a patient one only when nobody waits for it."""
-    live = Live(tmp_path, limit=1.0)
+    limit = 999.0
+    live = Live(tmp_path, limit=limit)
+    call_later = live.loop.call_later
+    alarms: list[tuple[asyncio.TimerHandle, Callable[[], None]]] = []
+
+    def noted(delay: float, callback: Any, *more: Any, **options: Any) -> asyncio.TimerHandle:
+        timer = call_later(delay, callback, *more, **options)
+        if delay == limit:
+            alarms.append((timer, callback))
+        return timer
+
+    async def time_is_up() -> None:
+        def running() -> list[Callable[[], None]]:
+            return [callback for timer, callback in alarms if not timer.cancelled()]
+
+        await live.until(lambda: bool(running()))
+        (callback,) = running()
+        alarms.clear()
+        callback()
+
+    monkeypatch.setattr(live.loop, "call_later", noted)
 
     async def scenario() -> None:
         long = live.begun(ask("stuck", 1))
+        hanging = live.begun(ask("square", 1, gated=True))
         await live.logged("stuck 1")
-        with pytest.raises(RunError, match=r"^it took longer than 1 s and was stopped\.$"):
-            await live.facts(ask("square", 1, gated=True))
+        await time_is_up()
+        with pytest.raises(RunError, match=r"^it took longer than 999 s and was stopped\.$"):
+            await hanging
         assert (await live.facts(ask("square", 2)))["square"] == 4
         assert live.worker("patient")["restarts"] == 0
         long.cancel()
-        assert (await live.facts(ask("steps", 2)))["total"]
+        after = live.begun(ask("steps", 2))
+        await time_is_up()
+        assert (await after)["total"]
         assert [live.worker(name)["restarts"] for name in ("quick", "patient")] == [1, 1]
 
     live.run(scenario())
@@ -379,8 +404,9 @@ def test_workers_that_cannot_begin_are_not_started_for_ever(
     live.stop()
 
 
-def test_after_the_end_no_process_is_left(tmp_path: Path) -> None:
+def test_after_the_end_no_process_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that does nothing any more neither. Those who wait are told."""
+    monkeypatch.setattr(supervisor, "STOP_WAIT", 0.01)
     live = Live(tmp_path)
 
     async def scenario() -> None:
@@ -429,7 +455,7 @@ live.run(live.facts(ask("square", 1, gated=True)))
 def test_workers_end_when_the_server_is_killed(tmp_path: Path) -> None:
     """The one that hangs too."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    server = subprocess.Popen([sys.executable, "-c", SERVER, str(tmp_path)], env=environment)
+    server = fork_server.Popen([sys.executable, "-c", SERVER, str(tmp_path)], env=environment)
     until(lambda: len(lines(tmp_path, "pids")) == 2 and lines(tmp_path) == ["square 1"])
     pids = [int(line) for line in lines(tmp_path, "pids")]
     assert not any(map(gone, pids))
