@@ -20,7 +20,8 @@ from caffe_viz.netdef import NetParameter, make_blob, parse_net
 from caffe_viz.objectives import Channel
 from caffe_viz.surgery import auxiliary_net
 
-plain = partial(ascend, method="plain")
+pytestmark = pytest.mark.usefixtures("climbing_here")
+plain = partial(ascend, method="plain", jobs=1)
 TOY = """
 layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 2 dim: 4 dim: 6 } } }
 layer { name: "conv" type: "Convolution" bottom: "data" top: "conv" convolution_param { num_output: 3 kernel_h: 4 kernel_w: 6 } }
@@ -71,17 +72,20 @@ def test_values_are_the_mean_of_the_map(engine: str, networks: Path) -> None:
     assert found.values[0] == found.curve[0].max()
 
 
-def test_the_same_arguments_give_the_same_numbers_with_any_jobs(engine: str, networks: Path) -> None:
+@pytest.mark.parametrize(
+    ("engine", "method"), [("caffe", "plain"), ("torch", "natural")], indirect=["engine"]
+)
+def test_the_same_arguments_give_the_same_numbers_with_any_jobs(
+    engine: str, networks: Path, method: str
+) -> None:
     net, weights, preprocess = cifar(networks)
-    a, b = (
-        finish(
-            plain(net, weights, "conv3", range(6), steps=4, preprocess=preprocess, jobs=jobs, engine=engine)
-        )
-        for jobs in (1, 2)
+    climb = partial(
+        plain, net, weights, "conv3", method=method, steps=4, preprocess=preprocess, engine=engine
     )
+    a, b = (finish(climb(range(6), jobs=jobs)) for jobs in (1, 2))
     np.testing.assert_array_equal(a.images, b.images)
     np.testing.assert_array_equal(a.curve, b.curve)
-    other = finish(plain(net, weights, "conv3", [0], steps=4, preprocess=preprocess, seed=1, engine=engine))
+    other = finish(climb([0], seed=1))
     assert not np.array_equal(a.images[:1], other.images)
 
 
@@ -118,12 +122,19 @@ def test_both_engines_climb_the_same_way(networks: Path, caffe: Any) -> None:
     np.testing.assert_allclose(b.images, a.images, rtol=0, atol=1e-3 * np.abs(a.images).max())
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("layer", ["conv1", "conv3", "conv5"])
-def test_every_filter_of_the_shipped_network_climbs(engine: str, networks: Path, layer: str) -> None:
+@pytest.mark.parametrize(
+    ("engine", "layer", "steps"),
+    [("caffe", "conv1", 16), ("torch", "conv3", 32), ("caffe", "conv5", 16)],
+    indirect=["engine"],
+)
+def test_every_filter_of_the_shipped_network_climbs(
+    engine: str, networks: Path, layer: str, steps: int
+) -> None:
     """Above each of 100 random starts, and 5 times their mean but for what a large bias keeps constant."""
     net, weights, preprocess = cifar(networks)
-    found = finish(plain(net, weights, layer, preprocess=preprocess, engine=engine))
+    found = finish(
+        plain(net, weights, layer, steps=steps, size=(20, 20), preprocess=preprocess, engine=engine)
+    )
     aux = auxiliary_net(net, layer, batch=100, size=found.images.shape[-2:])
     real = cv.load_net(aux.message, cv.read_weights(weights), engine=engine, checked=False)
     grey = (128 - np.array(preprocess.mean)).reshape(3, 1, 1)
@@ -145,7 +156,9 @@ def test_regularised_is_smoother_than_plain(engine: str, networks: Path) -> None
 
     def roughness(method: str) -> float:
         images = finish(
-            plain(net, weights, "conv3", [0, 12, 56], method=method, preprocess=preprocess, engine=engine)
+            plain(
+                net, weights, "conv3", [0, 12], method=method, steps=20, preprocess=preprocess, engine=engine
+            )
         ).images
         return float(np.mean(np.diff(images, axis=-1) ** 2) / np.var(images))
 
@@ -154,7 +167,9 @@ def test_regularised_is_smoother_than_plain(engine: str, networks: Path) -> None
 
 def test_an_interrupt_keeps_the_best_so_far(engine: str, networks: Path) -> None:
     net, weights, preprocess = cifar(networks)
-    climbing = plain(net, weights, "conv2", range(8), steps=100_000, preprocess=preprocess, engine=engine)
+    climbing = plain(
+        net, weights, "conv2", range(8), steps=100_000, preprocess=preprocess, jobs=2, engine=engine
+    )
     steps = iter(climbing)
     for progress in steps:
         if progress.done > 200:
@@ -174,12 +189,12 @@ def test_an_interrupt_keeps_the_best_so_far(engine: str, networks: Path) -> None
 @pytest.mark.usefixtures("fresh_workers")
 def test_a_worker_is_an_interpreter_of_its_own(engine: str) -> None:
     net, weights, _ = toy()
-    assert finish(plain(net, weights, "conv", [2], steps=2, jobs=1, engine=engine)).filters == (2,)
+    assert finish(plain(net, weights, "conv", [2], steps=2, jobs=2, engine=engine)).filters == (2,)
 
 
 def test_a_dead_worker_is_reported_and_its_filters_are_taken_over(engine: str, networks: Path) -> None:
     net, weights, preprocess = cifar(networks)
-    options = {"engine": engine, "steps": 240, "save_every": 40, "preprocess": preprocess}
+    options = {"engine": engine, "steps": 120, "save_every": 40, "preprocess": preprocess}
     climbing = plain(net, weights, "conv2", range(8), jobs=2, **options)
     notes: list[str] = []
     for progress in climbing:
@@ -197,7 +212,7 @@ def test_a_dead_worker_is_reported_and_its_filters_are_taken_over(engine: str, n
 def test_a_batch_that_kills_every_worker_is_an_error(engine: str, networks: Path) -> None:
     net, weights, preprocess = cifar(networks)
     climbing = plain(
-        net, weights, "conv2", range(4), steps=100_000, preprocess=preprocess, jobs=1, engine=engine
+        net, weights, "conv2", range(4), steps=100_000, preprocess=preprocess, jobs=2, engine=engine
     )
 
     def kill_each() -> None:
