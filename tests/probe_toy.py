@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -49,6 +51,11 @@ SHAPE = (2, 3, 9, 7)
 
 def toy() -> tuple[NetParameter, NetParameter]:
     """The net and its weights; biases as large as what they are added to, so that units are on and off."""
+    return deepcopy(_made())
+
+
+@cache
+def _made() -> tuple[NetParameter, NetParameter]:
     message = parse_net(TOY)
     return message, seeded_weights(message, 3)
 
@@ -122,15 +129,6 @@ def in_torch(weights: NetParameter, x: Tensor, rule: str = "plain") -> Mapping[s
     t["fc"] = F.linear(t["flat"], *w["fc"])
     t["prob"] = t["fc"].softmax(1)
     return t
-
-
-def by_torch(
-    weights: NetParameter, images: np.ndarray, blob: str, seed: np.ndarray, wrt: str, rule: str = "plain"
-) -> np.ndarray:
-    """The gradient of sum(seed * blob) with respect to `wrt`, from plain torch."""
-    t = in_torch(weights, torch.tensor(images, requires_grad=True), rule)
-    (found,) = torch.autograd.grad((t[blob] * torch.tensor(seed)).sum(), t[wrt])
-    return found.numpy()
 
 
 def small(weights: Mapping[str, list[np.ndarray]]) -> NetParameter:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import fork_server
 import numpy as np
 import pytest
 
@@ -217,12 +217,15 @@ def test_values_before_and_after_layers_in_place(probe: Probe, toy: Any) -> None
 @pytest.mark.parametrize("rule", RULES)
 def test_gradients_equal_the_same_rule_in_plain_torch(probe: Probe, toy: Any, blob: str, rule: str) -> None:
     """From any blob to any blob; one probe runs them all, so that what one leaves would be in the next."""
+    import torch
+
     image = toy.image()
-    shape = probe.forward(image, [blob])[blob].shape
-    seed = np.random.default_rng(1).normal(size=shape).astype(np.float32)
+    tops = toy.in_torch(toy.toy()[1], torch.tensor(image, requires_grad=True), rule)
+    seed = np.random.default_rng(1).normal(size=tops[blob].shape).astype(np.float32)
+    score = (tops[blob] * torch.tensor(seed)).sum()
     for wrt in WRT:
         try:
-            expected = toy.by_torch(toy.toy()[1], toy.image(), blob, seed, wrt, rule)
+            expected = torch.autograd.grad(score, tops[wrt], retain_graph=True)[0].numpy()
         except RuntimeError:  # wrt is not before blob
             with pytest.raises(RunError, match="does not depend"):
                 probe.pull(image, blob, seed, [wrt], rule)
@@ -398,7 +401,7 @@ for way in ("gradient", "show_gradients", "Probe"):
 
 def test_a_nan_before_max_pooling_does_not_end_the_process(engine: str) -> None:
     """Real Caffe would write in front of the diff; the embedded engine goes on with NaN."""
-    done = subprocess.run(
+    done = fork_server.run(
         [sys.executable, "-c", CHILD, engine, *sys.path], capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
