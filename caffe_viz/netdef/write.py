@@ -80,12 +80,17 @@ def write_state(state: SolverState, path: str | Path) -> None:
     _write(state, path, "solverstate")
 
 
-def _write(message: NetParameter | SolverState, path: str | Path, kind: str) -> None:
-    size = message.ByteSize()
-    if size > MESSAGE_LIMIT:
-        raise InputError(f"{path}: the values take {size:,} bytes; a {kind} has at most 2 GiB.")
+def _write(message: Message, path: str | Path, kind: str) -> None:
     try:
         data = message.SerializeToString()
-    except EncodeError as error:
-        raise InputError(f"{path}: this {kind} cannot be written: {error}.") from None
+    except EncodeError:
+        # Its text differs between versions of protobuf, some of which fail so over 2 GiB too.
+        missing: list[str] = message.FindInitializationErrors()  # type: ignore[attr-defined]  # not in the stubs
+        if missing:
+            raise InputError(
+                f"{path}: {', '.join(missing)} must be given (layers are counted from 0)."
+            ) from None
+        data = None
+    if data is None or len(data) > MESSAGE_LIMIT:
+        raise InputError(f"{path}: the values take more than 2 GiB, the most that a {kind} can hold.")
     write_whole(path, data)
