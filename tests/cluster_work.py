@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from caffe_viz.errors import InputError
-from caffe_viz.tasks import Tell, stop
+from caffe_viz.tasks import Tell, cluster_worker, stop
 
 
 @dataclass(frozen=True)
@@ -139,6 +139,11 @@ class Convolved:
         net.forward()  # a CHECK of Caffe's ends the process here
         note(self.folder, f"done-{number}")
         yield float(net.blobs["fc"].data.sum())
+
+
+def tell_every(seconds: float) -> None:
+    """How often this process sends reports of a piece that it is at."""
+    cluster_worker.TELL_EVERY = seconds
 
 
 def note(folder: Path, what: object) -> None:

@@ -20,7 +20,7 @@ import clusters
 import fork_server
 import numpy as np
 import pytest
-from cluster_work import Convolved, Gated, Large, Squares
+from cluster_work import Convolved, Gated, Large, Squares, tell_every
 from clusters import PATIENCE, until
 from commands import here
 
@@ -32,7 +32,7 @@ from caffe_viz.tasks import Cluster, WorkerDeath
 from caffe_viz.tasks.addresses import connected
 
 distributed: Any = pytest.importorskip("distributed", reason="dask is not installed")
-IMAGES = 600
+IMAGES = 250
 TESTS = Path(__file__).resolve().parent
 
 
@@ -206,7 +206,7 @@ def test_the_disk_of_a_search_is_full(
 def test_the_disk_of_features_is_full(net: Network, folder: Path, tmp_path: Path) -> None:
     """The rows that were saved are whole; with room the same call goes on."""
     small = tmp_path / "small"
-    with disk(small, "512k"):
+    with disk(small, "256k"):
         with pytest.raises(RunError, match=r"cannot be written: No space left on device\.$") as error:
             cv.features(net, folder / "photos", ["conv2"], output=small / "a.npz")
         assert "\n" not in str(error.value)
@@ -220,15 +220,16 @@ def test_the_disk_of_features_is_full(net: Network, folder: Path, tmp_path: Path
 # --- scheduler and client -----------------------------------------------------------
 
 
+DASK = "import fork_server; fork_server.for_dask(); from distributed.cli.dask_{} import main; main()"
+
+
 class Processes:
     """A scheduler and two workers, as a user starts them; ended by `close`."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
         self.file, self._log = folder / "scheduler.json", (folder / "log").open("w")
-        self._environment = {
-            **os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path]), "XDG_CACHE_HOME": str(folder),
-        }  # fmt: skip
+        self._environment = {**os.environ, "PYTHONPATH": str(TESTS), "XDG_CACHE_HOME": str(folder)}
         options = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
         self.scheduler = self._start("scheduler", *options)
         until(self.file.exists)
@@ -243,9 +244,9 @@ class Processes:
         ]
         self.workers = [self._start("worker", *options) for _ in range(2)]
 
-    def _start(self, program: str, *options: str) -> subprocess.Popen[bytes]:
-        line = [sys.executable, "-m", f"distributed.cli.dask_{program}", "--scheduler-file", str(self.file)]
-        return subprocess.Popen([*line, *options], env=self._environment, stdout=self._log, stderr=self._log)
+    def _start(self, program: str, *options: str) -> fork_server.Popen:
+        line = [sys.executable, "-c", DASK.format(program), "--scheduler-file", str(self.file)]
+        return fork_server.Popen([*line, *options], env=self._environment, stdout=self._log, stderr=self._log)
 
     def close(self) -> None:
         for process in (*self.workers, self.scheduler):
@@ -348,6 +349,7 @@ def test_a_connection_that_is_cut(processes: Callable[[], Processes], tmp_path: 
         wire = Wire(int(one.scheduler.address.rpartition(":")[2]))
     found, cut, heard = [], 0, 0
     with connected(wire.address) as client, Cluster(client).running(Gated(tmp_path)) as run:
+        client.run(tell_every, 0.05)
         for report in run.run(range(4)):
             if report == "waiting":
                 heard += 1
@@ -379,10 +381,8 @@ with connected(sys.argv[1]) as client, Cluster(client).running(Gated(Path(sys.ar
 def test_the_client_is_killed(processes: Callable[[], Processes], tmp_path: Path) -> None:
     """The workers leave what they are at, begin nothing else of it, and are free."""
     living = processes()
-    path = os.pathsep.join([str(TESTS), *sys.path])
-    with subprocess.Popen(
-        [sys.executable, "-c", LEFT, living.file, tmp_path], env={**os.environ, "PYTHONPATH": path}
-    ) as left:
+    line = [sys.executable, "-c", LEFT, living.file, tmp_path]
+    with fork_server.Popen(line, env={**os.environ, "PYTHONPATH": str(TESTS)}) as left:
         until(lambda: len(begun(tmp_path)) == 2)
         left.kill()
     (tmp_path / "others").mkdir()
@@ -400,12 +400,12 @@ from caffe_viz.cli import main
 
 def saved(self):
     save(self)
-    if self.top_k.seen:
-        os.kill(pid or os.getpid(), number)
+    if self.top_k.seen and signals:
+        os.kill(pid or os.getpid(), signals.pop())
 
 save, search.Search.save, search.SAVE_EVERY = search.Search.save, saved, 0
 connecting.WAIT = "2s"
-number, pid = int(sys.argv.pop(1)), int(sys.argv.pop(1))
+signals, pid = [int(sys.argv.pop(1))], int(sys.argv.pop(1))
 main()
 """
 
