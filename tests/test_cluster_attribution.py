@@ -115,6 +115,7 @@ def test_the_same_with_two_workers(
     same_evaluated(evaluated(net, folder, grown(2)), here[1])
 
 
+@pytest.mark.parametrize("engine", ["caffe"], indirect=True)
 def test_an_image_is_explained_as_if_it_were_alone(net: Network, folder: Path, here: Any) -> None:
     expected = {a.method: a for a in here[0].attributions}
     for n in (0, 3):
@@ -138,6 +139,7 @@ def test_the_weights_are_those_that_the_net_has(
     same_attributed(found, expected)
 
 
+@pytest.mark.parametrize("engine", ["torch"], indirect=True)
 def test_ctrl_c_keeps_the_cases_that_are_finished(
     grown: Callable[[int], Any], net: Network, folder: Path, here: Any
 ) -> None:
@@ -169,7 +171,7 @@ class Backwards(InProcess[Any, Any]):
         return super().run([*pieces][::-1])
 
 
-@pytest.mark.parametrize("check", ["curves", "sanity"])
+@pytest.mark.parametrize(("engine", "check"), [("caffe", "curves"), ("torch", "sanity")], indirect=["engine"])
 def test_cases_that_end_in_another_order_keep_their_names(
     net: Network, folder: Path, here: Any, check: str
 ) -> None:
@@ -192,6 +194,7 @@ def test_cases_that_end_in_another_order_keep_their_names(
     np.testing.assert_array_equal(getattr(some, name), getattr(whole, name).take(rows, axis))
 
 
+@pytest.mark.parametrize("engine", ["torch"], indirect=True)
 def test_cases_that_are_kept_go_with_all_of_them(here: Any, tmp_path: Path) -> None:
     """Some of the curves, whichever, are of the same images as the whole check; other names are not."""
     whole, rows = here[1].curves, [1, 3]
@@ -212,6 +215,7 @@ def test_cases_that_are_kept_go_with_all_of_them(here: Any, tmp_path: Path) -> N
     assert Sanity.load(tmp_path / "curves.npz").numbers == ()  # of an earlier version
 
 
+@pytest.mark.parametrize("engine", ["torch"], indirect=True)
 def test_the_same_with_one_worker(
     grown: Callable[[int], Any], net: Network, folder: Path, here: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,7 +224,9 @@ def test_the_same_with_one_worker(
     same_attributed(attributed(net, folder, grown(1)), here[0])
 
 
-@pytest.mark.parametrize("there", [False, True])
+@pytest.mark.parametrize(
+    ("engine", "there"), [("caffe", False), ("torch", False), ("torch", True)], indirect=["engine"]
+)
 def test_random_weights_are_gone_whatever_happens(
     grown: Callable[[int], Any], there: bool, net: Network
 ) -> None:

@@ -31,7 +31,7 @@ from caffe_viz.report.part_requests import (
     PartsWork,
     told,
 )
-from caffe_viz.report.plan import Part
+from caffe_viz.report.plan import Part, Plan
 from caffe_viz.tasks import Cluster, Execution, InProcess
 from caffe_viz.views.colours import colours
 
@@ -44,7 +44,10 @@ grown, client, net = clusters.grown, clusters.client, clusters.net
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A toy net, labels, photos/ of noise, the 7th no image; in here/ parcels of this process, in there/ others'."""
+    """A toy net, labels, photos/ of noise, the 7th no image; in here/ parcels of this process, in there/ others'.
+
+    Reports have no parts but those that take long: it makes the others itself, whoever makes these.
+    """
     made = tmp_path_factory.mktemp("report")
     clusters.write_toy(made)
     (made / "labels.txt").write_text("ant\nbee\ncat\ndog\neel\n", encoding="utf-8")
@@ -52,6 +55,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (made / "photos" / "7.png").write_bytes(b"no image")
     with clusters.parcels_apart(made), pytest.MonkeyPatch.context() as patch:
         patch.setattr("caffe_viz.ascent.WorkerPool", here)  # without a cluster
+        patch.setattr(Plan, "needed", lambda _: iter(()))
         yield made
 
 
@@ -171,7 +175,6 @@ def test_parts_that_fail_cost_no_others(
     bad = [Bad(f"{n}", f"part {n}", deadly=n == 1) for n in range(2)]
     parts = [Part(one.key, one.title, lambda: None, request=lambda one=one: one) for one in bad]
     good = next(iter(report._plan.extra()))
-    monkeypatch.setattr(report._plan, "needed", lambda: iter(()))
     monkeypatch.setattr(report._plan, "extra", lambda: iter([*parts, good]))
     notes = [progress.note for progress in report]
     reasons = {part.key: found.failed for part in [*parts, good] if (found := report.cache.get(part.key))}
