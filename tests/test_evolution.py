@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-import fork_server
 import numpy as np
 import pytest
+from commands import here, refused
 from PIL import Image
 from recorder_toy import Cycle, plain, solver
 
@@ -135,8 +133,8 @@ def test_ridges_need_equal_numbers() -> None:
 
 
 def test_a_record_becomes_pictures(recorded: Path, tmp_path: Path) -> None:
-    found = show_evolution(recorded)
-    paths = found.save(tmp_path / "out")
+    made = json.loads(here("evolution", recorded, "-o", tmp_path / "out", "--json"))
+    paths = [Path(path) for path in made["files"]]
     names = ["curves", "gradients", "ratios", "dead", "norms", "histograms"]
     assert [p.name for p in paths] == [
         *(f"evolution_{name}.png" for name in names), "conv_evolution.png", "conv_evolution.gif",
@@ -145,20 +143,28 @@ def test_a_record_becomes_pictures(recorded: Path, tmp_path: Path) -> None:
     assert all(np.asarray(Image.open(p).convert("L")).std() > 5 for p in paths)
     with Image.open(paths[-1]) as film:
         assert film.n_frames >= 4  # the start, and three periods
-    assert [row["iteration"] for row in found.table.to_json()] == [5, 10, 15]
-    assert found.table.to_json()[0]["mean loss"] == pytest.approx(
-        found.record.periods[0].losses.mean(), rel=1e-3
-    )
+    found = show_evolution(recorded)
+    assert found.table.to_json() == made["periods"]
+    assert [row["iteration"] for row in made["periods"]] == [5, 10, 15]
+    assert made["periods"][0]["mean loss"] == pytest.approx(found.record.periods[0].losses.mean(), rel=1e-3)
+
+
+def test_what_is_no_record_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "net.prototxt").write_text("no record")
+    wrong = refused("evolution", tmp_path / "net.prototxt")
+    assert wrong.count("\n") == 1
+    assert "is neither the record nor the log of a training" in wrong
+    assert "there is no such record" in refused("evolution", tmp_path / "no.record")
 
 
 def test_of_a_long_training_some_moments_are_drawn(tmp_path: Path) -> None:
     made = solver(tmp_path, "torch")
     seen = Recorder(made, layers=["conv"], every=1, feed=Cycle(made.net))
-    seen.step(150)
+    seen.step(70)
     found = Evolution(seen.record)
     assert len(found.film()) == 60
-    assert (found.moments[0], found.moments[-1]) == ("0", "150")
-    assert len(found.table.rows) == 150
+    assert (found.moments[0], found.moments[-1]) == ("0", "70")
+    assert len(found.table.rows) == 70
 
 
 def test_a_series_of_snapshots_is_a_record(engine: str, tmp_path: Path) -> None:
@@ -169,14 +175,17 @@ def test_a_series_of_snapshots_is_a_record(engine: str, tmp_path: Path) -> None:
     again = solver(tmp_path, engine)
     plain(again, 5)
     np.testing.assert_array_equal(values[1], again.net.params["conv"][0].data)
-    made = Evolution(record).save(tmp_path / "out")
-    assert [p.name for p in made] == [
+    norm = np.linalg.norm(again.net.params["conv"][0].data)
+    assert record.frames[1].period.weights[0] == pytest.approx(norm, rel=1e-5)
+
+
+def test_a_series_of_snapshots_becomes_pictures(tmp_path: Path) -> None:
+    found = show_evolution(series(tmp_path, "torch"))
+    assert [p.name for p in found.save(tmp_path / "out")] == [
         "evolution_norms.png", "evolution_histograms.png", "conv_evolution.png", "conv_evolution.gif",
         "fc_evolution.png", "fc_evolution.gif",
     ]  # fmt: skip
-    assert "nan" not in str(Evolution(record)).lower()
-    norm = np.linalg.norm(again.net.params["conv"][0].data)
-    assert record.frames[1].period.weights[0] == pytest.approx(norm, rel=1e-5)
+    assert "nan" not in str(found).lower()
 
 
 def test_snapshots_of_two_nets_are_no_series(tmp_path: Path) -> None:
@@ -190,24 +199,6 @@ def test_snapshots_of_two_nets_are_no_series(tmp_path: Path) -> None:
         of_snapshots([*paths, tmp_path / "b/toy_iter_0.caffemodel"])
     with pytest.raises(InputError, match="two caffemodels or more"):
         show_evolution(paths[0])
-
-
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    words = [sys.executable, str(REPOSITORY / "scripts" / "evolution.py"), *map(str, arguments)]
-    return fork_server.run(words, capture_output=True, text=True)
-
-
-def test_command(recorded: Path, tmp_path: Path) -> None:
-    done = run(recorded, "-o", tmp_path / "out", "--json")
-    assert done.returncode == 0, done.stderr
-    made = json.loads(done.stdout)
-    assert len(made["periods"]) == 3
-    assert all(Path(path).exists() for path in made["files"])
-    wrong = run(tmp_path / "net.prototxt")
-    assert (wrong.returncode, len(wrong.stderr.splitlines())) == (2, 1)
-    assert "is neither the record nor the log of a training" in wrong.stderr
-    missing = run(tmp_path / "no.record")
-    assert "there is no such record" in missing.stderr
 
 
 SHIPPED = REPOSITORY / "examples" / "caffenet_cifar10.record"
@@ -230,9 +221,7 @@ def test_the_record_that_is_shipped() -> None:
 
 def test_the_record_that_is_shipped_shows_something_at_once(tmp_path: Path) -> None:
     """Kernels leave the noise they began with: neighbouring pixels come to agree."""
-    done = run(SHIPPED, "-o", tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "training of CaffeNet_CIFAR10 (caffe)" in done.stdout
+    assert "training of CaffeNet_CIFAR10 (caffe)" in here("evolution", SHIPPED, "-o", tmp_path)
     assert len(list(tmp_path.iterdir())) == 8
     kernels = Record.load(SHIPPED).values("conv1")[1]
     agree = [np.corrcoef(w[..., :-1].ravel(), w[..., 1:].ravel())[0, 1] for w in kernels]
