@@ -57,7 +57,8 @@ def _given(layer: LayerParameter, chosen: Mapping[str, Shape]) -> Iterator[Layer
         other.name = f"{layer.name}_{rest[0]}"
         other.ClearField("top")
         other.top.extend(rest)
-        if layer.type != "HDF5Data":  # its settings for images do not apply to the other tops
+        # What it says about images is not about its other tops.
+        if layer.top[0] in shapes and layer.type != "HDF5Data":
             other.ClearField("unknown")
             for field, _ in layer.ListFields():
                 if field.name == "transform_param" or field.name.endswith("data_param"):
