@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Toy(NamedTuple):
-    """Layer `x` of a type, its settings as prototxt, on inputs a, b, c, ... of the given shapes."""
+    """Layer `x` of a type, its settings as prototxt, on inputs a, b, c, ... of the given shapes, or "scalar"."""
 
     type: str
     shapes: list[str]
@@ -25,6 +25,10 @@ class Toy(NamedTuple):
 
 
 def _input(name: str, shape: str) -> str:
+    if shape == "scalar":
+        return (
+            f'layer {{ name: "{name}" type: "DummyData" top: "{name}" dummy_data_param {{ shape {{ }} }} }}\n'
+        )
     dims = " ".join(f"dim: {d}" for d in shape.split())
     return f'layer {{ name: "{name}" type: "Input" top: "{name}" input_param {{ shape {{ {dims} }} }} }}\n'
 

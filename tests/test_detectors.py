@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from geometry_toys import Toy
 
-from caffe_viz.errors import CaffeVizWarning, InputError
+from caffe_viz.errors import CaffeVizWarning
 from caffe_viz.geometry import measure
 from caffe_viz.netdef import parse_net
 
@@ -84,63 +84,6 @@ def test_receptive_fields_of_reorg() -> None:
     # Darknet's order takes a channel's units from anywhere.
     assert field(Toy("Reorg", ["1 4 6 6"], "reorg_param { stride: 2 }")) is None
     assert field(Toy("Region", ["1 8 6 6"], "region_param { classes: 3 num: 1 }")) is None
-
-
-V2 = "num_classes: 3 num_box: 1 biases: 1 biases: 2"
-V3 = "num_classes: 3 num_box: 1 mask_group_num: 1 mask: 0 anchors_scale: 8 biases: 1 biases: 2"
-
-
-@pytest.mark.parametrize(
-    ("toy", "words"),
-    [
-        (
-            Toy("Reorg", ["1 3 4 4"], "reorg_param { stride: 2 }"),
-            "3 channels do not divide by stride squared",
-        ),
-        (Toy("Reorg", ["1 4 5 4"], "reorg_param { stride: 2 }"), "5x4 does not divide by stride 2"),
-        (Toy("Reorg", ["1 4 4"], "reorg_param { stride: 2 }"), "4 axes"),
-        (Toy("Region", ["1 9 4 4"], "region_param { classes: 3 num: 1 }"), "need 8 channels, not 9"),
-        (
-            Toy("YoloDetectionOutput", ["1 9 4 4"], f"yolo_detection_output_param {{ {V2} }}"),
-            "need 8 channels",
-        ),
-        (
-            Toy(
-                "YoloDetectionOutput",
-                ["1 8 4 4"],
-                "yolo_detection_output_param { num_classes: 3 num_box: 1 }",
-            ),
-            "need 2 biases",
-        ),
-        (
-            Toy("Yolov3DetectionOutput", ["1 8 4 4"] * 2, f"yolov3_detection_output_param {{ {V3} }}"),
-            "mask_group_num",
-        ),
-        (
-            Toy("Yolov3DetectionOutput", ["1 8 4 4"], f"yolov3_detection_output_param {{ {V3} mask: 1 }}"),
-            "mask 1 is beyond the 1 pairs",
-        ),
-        (Toy("DetectionOutput", ["1 9 4 4"], f"detection_output_param {{ {V2} }}"), "need 8 channels"),
-        (
-            Toy("DetectionOutput", ["1 8"] * 2, "detection_output_param { num_classes: 2 }"),
-            "takes 3 to 5 bottoms",
-        ),
-        (
-            Toy("DetectionOutput", ["1 8"] * 6, "detection_output_param { num_classes: 2 nbottom: 3 }"),
-            "nbottom 3 needs 7 bottoms, or 9",
-        ),
-        (Toy("PriorBoxClustered", ["1 8 4 4"] * 2, "prior_box_param { width: 3 }"), "as many height"),
-        (
-            Toy("PriorBox", ["1 8 4 4"] * 2, "prior_box_param { fixed_size: 3 }"),
-            "a density for each fixed_size",
-        ),
-        (Toy("SmoothL1Loss", ["1 8", "1 8", "1 7"]), "same channels"),
-    ],
-    ids=str,
-)
-def test_impossible_shapes_are_one_line(toy: Toy, words: str) -> None:
-    with pytest.raises(InputError, match=words):
-        measure(parse_net(toy.prototxt()))
 
 
 def test_shapes_of_losses_and_evaluations() -> None:

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from geometry_toys import Toy
 
-from caffe_viz.errors import InputError
 from caffe_viz.geometry import LayerGeometry, ReceptiveField, measure
 from caffe_viz.netdef import parse_net
 
@@ -94,46 +93,6 @@ def test_an_eighth_as_large_and_back_meets_the_corners() -> None:
     field = layers.layer("y").field
     assert field is not None
     assert (field.stride, field.offset) == ((1, 1), (-4.5, -4.5))
-
-
-@pytest.mark.parametrize(
-    ("kind", "settings", "shapes", "words"),
-    [
-        ("Interp", "", ["1 2 3 4"], "zoom_factor, shrink_factor, height and width"),
-        ("Interp", "interp_param { zoom_factor: 2 pad_beg: 1 }", ["1 2 3 4"], "0 or below"),
-        ("Interp", "interp_param { zoom_factor: 2 pad_beg: -3 }", ["1 2 3 4"], "cut everything off"),
-        ("Interp", 'variant: "x" interp_param { zoom_factor: 2 }', ["1 2 3 4"], "deeplab"),
-        ("BN", 'variant: "x"', ["1 2 3 4"], "segnet, pspnet, caffe-windows"),
-        ("ShuffleChannel", "shuffle_channel_param { group: 3 }", ["1 4 3 4"], "4 channels do not divide"),
-        ("Axpy", "", ["2 3 2 1", "2 3 4 5", "2 3 4 5"], "must be 2x3 or 2x3x1x1"),
-        ("Axpy", "", ["2 3", "2 3 4 5", "2 3 4 6"], "third bottom"),
-        ("Mul", "", ["2 3 4", "2 3"], "agree from the last axis on"),
-        ("Add", "", ["2 3 4"], "two bottoms"),
-        ("Squeeze", "squeeze_param { axis: 1 }", ["1 2 3 4"], "axis 1 has size 2"),
-        ("Clip", "clip_param { min: 1 }", ["1 2"], "min and max"),
-        (
-            "Division",
-            "division_param { width: 3 height: 3 xcoord: 2 ycoord: 0 }",
-            ["1 2 3 4"],
-            "past the 3x4",
-        ),
-        ("Combination", "", ["1 2 3 4"], "an xcoord and a ycoord"),
-        ("Tiling", "tiling_param { tile_dim: 2 }", ["1 6 3 4"], "tile_dim squared"),
-        ("CropCenter", "crop_center_param { crop_size: 1 }", ["1 2"], "each of the 2 axes"),
-        ("GroupNorm", "", ["1 8 3 4"], "8 channels do not divide into 32 groups"),
-        ("FlowWarp", "", ["1 3 4 5", "1 3 4 5"], "1x2x4x5"),
-        ("Normalize", 'normalize_param { normalize_type: "L3" }', ["1 2 3 4"], "L1 or L2"),
-        ("Eltwise", "eltwise_param { operation: DIV }", ["2 3", "2 3", "2 3"], "2 bottoms, not 3"),
-        ("Dropout", "dropout_param { dropout_ratio: 2 }", ["2 3"], "dropout_ratio is 2"),
-    ],
-)
-def test_impossible_settings_are_said_in_one_line(
-    kind: str, settings: str, shapes: list[str], words: str
-) -> None:
-    with pytest.raises(InputError) as caught:
-        measured(kind, settings, *shapes)
-    assert words in str(caught.value)
-    assert "\n" not in str(caught.value)
 
 
 def made(tmp_path: Path, text: str, phase: int) -> object:

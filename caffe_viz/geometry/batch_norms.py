@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from caffe_viz.geometry.receptive_fields import SAME, LayoutEffect, Shape, window
-from caffe_viz.geometry.table import Out, Shapes, axis_of, legacy, need, rule
+from caffe_viz.geometry.table import Out, Shapes, axis_of, four_axes, legacy, need, rule
 from caffe_viz.netdef import LayerParameter
 
 # Fields of bn_param that only one meaning of BN has.
@@ -131,11 +131,12 @@ def _inner_distance(layer: LayerParameter, bottoms: Shapes) -> Out:
     count = distance_params(layer)
     given = count == 0
     need(given or p.num_output > 0, "inner_distance_param needs num_output, at least 1")
-    inputs, outputs = math.prod(shape[axis:]), bottoms[1][0] if given else p.num_output
+    inputs = math.prod(shape[axis:])
     need(
-        not given or math.prod(bottoms[1][1:]) == inputs,
+        not given or (bottoms[1] and math.prod(bottoms[1][1:]) == inputs),
         f"rows of the second bottom must have {inputs} values, as the first bottom from axis {axis} on",
     )
+    outputs = bottoms[1][0] if given else p.num_output
     params = ((outputs, inputs), (outputs,))[:count]
     macs = math.prod(shape[:axis]) * inputs * outputs
     return Out(((*shape[:axis], outputs),), params, macs, (LayoutEffect.WHOLE,), sees=1)
@@ -152,8 +153,7 @@ def distance_params(layer: LayerParameter) -> int:
 @rule("DenseBlock", fork=True)
 def _dense_block(layer: LayerParameter, bottoms: Shapes) -> Out:
     """Steps that each add growthRate channels; initChannel is not read."""
-    need(len(bottoms[0]) == 4, "takes a blob of 4 axes (N, C, H, W)")
-    p, (n, c, h, w) = layer.denseblock_param, bottoms[0]
+    p, (n, c, h, w) = layer.denseblock_param, four_axes(bottoms[0])
     steps, rate = p.numTransition, p.growthRate
     need(steps > 0 and rate > 0, "denseblock_param needs numTransition and growthRate, at least 1")
     wide = [c + i * rate for i in range(steps)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from caffe_viz.geometry.table import Out, Shapes, four_axes, need, rule
+from caffe_viz.geometry.table import Out, Shapes, four_axes, many, need, rule
 from caffe_viz.netdef import LayerParameter
 from caffe_viz.netdef.net_pb2 import ColorConvParameter
 
@@ -18,7 +18,7 @@ CONVERSIONS = {
 def _color_conv(layer: LayerParameter, bottoms: Shapes) -> Out:
     p, (n, c, h, w) = layer.color_conv_param, four_axes(bottoms[0])
     planes, made = (1 if space == p.Gray else 3 for space in (p.input, p.output))
-    need(c == planes, f"takes {planes} channels, not {c}")
+    need(c == planes, f"takes {many(planes, 'channel')}, not {c}")
     spaces = [p.RGB if space == p.BGR else space for space in (p.input, p.output)]
     names = " to ".join(p.ColorSpace.Name(space) for space in (p.input, p.output))
     need((spaces[0], spaces[1]) in CONVERSIONS, f"it cannot convert {names}")

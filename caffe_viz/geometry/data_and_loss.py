@@ -115,7 +115,7 @@ def _euclidean_loss(layer: LayerParameter, bottoms: Shapes) -> Out:
     _loss(bottoms)
     need(
         math.prod(bottoms[0][1:]) == math.prod(bottoms[1][1:]),
-        "both bottoms must have as many values per image",
+        "both bottoms must have equally many values per image",
     )
     return _WHOLE
 
@@ -126,7 +126,7 @@ def _euclidean_loss(layer: LayerParameter, bottoms: Shapes) -> Out:
 def _sigmoid_loss(layer: LayerParameter, bottoms: Shapes) -> Out:
     """Of values and labels, and in a fork weights."""
     _loss(bottoms)
-    need(len(set(map(math.prod, bottoms))) == 1, "all bottoms must have as many values")
+    need(len(set(map(math.prod, bottoms))) == 1, "all bottoms must have equally many values")
     return _WHOLE
 
 

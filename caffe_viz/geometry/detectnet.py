@@ -58,7 +58,11 @@ def _cluster_detections(layer: LayerParameter, bottoms: Shapes) -> Out:
     p, tops = clusters(layer), len(layer.top)
     need(len(bottoms) == 2, f"takes 2 bottoms, not {len(bottoms)}")
     n, classes, *size = four_axes(bottoms[0])
-    need(classes == tops == p.classes, f"param_str has {p.classes} classes, not {classes}, with {tops} tops")
+    need(
+        classes == tops == p.classes,
+        f"classes of param_str ({p.classes}), channels of the first bottom ({classes}) and tops ({tops}) "
+        "must be equally many",
+    )
     fits = four_axes(bottoms[1]) == (n, 4, *size)
     need(fits, f"the boxes must be {text((n, 4, *size))}, not {text(bottoms[1])}")
     return Out(((n, p.most, 5),) * tops, views=(LayoutEffect.LOST,))

@@ -85,13 +85,13 @@ def _crop_center(layer: LayerParameter, bottoms: Shapes) -> Out:
 
 @rule("Tiling", fork=True)
 def _tiling(layer: LayerParameter, bottoms: Shapes) -> Out:
-    return pixel_shuffled(layer.tiling_param.tile_dim, bottoms, "tile_dim")
+    return pixel_shuffled(layer.tiling_param.tile_dim, bottoms, "tiling_param", "tile_dim")
 
 
-def pixel_shuffled(factor: int, bottoms: Shapes, name: str) -> Out:
+def pixel_shuffled(factor: int, bottoms: Shapes, param: str, name: str) -> Out:
     """(N, r * r * C, H, W) to (N, C, r * H, r * W): the channels of a pixel become a square of pixels."""
     n, c, h, w = four_axes(bottoms[0])
-    need(factor > 0, f"needs {name}, at least 1")
+    need(factor > 0, f"{param} needs {name}, at least 1")
     need(c % factor**2 == 0, f"{c} channels do not divide by {name} squared ({factor**2})")
     return Out(((n, c // factor**2, h * factor, w * factor),), views=(repeat_view((factor, factor)),))
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
-import struct
 from collections.abc import Sequence
 from typing import Any
 
 from caffe_viz.geometry.receptive_fields import LayoutEffect, Shape, View, window
-from caffe_viz.geometry.table import Out, Shapes, checked, four_axes, legacy, need, rule
+from caffe_viz.geometry.table import Out, Shapes, checked, four_axes, legacy, need, rule, scaled
 from caffe_viz.netdef import LayerParameter
 
 
@@ -44,7 +42,7 @@ def _interp_size(layer: LayerParameter, area: tuple[int, int]) -> tuple[int, int
         return p.height, p.width
     need(
         lone or p.HasField("zoom_factor") or p.HasField("full_zoom_factor"),
-        "interp_param needs zoom_factor, shrink_factor, height and width, or the layer a second bottom",
+        "interp_param needs zoom_factor, shrink_factor, or height and width; or give a second bottom",
     )
     height, width = (_zoomed(layer, size) for size in area)
     return height, width
@@ -96,7 +94,7 @@ def _resized(param: Any, shape: Shape) -> Out:
     for i, (axis, name) in enumerate(zip(axes, ("height", "width"), strict=True)):
         given, scale = param.HasField(f"output_{name}"), getattr(param, f"scale_{name}")
         old[i] = shape[axis]
-        top[axis] = getattr(param, f"output_{name}") if given else math.floor(_float(shape[axis] * scale))
+        top[axis] = getattr(param, f"output_{name}") if given else scaled(shape[axis], scale)
     checked(tuple(top), "the top", "raise its size")
     new = [top[axis] for axis in axes]
     ratios = (
@@ -120,8 +118,3 @@ def _blend(ratios: Sequence[float], shift: float, begin: int = 0) -> View:
     sizes = [1 if r == 1 else 2 for r in ratios]
     starts = [begin + shift * (r - 1) - (n - 1) / 2 for r, n in zip(ratios, sizes, strict=True)]
     return window(sizes, ratios, starts)
-
-
-def _float(value: float) -> float:
-    """`value` as C's float holds it."""
-    return float(struct.unpack("f", struct.pack("f", value))[0])

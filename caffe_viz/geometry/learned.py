@@ -6,7 +6,7 @@ import math
 
 from caffe_viz.geometry.batch_norms import by_type, normalizes_by_type, own_factors
 from caffe_viz.geometry.receptive_fields import SAME, LayoutEffect, Shape
-from caffe_viz.geometry.table import Out, Shapes, axis_of, legacy, need, rule, text
+from caffe_viz.geometry.table import Out, Shapes, axis_of, legacy, many, need, rule, text
 from caffe_viz.netdef import LayerParameter
 
 
@@ -56,7 +56,7 @@ def _part(shape: Shape, axis: int, axes: int, name: str) -> Shape:
     need(axes >= -1, f"{name} must be at least -1")
     need(
         axes == -1 or start + axes <= len(shape),
-        f"axis {axis} plus {name} {axes} is more than the {len(shape)} axes",
+        f"axis {axis} plus {name} {axes} is more than the {many(len(shape), 'axis', 'axes')}",
     )
     return shape[start:] if axes == -1 else shape[start : start + axes]
 
@@ -107,7 +107,7 @@ def _recurrent(layer: LayerParameter, bottoms: Shapes) -> Out:
         2 + states <= len(bottoms) <= 3 + states,
         f"takes {2 + states} or {3 + states} bottoms, not {len(bottoms)}",
     )
-    need(len(layer.top) == 1 + states, f"takes {1 + states} tops, not {len(layer.top)}")
+    need(len(layer.top) == 1 + states, f"takes {many(1 + states, 'top')}, not {len(layer.top)}")
     outputs, (shape, marks) = param.num_output, bottoms[:2]
     need(outputs > 0, "recurrent_param needs num_output, at least 1")
     need(len(shape) >= 3, "the first bottom must have at least 3 axes (T, N, ...)")

@@ -11,7 +11,7 @@ from caffe_viz.geometry.data_shapes import DataShapes, UnknownShapeError, brings
 from caffe_viz.geometry.opaque import why_opaque
 from caffe_viz.geometry.receptive_fields import BlobField, Shape, follow, root
 from caffe_viz.geometry.results import Geometry, LayerGeometry, count
-from caffe_viz.geometry.rules import TABLE, Out, Rule, Shapes, checked, need, text
+from caffe_viz.geometry.rules import TABLE, Out, Rule, Shapes, checked, many, need, text
 from caffe_viz.geometry.splits import with_splits
 from caffe_viz.geometry.stored import FED, WITH_FILES
 from caffe_viz.netdef import LayerParameter, NetParameter, for_phase, left_out
@@ -201,7 +201,7 @@ class _Walk:
         weights = len(layer.loss_weight)
         need(weights in (0, tops), f"takes one loss_weight per top ({tops}), not {weights}")
         out = rule.function(layer, bottoms)
-        need(len(out.tops) == tops, f"makes {len(out.tops)} tops, not {tops}")
+        need(len(out.tops) == tops, f"makes {many(len(out.tops), 'top')}, not {tops}")
         for name, shape in zip(layer.top, out.tops, strict=False):
             checked(shape, f"top {name!r}", *([] if bottoms else ["correct its shape"]))
         for i, shape in enumerate(out.params):
@@ -242,7 +242,7 @@ class _Walk:
         """Count the parameters; those that another layer owns under the same name only there."""
         need(
             len(layer.param) <= len(params),
-            f"has {len(params)} parameters, but {len(layer.param)} param entries",
+            f"has {many(len(params), 'parameter')}, but param {many(len(layer.param), 'time')}",
         )
         specs = list(layer.param)
         for i, shape in enumerate(params):
@@ -261,6 +261,8 @@ class _Walk:
 
 def _counted(given: int, span: tuple[int, int | None], what: str) -> None:
     low, high = span
-    wanted = f"{low}" if low == high else f"at least {low}" if high is None else f"{low} to {high}"
-    plural = "" if wanted == "1" else "s"
+    most = low if high is None else high
+    between = "or" if most == low + 1 else "to"
+    wanted = f"at least {low}" if high is None else f"{low}" if low == high else f"{low} {between} {high}"
+    plural = "" if most == 1 else "s"
     need(low <= given and (high is None or given <= high), f"takes {wanted} {what}{plural}, not {given}")

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from caffe_viz.geometry.receptive_fields import LayoutEffect, Shape, View, window
-from caffe_viz.geometry.table import Out, Shapes, axis_of, four_axes, need, rule, text
-from caffe_viz.geometry.windows import Window, as_windows, padded, per_axis, spread
+from caffe_viz.geometry.table import Out, Shapes, axis_of, checked, four_axes, need, rule, text
+from caffe_viz.geometry.windows import TOO_LARGE, Window, as_windows, padded, per_axis, spread
 from caffe_viz.netdef import LayerParameter
 from caffe_viz.netdef.net_pb2 import PoolingParameter
 
@@ -50,7 +50,7 @@ def _pool_places(size: int, w: Window, padded: bool, up: bool) -> int:
         places -= 1
         need(
             (places - 1) * w.stride < size + w.before,
-            f"pad {w.before} leaves windows wholly outside the input of {size}",
+            f"a padding of {w.after} leaves windows wholly outside the input of {size}",
         )
     return places
 
@@ -72,7 +72,7 @@ def _pair_of(
     if param.HasField(h) or param.HasField(w):
         both = param.HasField(h) and param.HasField(w) and not one
         need(both, f"give {name}, or both {h} and {w}")
-        need(axes == 2, f"{h} and {w} are for 2 spatial axes, here are {axes}: use {name}")
+        need(axes == 2, f"{h} and {w} are for 2 spatial axes, not {axes}: use {name}")
         return int(getattr(param, h)), int(getattr(param, w))
     return spread(one, name, axes, default)
 
@@ -105,7 +105,6 @@ def _of_pooling(layer: LayerParameter, shape: Shape) -> Pool:
     kernel = sizes if p.global_pooling else _pair_of(p, kernels, "kernel_size", "kernel", axes, 0)
     stride = _pair_of(p, strides, "stride", "stride", axes, 1)
     pad = _pair_of(p, pads, "pad", "pad", axes, 0)
-    need(min(kernel) > 0, "kernel sizes must be at least 1")
     plain = not any(pad) and set(stride) <= {1}
     need(plain or not p.global_pooling, "with global_pooling only pad 0 and stride 1 are possible")
     dilation = spread(p.dilation, "dilation", axes, 1)
@@ -177,7 +176,8 @@ def _pooling(layer: LayerParameter, bottoms: Shapes) -> Out:
         len(layer.top) == 1 or pool.method == PoolingParameter.MAX,
         "a second top (the mask) is for MAX pooling only",
     )
-    return Out(((*shape[: pool.axis + 1], *pool.places),) * len(layer.top), views=(pool.view,))
+    top = checked((*shape[: pool.axis + 1], *pool.places), "the top", TOO_LARGE)
+    return Out((top,) * len(layer.top), views=(pool.view,))
 
 
 rule("Pooling", tops=(1, 2))(_pooling)
@@ -200,7 +200,7 @@ def _spp(layer: LayerParameter, bottoms: Shapes) -> Out:
     """Spatial pyramid pooling: all levels in one row."""
     n, c, *room = four_axes(bottoms[0])
     height = layer.spp_param.pyramid_height
-    need(0 < height < 31, "spp_param needs pyramid_height, at least 1")
+    need(0 < height < 31, "spp_param needs pyramid_height, from 1 to 30")
     bins = []
     for level, (kernels, pads) in enumerate(pyramid(room, height)):
         fits = not any(pads) or all(p < k for p, k in zip(pads, kernels, strict=True))

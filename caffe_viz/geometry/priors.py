@@ -11,10 +11,17 @@ from caffe_viz.netdef.priors import priors
 def _prior_box(layer: LayerParameter, bottoms: Shapes) -> Out:
     p = layer.prior_box_param
     need(p.min_size or p.fixed_size or p.box_width, "prior_box_param needs min_size, above 0")
-    need(min([*p.min_size, *p.fixed_size, *p.density], default=1) > 0, "min_size must be above 0")
-    need(len(p.density) >= len(p.fixed_size), "give a density for each fixed_size")
+    need(min([*p.min_size, *p.fixed_size], default=1) > 0, "min_size and fixed_size must be above 0")
+    need(min([*p.box_width, *p.box_height], default=1) > 0, "box_width and box_height must be above 0")
+    need(min([*p.aspect_ratio, *p.fixed_ratio], default=1) > 0, "each aspect_ratio must be above 0")
+    dense = len(p.density) >= len(p.fixed_size) and min(p.density, default=1) >= 1
+    need(dense, "give a density for each fixed_size, at least 1")
     need(len(p.box_width) == len(p.box_height), "give as many box_height as box_width")
     need(bool(p.offset_w) == bool(p.offset_h), "give offset_w and offset_h, or neither")
+    need(
+        not p.offset_w or (p.min_size and p.aspect_ratio),
+        "offset_w and offset_h need min_size and aspect_ratio",
+    )
     if p.max_size:
         need(len(p.max_size) == len(p.min_size), "give as many max_size as min_size")
         need(

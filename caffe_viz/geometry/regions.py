@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from caffe_viz.geometry.receptive_fields import SAME, LayoutEffect, Shape, window
-from caffe_viz.geometry.table import Out, Shapes, checked, four_axes, legacy, need, rule, text
+from caffe_viz.geometry.table import Out, Shapes, checked, four_axes, legacy, need, rule, scaled, text
 from caffe_viz.netdef import LayerParameter
 
 REGION = 5  # values: the image, and the corners of the box
@@ -64,7 +62,7 @@ def _roi_align(layer: LayerParameter, bottoms: Shapes) -> Out:
 def _psroi_align(layer: LayerParameter, bottoms: Shapes) -> Out:
     p, (_, channels, _, _) = layer.psroi_align_param, four_axes(bottoms[0])
     sizes = (p.output_dim, p.group_size, p.sample_num)
-    need(min(sizes) > 0, "psroi_align_param needs output_dim and group_size, at least 1")
+    need(min(sizes) > 0, "psroi_align_param needs output_dim, group_size and sample_num, at least 1")
     want = p.output_dim * p.group_size**2
     need(channels == want, f"takes output_dim * group_size squared ({want}) channels, not {channels}")
     of_regions(bottoms[1])
@@ -94,9 +92,10 @@ def resized(layer: LayerParameter, sides: Shape) -> Shape:
     """(H, W) that a MaskResize layer makes of masks (H, W)."""
     p = layer.mask_resize_param
     fixed, factors = (p.output_height, p.output_width), (p.factor_height, p.factor_width)
-    # In single precision, as the fork multiplies.
-    scaled = [int(np.float32(side) * np.float32(factor)) for side, factor in zip(sides, factors, strict=True)]
-    return tuple(new if f > 0 else old for new, old, f in zip(scaled, fixed, factors, strict=True))
+    return tuple(
+        scaled(side, factor) if factor > 0 else size
+        for side, size, factor in zip(sides, fixed, factors, strict=True)
+    )
 
 
 @rule("MaskResize", fork=True)
@@ -116,7 +115,7 @@ def _box_annotator(layer: LayerParameter, bottoms: Shapes) -> Out:
     need(regions[1] == REGION, f"the regions must have {REGION} channels, not {regions[1]}")
     alike = losses[1] == labels[1] == 1
     alike &= all((s[0], *s[2:]) == (regions[0], *regions[2:]) for s in (losses, labels, weights))
-    need(alike, "losses and labels must have one channel, and all bottoms as many regions")
+    need(alike, "losses and labels must have one channel, and all bottoms equally many regions")
     return Out((labels, weights), views=(LayoutEffect.LOST,))
 
 
@@ -150,7 +149,8 @@ def _box_output(layer: LayerParameter, bottoms: Shapes) -> Out:
     p, shapes = layer.box_output_param, [four_axes(shape) for shape in bottoms]
     _normalised(layer)
     counts = {len(p.field_h), len(p.field_w), len(p.downsample_rate)}
-    need(counts == {len(bottoms)}, "give field_h, field_w and downsample_rate once for each bottom")
+    good = counts == {len(bottoms)} and min([*p.field_h, *p.field_w, *p.downsample_rate]) > 0
+    need(good, "give field_h, field_w and downsample_rate once for each bottom, above 0")
     alike = len({shape[:2] for shape in shapes}) == 1 and shapes[0][1] > 5
     need(alike, "all bottoms must have the same images and channels: 2 classes or more, and 4 of the box")
     return _found(layer)
@@ -161,7 +161,10 @@ def _box_group_output(layer: LayerParameter, bottoms: Shapes) -> Out:
     """Each group of K fields has probabilities (N * K, classes, H, W) and codes (N * K, 4, H, W)."""
     groups = layer.box_group_output_param.box_group_param
     _normalised(layer)
-    need(len(bottoms) == 2 * len(groups), f"{len(groups)} box_group_param need {2 * len(groups)} bottoms")
+    need(
+        len(bottoms) == 2 * len(groups),
+        f"takes two bottoms for each box_group_param ({2 * len(groups)}), not {len(bottoms)}",
+    )
     images = set()
     for group, scores, codes in zip(groups, bottoms[::2], bottoms[1::2], strict=True):
         (n, _, h, w), fields = four_axes(scores), len(group.field_h)

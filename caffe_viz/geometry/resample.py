@@ -2,39 +2,32 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 
+from caffe_viz.geometry.fork_reshaping import pixel_shuffled
 from caffe_viz.geometry.receptive_fields import View, window
-from caffe_viz.geometry.table import Out, Shapes, checked, four_axes, legacy, need, rule
-from caffe_viz.geometry.windows import repeat_view
+from caffe_viz.geometry.table import Out, Shapes, checked, four_axes, legacy, need, rule, scaled
 from caffe_viz.netdef import LayerParameter
 
 
 @rule("PixelShuffle")
 def _pixel_shuffle(layer: LayerParameter, bottoms: Shapes) -> Out:
-    factor, (n, c, h, w) = layer.pixelshuffle_param.upscale_factor, four_axes(bottoms[0])
-    need(factor > 0, "pixelshuffle_param needs upscale_factor, at least 1")
-    need(c % factor**2 == 0, f"{c} channels do not divide by upscale_factor squared ({factor**2})")
-    return Out(((n, c // factor**2, h * factor, w * factor),), views=(repeat_view((factor, factor)),))
-
-
-def as_float(value: float) -> float:
-    """Round `value` to C's float: Caffe multiplies scales in single precision, then drops the fraction."""
-    return float(struct.unpack("f", struct.pack("f", value))[0])
+    return pixel_shuffled(
+        layer.pixelshuffle_param.upscale_factor, bottoms, "pixelshuffle_param", "upscale_factor"
+    )
 
 
 @rule("Resize")
 def _resize(layer: LayerParameter, bottoms: Shapes) -> Out:
     param, (n, c, h, w) = layer.resize_param, legacy(bottoms[0])
     if param.is_pyramid_test:
-        scaled = param.HasField("out_height_scale") and param.HasField("out_width_scale")
-        need(scaled, "resize_param needs out_height_scale and out_width_scale with is_pyramid_test")
-        size = int(as_float(param.out_height_scale * h)), int(as_float(param.out_width_scale * w))
+        given = param.HasField("out_height_scale") and param.HasField("out_width_scale")
+        need(given, "resize_param needs out_height_scale and out_width_scale with is_pyramid_test")
+        size = scaled(h, param.out_height_scale), scaled(w, param.out_width_scale)
     else:
         need(param.HasField("height") and param.HasField("width"), "resize_param needs height and width")
         size = int(param.height), int(param.width)
-    top = checked((n, c, *size), "the top")
+    top = checked((n, c, *size), "the top", "raise its size")
     return Out((top,), views=(blend_view((h / size[0], w / size[1]), 0),))
 
 
@@ -49,8 +42,8 @@ def _bilinear(layer: LayerParameter, bottoms: Shapes) -> Out:
             (param.dst_w if param.HasField("dst_w") else w),
         )
     else:
-        size = int(as_float(h * param.scale_factor)), int(as_float(w * param.scale_factor))
-    top = checked((n, c, *size), "the top")
+        size = scaled(h, param.scale_factor), scaled(w, param.scale_factor)
+    top = checked((n, c, *size), "the top", "raise its size")
     if not param.align_corners:
         return Out((top,), views=(blend_view((h / size[0], w / size[1]), 0.5),))
     ratios = [(a - 1) / (b - 1) if b > 1 else 0 for a, b in zip((h, w), size, strict=True)]

@@ -6,15 +6,24 @@ import math
 
 from caffe_viz.geometry.fork_reshaping import pixel_shuffled
 from caffe_viz.geometry.receptive_fields import SAME, LayoutEffect, ReceptiveField, Shape, View, window
-from caffe_viz.geometry.table import Out, Shapes, axis_of, legacy, need, rule, text
+from caffe_viz.geometry.table import Out, Shapes, axis_of, legacy, many, need, rule, text
 from caffe_viz.netdef import LayerParameter
 
 
 @rule(
-    *("AbsVal", "BNLL", "ELU", "Exp", "HardSigmoid", "HardSwish", "Log", "Power", "ReLU", "ReLU6"),
-    *("Sigmoid", "TanH", "Threshold"),
+    *("AbsVal", "BNLL", "ELU", "HardSigmoid", "HardSwish", "Power", "ReLU", "ReLU6", "Sigmoid", "TanH"),
+    "Threshold",
 )
 def _neuron(layer: LayerParameter, bottoms: Shapes) -> Out:
+    return Out(bottoms)
+
+
+@rule("Exp", "Log")
+def _exponential(layer: LayerParameter, bottoms: Shapes) -> Out:
+    """Base -1 stands for e."""
+    base = (layer.exp_param if layer.type == "Exp" else layer.log_param).base
+    need(base == -1 or 0 < base < math.inf, f"base is {base:g}: give a number above 0, or -1 for e")
+    need(base != 1 or layer.type == "Exp", "there are no logarithms with base 1: give another")
     return Out(bottoms)
 
 
@@ -65,10 +74,10 @@ def _eltwise(layer: LayerParameter, bottoms: Shapes) -> Out:
     need(param.operation != param.DIV or count == 2, f"the operation DIV takes 2 bottoms, not {count}")
     if param.HasField("axis"):  # synopsys-caffe lets a shorter second bottom count for the axes after it
         start = axis_of(bottoms[0], param.axis)
-        part = bottoms[0][start : start + len(bottoms[1])]
-        need(
-            bottoms[1] == part, f"the second bottom must be {text(part)}, the axes from {start} on: set axis"
-        )
+        for shape in bottoms[1:]:
+            part = bottoms[0][start : start + len(shape)]
+            fits = shape in (bottoms[0], part)
+            need(fits, f"a bottom is {text(shape)}, not {text(part)}, the axes from {start} on: set axis")
         return Out(bottoms[:1])
     need(
         len(set(bottoms)) == 1,
@@ -94,7 +103,9 @@ def _concat(layer: LayerParameter, bottoms: Shapes) -> Out:
         first, param.axis, param.concat_dim, old, old and param.HasField("axis"), ("axis", "concat_dim")
     )
     if param.per_fla_fuse and axis == 1:  # intel/caffe flattens the bottoms first
-        need(len({(len(s), s[0]) for s in bottoms}) == 1, "all bottoms must have as many axes and items")
+        need(
+            len({(len(s), s[:1]) for s in bottoms}) == 1, "all bottoms must have equally many axes and items"
+        )
         values = sum(math.prod(shape[1:]) for shape in bottoms)
         return Out(((first[0], values, *[1] * (len(first) - 2)),), views=(LayoutEffect.LOST,))
     for shape in bottoms[1:]:
@@ -186,12 +197,13 @@ def _reshape(layer: LayerParameter, bottoms: Shapes) -> Out:
     """Dimension 0 copies the bottom's, one -1 takes what is left; `axis`, `num_axes` say what is replaced."""
     param, (shape,) = layer.reshape_param, bottoms
     if param.pixelshuffler != 1:  # synopsys-caffe, intel/caffe
-        return pixel_shuffled(param.pixelshuffler, bottoms, "pixelshuffler")
+        return pixel_shuffled(param.pixelshuffler, bottoms, "reshape_param", "pixelshuffler")
     start = param.axis if param.axis >= 0 else len(shape) + param.axis + 1
-    need(0 <= start <= len(shape), f"axis {param.axis} is out of range for {len(shape)} axes")
+    axes = many(len(shape), "axis", "axes")
+    need(0 <= start <= len(shape), f"axis {param.axis} is out of range for {axes}")
     need(param.num_axes >= -1, "num_axes must be at least -1")
     end = len(shape) if param.num_axes == -1 else start + param.num_axes
-    need(end <= len(shape), f"axis {start} plus num_axes {param.num_axes} is more than the {len(shape)} axes")
+    need(end <= len(shape), f"axis {start} plus num_axes {param.num_axes} is more than the {axes}")
     wanted = list(param.shape.dim)
     need(wanted.count(-1) <= 1, f"only one dimension may be -1, not {wanted.count(-1)}")
     for i, dim in enumerate(wanted):
@@ -229,7 +241,7 @@ def _unsqueeze(layer: LayerParameter, bottoms: Shapes) -> Out:
     (shape,), dim = bottoms, layer.unsqueeze_param.dim
     need(layer.unsqueeze_param.HasField("dim"), "unsqueeze_param needs dim")
     place = dim if dim >= 0 else dim + len(shape) + 1
-    need(0 <= place <= len(shape), f"dim {dim} is out of range for {len(shape)} axes")
+    need(0 <= place <= len(shape), f"dim {dim} is out of range for {many(len(shape), 'axis', 'axes')}")
     top = (*shape[:place], 1, *shape[place:])
     return Out((top,), views=(SAME if len(shape) >= 4 and place <= len(shape) - 2 else LayoutEffect.LOST,))
 
@@ -246,6 +258,7 @@ def _tile(layer: LayerParameter, bottoms: Shapes) -> Out:
 @rule("BatchReindex", bottoms=2)
 def _batch_reindex(layer: LayerParameter, bottoms: Shapes) -> Out:
     shape, index = bottoms
+    need(shape, "the first bottom must have at least one axis")
     need(len(index) == 1, "the second bottom (the index) must have one axis")
     return Out(((*index, *shape[1:]),), sees=1)
 

@@ -26,6 +26,6 @@ from caffe_viz.geometry import (  # noqa: F401  (importing them fills the table)
     volumes,
     windows,
 )
-from caffe_viz.geometry.table import TABLE, Out, Rule, Shapes, checked, need, text
+from caffe_viz.geometry.table import TABLE, Out, Rule, Shapes, checked, many, need, text
 
-__all__ = ["TABLE", "Out", "Rule", "Shapes", "checked", "need", "text"]
+__all__ = ["TABLE", "Out", "Rule", "Shapes", "checked", "many", "need", "text"]

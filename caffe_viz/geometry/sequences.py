@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from caffe_viz.geometry.receptive_fields import SAME, LayoutEffect, Shape
-from caffe_viz.geometry.table import TABLE, Out, Shapes, axis_of, need, rule, text
+from caffe_viz.geometry.table import TABLE, Out, Shapes, axis_of, many, need, rule, text
 from caffe_viz.netdef import LayerParameter
 from caffe_viz.netdef.net_pb2 import LSTMAttentionParameter, LSTMParameter
 
@@ -94,6 +94,7 @@ def _reverse(layer: LayerParameter, bottoms: Shapes) -> Out:
 def _transpose(layer: LayerParameter, bottoms: Shapes) -> Out:
     (shape,), order = bottoms, list(layer.transpose_param.dim)
     axes = list(range(len(shape)))
+    need(axes, "takes a blob of at least one axis")
     need(sorted(order) == axes, f"transpose_param needs a dim for each axis of {text(shape)}, not {order}")
     kept = len(shape) >= 4 and order[-2:] == axes[-2:]
     return Out((tuple(shape[axis] for axis in order),), views=(SAME if kept else LayoutEffect.LOST,))
@@ -126,13 +127,16 @@ def decoded(layer: LayerParameter, bottoms: Shapes) -> tuple[str, ...]:
 def _ctc_greedy_decoder(layer: LayerParameter, bottoms: Shapes) -> Out:
     steps, streams, classes = _scores(bottoms[0])
     blank = layer.ctc_decoder_param.blank_index
-    need(blank < classes, f"blank_index {blank} must be below the number of classes ({classes})")
+    _need_class("blank_index", blank, classes)
     if len(bottoms) == 3:
         same = all(math.prod(b) == steps * streams for b in bottoms[1:])
-        need(same, f"the second and third bottom need {steps} x {streams} values")
+        need(same, f"the second and third bottom must be {steps}x{streams}")
     kinds = decoded(layer, bottoms)
     if kinds == ("accuracies",):
-        need(bottoms[1][:1] == (streams,), f"the second bottom (labels) must begin with {streams}")
+        need(
+            bottoms[1][:1] == (streams,),
+            f"the second bottom (labels) must begin with {streams}, not be {text(bottoms[1])}",
+        )
     shapes = {"sequences": (streams, steps, 1, 1), "scores": (streams, 1, 1, 1), "accuracy": (1, 1, 1, 1)}
     shapes["accuracies"] = (1, 2, 1, 1)
     return Out(tuple(shapes[kind] for kind in kinds), views=(LayoutEffect.LOST,), sees=1)
@@ -141,7 +145,9 @@ def _ctc_greedy_decoder(layer: LayerParameter, bottoms: Shapes) -> Out:
 @rule("CTCLoss", "CtcLoss", "WarpCTCLoss", bottoms=(2, 3), automatic=True, fork=True)
 def _ctc_loss(layer: LayerParameter, bottoms: Shapes) -> Out:
     """Labels are (N, L) as the second bottom, or (T, N) as the third behind marks (T, N)."""
-    steps, streams, _ = _scores(bottoms[0])
+    (steps, streams, classes), p = _scores(bottoms[0]), layer.ctc_loss_param
+    _need_class("blank_index", p.blank_index, classes)
+    _need_class("blank_label", p.blank_label, classes, 0)
     if len(bottoms) == 2:
         fits = bottoms[1][:1] == (streams,)
         need(fits, f"the second bottom (labels) must begin with {streams}, not be {text(bottoms[1])}")
@@ -149,6 +155,14 @@ def _ctc_loss(layer: LayerParameter, bottoms: Shapes) -> Out:
         fits = math.prod(shape) == steps * streams
         need(fits, f"the bottoms behind the first must be {steps}x{streams}, not {text(shape)}")
     return _WHOLE
+
+
+def _need_class(name: str, blank: int, classes: int, least: int | None = None) -> None:
+    """Without `least`, classes below 0 are counted from the end."""
+    need(
+        (-classes if least is None else least) <= blank < classes,
+        f"{name} {blank} is none of the {many(classes, 'class', 'classes')}",
+    )
 
 
 def _scores(shape: Shape) -> tuple[int, int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -86,7 +87,8 @@ def need(condition: object, message: str) -> None:
 
 def axis_of(shape: Shape, axis: int, name: str = "axis") -> int:
     """Return the axis counted from the front; negative axes count from the end."""
-    need(-len(shape) <= axis < len(shape), f"{name} {axis} is out of range for {len(shape)} axes")
+    axes = many(len(shape), "axis", "axes")
+    need(-len(shape) <= axis < len(shape), f"{name} {axis} is out of range for {axes}")
     return axis % len(shape)
 
 
@@ -103,12 +105,32 @@ def four_axes(shape: Shape) -> tuple[int, int, int, int]:
     return legacy(shape)
 
 
+def many(count: int, one: str, more: str = "") -> str:
+    """Return a number with its noun, whose plural has an s unless `more` tells it: 1 axis, 2 axes."""
+    return f"{count} {one if count == 1 else more or one + 's'}"
+
+
+def as_float(value: float) -> float:
+    """Round `value` to C's float."""
+    try:
+        return float(struct.unpack("f", struct.pack("f", value))[0])
+    except OverflowError:
+        return math.inf
+
+
+def scaled(size: int, scale: float) -> int:
+    """Return `size` times `scale` as C does: in single precision, without the fraction."""
+    product = as_float(as_float(size) * scale)
+    need(abs(product) <= INT_MAX, f"{size} times {scale:g} is no size of a blob: correct the scale")
+    return int(product)
+
+
 def text(shape: Sequence[int]) -> str:
     """Return a shape as messages show it: 1x3x227x227."""
     return "x".join(map(str, shape)) or "scalar"
 
 
-def checked(shape: Shape, what: str, hint: str = "is the kernel larger than the padded input?") -> Shape:
+def checked(shape: Shape, what: str, hint: str = "correct its settings") -> Shape:
     """Return the shape if Caffe can hold such a blob; raise InputError otherwise."""
     need(min(shape, default=1) >= 1, f"{what} would be {text(shape)}; no dimension may be below 1: {hint}")
     fits = math.prod(shape) <= INT_MAX and len(shape) <= MAX_AXES

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from caffe_viz.geometry.receptive_fields import LayoutEffect
-from caffe_viz.geometry.table import Out, Shapes, checked, four_axes, need, rule, text
+from caffe_viz.geometry.table import Out, Shapes, checked, four_axes, many, need, rule, text
 from caffe_viz.geometry.windows import Window, repeat_view, stretch_view
 from caffe_viz.netdef import LayerParameter
 from caffe_viz.netdef.net_pb2 import PoolingParameter, UnpoolingParameter
@@ -21,7 +21,10 @@ def _upsample(layer: LayerParameter, bottoms: Shapes) -> Out:
     # Real Caffe takes other numbers of axes too, but leaves part of the top unset or aborts on forward.
     param, (shape,) = layer.upsample_param, bottoms
     need(param.dims_num in (3, 4), f"dims_num must be 3 (N, C, W) or 4 (N, C, H, W), not {param.dims_num}")
-    need(len(shape) == param.dims_num, f"dims_num is {param.dims_num}, but the bottom has {len(shape)} axes")
+    need(
+        len(shape) == param.dims_num,
+        f"dims_num is {param.dims_num}, but the bottom has {many(len(shape), 'axis', 'axes')}",
+    )
     scales = scales_of(layer) if len(shape) == 4 else (param.scale,)
     need(min(scales) > 0, "scale must be at least 1")
     top = (*shape[:2], *(size * scale for size, scale in zip(shape[2:], scales, strict=True)))
@@ -59,6 +62,7 @@ def _max_unpool(layer: LayerParameter, bottoms: Shapes) -> Out:
     param = layer.max_unpool_param
     need(param.HasField("dst_h") and param.HasField("dst_w"), "max_unpool_param needs dst_h and dst_w")
     n, c, *_ = four_axes(bottoms[0])
+    _same(bottoms)
     return Out(((n, c, param.dst_h, param.dst_w),), views=(LayoutEffect.LOST,))
 
 

@@ -27,7 +27,9 @@ def sliding_3d(layer: LayerParameter, shape: Shape) -> list[Window]:
     else:
         p = layer.convolution_param
         if not p.HasField("kernel_depth"):
-            return sliding(layer, shape)[1]
+            axis, windows = sliding(layer, shape)
+            need(axis == 1, f"axis must be 1, that of the channels, not {axis}")
+            return windows
         size, stride, pad = ((*values, default)[0] for values, default in _planar(layer))
         depth, steps, ends, group = p.kernel_depth, p.temporal_stride, p.temporal_pad, p.group
     need(

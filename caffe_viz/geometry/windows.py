@@ -9,6 +9,9 @@ from typing import Any, NamedTuple
 from caffe_viz.geometry.receptive_fields import SAME, LayoutEffect, Shape, View, window
 from caffe_viz.geometry.table import Out, Shapes, axis_of, checked, four_axes, need, rule
 from caffe_viz.netdef import LayerParameter
+from caffe_viz.netdef.net_pb2 import Convolution3DParameter
+
+TOO_LARGE = "is the kernel larger than the padded input?"
 
 
 class Window(NamedTuple):
@@ -29,7 +32,7 @@ def per_axis(param: Any, name: str, pair: str, axes: int, default: int | None) -
     """One value per spatial axis from `kernel_size`-like lists or `kernel_h`/`kernel_w`-like pairs."""
     values, (h, w) = tuple(getattr(param, name)), (f"{pair}_h", f"{pair}_w")
     if param.HasField(h) or param.HasField(w):
-        need(axes == 2, f"{h} and {w} are for 2 spatial axes, here are {axes}: use {name}")
+        need(axes == 2, f"{h} and {w} are for 2 spatial axes, not {axes}: use {name}")
         need(not values, f"give {name} or {h} and {w}, not both")
         return int(getattr(param, h)), int(getattr(param, w))
     return spread(values, name, axes, default)
@@ -39,10 +42,8 @@ def spread(values: Sequence[int], name: str, axes: int, default: int | None) -> 
     """One value per axis from one for all, one for each, or none, if there is a default."""
     if not values and default is not None:
         return (default,) * axes
-    need(
-        len(values) in (1, axes),
-        f"give {name} once or {axes} times (once per spatial axis), not {len(values)} times",
-    )
+    often = f"once or {axes} times (once per spatial axis)" if axes > 1 else "once"
+    need(len(values) in (1, axes), f"give {name} {often}, not {len(values)} times")
     return tuple(values) if len(values) == axes else tuple(values) * axes
 
 
@@ -64,7 +65,7 @@ def padded(param: Any, windows: list[Window], sizes: Sequence[int]) -> list[Wind
     """The windows with the padding of synopsys-caffe, if `param` has it: pad_l .. pad_b, or pad_type."""
     ends = [(param.pad_t, param.pad_b), (param.pad_l, param.pad_r)]
     if any(map(any, ends)):
-        need(len(sizes) == 2, f"pad_l, pad_r, pad_t and pad_b are for 2 spatial axes, here are {len(sizes)}")
+        need(len(sizes) == 2, f"pad_l, pad_r, pad_t and pad_b are for 2 spatial axes, not {len(sizes)}")
     elif param.pad_type:
         need(param.pad_type == 1, f"pad_type must be 0 (pad) or 1 (SAME), not {param.pad_type}")
         missing = [max(0, w.extent - (n % w.stride or w.stride)) for n, w in zip(sizes, windows, strict=True)]
@@ -82,7 +83,9 @@ def sliding(layer: LayerParameter, shape: Shape) -> tuple[int, list[Window]]:
     kernel = per_axis(param, "kernel_size", "kernel", axes, None)
     stride = per_axis(param, "stride", "stride", axes, 1)
     pad = per_axis(param, "pad", "pad", axes, 0)
-    holes = (param.hole_h, param.hole_w) if param.HasField("hole_h") else (param.hole,) * axes
+    holed = param.HasField("hole_h")
+    need(axes == 2 or not holed, f"hole_h and hole_w are for 2 spatial axes, not {axes}: use dilation")
+    holes = (param.hole_h, param.hole_w) if holed else (param.hole,) * axes
     dilation = spread(param.dilation, "dilation", axes, None) if param.dilation else holes
     windows = as_windows(kernel, stride, dilation, [(p, p) for p in pad])
     return channel, padded(param, windows, shape[channel + 1 :])
@@ -131,7 +134,8 @@ def convolved(
     need(len(layer.top) == len(bottoms), f"takes one top per bottom, not {len(layer.top)} for {len(bottoms)}")
     need(all(b == shape for b in bottoms), "all bottoms must have the same shape")
     channels, outputs = shape[axis], param.num_output
-    need(outputs > 0, "convolution_param needs num_output, at least 1")
+    field = "convolution3d_param" if isinstance(param, Convolution3DParameter) else "convolution_param"
+    need(outputs > 0, f"{field} needs num_output, at least 1")
     need(group > 0, "group must be at least 1")
     need(channels % group == 0, f"{channels} input channels do not divide by group {group}")
     need(outputs % group == 0, f"num_output {outputs} does not divide by group {group}")
@@ -144,7 +148,7 @@ def convolved(
         places = tuple(_slide(n, w) for n, w in zip(room, windows, strict=True))
     outer, gather = (channels, outputs) if up else (outputs, channels)
     weights = (outer, gather // group, *(w.kernel for w in windows))
-    top = checked((*shape[:axis], outputs, *places), "the top")
+    top = checked((*shape[:axis], outputs, *places), "the top", "lower the padding" if up else TOO_LARGE)
     worked = math.prod(room if up else places)
     macs = math.prod(weights) * worked * math.prod(shape[:axis]) * len(bottoms)
     view = stretch_view(windows) if up else slide_view(windows)
@@ -158,7 +162,9 @@ def _im2col(layer: LayerParameter, bottoms: Shapes) -> Out:
     need(windows, "takes a blob with at least one axis after the channels")
     channels = shape[axis] * math.prod(w.kernel for w in windows)
     places = (_slide(n, w) for n, w in zip(shape[axis + 1 :], windows, strict=True))
-    return Out(((*shape[:axis], channels, *places),), views=(slide_view(windows),))
+    return Out(
+        (checked((*shape[:axis], channels, *places), "the top", TOO_LARGE),), views=(slide_view(windows),)
+    )
 
 
 @rule("LRN")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from caffe_viz.geometry.python_known import SHAPES
 from caffe_viz.geometry.receptive_fields import LayoutEffect, window
-from caffe_viz.geometry.table import Out, Shapes, four_axes, need, rule, text
+from caffe_viz.geometry.table import Out, Shapes, four_axes, many, need, rule, text
 from caffe_viz.geometry.windows import repeat_view
 from caffe_viz.netdef import LayerParameter
 
@@ -40,8 +40,12 @@ def _region(layer: LayerParameter, bottoms: Shapes) -> Out:
     p, (n, c, h, w) = layer.region_param, four_axes(bottoms[0])
     boxes = region_boxes(layer)
     wanted = boxes * (p.coords + 1 + p.classes)
-    need(c == wanted, f"{boxes} boxes of {p.classes} classes need {wanted} channels, not {c}")
+    need(c == wanted, f"takes {wanted} channels for {_boxes(boxes, p.classes)}, not {c}")
     return Out(((n, c, h, w),), views=(LayoutEffect.LOST,))
+
+
+def _boxes(count: int, classes: int) -> str:
+    return f"{many(count, 'box', 'boxes')} of {many(classes, 'class', 'classes')}"
 
 
 def region_boxes(layer: LayerParameter) -> int:
@@ -58,12 +62,15 @@ def rows(columns: int) -> Out:
 def need_yolo(classes: int, boxes: int, coords: int, biases: int, bottoms: Shapes) -> None:
     """Each unit's channels must be those of its boxes: coordinates, objectness, classes."""
     need(coords == 4, f"knows boxes of 4 coordinates, not {coords}")
-    need(biases >= 2 * boxes, f"{boxes} boxes need {2 * boxes} biases (width, height), not {biases}")
+    need(
+        biases >= 2 * boxes,
+        f"needs {2 * boxes} biases (width, height) for {many(boxes, 'box', 'boxes')}, not {biases}",
+    )
     for bottom in bottoms:
         channels, wanted = four_axes(bottom)[1], boxes * (5 + classes)
         need(
             channels == wanted,
-            f"{boxes} boxes of {classes} classes need {wanted} channels, not {channels}: {text(bottom)}",
+            f"takes {wanted} channels for {_boxes(boxes, classes)}, not {channels}: {text(bottom)}",
         )
 
 
@@ -77,14 +84,15 @@ def _yolo_detection_output(layer: LayerParameter, bottoms: Shapes) -> Out:
 @rule("Yolov3DetectionOutput", bottoms=(1, None), fork=True)
 def _yolov3_detection_output(layer: LayerParameter, bottoms: Shapes) -> Out:
     p, scales = layer.yolov3_detection_output_param, len(bottoms)
-    need(p.mask_group_num == scales, f"takes mask_group_num ({p.mask_group_num}) bottoms, not {scales}")
-    need(len(p.anchors_scale) >= scales, f"needs an anchors_scale for each of {scales} bottoms")
+    need(p.mask_group_num == scales, f"takes mask_group_num bottoms ({p.mask_group_num}), not {scales}")
+    need(len(p.anchors_scale) >= scales, f"needs an anchors_scale for each of {many(scales, 'bottom')}")
+    need(p.num_box > 0, "yolov3_detection_output_param needs num_box, at least 1")
     need(
-        len(p.mask) // scales >= p.num_box > 0,
-        f"{scales} bottoms of {p.num_box} boxes need {scales * p.num_box} masks, not {len(p.mask)}",
+        len(p.mask) // scales >= p.num_box,
+        f"needs {p.num_box} masks for each of {many(scales, 'bottom')}, not {len(p.mask)} in all",
     )
     pairs = len(p.biases) // 2
-    need(max(p.mask) < pairs, f"mask {max(p.mask)} is beyond the {pairs} pairs of biases")
+    need(max(p.mask) < pairs, f"mask {max(p.mask)} is beyond the {many(pairs, 'pair')} of biases")
     need_yolo(p.num_classes, p.num_box, 4, len(p.biases), bottoms)
     return rows(7)
 

@@ -68,7 +68,10 @@ def tell_priors(net: NetParameter) -> None:
 
 def _of(layer: LayerParameter, variant: str) -> list[Prior]:
     told = LayerParameter(type=layer.type, prior_box_param=layer.prior_box_param, variant=variant)
-    return priors(told)
+    try:
+        return priors(told)
+    except (ArithmeticError, LookupError, ValueError):  # of settings that the layer's rule refuses
+        return []
 
 
 def _plain(p: PriorBoxParameter) -> Iterator[Prior]:
