@@ -93,7 +93,7 @@ def started(cache: Path) -> Iterator[Callable[[int], Any]]:
 
             def of(workers: int) -> Any:
                 made.scale(workers)
-                until(lambda: len(client.nthreads()) == workers)
+                until(lambda: len(made.scheduler.workers) == workers)
                 return client
 
             yield of

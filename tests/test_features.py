@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import resource
+import shutil
 import signal
 import sys
 import tracemalloc
@@ -15,9 +16,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from clusters import write_noise
 from commands import here, ran, refused
 from input_toys import NETS
-from PIL import Image
 
 from caffe_viz import InputError, Preprocess, RunError, features, load_net, show_activations
 from caffe_viz.extraction import Extraction, FileExtraction, Rows, need_format, write
@@ -41,19 +42,24 @@ BLOBS = ("fc", "in/conv")
 IMAGES = 40  # of which 32 are in the first batch
 
 
-@pytest.fixture
-def toy(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the toy net, and images/: 0.png to 39.png, of which 7 is damaged and 33 gives infinity."""
-    rng = np.random.default_rng(0)
-    (tmp_path / "deploy.prototxt").write_text(TOY)
-    (tmp_path / "preprocess.toml").write_text(TOML)
-    write_weights(seeded_weights(parse_net(TOY), 1), tmp_path / "net.caffemodel")
-    (tmp_path / "images").mkdir()
-    for n in range(IMAGES):
-        Image.fromarray(rng.integers(0, 256, (12, 12, 3), np.uint8)).save(tmp_path / f"images/{n}.png")
-    (tmp_path / "images" / "7.png").write_bytes(b"damaged")
-    (tmp_path / "images" / "33.png").unlink()
-    np.save(tmp_path / "images" / "33.npy", np.full((3, 12, 12), 3e38, np.float32))
+    made = tmp_path_factory.mktemp("original")
+    (made / "deploy.prototxt").write_text(TOY)
+    (made / "preprocess.toml").write_text(TOML)
+    write_weights(seeded_weights(parse_net(TOY), 1), made / "net.caffemodel")
+    write_noise(made / "images", IMAGES)
+    (made / "images" / "7.png").write_bytes(b"damaged")
+    (made / "images" / "33.png").unlink()
+    np.save(made / "images" / "33.npy", np.full((3, 12, 12), 3e38, np.float32))
+    return made
+
+
+@pytest.fixture
+def toy(original: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    shutil.copytree(original, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
 
@@ -77,16 +83,17 @@ def words(folder: Path, output: Path, *more: object) -> list[str]:
     return list(map(str, ["features", *given, *more]))
 
 
-def one_by_one(folder: Path, engine: str, blobs: tuple[str, ...] = BLOBS) -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def one_by_one(original: Path, engine: str) -> dict[str, Any]:
     """What pycaffe's own loop gives."""
-    net = load_net(folder / "deploy.prototxt", folder / "net.caffemodel", engine=engine)
-    how = Preprocess.from_toml(folder / "preprocess.toml")
-    rows = dict[str, list[Any]]((blob, []) for blob in blobs)
+    net = load_net(original / "deploy.prototxt", original / "net.caffemodel", engine=engine)
+    how = Preprocess.from_toml(original / "preprocess.toml")
+    rows = dict[str, list[Any]]((blob, []) for blob in BLOBS)
     for n in GOOD:
-        image = load_image(folder / "images" / f"{n}.png")
+        image = load_image(original / "images" / f"{n}.png")
         net.blobs["data"].data[...] = how.to_caffe(image, (3, 12, 12))
         net.forward()
-        for blob in blobs:
+        for blob in BLOBS:
             rows[blob].append(net.blobs[blob].data[0].copy())
     return {blob: np.stack(some) for blob, some in rows.items()}
 
@@ -147,14 +154,16 @@ READ: dict[str, Callable[[Path], tuple[list[str], dict[str, Any]]]] = {
 
 
 @pytest.mark.parametrize("suffix", READ)
-def test_rows_are_those_of_images_alone(toy: Path, engine: str, suffix: str) -> None:
+def test_rows_are_those_of_images_alone(
+    toy: Path, engine: str, suffix: str, one_by_one: dict[str, Any]
+) -> None:
     path = toy / "out" / f"features{suffix}"
     more = [word for blob in BLOBS for word in ("--blob", blob)]
     code, said, errors = ran(*words(toy, path, *more, "--engine", engine))
     assert code == 0, errors
     names, found = READ[suffix](path)
     assert [Path(name).name for name in names] == [f"{n}.png" for n in GOOD]
-    for blob, expected in one_by_one(toy, engine).items():
+    for blob, expected in one_by_one.items():
         np.testing.assert_allclose(found[blob].reshape(expected.shape), expected, rtol=1e-5, atol=1e-6)
     assert "images skipped: 2" in said
     assert [
@@ -164,9 +173,10 @@ def test_rows_are_those_of_images_alone(toy: Path, engine: str, suffix: str) -> 
 
 
 @pytest.mark.parametrize("pool", ["mean", "max"])
-def test_pooling_takes_the_places_of_maps_together(toy: Path, engine: str, pool: str) -> None:
-    found = features(network(toy, engine), toy / "images", BLOBS, pool=pool)
-    expected = one_by_one(toy, engine)
+def test_pooling_takes_the_places_of_maps_together(
+    toy: Path, engine: str, pool: str, one_by_one: dict[str, Any]
+) -> None:
+    found, expected = features(network(toy, engine), toy / "images", BLOBS, pool=pool), one_by_one
     assert found.shapes == {"fc": (38, 6), "in/conv": (38, 4)}
     np.testing.assert_allclose(found["fc"], expected["fc"], rtol=1e-5, atol=1e-6)
     pooled = getattr(expected["in/conv"], pool)(axis=(2, 3))
@@ -190,7 +200,7 @@ def test_nets_of_several_inputs_rows_and_fixed_batches(tmp_path: Path, engine: s
         np.testing.assert_allclose(found[n], alone.reshape(found[n].shape), rtol=1e-4, atol=1e-6)
 
 
-def test_a_net_reads_the_hdf5_file(toy: Path, engine: str) -> None:
+def test_a_net_reads_the_hdf5_file(toy: Path, engine: str, one_by_one: dict[str, Any]) -> None:
     """The HDF5Data layers of both engines."""
     path = toy / "features.h5"
     features(network(toy, engine), toy / "images", "fc", output=path)
@@ -200,7 +210,7 @@ def test_a_net_reads_the_hdf5_file(toy: Path, engine: str) -> None:
     )
     net = load_net(toy / "data.prototxt", engine=engine, allow_code=True)
     net.forward()
-    np.testing.assert_allclose(net.blobs["fc"].data, one_by_one(toy, engine)["fc"], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(net.blobs["fc"].data, one_by_one["fc"], rtol=1e-5, atol=1e-6)
 
 
 def test_one_blob_is_a_database_itself(toy: Path) -> None:
@@ -358,14 +368,21 @@ def test_no_room_for_rows_is_one_line(toy: Path) -> None:
     assert len(of_npz(toy / "a.npz")[0]) == 38
 
 
-def test_memory_does_not_grow_with_the_images(toy: Path) -> None:
-    """But for their names: peaks of Python's and NumPy's memory."""
+def test_memory_does_not_grow_with_the_images(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for their names: peaks of Python's and NumPy's memory, for rows of 6 kB."""
+    monkeypatch.setattr("caffe_viz.extraction.spool.PART", 2**14)
+    text = TOY.replace("num_output: 4", "num_output: 64")
+    (toy / "deploy.prototxt").write_text(text)
+    write_weights(seeded_weights(parse_net(text), 1), toy / "net.caffemodel")
     peaks = []
-    for times in (1, 4, 16):  # the first one imports what is imported once
+    for times in (1, 2, 6):  # the first one imports what is imported once
         collection = ImageCollection.of(*[toy / "images"] * times)
         tracemalloc.start()
         filing = FileExtraction(Extraction(network(toy), collection, ["fc", "in/conv"]), toy / f"{times}.npz")
-        for _ in filing:
+        steps = iter(filing)
+        next(steps)
+        tracemalloc.reset_peak()  # to begin takes more than what follows
+        for _ in steps:
             pass
         filing.write()
         peaks.append(tracemalloc.get_traced_memory()[1] - 700 * len(collection))

@@ -382,12 +382,14 @@ def test_a_library_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> 
         ImageCollection.of("s3://bucket/a.png")
 
 
-def test_files_alone_need_no_fsspec(folder: Path) -> None:
+def test_files_here_need_neither_fsspec_nor_dask(folder: Path) -> None:
     program = (
-        "import sys, caffe_viz.cli.app; from caffe_viz.images import ImageCollection;"
-        f"ImageCollection.of({str(folder / 'photos')!r}).load(0); print('fsspec' in sys.modules)"
+        "import sys, caffe_viz.cli.app, caffe_viz.views, caffe_viz.tasks.cluster, caffe_viz.tasks.addresses;"
+        "from caffe_viz.images import ImageCollection;"
+        f"ImageCollection.of({str(folder / 'photos')!r}).load(0);"
+        "print({'fsspec', 'dask', 'distributed'} & {*sys.modules})"
     )
-    assert subprocess.check_output([sys.executable, "-c", program], timeout=120).strip() == b"False"
+    assert subprocess.check_output([sys.executable, "-c", program], timeout=120).strip() == b"set()"
 
 
 def test_passwords_are_not_said(site: Any) -> None:

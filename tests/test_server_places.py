@@ -15,6 +15,7 @@ from caffe_viz.errors import InputError
 from caffe_viz.images import save_png
 from caffe_viz.network import Network
 from caffe_viz.server.handlers.layer_search import LayerSearch
+from caffe_viz.top import Top
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +32,11 @@ def network(engine: str) -> Network:
     return replace(Network.of("caffenet_cifar10"), engine=engine)
 
 
+@pytest.fixture(scope="module")
+def top(network: Network, photos: Path) -> Top:
+    return cv.top_images(network, photos, "conv2").top
+
+
 def same_places(found: Any, top: Any, unit: int) -> None:
     places = list(top.places(unit))
     assert [place["unit"] for place in found.facts["places"]] == [list(place.unit) for place in places]
@@ -40,15 +46,13 @@ def same_places(found: Any, top: Any, unit: int) -> None:
     np.testing.assert_array_equal(found.arrays["values"], top.values[top.filters.index(unit)])
 
 
-def test_places_are_those_of_top_images(network: Network, photos: Path, tmp_path: Path) -> None:
+def test_places_are_those_of_top_images(network: Network, photos: Path, top: Top, tmp_path: Path) -> None:
     asking = Asking.of(network, photos=(photos,), folder=tmp_path)
-    top = cv.top_images(network, photos, "conv2").top
     for unit in (3, 40):
         found = asking("places", layer="conv2", unit=unit)
         same_places(found, top, unit)
         assert (found.facts["seen"], found.facts["dead"], found.facts["state"]) == (70, False, top.state)
-        alone = cv.top_images(network, photos, "conv2", [unit]).top
-        np.testing.assert_array_equal(found.arrays["crops"], alone.crops[0])
+        np.testing.assert_array_equal(found.arrays["crops"], top.crops[top.filters.index(unit)])
         assert len(found.figures) == 9
 
 
@@ -66,7 +70,7 @@ def test_a_search_is_kept_for_the_next_server(network: Network, photos: Path, tm
 
 
 def test_a_search_that_is_left_goes_on_and_other_units_go_on_with_it(
-    network: Network, photos: Path, tmp_path: Path
+    network: Network, photos: Path, top: Top, tmp_path: Path
 ) -> None:
     asking = Asking.of(network, photos=(photos,), folder=tmp_path)
     first = asking.steps("places", layer="conv2", unit=3)
@@ -75,13 +79,12 @@ def test_a_search_that_is_left_goes_on_and_other_units_go_on_with_it(
     assert next(second).done == 64
     second.close()  # dropped for good, which is not the end of the search
     found = list(first)[-1].answer
-    top = cv.top_images(network, photos, "conv2").top
     same_places(found, top, 3)
     same_places(asking("places", layer="conv2", unit=40), top, 40)
 
 
 def test_what_was_found_before_a_server_ended_is_not_looked_for_again(
-    network: Network, photos: Path, tmp_path: Path
+    network: Network, photos: Path, top: Top, tmp_path: Path
 ) -> None:
     half = Asking.of(network, photos=(photos,), folder=tmp_path).steps("places", layer="conv2", unit=3)
     next(half)
@@ -90,11 +93,11 @@ def test_what_was_found_before_a_server_ended_is_not_looked_for_again(
         Asking.of(network, photos=(photos,), folder=tmp_path).steps("places", layer="conv2", unit=3)
     )
     assert steps[0].done == 64
-    same_places(last.answer, cv.top_images(network, photos, "conv2").top, 3)
+    same_places(last.answer, top, 3)
 
 
 def test_a_search_that_failed_begins_again_where_it_was(
-    network: Network, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    network: Network, photos: Path, top: Top, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asking = Asking.of(network, photos=(photos,), folder=tmp_path)
     under_way = asking.steps("places", layer="conv2", unit=3)
@@ -103,7 +106,7 @@ def test_a_search_that_failed_begins_again_where_it_was(
         patch.setattr("caffe_viz.streaming.Runner.__call__", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             list(under_way)
-    same_places(asking("places", layer="conv2", unit=3), cv.top_images(network, photos, "conv2").top, 3)
+    same_places(asking("places", layer="conv2", unit=3), top, 3)
 
 
 def test_other_searches_have_other_files(network: Network, photos: Path, tmp_path: Path) -> None:

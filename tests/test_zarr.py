@@ -6,7 +6,7 @@ In test_cluster_store.py many fill it.
 from __future__ import annotations
 
 import json
-import multiprocessing
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -17,6 +17,7 @@ import pytest
 from clusters import PATIENCE
 from commands import here, ran, refused
 from filling import BAD, BLOBS, files, fill_at_once, limit_files, network, write_folder
+from fork_server import CONTEXT
 
 from caffe_viz import InputError, RunError, features
 from caffe_viz.extraction import Extraction, begin, store
@@ -29,9 +30,16 @@ IMAGES = 70  # chunks of 32, the last one of 6
 GOOD = [n for n in range(IMAGES) if n not in BAD]
 
 
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("original")
+    write_folder(made, IMAGES)
+    return made
+
+
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    write_folder(tmp_path, IMAGES)
+def folder(original: Path, tmp_path: Path) -> Path:
+    shutil.copytree(original, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
 
@@ -109,10 +117,9 @@ def test_interrupted_between_rows_and_status_it_goes_on(
 
 def test_two_runs_at_once(folder: Path) -> None:
     """Both begin the store, and both do its first piece."""
-    context = multiprocessing.get_context("spawn")
-    barrier, told = context.Barrier(2, timeout=PATIENCE), context.Queue()
+    barrier, told = CONTEXT.Barrier(2, timeout=PATIENCE), CONTEXT.Queue()
     runs = [
-        context.Process(target=fill_at_once, args=(folder, folder / "a.zarr", barrier, told))
+        CONTEXT.Process(target=fill_at_once, args=(folder, folder / "a.zarr", barrier, told))
         for _ in range(2)
     ]
     for run in runs:
