@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -450,27 +449,25 @@ def made() -> Evaluated:
     return show_evaluation(probe.network, images, 0, points=6, settings=FEW)
 
 
-def test_saved_results_draw_without_an_engine(made: Evaluated, tmp_path: Path) -> None:
+def test_saved_results_draw_without_an_engine(
+    made: Evaluated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     paths = made.save(tmp_path)
     assert [p.name for p in paths] == ["curves.npz", "curves.png", "sanity.npz", "sanity.png"]
+    for name in ("caffe", "torch", "caffe_viz.engine"):
+        monkeypatch.setitem(sys.modules, name, None)
     back = Evaluated.load(tmp_path)
     assert repr(back) == repr(Evaluated(made.curves, made.sanity))
     for name, picture in made.pictures.items():
         np.testing.assert_array_equal(picture.rgb, back.pictures[name].rgb)
         assert picture.rgb.min() < 0.9
     assert back._repr_png_().startswith(b"\x89PNG")
-    code = (
-        "import sys; from caffe_viz.views.evaluated import Evaluated\n"
-        "e = Evaluated.load(sys.argv[1]); e.pictures; repr(e)\n"
-        "assert not {'torch', 'caffe'} & set(sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
 
 
 def test_results_of_different_images_are_not_loaded_together(made: Evaluated, tmp_path: Path) -> None:
     assert made.curves is not None
     assert made.sanity is not None
-    made.save(tmp_path)
+    made.curves.save(tmp_path / "curves.npz")
     first = replace(made.sanity, names=made.sanity.names[:1], targets=made.sanity.targets[:1])  # interrupted
     first.save(tmp_path / "sanity.npz")
     assert Evaluated.load(tmp_path).curves is not None
@@ -552,7 +549,7 @@ def test_engines_agree(networks: Path, caffe: Any) -> None:
     pytest.importorskip("torch", reason="the engine torch is not installed")
     methods = ["gradient", "grad-cam", "guided-backprop"]
     a, b = (
-        show_evaluation(cifar(networks, e), CAT, "cat", methods, points=6, settings=FEW)
+        show_evaluation(cifar(networks, e), CAT, "cat", methods, points=4, settings=FEW)
         for e in ("caffe", "torch")
     )
     assert a.curves is not None
@@ -580,12 +577,12 @@ def files(folder: Path) -> tuple[Path, Path, Path]:
 
 def test_the_command(engine: str, tmp_path: Path) -> None:
     net, weights, image = files(tmp_path)
-    common = (net, weights, "--image", image, "--engine", engine, "-o", tmp_path / "out", "--points", 4)
     lines = [line for check in ("curves", "sanity") for line in marks("deep", check)]
     (tmp_path / "docs.md").write_text("\n".join(lines))
     done = run(
-        *common, "--method", "gradient", "--method", "grad-cam", "--write", tmp_path / "docs.md", "--json"
-    )
+        net, weights, "--image", image, "--engine", engine, "-o", tmp_path / "out", "--points", 4,
+        "--method", "gradient", "--method", "grad-cam", "--write", tmp_path / "docs.md", "--json",
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert [row["method"] for row in told["curves"]] == ["gradient", "grad-cam", *BASELINES]
@@ -594,12 +591,16 @@ def test_the_command(engine: str, tmp_path: Path) -> None:
     assert told["engine"] == engine
     assert all(Path(f).is_file() for f in told["files"])
     assert "| grad-cam |" in (tmp_path / "docs.md").read_text()
+
+
+def test_what_the_command_refuses(tmp_path: Path) -> None:
+    net, weights, image = files(tmp_path)
     for arguments, message in (
         (("--write", tmp_path / "absent.md"), "cannot be read"),
         (("--check", "speed"), "--check speed: give curves or sanity"),
         (("--method", "cam"), "CAM needs global average pooling"),
     ):
-        failed = run(*common, *arguments)
+        failed = run(net, weights, "--image", image, "-o", tmp_path / "out", *arguments)
         assert failed.returncode == 2
         assert failed.stderr.count("\n") == 1
         assert message in failed.stderr
@@ -639,7 +640,7 @@ def test_grad_cam_is_better_than_chance_on_photographs(networks: Path, shared: P
     """In each of the three; but random single pixels harm a net no less than the patches that it finds."""
     folder = shared / "models" / "squeezenet_v1.0"
     preprocess = preprocess_near(networks / "squeezenet_v1.0" / "deploy.prototxt")
-    net = parse_net((folder / "deploy.prototxt").read_text().replace("227", "163"))
+    net = parse_net((folder / "deploy.prototxt").read_text().replace("227", "131"))
     network = Network(net, folder / "squeezenet_v1.0.caffemodel", preprocess)
     images = [shared / "images" / name for name in PHOTOGRAPHS]
     found = show_evaluation(network, images, methods="grad-cam", checks=["curves"], points=4).curves

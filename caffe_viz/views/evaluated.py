@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ class Evaluated(Rich):
             made["sanity"] = sanity_table(self.sanity)
         return made
 
-    @property
+    @cached_property
     def pictures(self) -> dict[str, Picture]:
         """One picture for each check, by its name: means over all cases."""
         made = {}
