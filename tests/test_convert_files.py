@@ -103,7 +103,10 @@ def _elsewhere(file: h5py.File, folder: Path) -> None:
 
 def _outside(file: h5py.File, folder: Path) -> None:
     (folder / "raw").write_bytes(b"layer { }")
-    file.create_dataset("prototxt", (), "S9", external=[(str(folder / "raw"), 0, 9)])
+    how = h5py.h5p.create(h5py.h5p.DATASET_CREATE)  # create_dataset() ignores `external` for a single value
+    how.set_external(bytes(folder / "raw"), 0, 9)
+    kind, one = h5py.h5t.py_create(np.dtype("S9")), h5py.h5s.create(h5py.h5s.SCALAR)
+    h5py.h5d.create(file.id, b"prototxt", kind, one, how)
 
 
 def _link(file: h5py.File, folder: Path) -> None:
