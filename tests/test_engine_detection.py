@@ -163,11 +163,6 @@ WRONG += [
         "'x'.*places from 0 to 8; a place is 9",
     ),
     (
-        Toy("MaxUnPool", ["1 1 2 2", "1 1 2 3"], "max_unpool_param { dst_h: 3 dst_w: 3 }"),
-        {},
-        r"'x'.*must be \(1, 1, 2, 2\).*\(1, 1, 2, 3\)",
-    ),
-    (
         Toy("Pad", ["1 1 3 4"], "pad_param { pad_type: REFLECT pad_u: 3 }"),
         {},
         "'x'.*below the height 3 and the width 4",

@@ -55,7 +55,7 @@ def _part(shape: Shape, axis: int, axes: int, name: str) -> Shape:
     start = axis_of(shape, axis)
     need(axes >= -1, f"{name} must be at least -1")
     need(
-        axes == -1 or start + axes <= len(shape),
+        start + axes <= len(shape),
         f"axis {axis} plus {name} {axes} is more than the {many(len(shape), 'axis', 'axes')}",
     )
     return shape[start:] if axes == -1 else shape[start : start + axes]

@@ -242,7 +242,7 @@ class _Walk:
         """Count the parameters; those that another layer owns under the same name only there."""
         need(
             len(layer.param) <= len(params),
-            f"has {many(len(params), 'parameter')}, but param {many(len(layer.param), 'time')}",
+            f"has {many(len(params), 'parameter')}, but {many(len(layer.param), 'param entry', 'param entries')}",
         )
         specs = list(layer.param)
         for i, shape in enumerate(params):
