@@ -72,13 +72,16 @@ def drain(lines: Iterator[str]) -> None:
         pass
 
 
+GRACE = 3.0  # seconds
+
+
 def end_group(child: subprocess.Popen[str]) -> None:
-    """End the child and what it started; by force what has not gone after three seconds."""
+    """End the child and what it started; by force what has not gone after GRACE."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.killpg(child.pid, number)
         with suppress(subprocess.TimeoutExpired):
-            child.wait(3)
+            child.wait(GRACE)
             return
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import fork_server
 import numpy as np
 import pytest
-from commands import completed, here
+import typer.main
+from commands import BUILT, completed, here
 
 from caffe_viz.cli import main
 from caffe_viz.cli.app import app
@@ -233,8 +234,8 @@ def interrupted(networks: Path, when: str, *options: object) -> subprocess.Compl
     )
 
 
-def test_ctrl_c_keeps_the_best_so_far(engine: str, networks: Path, tmp_path: Path) -> None:
-    done = interrupted(networks, "late", "--engine", engine, "-o", tmp_path)
+def test_ctrl_c_keeps_the_best_so_far(networks: Path, tmp_path: Path) -> None:
+    done = interrupted(networks, "late", "-o", tmp_path)
     assert done.returncode == 130
     assert done.stderr == "interrupted: these are the best images so far\n"
     assert (tmp_path / "conv2_natural_sheet.png").exists()
@@ -354,6 +355,7 @@ def test_wrong_engines_and_devices_are_one_line(
 ) -> None:
     """In this process: the engine torch is then imported once."""
     pytest.importorskip("torch", reason="the engine torch is not installed")
+    monkeypatch.setattr(typer.main, "get_command", BUILT)
     options = ENGINE_COMMANDS[command]
     solver = networks / "caffenet_cifar10" / "solver.prototxt"
     line: list[object] = ["caffe-viz", command, *([solver] if "solver" in options else files(networks))]
@@ -377,6 +379,7 @@ def test_wrong_engines_and_devices_are_one_line(
 def test_scripts_are_the_commands(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(typer.main, "get_command", BUILT)
     for path in SCRIPTS.glob("*.py"):
         if "caffe_viz.cli" in path.read_text() and path.stem != "demo":
             monkeypatch.setattr(sys, "argv", [str(path), "--help"])

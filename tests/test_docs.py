@@ -20,6 +20,7 @@ import fork_server
 import numpy as np
 import pytest
 import typer
+from commands import BUILT
 from doc_pages import PAGES, REPOSITORY, Block, Command
 
 from caffe_viz import shipped
@@ -33,16 +34,28 @@ fork_server.for_dask()
 TASKS: Any = typer.main.get_command(app)
 INLINE = [(page, text) for page in PAGES for text in doc_pages.inline(page)]
 OWN = {*shipped.names(), "examples/train_val.prototxt"}  # of which a row of README's table can be run
+RUN = [c.words for page in PAGES for b in doc_pages.blocks(page) if b.kind == "console" and not b.norun for c in b.commands]  # fmt: skip
 TABLE = [
     text for page, text in INLINE if page == PAGES[0] and OWN & set(text.split()) and " download " not in text
-]
+    and not any(words[: len(text.split())] == tuple(text.split()) for words in RUN)  # with more options
+]  # fmt: skip
 MOST_BYTES = 120_000  # of a picture
 # What README's table leaves at its defaults, which take long.
-FEW = {"ascend": ["--steps", "4"], "report": ["--budget", "5"], "attribute": ["--samples", "4", "--steps", "4"], "evaluate": ["--count", "1", "--points", "4", "--samples", "2", "--steps", "2"]}  # fmt: skip
+FEW = {"ascend": ["--steps", "4"], "invert": ["--steps", "4"], "activations": ["--layer", "conv1"], "attribute": ["--samples", "4", "--steps", "4", "--patch", "8", "--stride", "12"], "export": ["--blob", "pool1"], "evaluate": ["--count", "1", "--points", "4", "--method", "gradient"]}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Four images."""
+    folder, cat = tmp_path_factory.mktemp("photos"), load_image(REPOSITORY / "examples" / "cat.png")
+    paths = [folder / f"cat_{k}.png" for k in range(4)]
+    for k, path in enumerate(paths):
+        save_png(path, cat[:280, 30 * k : 280 + 30 * k])
+    return paths
 
 
 @pytest.fixture
-def folder(tmp_path: Path, layer_types: None, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, layer_types: None, photos: list[Path], monkeypatch: pytest.MonkeyPatch) -> Path:
     """The repository as a reader sees it, and files of their own: deploy.prototxt, net.caffemodel, photos/ .."""
     for name in ("prototxt", "examples"):
         for path in (REPOSITORY / name).rglob("*"):
@@ -54,9 +67,8 @@ def folder(tmp_path: Path, layer_types: None, monkeypatch: pytest.MonkeyPatch) -
     _link(shipped / "caffenet_cifar10.caffemodel", tmp_path / "net.caffemodel")
     _link(REPOSITORY / "examples" / "cat.png", tmp_path / "cat.png")
     np.save(tmp_path / "image.npy", np.random.default_rng(0).normal(size=(3, 32, 32)).astype(np.float32))
-    cat = load_image(REPOSITORY / "examples" / "cat.png")
-    for k in range(4):
-        save_png(tmp_path / "photos" / f"cat_{k}.png", cat[:280, 30 * k : 280 + 30 * k])
+    for path in photos:
+        _link(path, tmp_path / "photos" / path.name)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("caffe_viz.ascent.WorkerPool", climbing.here)
     monkeypatch.setattr(Server, "wait", lambda server: server.stop())  # a live view ends when it has begun
@@ -195,6 +207,7 @@ def run_here(words: list[str]) -> tuple[int, str]:
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out):
         patch.setattr(sys, "argv", ["caffe-viz", *words])
         patch.setattr(sys, "stderr", out)
+        patch.setattr(typer.main, "get_command", BUILT)
         with pytest.raises(SystemExit) as end:
             main()
     return int(end.value.code or 0), " ".join(out.getvalue().split())

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from commands import ran
 from input_toys import IP, NETS, files, toy
 
 from caffe_viz.attribution import Settings, attribute
 from caffe_viz.backend import load_net
 from caffe_viz.checking import check_messages
-from caffe_viz.cli import main
 from caffe_viz.errors import CaffeVizWarning, InputError
 from caffe_viz.images import Preprocess
 from caffe_viz.netdef import parse_net
@@ -195,20 +195,14 @@ class TestGiven:
             assert [guess.number for guess in answer.guesses] == list(np.argsort(-expected))
             close([guess.value for guess in answer.guesses], np.sort(expected)[::-1])
 
-    def test_command_line(self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    def test_command_line(self, tmp_path: Path) -> None:
         net = [*map(str, files("siamese", tmp_path))]
         np.save(tmp_path / "a.npy", IMAGES[0])
         image, out = str(tmp_path / "a.npy"), ["-o", str(tmp_path / "out"), "--engine", "torch"]
 
         def run(*words: str) -> tuple[int, str]:
-            monkeypatch.setattr("sys.argv", ["caffe-viz", *words, *out])
-            code = 0
-            try:
-                main()
-            except SystemExit as end:
-                code = int(end.code or 0)
-            text = capsys.readouterr()
-            return code, text.out + text.err
+            code, text, errors = ran(*words, *out)
+            return int(str(code or 0)), text + errors
 
         code, text = run("activations", *net, "--image", image)
         assert code == 2

@@ -9,7 +9,6 @@ import re
 import subprocess
 import sys
 import tarfile
-import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ import pytest
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 # How a child process gets the installer.
-IMPORT = f"import sys; sys.path.insert(0, {str(SCRIPTS)!r}); import install_caffe as m, pathlib, time\n"
+IMPORT = f"import sys; sys.path.insert(0, {str(SCRIPTS)!r}); import install_caffe as m, pathlib\n"
 
 
 @pytest.fixture
@@ -186,17 +185,26 @@ def test_what_an_interrupted_build_left_is_removed(installer: Any, tmp_path: Pat
         assert sorted(p.name for p in tmp_path.iterdir()) == ["build.log", "lock"]
 
 
-def test_a_second_build_waits_for_the_first(installer: Any, tmp_path: Path) -> None:
+def test_a_second_build_waits_for_the_first(installer: Any, tmp_path: Path, monkeypatch: Any) -> None:
     code = (
         f"{IMPORT}"
-        f"with m.locked(pathlib.Path({str(tmp_path)!r})):\n"
-        f"    print('locked', flush=True); time.sleep(1.5)\n"
+        f"folder = pathlib.Path({str(tmp_path)!r})\n"
+        f"with m.locked(folder):\n"
+        f"    print('locked', flush=True); input(); (folder / 'built').touch()\n"
     )
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as first:
+    pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", code], **pipes) as first:
         assert first.stdout.readline() == "locked\n"
-        start = time.monotonic()
+        said = []
+
+        def say(words: str) -> None:
+            said.append(words)
+            print(file=first.stdin, flush=True)  # the first goes on when the second waits
+
+        monkeypatch.setattr(installer, "say", say)
         with installer.locked(tmp_path):
-            assert time.monotonic() - start > 0.7
+            assert (tmp_path / "built").exists()
+    assert said == [f"waiting for another build in {tmp_path}"]
 
 
 def test_a_failing_command_shows_its_last_errors(installer: Any, tmp_path: Path) -> None:
@@ -283,7 +291,7 @@ def test_an_ended_build_takes_its_children_along(tmp_path: Path) -> None:
         f"def build(rebuild):\n"
         f"    for line in m.run([sys.executable, '-c', {stubborn!r}], pathlib.Path({str(tmp_path / 'log')!r})):\n"
         f"        print(line, flush=True)\n"
-        f"m.ensure_caffe = build; sys.argv = ['install_caffe.py']; sys.exit(m.main())\n"
+        f"import logged; logged.GRACE = 0.1; m.ensure_caffe = build; sys.argv = ['install_caffe.py']; sys.exit(m.main())\n"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as installing:
         child = int(installing.stdout.readline())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cache
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +38,19 @@ RUNNING = {
     "classify": "{net} {weights} {image}",
     "top": "{net} {weights} {image} --layer {layer} -o {out}",
     "features": "{net} {weights} {image} --blob {layer} -o {out}/features.npz",
-    "attribute": "{net} {weights} {image} --method all --patch 9 --stride 9 --samples 2 --steps 2 -o {out}",
+    "attribute": "{net} {weights} {image} --method all --patch 16 --stride 16 --samples 2 --steps 2 -o {out}",
     "evaluate": "{net} {weights} {image} --method gradient --points 2 --check curves -o {out}",
     "ascend": "{net} {weights} --layer {layer} --filters 0:2 --steps 2 --jobs 1 -o {out}",
     "dream": "{net} {weights} {one} --layer {layer} --steps 1 --octaves 1 -o {out}",
     "invert": "{net} {weights} {one} --layer {layer} --steps 1 -o {out}",
 }
+ENGINES = ("caffe", "torch")
+# Each command and each kind sees both engines, whose agreement is a matter for tests of layers.
+CHECKERBOARD = [
+    (command, kind, ENGINES[(row + column) % 2])
+    for row, command in enumerate(RUNNING)
+    for column, kind in enumerate(KINDS)
+]
 
 
 @pytest.fixture(scope="module")
@@ -65,14 +73,13 @@ def test_command(command: str, kind: str, files: Any, tmp_path: Path) -> None:
     goes_through(command, ONCE[command], KINDS[kind], files(kind), tmp_path)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("command", RUNNING)
+@pytest.mark.parametrize(("command", "kind", "engine"), CHECKERBOARD, indirect=["engine"])
 def test_command_that_runs_the_net(command: str, kind: str, engine: str, files: Any, tmp_path: Path) -> None:
     text = f"{RUNNING[command]} --engine {engine}"
     goes_through(command, text, KINDS[kind], files(kind), tmp_path)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "engine"), [*zip(KINDS, cycle(ENGINES))], indirect=["engine"])
 def test_commands_on_the_last_layer(kind: str, engine: str, files: Any, tmp_path: Path) -> None:
     """Answers and losses have no maps, and often one axis or none: a picture of them, or one line why not."""
     net = files(kind)

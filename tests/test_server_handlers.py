@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from attribution_toy import pooled
 from kinds import KINDS
 
 import caffe_viz as cv
-from caffe_viz.attribution import METHODS, PASSES
+from caffe_viz.attribution import METHODS, PASSES, Settings
 from caffe_viz.errors import InputError
 from caffe_viz.figures import heat, signed_colours
 from caffe_viz.images import load_image, png_bytes
@@ -42,7 +43,7 @@ def toy(engine: str) -> Network:
 
 @pytest.fixture(scope="module")
 def asking(network: Network) -> Asking:
-    return Asking.of(network, record=RECORD)
+    return Asking.of(network)
 
 
 @pytest.fixture(scope="module")
@@ -316,13 +317,13 @@ def test_an_objective_opens_no_file(asking: Asking, monkeypatch: pytest.MonkeyPa
         asking("ascent", objective=text)
 
 
-def test_the_record_of_a_training(asking: Asking) -> None:
-    found = asking("training")
+def test_the_record_of_a_training() -> None:
+    found = Asking.of(Network.of("caffenet_cifar10"), record=RECORD)("training")
     assert found.facts["layer"] == "conv1"
     assert len(found.figures) == len(found.facts["curves"]) + len(found.facts["moments"])
 
 
-def test_the_report_is_a_page_with_the_layer_first(toy: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_report_is_a_page_with_the_layer_first(monkeypatch: pytest.MonkeyPatch) -> None:
     climbed: list[str] = []
 
     def ascent(subject: Any, layer: Any, *_: Any) -> PartResult:
@@ -338,7 +339,7 @@ def test_the_report_is_a_page_with_the_layer_first(toy: Network, monkeypatch: py
 
     monkeypatch.setattr(parts, "ascent", ascent)
     monkeypatch.setattr(RunningReport, "__init__", begin)
-    asking = Asking.of(toy)
+    asking = Asking.of(Network(*pooled()))
     image = asking.upload(CAT)
     *steps, last = asking.steps("report", image=image, layer="conv2", budget=60)
     assert len(steps) > 20
@@ -450,11 +451,12 @@ def every_question(asking: Asking, image: str, layer: str) -> Any:
             yield question, {"image": image, "method": method, "target": target}
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize(("name", "engine"), [*zip(KINDS, cycle(("caffe", "torch")))], indirect=["engine"])
 def test_every_kind_of_net_has_an_answer_or_a_reason(
     name: str, engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("caffe_viz.attribution.job.Settings.samples", 2)
+    few = Settings(samples=2, steps=2, patch=16, stride=16)
+    monkeypatch.setattr("caffe_viz.attribution.Settings", lambda: few)
     kind = KINDS[name]
     folder = kind.write(tmp_path)
     network = replace(

@@ -155,13 +155,15 @@ def test_maximized_shows_and_saves(cifar: Any, engine: str, tmp_path: Path) -> N
     assert cv.Ascent.load(tmp_path / "conv2_natural.npz").engine == engine
 
 
+@pytest.mark.usefixtures("climbing_here")
 def test_classes_are_titled_by_their_labels(cifar: Any) -> None:
-    assert cv.maximize(cifar, "fc8", [3], steps=1).titles == ["fc8 3 cat"]
-    assert cv.maximize(cifar, "conv1", [3], steps=1).titles == ["conv1 3"]
+    assert cv.maximize(cifar, "fc8", [3], steps=1, jobs=1).titles == ["fc8 3 cat"]
+    assert cv.maximize(cifar, "conv1", [3], steps=1, jobs=1).titles == ["conv1 3"]
 
 
+@pytest.mark.usefixtures("climbing_here")
 def test_maximize_from_a_photograph(cifar: Any) -> None:
-    found = cv.maximize(cifar, "conv3", [0], steps=1, start=CAT, rate=1e-3)
+    found = cv.maximize(cifar, "conv3", [0], steps=1, start=CAT, rate=1e-3, jobs=1)
     assert np.corrcoef(found.ascent.images.ravel(), Network.of(cifar).pixels(CAT).ravel())[0, 1] > 0.999
 
 
@@ -182,10 +184,11 @@ class GoneAfterOne(InProcess[Batch, BatchProgress]):
         raise RunError("the connection is lost.")
 
 
+@pytest.mark.usefixtures("climbing_here")
 def test_a_failure_in_maximize_keeps_what_there_is(
     cifar: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    whole = cv.maximize(cifar, "conv2", range(BATCH), steps=2)
+    whole = cv.maximize(cifar, "conv2", range(BATCH), steps=2, jobs=1)
     monkeypatch.setattr("caffe_viz.ascent.WorkerPool", lambda job, jobs: GoneAfterOne(job))
     with pytest.warns(
         cv.CaffeVizWarning, match=r"the connection is lost\. What was finished by then is kept"
@@ -199,6 +202,7 @@ def test_a_failure_in_maximize_keeps_what_there_is(
     assert cv.Ascent.load(tmp_path / "conv2_natural.npz").filters == tuple(range(BATCH))
 
 
+@pytest.mark.usefixtures("climbing_here")
 def test_data_that_is_no_picture(engine: str, tmp_path: Path) -> None:
     """The asker's net: 7 channels, 96 wide, 11 filters of 1 x 5, one of them planted."""
     text = """
@@ -213,10 +217,10 @@ def test_data_that_is_no_picture(engine: str, tmp_path: Path) -> None:
         weights.layer.add(name=name, blobs=[make_blob(rng.normal(size=s)) for s in shapes])
     net = cv.load_net(parse_net(text), weights, engine=engine)
     assert cv.show_weights(net, "conv1").shape[2] == 3
-    found = cv.maximize(net, "conv1", [0, 10])
+    found = cv.maximize(net, "conv1", [0, 10], steps=8, jobs=1)
     assert found.ascent.images.shape == (2, 7, 1, 5)
     assert found.sheet._repr_png_().startswith(PNG)
-    assert cv.maximize(net, "ip", [1]).ascent.images.shape == (1, 7, 1, 96)
+    assert cv.maximize(net, "ip", [1], steps=8, jobs=1).ascent.images.shape == (1, 7, 1, 96)
     array = rng.normal(size=(7, 1, 96)).astype(np.float32)
     np.save(tmp_path / "data.npy", array)
     a, b = (cv.show_activations(net, image).arrays["ip"] for image in (array, tmp_path / "data.npy"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -66,18 +67,18 @@ def test_the_wheel_holds_the_networks_and_one_image_and_is_small(wheel: Path) ->
     assert wheel.stat().st_size < MOST_BYTES
 
 
-def test_names_of_networks_need_no_checkout(site: Path, tmp_path: Path) -> None:
-    assert "10 3 227 227" in run(site, tmp_path, "shapes", "caffenet")
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_report_of_the_example(site: Path, tmp_path: Path) -> None:
-    """The net, its weights, labels and preprocessing, and the image: all of them from the wheel."""
-    printed = run(site, tmp_path, "report", "caffenet_cifar10", "--example", "--budget", "0")
+def test_a_report_of_a_network(site: Path, tmp_path: Path) -> None:
+    """By its name, from its prototxt alone: the file and all that pages are made of come from the wheel."""
+    printed = run(site, tmp_path, "report", "caffenet")
     page = (tmp_path / printed.splitlines()[-1]).read_text(encoding="utf-8")
-    assert "caffe-viz report caffenet_cifar10 --example" in page
-    assert "cat.png" in page
-    assert "deer" in page  # a label
+    assert "caffe-viz report caffenet" in page
+    assert "data, 3 x 227 x 227" in page
+
+
+def test_the_answer_to_the_example(site: Path, tmp_path: Path) -> None:
+    """The net, its weights, labels and preprocessing, and the image: all of them from the wheel."""
+    assert re.search(r"0\.772\d+ +3 +cat", run(site, tmp_path, "classify", "caffenet_cifar10", "--example"))
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_live_view_of_the_example(site: Path, tmp_path: Path) -> None:
