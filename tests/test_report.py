@@ -34,6 +34,13 @@ from caffe_viz.report.plan import Plan, spread
 REPOSITORY = Path(__file__).resolve().parent.parent
 CAT = REPOSITORY / "examples" / "cat.png"
 RECORD = REPOSITORY / "examples" / "caffenet_cifar10.record"
+TINY = """
+name: "tiny"
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 9 dim: 9 } } }
+layer { name: "conv1" type: "Convolution" bottom: "data" top: "conv1" convolution_param { num_output: 8 kernel_size: 4 } }
+layer { name: "pool1" type: "Pooling" bottom: "conv1" top: "pool1" pooling_param { kernel_size: 2 stride: 2 } }
+layer { name: "fc" type: "InnerProduct" bottom: "pool1" top: "fc" inner_product_param { num_output: 6 } }
+"""
 HOSTILE = ('<script>alert("1")</script>', "../../up", "\"quoted' & é日本", "x" * 3000)
 
 
@@ -68,12 +75,12 @@ class Elements(HTMLParser):
 
 @pytest.fixture
 def toy(tmp_path: Path) -> Path:
-    """A folder with the two files of a small net, how images get in, and two images."""
-    return write_toy(tmp_path)
+    """A folder with the two files of a tiny net, how images get in, and two images."""
+    message = netdef.parse_net(TINY)
+    return write_toy(tmp_path, message, seeded_weights(message, 5))
 
 
-def write_toy(tmp_path: Path) -> Path:
-    message, weights = pooled()
+def write_toy(tmp_path: Path, message: netdef.NetParameter, weights: netdef.NetParameter) -> Path:
     netdef.write_net(message, tmp_path / "deploy.prototxt")
     netdef.write_weights(weights, tmp_path / "toy.caffemodel")
     (tmp_path / "preprocess.toml").write_text(
@@ -109,12 +116,15 @@ def one_image(toy: Path, engine: str = "auto") -> ReportContext:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunningReport, Elements]:
     """The report without what takes long, and its page."""
     folder = tmp_path_factory.mktemp("finished")
-    reporting = RunningReport(subject(write_toy(folder)), folder / "out", budget=0)
+    reporting = RunningReport(subject(write_toy(folder, *pooled())), folder / "out", budget=0)
     return reporting, finish(reporting)
 
 
-def test_everything_of_a_small_net(toy: Path, engine: str, tmp_path: Path) -> None:
-    reporting = RunningReport(subject(toy, engine, photos=toy / "images"), tmp_path / "out", budget=600)
+def test_everything_of_a_small_net(engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "STEPS", 8)
+    toy = write_toy(tmp_path, *pooled())
+    about = subject(toy, engine, images=[toy / "images" / "1.png"], photos=toy / "images")
+    reporting = RunningReport(about, tmp_path / "out", budget=600)
     page = finish(reporting)
     assert reporting.unfinished == []
     assert "no time" not in page.text
@@ -123,7 +133,7 @@ def test_everything_of_a_small_net(toy: Path, engine: str, tmp_path: Path) -> No
         assert words in page.text
     saved = [button["data-save"] for button in page.all("button") if "data-save" in button]
     for name in (
-        "conv1_kernels.png", "conv1_0_activation.png", "fc_5_ascent.jpg", "conv2_top.png", "0_input.jpg",
+        "conv1_kernels.png", "conv1_1_activation.png", "fc_5_ascent.jpg", "conv2_top.png", "1_input.jpg",
         "1_occlusion.png",
     ):  # fmt: skip
         assert name in saved, name
@@ -147,8 +157,9 @@ def test_the_page_asks_nothing_of_the_network_and_runs_nothing_but_its_script(
 
 
 def test_names_are_text_whatever_they_hold(tmp_path: Path) -> None:
-    message, weights = pooled()
-    renamed = dict(zip(("conv1", "conv2", "pool1", "fc"), HOSTILE, strict=True))
+    message = netdef.parse_net(TINY)
+    weights = seeded_weights(message, 5)
+    renamed = dict(zip(("conv1", "fc", "pool1", "data"), HOSTILE, strict=True))
     for net in (message, weights):
         for layer in net.layer:
             layer.name = renamed.get(layer.name, layer.name)
@@ -161,7 +172,7 @@ def test_names_are_text_whatever_they_hold(tmp_path: Path) -> None:
     folder = tmp_path / "out"
     page = finish(
         RunningReport(
-            ReportContext.of(Network(message, weights, preprocess), [image]),
+            ReportContext.of(Network(message, weights, preprocess, "torch"), [image]),
             folder,
             budget=600,
             command=HOSTILE[0],
@@ -180,9 +191,9 @@ def test_names_are_text_whatever_they_hold(tmp_path: Path) -> None:
         assert re.fullmatch(r"[\w.-]*", button.get("data-save", ""))
 
 
-def test_the_table_has_the_numbers_of_shapes(toy: Path, finished: tuple[RunningReport, Elements]) -> None:
-    _, page = finished
-    about = subject(toy)
+def test_the_table_has_the_numbers_of_shapes(finished: tuple[RunningReport, Elements]) -> None:
+    reporting, page = finished
+    about = reporting.context
     for row in tables.layer_table(about.network.geometry).rows:
         assert " ".join(" ".join(map(tables.text, row)).split()) in page.text
     values = [int(cell["data-value"]) for cell in page.all("td") if "data-value" in cell]
@@ -197,7 +208,7 @@ def test_a_layer_that_sees_everything_has_no_stride(finished: tuple[RunningRepor
 
 def test_dead_and_repeated_filters_are_named(toy: Path, tmp_path: Path) -> None:
     weights = netdef.read_weights(toy / "toy.caffemodel")
-    layer = next(x for x in weights.layer if x.name == "conv2")
+    layer = next(x for x in weights.layer if x.name == "conv1")
     array = netdef.blob_array(layer.blobs[0])
     array[3] = 0
     array[7] = 2 * array[5]
@@ -205,7 +216,7 @@ def test_dead_and_repeated_filters_are_named(toy: Path, tmp_path: Path) -> None:
     netdef.write_weights(weights, toy / "toy.caffemodel")
     page = finish(RunningReport(subject(toy, images=()), tmp_path / "out", budget=0))
     assert (
-        "12 filters; 1 dead (weights next to 0): 3; 1 repeat an earlier one: 5 and 7 (cosine 1.000)"
+        "8 filters; 1 dead (weights next to 0): 3; 1 repeat an earlier one: 5 and 7 (cosine 1.000)"
         in page.text
     )
 
@@ -215,7 +226,7 @@ def test_an_interrupted_report_goes_on(toy: Path, tmp_path: Path, monkeypatch: p
     real = parts.activation
 
     def counted(subject: ReportContext, number: int, layer: Any, blob: str) -> PartResult:
-        if len(made) == 3:
+        if len(made) == 2:
             raise KeyboardInterrupt
         made.append(f"{number} {blob}")
         return real(subject, number, layer, blob)
@@ -227,12 +238,12 @@ def test_an_interrupted_report_goes_on(toy: Path, tmp_path: Path, monkeypatch: p
     first.write()
     page = Elements(first.path.read_text("utf-8"))
     names = [b["data-save"] for b in page.all("button") if "_activation" in b.get("data-save", "")]
-    assert len(names) == 3
+    assert len(names) == 2
     done, made[:] = made[:], []
     monkeypatch.setattr(parts, "activation", lambda *a: made.append(f"{a[1]} {a[3]}") or real(*a))
     page = finish(RunningReport(one_image(toy), folder, budget=0))
     assert not set(done) & set(made)
-    assert len(done) + len(made) == 7  # blobs
+    assert len(done) + len(made) == 4  # blobs
     made.clear()
     finish(RunningReport(one_image(toy), folder, budget=0))
     assert not made
@@ -242,13 +253,13 @@ def test_ctrl_c_leaves_a_page_and_the_same_command_ends_it(toy: Path, tmp_path: 
     folder = tmp_path / "out"
     command = [
         sys.executable, "-m", "caffe_viz.cli", "report", str(toy / "deploy.prototxt"), str(toy / "toy.caffemodel"),
-        "--image", str(toy / "images"), "--budget", "300", "--output", str(folder),
+        "--engine", "torch", "--image", str(toy / "images"), "--budget", "300", "--output", str(folder),
     ]  # fmt: skip
     process = fork_server.Popen(command, stderr=subprocess.PIPE, text=True)
     limit = time.monotonic() + 60
     while not list(folder.glob("*_parts/image-000-*.json")):
         assert time.monotonic() < limit
-        time.sleep(0.05)
+        time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -345,15 +356,14 @@ def test_one_failure_does_not_cost_the_rest(
     assert notes[0].endswith("0.png: the disk is on <fire>.")
     assert page.text.count("could not be made: the disk is on <fire>.") == 2
     assert "2 pictures could not be made" in page.text
-    assert sum("_activation" in b.get("data-save", "") for b in page.all("button")) == 12
+    assert sum("_activation" in b.get("data-save", "") for b in page.all("button")) == 6
     monkeypatch.undo()  # what failed is tried again
     assert "could not be made" not in finish(RunningReport(subject(toy), tmp_path / "out", budget=0)).text
 
 
-def test_the_most_active_filters_come_first(
-    toy: Path, tmp_path: Path, finished: tuple[RunningReport, Elements]
-) -> None:
-    about, (reporting, _) = subject(toy), finished
+def test_the_most_active_filters_come_first(tmp_path: Path, finished: tuple[RunningReport, Elements]) -> None:
+    reporting, _ = finished
+    about = reporting.context
     layer = about.network.geometry.layer("conv2")
     strength = np.mean([about.blobs(n)["conv2"].mean((1, 2)) for n in range(2)], axis=0)
     plan = Plan(about, reporting.cache, lambda: False)
@@ -364,7 +374,7 @@ def test_the_most_active_filters_come_first(
 
 def test_classes_are_called_by_their_whole_labels(toy: Path, tmp_path: Path) -> None:
     (toy / "labels.txt").write_text("ant\nbee 1 a\ncat\ndog 30\neel\nfox\n", encoding="utf-8")
-    page = finish(RunningReport(subject(toy, images=()), tmp_path / "out", budget=600))
+    page = finish(RunningReport(subject(toy, "torch", images=()), tmp_path / "out", budget=600))
     assert "1 bee 1 a:" in page.text
     assert "3 dog 30:" in page.text
 
@@ -386,16 +396,13 @@ def test_coarse_to_fine() -> None:
     assert spread([]) == []
 
 
-def test_what_takes_long_stops_in_time(
-    toy: Path, tmp_path: Path, finished: tuple[RunningReport, Elements]
-) -> None:
-    about = subject(toy)
-    late = Plan(about, PartCache(tmp_path / "parts", {}), lambda: True)
+def test_what_takes_long_stops_in_time(tmp_path: Path, finished: tuple[RunningReport, Elements]) -> None:
+    reporting, page = finished
+    late = Plan(reporting.context, PartCache(tmp_path / "parts", {}), lambda: True)
     for what in ("ascent", "occlusion"):
         part = next(part for part in late.extra() if what in part.key)
         with pytest.raises(parts.OutOfTime):
             part.make()
-    reporting, page = finished
     assert reporting.unfinished == [
         "inputs that maximise filters of 3 of 3 layers",
         "attributions by smoothgrad, integrated-gradients, occlusion, score-cam",
@@ -436,7 +443,7 @@ def test_without_weights_no_engine_is_needed(networks: Path, tmp_path: Path) -> 
         "import sys; sys.modules['torch'] = sys.modules['caffe'] = None\n"
         "from caffe_viz import make_report; print(make_report(sys.argv[1], folder=sys.argv[2]))"
     )
-    prototxt = networks / "googlenet" / "deploy.prototxt"
+    prototxt = networks / "lenet" / "deploy.prototxt"
     done = subprocess.run(
         [sys.executable, "-c", code, str(prototxt), str(tmp_path)],
         capture_output=True,
@@ -445,7 +452,7 @@ def test_without_weights_no_engine_is_needed(networks: Path, tmp_path: Path) -> 
     )
     assert done.returncode == 0, done.stderr
     page = Elements(Path(done.stdout.strip()).read_text("utf-8"))
-    assert "parameters 6,998,552" in page.text
+    assert "parameters 431,080" in page.text
     assert not page.all("img")
 
 
@@ -453,23 +460,23 @@ def test_inputs_that_are_no_images(tmp_path: Path, engine: str) -> None:
     prototxt = tmp_path / "deploy.prototxt"
     prototxt.write_text(
         'name: "rows"\n'
-        'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 8 dim: 8 dim: 7 dim: 96 } } }\n'
-        'layer { name: "conv1" type: "Convolution" bottom: "data" top: "conv1" convolution_param { num_output: 11 kernel_h: 1 kernel_w: 5 weight_filler { type: "xavier" } } }\n'
+        'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 8 dim: 8 dim: 3 dim: 24 } } }\n'
+        'layer { name: "conv1" type: "Convolution" bottom: "data" top: "conv1" convolution_param { num_output: 3 kernel_h: 1 kernel_w: 5 weight_filler { type: "xavier" } } }\n'
     )
     rng = np.random.default_rng(0)
-    np.save(tmp_path / "rows.npy", rng.normal(size=(8, 7, 96)).astype(np.float32))
+    np.save(tmp_path / "rows.npy", rng.normal(size=(8, 3, 24)).astype(np.float32))
     weights = netdef.NetParameter()
     weights.layer.add(
-        name="conv1", blobs=[netdef.make_blob(rng.normal(size=s)) for s in ((11, 8, 1, 5), (11,))]
+        name="conv1", blobs=[netdef.make_blob(rng.normal(size=s)) for s in ((3, 8, 1, 5), (3,))]
     )
     network = Network(prototxt, weights, engine=engine)
     page = finish(
         RunningReport(ReportContext.of(network, [tmp_path / "rows.npy"]), tmp_path / "out", budget=600)
     )
     assert "not one value for each class" in page.text
-    assert "8 x 7 x 96" in page.text
+    assert "8 x 3 x 24" in page.text
     saved = [b["data-save"] for b in page.all("button") if "data-save" in b]
-    assert sum("_ascent.png" in name for name in saved) == 11
+    assert sum("_ascent.png" in name for name in saved) == 3
     assert "could not be made" not in page.text
 
 
@@ -532,7 +539,7 @@ def test_a_shelf_that_could_not_be_cleared_is_still_one(
 
 def test_report_as_json(toy: Path, tmp_path: Path) -> None:
     made = json.loads(here("report", toy / "deploy.prototxt", "-o", tmp_path, "--json"))
-    assert made == {"files": [str(tmp_path / "pooled_report.html")], "unfinished": [], "interrupted": False}
+    assert made == {"files": [str(tmp_path / "tiny_report.html")], "unfinished": [], "interrupted": False}
 
 
 def test_snapshots_of_one_net_have_a_page_each(toy: Path, tmp_path: Path) -> None:
@@ -544,7 +551,7 @@ def test_snapshots_of_one_net_have_a_page_each(toy: Path, tmp_path: Path) -> Non
 
 
 def test_progress_ends_near_its_total(toy: Path, tmp_path: Path) -> None:
-    told = list(RunningReport(subject(toy, images=()), tmp_path / "out", budget=8))
+    told = list(RunningReport(subject(toy, "torch", images=()), tmp_path / "out", budget=8))
     assert all(0 <= one.done <= one.total for one in told)
     assert [one.done for one in told] == sorted(one.done for one in told)
     assert len({one.total for one in told}) == 1  # or the remaining time starts anew
