@@ -82,7 +82,7 @@ def changed(images: np.ndarray) -> list[np.ndarray]:
 
 
 def test_natural_pictures_of_classes_are_recognised_after_changes(net: Any) -> None:
-    images = maximize(net, "fc8", steps=20).ascent.images
+    images = maximize(net, "fc8", steps=12).ascent.images
     right = [classes(net, some) == np.arange(10) for some in changed(images)]
     assert np.mean(right) >= 0.9
 
