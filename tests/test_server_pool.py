@@ -361,7 +361,8 @@ def test_a_worker_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.Mon
     async def scenario() -> None:
         long = live.begun(ask("stuck", 1))
         hanging = live.begun(ask("square", 1, gated=True))
-        await live.logged("stuck 1")
+        await live.until(lambda: live.worker("patient")["busy"] == "stuck")
+        await live.until(lambda: live.worker("quick")["busy"] == "square")
         await time_is_up()
         with pytest.raises(RunError, match=r"^it took longer than 999 s and was stopped\.$"):
             await hanging

@@ -123,23 +123,30 @@ def context() -> ReportContext:
     return ReportContext.of("caffenet_cifar10")
 
 
-@pytest.fixture
-def dispatcher() -> Table:
+@pytest.fixture(scope="module")
+def table() -> Table:
     return Table()
 
 
-@pytest.fixture
-def view(context: ReportContext, dispatcher: Table) -> View:
+@pytest.fixture(autouse=True)
+def dispatcher(table: Table) -> Table:
+    """The one of the app, as new."""
+    vars(table).update(vars(Table()))
+    return table
+
+
+@pytest.fixture(scope="module")
+def view(context: ReportContext, table: Table) -> View:
     return View(
         (context,),
         ImageLibrary(ImageCollection.of(CAT)),
-        dispatcher,
+        table,
         ASKED,
         "caffe-viz serve caffenet_cifar10",
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def app(view: View) -> Any:
     return Guard(create_app(view), Access("127.0.0.1", 8642, "s3cret"))
 
@@ -913,7 +920,7 @@ def several(one: st.SearchStrategy[Any], count: int) -> st.SearchStrategy[list[A
     return st.lists(one, min_size=count, max_size=count)
 
 
-def test_ten_thousand_random_requests(random_app: Any, watch: Watch) -> None:
+def test_five_thousand_random_requests(random_app: Any, watch: Watch) -> None:
     """Every one has an answer, none of them a fault; what is refused is so in one line; no file is touched."""
     seen: Counter[int] = Counter()  # statuses
 
@@ -927,7 +934,7 @@ def test_ten_thousand_random_requests(random_app: Any, watch: Watch) -> None:
             if reply.status >= 400 and where.startswith("/api/") and method != "HEAD":
                 assert "\n" not in reply.json["error"]
 
-    @settings(max_examples=50, deadline=None, derandomize=True, database=None, suppress_health_check=ALL)
+    @settings(max_examples=25, deadline=None, derandomize=True, database=None, suppress_health_check=ALL)
     @given(targets=several(TARGETS, 20), hows=several(HOWS, 10))
     def ask(targets: list[str], hows: list[Any]) -> None:
         with watch:
@@ -935,6 +942,6 @@ def test_ten_thousand_random_requests(random_app: Any, watch: Watch) -> None:
         assert watch.seen <= {f"open {CAT}", f"open {web.__file__}"}  # FastAPI looks up a line for its errors
 
     ask()
-    assert sum(seen.values()) >= 10_000
-    assert seen[200] > 1000
+    assert sum(seen.values()) >= 5_000
+    assert seen[200] > 500
     assert {400, 403, 404, 405, 421} <= set(seen)
