@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from reduced import NETWORKS, reduced
 
 from caffe_viz import load_net, measure, read_net, read_weights
 from caffe_viz.checking import check_messages
@@ -16,7 +17,6 @@ from caffe_viz.images import Preprocess, load_image
 from caffe_viz.netdef import NetParameter
 
 ROOT = Path(__file__).resolve().parent.parent
-NETWORKS = sorted(path.parent.name for path in (ROOT / "prototxt").glob("*/deploy.prototxt"))
 # 25,557,032 is the usual count of what ResNet-50 learns. In Caffe's: conv1 has a bias as well, and each
 # BatchNorm stores a mean and a variance for each channel and one factor.
 RESNET50 = 25_557_032 + 64 + 2 * 26_560 + 53
@@ -137,8 +137,7 @@ def test_layers_of_resnet50_that_its_count_is_made_of() -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_each_engine_runs_it(engine: str, name: str) -> None:
     """One image through weights of 0: every class is equally likely."""
-    message = network(name)
-    message.layer[0].input_param.shape[0].dim[0] = 1
+    message = reduced(name)
     geometry = measure(message)
     net = load_net(message, engine=engine)
     assert {blob: tuple(data.data.shape) for blob, data in net.blobs.items()} == geometry.blobs
