@@ -80,7 +80,7 @@ def finite(values: ArrayLike, name: str) -> NDArray[Any]:
     array = np.asarray(values)
     if array.dtype.kind not in "biuf":
         raise InputError(f"{name}: values of type {array.dtype} are not real numbers.")
-    bad = array.size - np.count_nonzero(np.isfinite(array))
+    bad = array.size - np.count_nonzero(np.isfinite(array)) if array.dtype.kind == "f" else 0
     if bad:
         raise InputError(f"{name}: {bad:,} of {array.size:,} values are NaN or infinite and cannot be drawn.")
     return array

@@ -34,7 +34,9 @@ class Picture:
     rgb: Floats
 
     def __post_init__(self) -> None:
-        rgb = np.clip(display_rgb(self.rgb), 0, 1)
+        rgb = display_rgb(self.rgb)
+        if np.asarray(self.rgb).dtype != np.uint8:
+            rgb = np.clip(rgb, 0, 1)
         rgb.setflags(write=False)
         object.__setattr__(self, "rgb", rgb)
 
