@@ -243,15 +243,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_commands(folder: Path, engine: str) -> None:
-    run = [
-        folder / "deploy.prototxt",
-        folder / "net.caffemodel",
-        "--image",
-        folder / "x.npy",
-        "--engine",
-        engine,
-    ]
+def test_the_commands(folder: Path) -> None:
+    run = [folder / "deploy.prototxt", folder / "net.caffemodel", "--image", folder / "x.npy"]
     labels = ["--labels", f"pa={folder / 'ages.txt'}", "--labels", f"ps={folder / 'sexes.json'}"]
     said = here("classify", *run, *labels)
     assert "values: probabilities of ps and pa" in said
