@@ -58,44 +58,86 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
+@pytest.fixture(scope="module")
+def tabs(browser: Any) -> Iterator[dict[str, Any]]:
+    """A tab for each set of options: one that is loaded anew costs a third of one that is opened."""
+    opened = dict[str, Any]()
+    gc.freeze()  # what a test leaves is looked for among what came later
+    yield opened
+    gc.unfreeze()
+    for one in opened.values():
+        one.context.close()
+
+
+def tab(browser: Any, tabs: dict[str, Any], options: dict[str, Any]) -> Any:
+    """The one of `tabs` with these options of a context."""
+    if (key := repr(options)) not in tabs:
+        context = browser.new_context(reduced_motion="reduce", **options)
+        context.set_default_timeout(PATIENCE)
+        tabs[key] = context.new_page()
+    return tabs[key]
+
+
 @pytest.fixture
-def visit(browser: Any, served: Server, caplog: pytest.LogCaptureFixture) -> Iterator[Any]:
+def visit(
+    browser: Any, tabs: dict[str, Any], served: Server, caplog: pytest.LogCaptureFixture
+) -> Iterator[Any]:
     """Opens the view; at the end nothing may have been asked of other hosts, thrown or shown by alert().
 
     Nor may anything be left to wait for ever, such as a route that was held.
 
+    Visits with the same options are in the same tab, whose storage is empty at the start of a test.
+
     `refusing`: that the server refuses something is part of the test.
     """
-    contexts, asked, errors = list[Any](), list[str](), list[str]()
+    used, asked, errors = list[Any](), list[str](), list[str]()
+    refused = False
+
+    def said(message: Any) -> None:
+        if not (refused and message.text.startswith("Failed to load resource")):
+            errors.append(message.text)
+
+    heard: dict[str, Any] = {
+        "request": lambda request: asked.append(request.url),
+        "console": said,
+        "pageerror": lambda error: errors.append(str(error)),
+        "dialog": lambda dialog: (errors.append(dialog.message), dialog.dismiss()),
+    }
 
     def opened(query: str = "", *, server: Server = served, refusing: bool = False, **options: Any) -> Any:
-        context = browser.new_context(**{"viewport": DESK, "reduced_motion": "reduce", **options})
-        context.set_default_timeout(PATIENCE)
-        contexts.append(context)
-        page = context.new_page()
-
-        def said(message: Any) -> None:
-            if not (refusing and message.text.startswith("Failed to load resource")):
-                errors.append(message.text)
-
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("console", said)
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("dialog", lambda dialog: (errors.append(dialog.message), dialog.dismiss()))
+        nonlocal refused
+        refused = refusing
+        page = tab(browser, tabs, {"viewport": DESK, **options})
+        if page not in used:
+            used.append(page)
+            for event, take in heard.items():
+                page.on(event, take)
         page.goto(f"{server.address}{query.replace('?', '&', 1)}")
         return page
 
     yield opened
-    for context in contexts:
-        context.close()
+    for page in used:
+        page.unroute_all()
+        page.evaluate("origin === 'null' || localStorage.clear()")  # null: of about:blank
+        for event, take in heard.items():
+            page.remove_listener(event, take)
     ours = ("http://127.0.0.1:", "data:", "blob:")
     assert not [url for url in asked if not url.startswith(ours)]
-    assert not errors
+    assert errors == []
     gc.collect()
     left = [
         one for phase in ("call", "teardown") for one in caplog.get_records(phase) if one.name == "asyncio"
     ]
     assert not left
+
+
+def barriers(page: Any) -> str:
+    """What axe-core's rules of WCAG 2 A and AA find: contrast, names, roles, landmarks."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    rules = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+    found = Axe().run(page, options={"runOnly": rules, "resultTypes": ["violations"]})
+    return str(found.generate_report()) if found.response["violations"] else ""
 
 
 SETTLED = """import('/static/settling.js').then(async ({ settled }) => {
