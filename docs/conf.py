@@ -10,6 +10,7 @@ copyright = author  # sphinx's name
 release = caffe_viz.__version__
 root_doc = "docs/index"
 include_patterns = ["docs/**", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "prototxt/README.md"]
+exclude_patterns = [".*", "out"]  # nor looked through
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon"]
 myst_heading_anchors = 4

@@ -20,6 +20,7 @@ from commands import here, refused
 
 import caffe_viz as cv
 from caffe_viz.errors import InputError, RunError
+from caffe_viz.figures import structure
 from caffe_viz.geometry.rules import TABLE
 from caffe_viz.netdef import parse_net, read_net
 from caffe_viz.network import Network
@@ -391,28 +392,29 @@ def test_a_file_shows_one_state_and_a_fragment_both() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("net", ["googlenet", "towers"])
-def test_the_page_places_as_python_does(net: str, tmp_path: Path, chromium: str) -> None:
+def test_the_page_places_as_python_does(tmp_path: Path, chromium: str) -> None:
     """graph.js in Chromium against `place`, for modules opened by clicks."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: make test")
-    layout = lay_out(read_graph(parse_net(toys.towers())) if net == "towers" else graph_of(net))
-    modules = [u for u, unit in enumerate(layout.units) if unit.module]
-    page = tmp_path / "page.html"
     css, js = ((STATIC / f"graph.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
     css = svg.style() + css
-    drawn = svg.fragment(layout, lambda index: None)
-    page.write_text(
-        f"<!doctype html><meta charset=utf-8><style>{css}</style>{drawn}<script>{js}</script>", "utf-8"
-    )
     with playwright.sync_playwright() as p:
         browser = p.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         tab = browser.new_page(viewport={"width": 1600, "height": 1000})
-        tab.goto(page.as_uri())
-        for opened in ([], modules[1:2], modules[::2], modules):
-            tab.get_by_text("fold all", exact=True).click()
-            for u in opened:
-                tab.locator("[data-unit]").nth(u).locator(".cvg-folded .cvg-toggle").click()
-            check_page(tab, layout, place(layout, opened))
+        for graph in (graph_of("googlenet"), read_graph(parse_net(toys.towers()))):
+            layout = lay_out(graph)
+            drawn = svg.fragment(layout, lambda index: None)
+            page = tmp_path / "page.html"
+            page.write_text(
+                f"<!doctype html><meta charset=utf-8><style>{css}</style>{drawn}<script>{js}</script>",
+                "utf-8",
+            )
+            tab.goto(page.as_uri())
+            modules = [u for u, unit in enumerate(layout.units) if unit.module]
+            for opened in ([], modules[1:2], modules[::2], modules):
+                tab.get_by_text("fold all", exact=True).click()
+                for u in opened:
+                    tab.locator("[data-unit]").nth(u).locator(".cvg-folded .cvg-toggle").click()
+                check_page(tab, layout, place(layout, opened))
         browser.close()
 
 
@@ -464,12 +466,12 @@ def test_draw_needs_no_engine_and_says_what_is_wrong(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fold", [False, True])
 def test_graphviz_reads_the_dot_file(fold: bool, tmp_path: Path) -> None:
-    structure = show_structure(parse_net(toys.hostile()))
-    (path,) = structure.save(tmp_path, ["dot"], fold=fold)
+    shown = show_structure(parse_net(toys.hostile()))
+    (path,) = shown.save(tmp_path, ["dot"], fold=fold)
     done = subprocess.run([graphviz.program(), "-Tplain", path], capture_output=True, check=True, timeout=60)
     drawn = [line.split()[1] for line in done.stdout.decode().split("\n") if line.startswith("node")]
-    inside = len(structure.graph.modules[0].nodes)
-    assert len(drawn) == len(structure.graph.nodes) - (inside - 1 if fold else 0)
+    inside = len(shown.graph.modules[0].nodes)
+    assert len(drawn) == len(shown.graph.nodes) - (inside - 1 if fold else 0)
     text = path.read_text(encoding="utf-8")
     assert r'"back\\slash\\\"quote\"\nConvolution' in text
     assert r'"new line tab\nConvolution' in text
@@ -478,13 +480,13 @@ def test_graphviz_reads_the_dot_file(fold: bool, tmp_path: Path) -> None:
 def test_without_graphviz_one_line_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    structure = show_structure(NETS / "lenet" / "deploy.prototxt")
+    shown = show_structure(NETS / "lenet" / "deploy.prototxt")
     monkeypatch.setenv("PATH", str(tmp_path))
     assert graphviz.program() == str(Path(sys.executable).parent / "graphviz-pure")  # beside this Python
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     with pytest.raises(RunError, match=r"pip install 'caffe-viz\[report\]', or install graphviz"):
-        structure.svg()
-    structure.save(tmp_path, ["dot"])  # which needs none
+        shown.svg()
+    shown.save(tmp_path, ["dot"])  # which needs none
 
 
 @pytest.mark.parametrize(
@@ -546,7 +548,7 @@ def test_the_view_takes_all_kinds_of_nets(engine: str) -> None:
 
 
 def test_the_picture_has_boxes_of_their_colours() -> None:
-    shown = show_structure(NETS / "squeezenet_v1.0" / "deploy.prototxt")
+    shown = show_structure(parse_net(toys.inceptions(3) + toys.layer("pool", "Pooling", ["in2/out"])))
     whole, folded = shown.picture(), shown.picture(fold=True)
     assert whole.shape[0] > 2 * folded.shape[0]
     graph = shown.graph
@@ -560,10 +562,16 @@ def test_the_picture_has_boxes_of_their_colours() -> None:
         assert share > count * 42 * 90 * 0.5 / (area.width * area.height * 1.2)
 
 
-def test_very_large_nets_are_drawn() -> None:
-    shown = show_structure(parse_net(toys.chain(180)))
-    assert max(shown.picture().shape) <= 30001
-    assert shown.svg().count("<title>") == 181 + 180
+def test_very_large_nets_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Less sharp, where they would have too many pixels on a side or in all."""
+    shown = show_structure(parse_net(toys.chain(40)))
+    assert shown.svg().count("<title>") == 41 + 40
+    sharp = shown.picture().shape
+    monkeypatch.setattr(structure, "LONGEST", 1000)
+    assert max(shown.picture().shape) in (1000, 1001)
+    monkeypatch.setattr(structure, "LONGEST", 30000)
+    monkeypatch.setattr(structure, "MOST", sharp[0] * sharp[1] / 4)
+    np.testing.assert_allclose(shown.picture().shape[:2], np.divide(sharp[:2], 2), atol=1)
 
 
 def test_a_net_without_layers_in_its_phase_is_drawn() -> None:
