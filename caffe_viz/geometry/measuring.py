@@ -240,9 +240,10 @@ class _Walk:
 
     def _share(self, layer: LayerParameter, params: Shapes) -> None:
         """Count the parameters; those that another layer owns under the same name only there."""
+        entries = many(len(layer.param), "param entry", "param entries")
         need(
             len(layer.param) <= len(params),
-            f"has {many(len(params), 'parameter')}, but {many(len(layer.param), 'param entry', 'param entries')}",
+            f"has {many(len(params), 'parameter')}, but {entries}",
         )
         specs = list(layer.param)
         for i, shape in enumerate(params):
