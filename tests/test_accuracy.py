@@ -176,16 +176,16 @@ def test_other_folders_are_no_truth(net: Path) -> None:
     assert "The classes have no labels: 0 to 5 are expected" in (doubt("0", "6") or "")
 
 
-def command(net: Path, source: Path, engine: str, out: Path) -> list[object]:
+def command(net: Path, source: Path, out: Path, *more: object) -> list[object]:
     """The words of `classify` for the images of a folder."""
     files = (net / "deploy.prototxt", net / "net.caffemodel")
-    return ["classify", *files, "--images", source, "--engine", engine, "-o", out]
+    return ["classify", *files, "--images", source, "-o", out, *more]
 
 
 def test_the_command_writes_all(net: Path) -> None:
     source, out = images(net / "photos"), net / "out"
     (source / "red" / "bad.png").write_bytes(b"damaged")
-    run = command(net, source, "auto", out)
+    run = command(net, source, out)
     code, said, warned = ran(*run)
     assert code == 0
     assert (
@@ -235,7 +235,7 @@ def test_ctrl_c_keeps_what_was_counted(net: Path, monkeypatch: pytest.MonkeyPatc
             yield answer
 
     monkeypatch.setattr(Classifier, "__iter__", interrupted)
-    run = command(net, source, "torch", net / "out")
+    run = command(net, source, net / "out", "--engine", "torch")
     code, said, warned = ran(*run)
     assert code == 130
     assert "3 images of 2 classes" in said

@@ -719,8 +719,8 @@ BOXES = {290: (20, 45, 220, 200), 407: (12, 25, 212, 212), 515: (30, 18, 148, 22
 
 
 @pytest.fixture(scope="module")
-def squeezenet(shared: Path, engine: str) -> Probe:
-    return Probe(squeezenet_of(shared, engine))
+def squeezenet(shared: Path) -> Probe:
+    return Probe(squeezenet_of(shared, "auto"))
 
 
 @pytest.fixture(scope="module")
