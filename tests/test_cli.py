@@ -174,6 +174,7 @@ def test_gradient_has_both_streams(engine: str, networks: Path, tmp_path: Path) 
     assert sorted(p.name for p in tmp_path.iterdir()) == ["conv1_gradient.png", "data_gradient.png"]
 
 
+@pytest.mark.usefixtures("climbing_here")
 def test_ascend_writes_all_it_says(engine: str, networks: Path, tmp_path: Path) -> None:
     arguments = (
         "ascend", *files(networks), "--layer", "conv2", "--filters", "6:18:6", "--steps", 8,
@@ -186,7 +187,7 @@ def test_ascend_writes_all_it_says(engine: str, networks: Path, tmp_path: Path) 
     assert all(row["of the picture"] > row["objective at start"] for row in made["filters"])
     assert sorted(made["files"]) == sorted(map(str, (tmp_path / "a").iterdir()))
     assert done.stderr == ""  # no bar where there is no terminal
-    lines = here(*arguments, tmp_path / "b").splitlines()
+    lines = here(*arguments, tmp_path / "b", "--jobs", 1).splitlines()
     assert lines[0].startswith("preprocessing: BGR")
     assert lines[1] == f"conv2, natural ascent ({engine})"
     sheet = "conv2_natural_sheet.png"
@@ -249,6 +250,7 @@ def test_ctrl_c_before_the_first_step_leaves_no_picture(networks: Path, tmp_path
     assert not list(tmp_path.glob("*.png"))
 
 
+@pytest.mark.usefixtures("climbing_here")
 def test_every_filter_dead_is_a_failed_run(engine: str, tmp_path: Path) -> None:
     (tmp_path / "net.prototxt").write_text(
         'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 8 dim: 8 } } }'
@@ -265,6 +267,8 @@ def test_every_filter_dead_is_a_failed_run(engine: str, tmp_path: Path) -> None:
         "conv",
         "--engine",
         engine,
+        "--jobs",
+        1,
         "-o",
         tmp_path / "out",
     )

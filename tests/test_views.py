@@ -141,8 +141,9 @@ def test_gradient_of_the_strongest_class_by_default(cifar: Any) -> None:
         cv.show_gradients(cifar, CAT, 10)
 
 
+@pytest.mark.usefixtures("climbing_here")
 def test_maximized_shows_and_saves(cifar: Any, engine: str, tmp_path: Path) -> None:
-    found = cv.maximize(cifar, "conv2", [3, 40], steps=6, save_every=3)
+    found = cv.maximize(cifar, "conv2", [3, 40], steps=6, save_every=3, jobs=1)
     assert list(found.pictures) == [3, 40]
     assert found._repr_png_().startswith(PNG)
     names = sorted(path.name for path in found.save(tmp_path))
