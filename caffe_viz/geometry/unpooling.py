@@ -167,9 +167,7 @@ def _fitted(size: int, goal: int) -> Window:
 def _windows(kernel: Sequence[int], stride: Sequence[int], pad: Sequence[int]) -> tuple[Window, Window]:
     need(min(kernel) > 0, "kernel sizes must be at least 1")
     need(min(stride) > 0, "strides must be at least 1")
-    need(
-        all(p == 0 or p < k for p, k in zip(pad, kernel, strict=True)), "pad must be smaller than the kernel"
-    )
+    need(all(p < k for p, k in zip(pad, kernel, strict=True)), "pad must be smaller than the kernel")
     first, second = (Window(k, k, s, p, p) for k, s, p in zip(kernel, stride, pad, strict=True))
     return first, second
 
