@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import typer
-from commands import here, ran, refused
+from commands import BUILT, here, ran, refused
 
 import caffe_viz as cv
 from caffe_viz import shipped
@@ -20,7 +19,6 @@ from caffe_viz.network import Network
 from caffe_viz.published import PUBLISHED
 
 NAME = "caffenet_cifar10"
-TASKS: dict[str, Any] = typer.main.get_command(app).commands
 
 
 @pytest.fixture(autouse=True)
@@ -121,6 +119,7 @@ def test_the_example_is_an_image_of_every_command_that_takes_one() -> None:
     assert [(one["image"], one["top"][0]["label"]) for one in made["images"]] == [(name, "cat")]
     both = json.loads(here("classify", NAME, "--image", name, "--example", "--json"))
     assert len(both["images"]) == 2
-    takes = {name for name, task in TASKS.items() if "image" in {param.name for param in task.params}}
+    tasks: dict[str, Any] = BUILT(app).commands
+    takes = {name for name, task in tasks.items() if "image" in {param.name for param in task.params}}
     assert {name for name in takes if "--example" not in here(name, "--help")} == {"ascend"}
     assert "no option --example" in refused("ascend", NAME, "--layer", "conv1", "--example")
