@@ -77,7 +77,9 @@ def outputs(net: Net, x: torch.Tensor) -> np.ndarray:
 def test_a_layer_agrees_with_the_net(case: Case) -> None:
     net = net_of(case)
     formats = FORMATS if any(len(blob.shape) == 4 for blob in net.blobs.values()) else ["contiguous"]
-    assert [differing(found) for found in run_formats(net, formats, bool(case.gradient))] == [{}] * len(formats)
+    assert [differing(found) for found in run_formats(net, formats, bool(case.gradient))] == [{}] * len(
+        formats
+    )
 
 
 def test_the_cases_left_out_are_data_layers() -> None:

@@ -301,10 +301,10 @@ PROPOSALS = [
         "ratio: 1 scale: 16 nms_thresh: 0 min_size: 1", 1, small=0.05
     ),  # less than a pixel between boxes
     proposals(
-        f"{RATIOS} {SCALES} min_size: 90 nms_thresh: 0.95 pre_nms_topn: 1500 post_nms_topn: 1200",
+        f"{RATIOS} {SCALES} min_size: 90 nms_thresh: 0.95 pre_nms_topn: 600 post_nms_topn: 480",
         9,
         images=2,
-        room=(20, 15),
+        room=(12, 10),
     ),
 ]
 
