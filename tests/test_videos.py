@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 import warnings
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -63,15 +65,24 @@ FILMS: dict[str, tuple[str, dict[str, str]]] = {
 
 
 def made(folder: Path, name: str) -> Path:
+    path = folder / name
+    path.write_bytes(encoded(name))
+    return path
+
+
+@cache
+def encoded(name: str) -> bytes:
     codec, options = FILMS[name]
-    return film(folder / name, codec, "yuvj420p" if codec == "mjpeg" else "yuv420p", **options)
+    with tempfile.TemporaryDirectory() as folder:
+        path = film(Path(folder) / name, codec, "yuvj420p" if codec == "mjpeg" else "yuv420p", **options)
+        return path.read_bytes()
 
 
 @pytest.mark.parametrize("name", FILMS)
 def test_frames_come_by_number_in_any_order(tmp_path: Path, name: str) -> None:
     video = Video(made(tmp_path, name))
     assert len(video) == FRAMES
-    order = [*range(FRAMES), *np.random.default_rng(0).permutation(FRAMES).tolist()]
+    order = [*range(FRAMES), *np.random.default_rng(0).permutation(FRAMES)[:20].tolist()]
     for n in order:
         frame = video.frame(n)
         assert (frame.shape, frame.dtype) == ((48, 64, 3), np.float32)
