@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gc
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -62,9 +62,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def tabs(browser: Any) -> Iterator[dict[str, Any]]:
     """A tab for each set of options: one that is loaded anew costs a third of one that is opened."""
     opened = dict[str, Any]()
-    gc.freeze()  # what a test leaves is looked for among what came later
     yield opened
-    gc.unfreeze()
     for one in opened.values():
         one.context.close()
 
@@ -79,12 +77,10 @@ def tab(browser: Any, tabs: dict[str, Any], options: dict[str, Any]) -> Any:
 
 
 @pytest.fixture
-def visit(
-    browser: Any, tabs: dict[str, Any], served: Server, caplog: pytest.LogCaptureFixture
-) -> Iterator[Any]:
+def visit(browser: Any, tabs: dict[str, Any], served: Server) -> Iterator[Any]:
     """Opens the view; at the end nothing may have been asked of other hosts, thrown or shown by alert().
 
-    Nor may anything be left to wait for ever, such as a route that was held.
+    Nor may a route that was held be left to wait for ever.
 
     Visits with the same options are in the same tab, whose storage is empty at the start of a test.
 
@@ -116,6 +112,7 @@ def visit(
         return page
 
     yield opened
+    waiting = [task for page in used for task in asyncio.all_tasks(page._loop) if "_on_route" in repr(task)]
     for page in used:
         page.unroute_all()
         page.evaluate("origin === 'null' || localStorage.clear()")  # null: of about:blank
@@ -124,11 +121,7 @@ def visit(
     ours = ("http://127.0.0.1:", "data:", "blob:")
     assert not [url for url in asked if not url.startswith(ours)]
     assert errors == []
-    gc.collect()
-    left = [
-        one for phase in ("call", "teardown") for one in caplog.get_records(phase) if one.name == "asyncio"
-    ]
-    assert not left
+    assert not waiting
 
 
 def barriers(page: Any) -> str:
