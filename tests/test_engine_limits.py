@@ -191,10 +191,10 @@ def test_fillers_of_forks_are_small_gaussian_values() -> None:
 
 def test_boxes_of_the_truth_that_overlap_nothing_have_no_match() -> None:
     boxes = torch.tensor([[0.0, 0, 0.5, 0.5], [0.5, 0.5, 1, 1]])
-    truth = torch.tensor([[0.0, 0, 0.4, 0.5], [2, 2, 3, 3]])
+    truth = torch.tensor([[0.5, 0.5, 1, 0.9], [2, 2, 3, 3]])
     match, overlaps = _matched(MultiBoxLossParameter(), boxes, truth)
-    assert match.tolist() == [0, NOTHING]
-    assert overlaps.tolist() == pytest.approx([0.8, 0])
+    assert match.tolist() == [NOTHING, 0]
+    assert overlaps.tolist() == pytest.approx([0, 0.8])
 
 
 def test_a_caffe_without_gpu_says_so() -> None:
