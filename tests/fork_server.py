@@ -234,8 +234,9 @@ def _ensure_running() -> None:
 
 
 def _stop(server: int) -> None:
-    os.kill(server, signal.SIGKILL)
-    os.waitpid(server, 0)  # what it took counts as this process's
+    with suppress(ProcessLookupError, ChildProcessError):  # it has ended, and was waited for
+        os.kill(server, signal.SIGKILL)
+        os.waitpid(server, 0)  # what it took counts as this process's
 
 
 spawn.get_preparation_data, spawn.prepare, _SERVER.ensure_running = _told, _prepared, _ensure_running

@@ -417,9 +417,10 @@ def test_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
         pass
 
 
-def test_a_local_process_ends_as_it_begins() -> None:
+def test_a_local_process_ends_as_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
     import dask
 
+    monkeypatch.delenv("PYTHONHOME", raising=False)  # which dask would take instead
     environment = {
         "distributed.nanny.pre-spawn-environ.PYTHONHOME": os.devnull,  # no Python begins there
         "distributed.worker.multiprocessing-method": "spawn",
