@@ -37,10 +37,10 @@ test: $(VENV)/dev caffe browser ## install everything, real Caffe included, and 
 quick: $(VENV)/dev ## the tests of a minute, for work in between; what is not installed is skipped
 	@$(PYTEST) -n $(JOBS) -m 'not slow' $(QUICK:%=tests/test_%.py)
 
-coverage: $(VENV)/dev caffe browser ## every test, and which lines and branches they reach: out/coverage, out/coverage.txt
+coverage: $(VENV)/dev caffe browser ## every test, and which lines and branches they reach: out/coverage, out/covered.txt
 	@mkdir -p out
-	@$(PYTEST) -n $(JOBS) --cov --cov-context=test --cov-report=term-missing:skip-covered > out/coverage.txt || { tail -20 out/coverage.txt; exit 1; }
-	@grep ^TOTAL out/coverage.txt
+	@$(PYTEST) -n $(JOBS) --cov --cov-context=test --cov-report=term-missing:skip-covered > out/covered.txt || { tail -20 out/covered.txt; exit 1; }
+	@grep ^TOTAL out/covered.txt  # not coverage.txt, which coverage would erase with its data
 
 mutation: $(VENV)/dev ## a sample of mutants of the core, after make coverage: which of them the tests notice
 	@$(PIP) --group mutation || $(no_pip)
