@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from multiprocessing import resource_tracker, spawn
 from pathlib import Path
 from typing import Any
 
@@ -420,20 +421,14 @@ def test_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_local_process_ends_as_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
     import dask
 
-    monkeypatch.delenv("PYTHONHOME", raising=False)  # which dask would take instead
-    environment = {
-        "distributed.nanny.pre-spawn-environ.PYTHONHOME": os.devnull,  # no Python begins there
-        "distributed.worker.multiprocessing-method": "spawn",
-    }
-    try:
-        with (
-            dask.config.set(environment),
-            pytest.raises(RunError, match=r"^--cluster local:1: a process ended while it started \(.*\)\.$"),
-            connected("local:1"),
-        ):
-            pass
-    finally:
-        os.environ.pop("PYTHONHOME", None)  # where dask leaves it
+    resource_tracker.ensure_running()  # which is of this executable too
+    monkeypatch.setattr(spawn, "_python_exe", os.fsencode(shutil.which("false") or ""))
+    with (
+        dask.config.set({"distributed.worker.multiprocessing-method": "spawn"}),
+        pytest.raises(RunError, match=r"^--cluster local:1: a process ended while it started \(.*\)\.$"),
+        connected("local:1"),
+    ):
+        pass
 
 
 def test_a_scheduler_file_or_an_address_will_do(client: Any, tmp_path: Path) -> None:
