@@ -96,14 +96,17 @@ def mutants(paths: Sequence[Path], seed: int) -> Iterator[Mutant]:
         path = Path(place.module_path)
         source = path.read_text(encoding="utf-8")
         changed = mutate_code(source, get_operator(place.operator_name)(), place.occurrence)
-        if changed is not None and meaning(changed) != meaning(source):
+        if changed is not None and meaning(changed) not in ("", meaning(source)):
             change = difflib.unified_diff(source.splitlines(), changed.splitlines(), n=0, lineterm="")
             yield Mutant(path, changed, place.start_pos[0], "\n".join(list(change)[3:]))
 
 
 def meaning(source: str) -> str:
-    """A module without its annotations, which nothing evaluates."""
-    tree = ast.parse(source)
+    """A module without its annotations, which nothing evaluates; "" if it is none, as with `+` for a bare `*`."""
+    try:
+        tree = ast.parse(source)
+    except SyntaxError:
+        return ""
     for node in ast.walk(tree):
         if isinstance(node, ast.arg | ast.AnnAssign):
             node.annotation = ast.Constant(None)  # type: ignore[assignment]
