@@ -102,7 +102,7 @@ def mutants(paths: Sequence[Path], seed: int) -> Iterator[Mutant]:
 
 
 def meaning(source: str) -> str:
-    """A module without its annotations, which nothing evaluates; "" if it is none, as with `+` for a bare `*`."""
+    """A module without its annotations, which nothing evaluates; "" if it cannot be parsed."""
     try:
         tree = ast.parse(source)
     except SyntaxError:
