@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Optional
 
 import pytest
 import typer
@@ -17,6 +17,7 @@ from commands import here, ran
 
 import caffe_viz
 from caffe_viz.attribution import METHODS
+from caffe_viz.cli import usage
 from caffe_viz.cli.app import app
 from caffe_viz.figures import COLOURS
 
@@ -282,3 +283,12 @@ def test_an_output_folder_that_is_a_file_is_said_first(command: str, tmp_path: P
     code, _, said = ran(*command.split(), "-o", tmp_path / "file")
     assert code == 1
     assert "file is not a folder that you can write to" in said
+
+
+def test_what_an_option_says_counts_inside_optional_too() -> None:
+    """As Python 3.10 has it where the default is None."""
+
+    def command(count: Optional[Annotated[int, typer.Option("--count")]] = None) -> None: ...  # noqa: UP045
+
+    usage.describe(command)
+    assert command.__annotations__["count"].__metadata__[0].metavar == "N"

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from inspect import Parameter, signature
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
 import typer
 
 from caffe_viz import shipped
 from caffe_viz.cli.options import Inputs
+from caffe_viz.cli.usage import hints_of
 from caffe_viz.errors import InputError
 
 Example = Annotated[bool, typer.Option("--example", help="Use the shipped photograph of a cat as an image.")]
@@ -18,7 +19,7 @@ Example = Annotated[bool, typer.Option("--example", help="Use the shipped photog
 
 def with_example(function: Callable[..., Any]) -> Callable[..., Any]:
     """The command with --example next to its --image; unchanged if it takes no image."""
-    hints = function.__annotations__ = get_type_hints(function, include_extras=True)
+    hints = function.__annotations__ = hints_of(function)
     if hints.get("image") in (None, Inputs):
         return function
     parameters = signature(function).parameters

@@ -43,6 +43,7 @@ from caffe_viz.cli.options import (
 )
 from caffe_viz.cli.parts import labelled
 from caffe_viz.cli.pixels import preprocess_of
+from caffe_viz.cli.usage import hints_of
 from caffe_viz.errors import InputError
 from caffe_viz.files import shown
 
@@ -283,7 +284,7 @@ def _hints(kind: Any) -> dict[str, Any]:
 def command(given: Made) -> Made:
     """Register a command; the fields of its parameter `net` become arguments and options."""
     function = with_example(given)
-    hints = get_type_hints(function, include_extras=True)
+    hints = hints_of(function)
     kind: Any = hints.pop("net")
     known = _hints(kind)
     added = [

@@ -9,7 +9,7 @@ from importlib import import_module
 from inspect import signature
 from pathlib import Path
 from shutil import get_terminal_size
-from typing import Any, get_args, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 import typer.core
@@ -63,11 +63,20 @@ def one_of(*choices: str) -> dict[str, Any]:
 
 def describe(command: Callable[..., Any]) -> None:
     """Set the metavars and completions of a command's arguments and options that have none."""
-    command.__annotations__ = get_type_hints(command, include_extras=True)  # not read from text once more
+    command.__annotations__ = hints_of(command)  # not read from text once more
     for name, hint in command.__annotations__.items():
         for info in _infos(hint):
             info.metavar = info.metavar or METAVARS.get(name) or KINDS.get(_kind(hint))
             info.autocompletion = info.autocompletion or COMPLETED.get(name)
+
+
+def hints_of(function: Callable[..., Any]) -> dict[str, Any]:
+    """The types of a function's parameters, with what typer is told of them."""
+    hints = get_type_hints(function, include_extras=True)
+    for name, hint in hints.items():
+        # Python 3.10 puts Optional around that of a parameter whose default is None.
+        hints[name] = next((kind for kind in get_args(hint) if get_origin(kind) is Annotated), hint)
+    return hints
 
 
 def _infos(hint: Any) -> list[ParameterInfo]:
