@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from geometry_toys import Toy
-
-from caffe_viz.backend import module
-
-TEST = 1
-
-
-def run(tmp_path: Path, toy: Toy, inputs: Mapping[str, object], engine: str = "torch") -> Any:
-    """The net of `toy` after a forward."""
-    (tmp_path / "net.prototxt").write_text("force_backward: true\n" + toy.prototxt())
-    net = module(engine).Net(str(tmp_path / "net.prototxt"), TEST)
-    for name, values in inputs.items():
-        net.blobs[name].data[...] = values
-    net.forward()
-    return net
+from toy_runs import run
 
 
 @pytest.mark.parametrize(("height", "right"), [(0.5, [1, 0]), (0.49, [0, 1])])
@@ -31,7 +16,7 @@ def test_a_detection_that_overlaps_by_just_the_threshold_is_right(
 ) -> None:
     toy = Toy("DetectionEvaluate", ["1 1 1 7", "1 1 1 8"], "detection_evaluate_param { num_classes: 2 }")
     found, truth = [0, 1, 0.9, 0, 0, 1, height], [0, 1, 1, 0, 0, 1, 1, 0]
-    net = run(tmp_path, toy, {"a": [[[found]]], "b": [[[truth]]]}, engine)
+    net = run(tmp_path, toy, {"a": [[[found]]], "b": [[[truth]]]}, engine=engine)
     assert net.blobs["t0"].data[0, 0, -1, 3:].tolist() == right
 
 

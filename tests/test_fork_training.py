@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from fork_cases.batch_norms import convolved, stored
 from geometry_toys import Toy
+from toy_runs import TRAIN, run
 
-TRAIN = 0
-
-
-def trained(tmp_path: Path, toy: Toy, inputs: Mapping[str, object], params: Mapping[int, object] = {}) -> Any:
-    """The net of `toy` after a forward in TRAIN."""
-    engine = pytest.importorskip("caffe_viz.engine", reason="the engine torch is not installed")
-    (tmp_path / "net.prototxt").write_text(toy.prototxt())
-    net = engine.Net(tmp_path / "net.prototxt", TRAIN)
-    for name, values in inputs.items():
-        net.blobs[name].data[...] = values
-    for n, values in params.items():
-        net.layer_dict["x"].blobs[n].data[...] = values
-    net.forward()
-    return net
+trained = partial(run, phase=TRAIN)
 
 
 @pytest.mark.parametrize("narrow", [False, True])

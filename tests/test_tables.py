@@ -6,12 +6,10 @@ import ast
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import caffe_viz
-from caffe_viz.geometry.table import TABLE
 
 ROOT = Path(caffe_viz.__file__).parent
 
@@ -39,11 +37,3 @@ def test_each_type_has_one_function(folder: str, decorators: set[str], tables: s
     assert "'Reorg'" in found
     assert "('yolov2', 'darknet_reorg')" in found
     assert [name for name, times in found.items() if times > 1] == []
-
-
-LEFT_OUT = {"ImageData", "WindowData"}  # of BVLC's, as `make caffe` builds without OpenCV
-
-
-def test_types_of_forks_are_those_that_real_caffe_lacks(caffe: Any) -> None:
-    theirs = {name for name, rule in TABLE.items() if rule.fork}
-    assert theirs == TABLE.keys() - set(caffe.layer_type_list()) - LEFT_OUT

@@ -14,7 +14,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from functools import cache, wraps
 from inspect import Parameter, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from caffe_viz import shipped
 from caffe_viz.cli.app import app
@@ -276,9 +276,7 @@ def shapes_by_name(inputs: Sequence[str] | None) -> dict[str, tuple[int, ...]]:
     return out
 
 
-@cache
-def _hints(kind: Any) -> dict[str, Any]:
-    return get_type_hints(kind, include_extras=True)
+_hints = cache(hints_of)
 
 
 def command(given: Made) -> Made:

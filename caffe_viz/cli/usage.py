@@ -70,9 +70,9 @@ def describe(command: Callable[..., Any]) -> None:
             info.autocompletion = info.autocompletion or COMPLETED.get(name)
 
 
-def hints_of(function: Callable[..., Any]) -> dict[str, Any]:
-    """The types of a function's parameters, with what typer is told of them."""
-    hints = get_type_hints(function, include_extras=True)
+def hints_of(annotated: Any) -> dict[str, Any]:
+    """The types of a function's parameters or a class's fields, with what typer is told of them."""
+    hints = get_type_hints(annotated, include_extras=True)
     for name, hint in hints.items():
         # Python 3.10 puts Optional around that of a parameter whose default is None.
         hints[name] = next((kind for kind in get_args(hint) if get_origin(kind) is Annotated), hint)

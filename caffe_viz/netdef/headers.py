@@ -56,6 +56,16 @@ def need_text(message: Message, name: str) -> None:
                 raise InputError(f"{name}: {one[:40]!r}, a {field.name}, is not UTF-8 text: is it damaged?")
 
 
+def need_required(message: Message, name: str) -> None:
+    """Raise InputError if a message of the file `name` lacks a required field.
+
+    Caffe aborts on such a file; Python's parsers let it pass.
+    """
+    missing: list[str] = message.FindInitializationErrors()  # type: ignore[attr-defined]  # not in the stubs
+    if missing:
+        raise InputError(f"{name}: {', '.join(missing)} must be given (layers are counted from 0).")
+
+
 def blob_header(data: Bytes, fields: Sequence[WireField]) -> BlobProto:
     """Return a blob with a shape and no values. Raises DecodeError if it is damaged."""
     if is_c3d_blob(fields):

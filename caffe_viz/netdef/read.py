@@ -15,7 +15,7 @@ from caffe_viz.files import need_no_stream
 from caffe_viz.netdef.blobs import MESSAGE_LIMIT, blob_array, make_blob
 from caffe_viz.netdef.embedded_net import UTF16, embedded_net, is_binary
 from caffe_viz.netdef.hdf5 import hdf5_weights, is_hdf5
-from caffe_viz.netdef.headers import need_text
+from caffe_viz.netdef.headers import need_required, need_text
 from caffe_viz.netdef.net_pb2 import BlobProto, NetParameter, SolverParameter, SolverState
 from caffe_viz.netdef.priors import tell_priors
 from caffe_viz.netdef.sniffing import describe_format
@@ -173,15 +173,8 @@ def _parsed(text: str, name: str, message: M) -> M:
         merge(text, message)
     except text_format.ParseError as error:
         raise InputError(explain(error, text, name)) from None
-    _require(message, name)
+    need_required(message, name)
     return message
-
-
-def _require(net: Message, name: str) -> None:
-    """Caffe aborts where a required field is missing; Python's parsers let it pass."""
-    missing: list[str] = net.FindInitializationErrors()  # type: ignore[attr-defined]  # not in the stubs
-    if missing:
-        raise InputError(f"{name}: {', '.join(missing)} must be given (layers are counted from 0).")
 
 
 def _text(data: bytes, name: str) -> str:

@@ -14,6 +14,7 @@ from google.protobuf.message import EncodeError, Message
 from caffe_viz.errors import InputError
 from caffe_viz.files import write_whole
 from caffe_viz.netdef.blobs import MESSAGE_LIMIT
+from caffe_viz.netdef.headers import need_required
 from caffe_viz.netdef.net_pb2 import NetParameter, SolverState
 from caffe_viz.netdef.text import is_repeated
 from caffe_viz.netdef.unknown import OWN, is_open_size
@@ -85,11 +86,7 @@ def _write(message: Message, path: str | Path, kind: str) -> None:
         data = message.SerializeToString()
     except EncodeError:
         # Its text differs between versions of protobuf, some of which fail so over 2 GiB too.
-        missing: list[str] = message.FindInitializationErrors()  # type: ignore[attr-defined]  # not in the stubs
-        if missing:
-            raise InputError(
-                f"{path}: {', '.join(missing)} must be given (layers are counted from 0)."
-            ) from None
+        need_required(message, str(path))
         data = None
     if data is None or len(data) > MESSAGE_LIMIT:
         raise InputError(f"{path}: the values take more than 2 GiB, the most that a {kind} can hold.")
