@@ -109,7 +109,7 @@ def meaning(source: str) -> str:
         return ""
     for node in ast.walk(tree):
         if isinstance(node, ast.arg | ast.AnnAssign):
-            node.annotation = ast.Constant(None)  # type: ignore[assignment]
+            node.annotation = ast.Constant(None)
         if isinstance(node, ast.FunctionDef):
             node.returns = None
     return ast.dump(tree)

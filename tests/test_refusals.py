@@ -118,7 +118,7 @@ def test_in_a_net(text: str, message: str) -> None:
 )
 def test_of_sizes(sizes: dict[str, object], message: str) -> None:
     with pytest.raises(InputError) as caught:
-        measure(parse_net(INPUT), **sizes)  # type: ignore[arg-type]
+        measure(parse_net(INPUT), **sizes)
     assert str(caught.value) == message
     assert measure(parse_net(INPUT), batch=1, size=(1, 1)).blobs["a"] == (1, 3, 1, 1)
 

@@ -64,7 +64,8 @@ def _advice(reason: str, text: str) -> Iterator[str]:
         yield _value_advice(value[1], value[2])
     if twice := TWICE.search(reason):
         yield f" {twice[1]} is given once; is a closing }} missing before it?"
-    if (bare := NOT_QUOTED.search(reason)) and bare[1] in V1LayerParameter.LayerType.keys():  # noqa: SIM118
+    old_types = V1LayerParameter.LayerType.keys()  # an enum, which is no mapping
+    if (bare := NOT_QUOTED.search(reason)) and bare[1] in old_types:
         yield ' New `layer` takes a type in quotes, such as "Convolution"; upper case is of old `layers`.'
     if text.lstrip().startswith("<"):
         yield " It is a web page; the download went wrong."
